@@ -1,0 +1,1 @@
+"""The model side of Spanmill: text, tensors and requests; never files, never shards."""

@@ -1,0 +1,1 @@
+"""Runtimes that execute the forward pass, one file each, behind one small protocol."""

@@ -1,0 +1,46 @@
+"""What the engine asks of a runtime."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.collate import Batch, Floats
+
+
+@dataclass(frozen=True)
+class PassOutput:
+    """What one forward pass gives back, on the host."""
+
+    start_logits: Floats | None
+    """[n, S]; None when no answers were asked for."""
+    end_logits: Floats | None
+    """[n, S]; None when no answers were asked for."""
+    pooled: Floats | None
+    """[n, D] weighted sums of the last hidden states; None when no weights were given."""
+    peak_bytes: int | None
+    """Most memory the pass held beyond the weights; None where the device does not say."""
+
+
+class Backend(Protocol):
+    """A loaded model on one device. Calls come from one thread at a time."""
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of an embedding."""
+        ...
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes that are free for a pass; None where the device does not say."""
+        ...
+
+    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+        """Runs the model.
+
+        Args:
+            want_spans: whether start and end logits are needed.
+            pool_weights: [n, S] weights of the last hidden states in `pooled`; None when no embedding is needed.
+
+        Raises:
+            OutOfMemory: the batch does not fit; nothing is left allocated.
+        """
+        ...

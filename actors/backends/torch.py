@@ -1,0 +1,112 @@
+"""The forward pass in PyTorch, on a CPU or a GPU."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from actors.backends.protocol import PassOutput
+from actors.collate import Batch, Floats
+from actors.errors import OutOfMemory
+from actors.parameters import ModelParameters
+
+_CPU_ALLOCATOR_MESSAGE = "can't allocate memory"
+
+
+class TorchBackend:
+    """A transformers model, with or without its QA head."""
+
+    def __init__(self, model: PreTrainedModel, parameters: ModelParameters) -> None:
+        """Moves the model to its device and precision."""
+        self._device = _device(parameters.device)
+        if parameters.threads is not None:
+            torch.set_num_threads(parameters.threads)
+        dtype = getattr(torch, parameters.dtype)
+        self._model = model.train(False)
+        torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
+        self._encoder: torch.nn.Module = model.base_model
+        self._hidden: torch.Tensor | None = None
+        self._encoder.register_forward_hook(self._keep_hidden)
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of an embedding."""
+        return int(self._model.config.hidden_size)
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Free bytes of the GPU, the allocator's reserve included; None on a CPU."""
+        if self._device.type != "cuda":
+            return None
+        free, _ = torch.cuda.mem_get_info(self._device)
+        reserve = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return int(free + reserve)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+        """Runs the model; see `Backend.forward`."""
+        before = self._start_watching()
+        try:
+            return self._run(batch, want_spans, pool_weights, before)
+        except torch.OutOfMemoryError as error:
+            raise self._out_of_memory(error) from error
+        except RuntimeError as error:
+            if _CPU_ALLOCATOR_MESSAGE in str(error):
+                raise self._out_of_memory(error) from error
+            raise
+        finally:
+            self._hidden = None
+
+    def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, before: int) -> PassOutput:
+        module: Callable[..., object] = self._model if want_spans else self._encoder
+        output = module(**self._inputs(batch))
+        start = end = pooled = None
+        if want_spans:
+            start, end = _to_host(output.start_logits), _to_host(output.end_logits)  # type: ignore[attr-defined]
+        if pool_weights is not None and self._hidden is not None:
+            weights = torch.from_numpy(pool_weights).to(self._device)
+            pooled = _to_host(torch.bmm(weights.unsqueeze(1), self._hidden.float()).squeeze(1))
+        return PassOutput(start, end, pooled, self._peak(before))
+
+    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        arrays = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "token_type_ids": batch.token_type_ids,
+        }
+        return {
+            name: torch.from_numpy(array).to(self._device, non_blocking=True)
+            for name, array in arrays.items()
+            if array is not None
+        }
+
+    def _keep_hidden(self, module: torch.nn.Module, inputs: object, output: tuple[torch.Tensor, ...]) -> None:
+        self._hidden = output[0]
+
+    def _start_watching(self) -> int:
+        if self._device.type != "cuda":
+            return 0
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return torch.cuda.memory_allocated(self._device)
+
+    def _peak(self, before: int) -> int | None:
+        if self._device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self._device) - before
+
+    def _out_of_memory(self, error: RuntimeError) -> OutOfMemory:
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return OutOfMemory(str(error).splitlines()[0])
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _to_host(tensor: torch.Tensor) -> Floats:
+    array: Floats = tensor.float().cpu().numpy()
+    return array.astype(np.float32, copy=False)

@@ -1,0 +1,116 @@
+"""Windows → the padded arrays of one forward pass, without a loop over windows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.layout import Frame
+from actors.prepared import Prepared
+from actors.tokens import Longs
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays of n windows, padded on the right to S tokens."""
+
+    input_ids: Longs
+    """[n, S]"""
+    attention_mask: Longs | None
+    """[n, S] 1 for tokens, 0 for padding; None where nothing is padded."""
+    token_type_ids: Longs | None
+    """[n, S]; None for models without token types."""
+    lengths: Longs
+    """[n] tokens of each window."""
+    passage_start: Longs
+    """[n] index of each window's first passage token."""
+    passage_length: Longs
+    """[n] passage tokens in each window."""
+    cls: Longs | None
+    """[n] index of each window's CLS token; None where the tokenizer has none."""
+
+    @property
+    def windows(self) -> int:
+        """N"""
+        return int(self.input_ids.shape[0])
+
+    @property
+    def width(self) -> int:
+        """S"""
+        return int(self.input_ids.shape[1])
+
+
+def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
+    """Assembles the windows at the positions `chosen` ([n])."""
+    windows = prepared.windows
+    question, passage = windows.question[chosen], windows.passage[chosen]
+    q_from, q_len = prepared.question.offsets[question], prepared.question.lengths[question].astype(np.int64)
+    p_len = (windows.stop[chosen] - windows.first[chosen]).astype(np.int64)
+    p_from = prepared.passage.offsets[passage] + windows.first[chosen]
+    lengths = q_len + p_len + frame.specials
+    n, width = len(chosen), int(lengths.max())
+
+    head = np.full(n, len(frame.prefix), dtype=np.int64)
+    if frame.passage_first:
+        p_start, q_start = head, head + p_len + len(frame.middle)
+        m_start = head + p_len
+    else:
+        q_start, p_start = head, head + q_len + len(frame.middle)
+        m_start = head + q_len
+    s_start = lengths - len(frame.suffix)
+
+    ids = np.full((n, width), pad_id, dtype=np.int64)
+    _scatter(ids, q_start, q_len, prepared.question.ids, q_from)
+    _scatter(ids, p_start, p_len, prepared.passage.ids, p_from)
+    for start, tokens in (
+        (np.zeros_like(head), frame.prefix),
+        (m_start, frame.middle),
+        (s_start, frame.suffix),
+    ):
+        _place(ids, start, tokens)
+
+    padded = bool((lengths < width).any())
+    mask = (np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None
+    types = None
+    if uses_type_ids:
+        types = np.zeros((n, width), dtype=np.int64)
+        types += frame.question_type * _between(width, q_start, q_len)
+        types += frame.passage_type * _between(width, p_start, p_len)
+        _place(types, np.zeros_like(head), frame.prefix_types)
+        _place(types, m_start, frame.middle_types)
+        _place(types, s_start, frame.suffix_types)
+    return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(frame, lengths))
+
+
+def segments(starts: Longs, lengths: Longs) -> Longs:
+    """The integers of n ranges, end to end: [starts[0], ..., starts[0] + lengths[0] - 1, starts[1], ...]."""
+    total = int(lengths.sum())
+    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    positions: Longs = np.arange(total, dtype=np.int64) + shift
+    return positions
+
+
+def _scatter(target: Longs, starts: Longs, lengths: Longs, source: npt.NDArray[np.int32], source_starts: Longs) -> None:
+    rows = np.arange(len(starts), dtype=np.int64) * target.shape[1]
+    target.reshape(-1)[segments(rows + starts, lengths)] = source[segments(source_starts, lengths)]
+
+
+def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
+    rows = np.arange(len(starts))
+    for i, value in enumerate(values):
+        target[rows, starts + i] = value
+
+
+def _between(width: int, starts: Longs, lengths: Longs) -> npt.NDArray[np.bool_]:
+    columns = np.arange(width)
+    return (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
+
+
+def _cls_positions(frame: Frame, lengths: Longs) -> Longs | None:
+    if frame.cls_in_prefix is not None:
+        return np.full(len(lengths), frame.cls_in_prefix, dtype=np.int64)
+    if frame.cls_in_suffix is not None:
+        return lengths - len(frame.suffix) + frame.cls_in_suffix
+    return None

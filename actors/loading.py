@@ -1,0 +1,109 @@
+"""A model folder → its tokenizer, its weights, its engine."""
+
+from pathlib import Path
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging
+
+from actors.backends.torch import TorchBackend
+from actors.engine import Engine
+from actors.errors import ModelError
+from actors.layout import EncoderSpec, make_spec
+from actors.models import find_model, first_line
+from actors.parameters import BatchingParameters, ModelParameters
+
+
+def load_engine(model: ModelParameters, batching: BatchingParameters, with_qa_head: bool) -> Engine:
+    """Finds and loads a model.
+
+    Raises:
+        ModelError: it cannot be found or used.
+    """
+    folder = find_model(model)
+    spec = load_spec(folder)
+    return Engine(TorchBackend(load_model(folder, with_qa_head), model), spec, batching)
+
+
+def load_spec(folder: Path) -> EncoderSpec:
+    """The model's tokenizer and frames.
+
+    Raises:
+        ModelError: no tokenizer, or none that the `tokenizers` library runs.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded: {first_line(error)}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(
+            f"{folder}: {type(tokenizer).__name__} is no fast tokenizer; add a tokenizer.json to the folder"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"{folder}: the tokenizer names no pad token; set pad_token in tokenizer_config.json")
+    config = _load_config(folder)
+    return make_spec(
+        tokenizer.backend_tokenizer,
+        pad_id=int(tokenizer.pad_token_id),
+        cls_id=tokenizer.cls_token_id,
+        max_length=min(int(tokenizer.model_max_length), _positions(config)),
+        uses_type_ids="token_type_ids" in tokenizer.model_input_names,
+        passage_first=tokenizer.padding_side == "left",
+    )
+
+
+def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
+    """The weights, from safetensors, or from a pickle that holds tensors only.
+
+    Raises:
+        ModelError: no weights, broken weights, or a QA head is wanted and the folder has none.
+    """
+    auto = AutoModelForQuestionAnswering if with_qa_head else AutoModel
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise ModelError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin")
+    config = _load_config(folder)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model, report = auto.from_pretrained(
+            folder,
+            config=config,
+            trust_remote_code=False,
+            local_files_only=True,
+            weights_only=True,
+            dtype="float32",
+            output_loading_info=True,
+        )
+    except Exception as error:  # safetensors, torch and transformers each raise their own kind
+        raise ModelError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error
+    missing = [name for name in report["missing_keys"] if "pooler" not in name]
+    if missing:
+        needed = "a QA head" if any(name.startswith("qa_outputs") for name in missing) else "all of its weights"
+        raise ModelError(
+            f"{folder} is a {type(model).__name__} without {needed} (missing: {', '.join(sorted(missing)[:4])}); "
+            "name a model that was fine-tuned for question answering, or embed with it instead"
+        )
+    return model  # type: ignore[no-any-return]
+
+
+def _load_config(folder: Path) -> PreTrainedConfig:
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return config
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder / 'config.json'}: {first_line(error)}") from error
+
+
+def _positions(config: PreTrainedConfig) -> int:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return 1 << 30
+    # RoBERTa counts positions from padding_idx + 1, so its table is that much longer than its windows.
+    offset = config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
+    return int(positions) - offset

@@ -1,0 +1,101 @@
+"""A model by name → a folder on this machine."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from fnmatch import fnmatch
+from pathlib import Path
+
+import fsspec
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from actors.errors import ModelError
+from actors.parameters import ModelParameters
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_TEXTS = ("*.json", "*.txt", "*.model")
+
+
+def find_model(parameters: ModelParameters) -> Path:
+    """The folder of a model, downloaded first where it is not local.
+
+    A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`.
+
+    Raises:
+        ModelError: there is no such folder, hub id or URL, or it holds no config.json.
+    """
+    name = parameters.name
+    if "://" in name:
+        folder = _copy_from_url(name, parameters.storage)
+    elif Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser().resolve()
+    elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
+        raise ModelError(f"model.name: there is no folder {name}")
+    else:
+        folder = _download_from_hub(name, parameters.revision)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model.name: {name} holds no config.json, so it is not a transformers model folder")
+    return folder
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256, in hex, over the names and bytes of the files that decide what the model computes."""
+    digest = hashlib.sha256()
+    for path in _files_that_count(folder):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _files_that_count(folder: Path) -> list[Path]:
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    texts = [p for pattern in _TEXTS for p in folder.glob(pattern) if "index" not in p.name and "README" not in p.name]
+    return sorted({*weights, *texts})
+
+
+def _download_from_hub(name: str, revision: str | None) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*_WEIGHTS, *_TEXTS]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"model.name: {name} is neither a local folder nor a hub id that could be downloaded: {first_line(error)}"
+        ) from error
+
+
+def _copy_from_url(url: str, storage: dict[str, object]) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "models"
+    try:
+        fs, root = fsspec.core.url_to_fs(url, **storage)
+        listing = {str(path): fs.info(path) for path in fs.find(root)}
+    except Exception as error:  # every fsspec implementation raises its own kind
+        raise ModelError(f"model.name: {url} cannot be read: {first_line(error)}") from error
+    patterns = (*_WEIGHTS, *_TEXTS)
+    wanted = {path for path in listing if any(fnmatch(path.removeprefix(root).strip("/"), p) for p in patterns)}
+    wanted = {path for path in wanted if "/" not in path.removeprefix(root).strip("/")}
+    if not wanted:
+        raise ModelError(f"model.name: {url} holds no model files")
+    identity = hashlib.sha256(repr((url, sorted((p, _version(listing[p])) for p in wanted))).encode()).hexdigest()[:16]
+    target = cache / identity
+    if not target.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
+        for path in sorted(wanted):
+            fs.get_file(path, str(partial / Path(path).name))
+        try:
+            partial.rename(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(partial)
+    return target
+
+
+def _version(info: dict[str, object]) -> str:
+    keys = ("size", "ETag", "etag", "md5Hash", "generation", "mtime", "LastModified")
+    return repr([info.get(key) for key in keys])
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

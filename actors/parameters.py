@@ -1,0 +1,102 @@
+"""What a caller may choose about model, answers, embeddings and batches: the config keys that the engine reads."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Base of every group of keys: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ModelParameters(Settings):
+    """Which model runs, and how its weights are held."""
+
+    name: str = "models/untrained"
+    """A local folder, a Hugging Face hub id, or any fsspec URL of a folder (s3://bucket/model)."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub id; null means the hub's main branch."""
+
+    backend: Literal["torch"] = "torch"
+    """The runtime that executes the forward pass."""
+
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of weights and activations. float32 is the exact mode: a batch never changes an answer."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ...; auto takes the GPU that Ray gave the actor, or the CPU."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of one model actor; null divides the machine's cores between the actors of the pool."""
+
+    storage: dict[str, object] = {}
+    """fsspec options (endpoint, credentials) for a model that is named by a URL."""
+
+
+class QAParameters(Settings):
+    """Extractive question answering, with the meaning of transformers 4.57.6's QuestionAnsweringPipeline."""
+
+    max_seq_len: int | None = Field(default=None, ge=8)
+    """Longest window in tokens, question and special tokens included; null means min(model's limit, 384)."""
+
+    doc_stride: int | None = Field(default=None, ge=0)
+    """Tokens that neighbouring windows of a passage share; null means min(max_seq_len // 2, 128)."""
+
+    max_answer_len: int = Field(default=15, ge=1)
+    """Longest answer in tokens."""
+
+    max_question_len: int | None = Field(default=None, ge=1)
+    """Questions are cut to this many tokens; null never cuts, as transformers' fast path."""
+
+    top_k: int = Field(default=1, ge=1)
+    """Answers per question; more than one makes the answer columns a list of structs."""
+
+    handle_impossible_answer: bool = False
+    """Let the model abstain: the null answer competes with the spans."""
+
+    align_to_words: bool = True
+    """Widen an answer to whole words. Turn it off for languages written without blanks."""
+
+
+class EmbeddingParameters(Settings):
+    """How token vectors become one vector per text."""
+
+    pooling: Literal["mean", "cls"] = "mean"
+    """mean over the text's tokens, every token counted once however many windows hold it; or the first token."""
+
+    normalize: bool = True
+    """Scale every embedding to length 1."""
+
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type of the numbers that are written."""
+
+    max_seq_len: int | None = Field(default=None, ge=8)
+    """Longest window in tokens, special tokens included; null means min(model's limit, 512)."""
+
+    doc_stride: int = Field(default=0, ge=0)
+    """Tokens that neighbouring windows of a long text share."""
+
+
+class BatchingParameters(Settings):
+    """Limits of the adaptive batcher. It learns the best batch while running; none of these needs tuning."""
+
+    max_windows: int = Field(default=4096, ge=1)
+    """Most windows in one forward pass."""
+
+    max_tokens: int = Field(default=1 << 20, ge=64)
+    """Most tokens, padding included, in one forward pass: the token budget's ceiling."""
+
+    memory_share: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Share of the device's free memory that a pass may be predicted to take."""
+
+    fixed_windows: int | None = Field(default=None, ge=1)
+    """Always this many windows a pass instead of a learnt number; null learns."""
+
+    @model_validator(mode="after")
+    def _fixed_fits(self) -> "BatchingParameters":
+        if self.fixed_windows is not None and self.fixed_windows > self.max_windows:
+            raise ValueError(f"fixed_windows ({self.fixed_windows}) is more than max_windows ({self.max_windows})")
+        return self

@@ -1,0 +1,1 @@
+"""The data side of Spanmill: corpora, shards and commits; never tensors."""

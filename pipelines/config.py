@@ -1,0 +1,135 @@
+"""The config of a job: pydantic models, one field per key, read from YAML and from `--set key=value`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from actors.parameters import (
+    BatchingParameters,
+    EmbeddingParameters,
+    ModelParameters,
+    QAParameters,
+    Settings,
+)
+
+
+class Columns(Settings):
+    """Which column of the input holds what."""
+
+    id: str = "id"
+    """Identifier of a row; a missing or null one becomes `file:row` (Parquet) or `file@byte` (JSONL)."""
+
+    question: str = "question"
+    """The question (answer jobs)."""
+
+    context: str = "context"
+    """The passage that the question is asked of (answer jobs)."""
+
+    text: str = "text"
+    """The text to embed (embed jobs)."""
+
+
+class CorpusParameters(Settings):
+    """What is read, and in which pieces."""
+
+    format: Literal["auto", "parquet", "jsonl"] = "auto"
+    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, with .gz or .zst."""
+
+    columns: Columns = Columns()
+    """Names of the input's columns."""
+
+    carry: tuple[str, ...] = ()
+    """Further input columns to write through to the output, by name."""
+
+    shard_rows: int | None = Field(default=None, ge=1)
+    """Rows of a shard, the unit of work and of commit; null chooses by the size of the corpus and of the pool."""
+
+    unit_bytes: int = Field(default=64 << 20, ge=1)
+    """Bytes that one read task streams: row groups are packed, and plain JSONL is cut, to about this size."""
+
+    storage: dict[str, object] = {}
+    """fsspec options for the input: endpoint, credentials. Never written to the output."""
+
+
+class OutputParameters(Settings):
+    """What is written."""
+
+    format: Literal["parquet", "jsonl"] = "parquet"
+    """Format of the parts: Parquet with zstd, or plain JSONL."""
+
+    storage: dict[str, object] = {}
+    """fsspec options for the output: endpoint, credentials. Never written to the output."""
+
+
+class PoolParameters(Settings):
+    """The model actors of a job."""
+
+    size: int | None = Field(default=None, ge=1)
+    """Model actors; with max_size, the fewest. null: one per GPU of the cluster, or one where there is none."""
+
+    max_size: int | None = Field(default=None, ge=1)
+    """Lets the pool grow to this many actors; null keeps it fixed."""
+
+    cpus: float = Field(default=1.0, ge=0.0)
+    """CPUs that Ray reserves for one actor (the threads it uses are `model.threads`)."""
+
+    gpus: float | None = Field(default=None, ge=0.0)
+    """GPUs that Ray reserves for one actor; null: 1 where the cluster has GPUs, else 0."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "PoolParameters":
+        if self.max_size is not None and self.max_size < (self.size or 1):
+            raise ValueError(f"max_size ({self.max_size}) is less than size ({self.size or 1})")
+        return self
+
+
+class RayParameters(Settings):
+    """The cluster that runs the job."""
+
+    address: str | None = None
+    """A running cluster (auto, host:6379, ray://host:10001); null uses RAY_ADDRESS, or starts a local one."""
+
+    object_store_mb: int | None = Field(default=None, ge=80)
+    """Object store of a local cluster, in MiB; null takes a quarter of the memory, 2 GiB at most."""
+
+    passes: int = Field(default=3, ge=1)
+    """How often the job goes over the shards that are still missing before it gives up."""
+
+
+class JobConfig(Settings):
+    """Keys that every offline job has."""
+
+    model: ModelParameters = ModelParameters()
+    """Which model runs."""
+
+    corpus: CorpusParameters = CorpusParameters()
+    """What is read."""
+
+    output: OutputParameters = OutputParameters()
+    """What is written."""
+
+    pool: PoolParameters = PoolParameters()
+    """Who runs it."""
+
+    batching: BatchingParameters = BatchingParameters()
+    """Limits of the adaptive batcher."""
+
+    ray: RayParameters = RayParameters()
+    """Where it runs."""
+
+
+class AnswerConfig(JobConfig):
+    """`spanmill answer`: the answer of every question, read off its passage."""
+
+    qa: QAParameters = QAParameters()
+    """How answers are found."""
+
+    embedding: EmbeddingParameters | None = None
+    """Also write the embedding of every row's passage tokens, from the same forward pass; null does not."""
+
+
+class EmbedConfig(JobConfig):
+    """`spanmill embed`: one vector per text."""
+
+    embedding: EmbeddingParameters = EmbeddingParameters()
+    """How embeddings are made."""
