@@ -86,11 +86,12 @@ class Batcher:
     def choose(self, schedule: Schedule) -> int:
         """How many windows the next pass takes; at least 1."""
         width = schedule.width
-        sizes = [Size(n, width) for n in _ladder(len(schedule))]
-        sizes = [size for size in sizes if self._fits(size)] or [Size(1, width)]
         fixed = self.parameters.fixed_windows
         if fixed is not None:
-            return min(fixed, len(schedule), sizes[-1].windows)
+            fixed = min(fixed, len(schedule))
+            return next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
+        sizes = [Size(n, width) for n in _ladder(len(schedule))]
+        sizes = [size for size in sizes if self._fits(size)] or [Size(1, width)]
         probe = self._size_to_try(sizes)
         if probe is not None:
             return probe.windows

@@ -1,8 +1,10 @@
 """A model folder → its tokenizer, its weights, its engine."""
 
+from inspect import signature
 from pathlib import Path
 
 from transformers import (
+    MODEL_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForQuestionAnswering,
@@ -17,17 +19,34 @@ from actors.backends.torch import TorchBackend
 from actors.engine import Engine
 from actors.errors import ModelError
 from actors.layout import EncoderSpec, make_spec
-from actors.models import find_model, first_line
+from actors.models import first_line
 from actors.parameters import BatchingParameters, ModelParameters
 
+_POSITIONS_AFTER_PADDING = {
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "lilt",
+    "longformer",
+    "luke",
+    "markuplm",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
 
-def load_engine(model: ModelParameters, batching: BatchingParameters, with_qa_head: bool) -> Engine:
-    """Finds and loads a model.
+
+def load_engine(
+    folder: Path, model: ModelParameters, batching: BatchingParameters, with_qa_head: bool
+) -> Engine:
+    """Loads a model folder.
 
     Raises:
-        ModelError: it cannot be found or used.
+        ModelError: it cannot be used.
     """
-    folder = find_model(model)
     spec = load_spec(folder)
     return Engine(TorchBackend(load_model(folder, with_qa_head), model), spec, batching)
 
@@ -54,7 +73,7 @@ def load_spec(folder: Path) -> EncoderSpec:
         pad_id=int(tokenizer.pad_token_id),
         cls_id=tokenizer.cls_token_id,
         max_length=min(int(tokenizer.model_max_length), _positions(config)),
-        uses_type_ids="token_type_ids" in tokenizer.model_input_names,
+        uses_type_ids=_uses_type_ids(tokenizer, config),
         passage_first=tokenizer.padding_side == "left",
     )
 
@@ -100,10 +119,25 @@ def _load_config(folder: Path) -> PreTrainedConfig:
         raise ModelError(f"{folder / 'config.json'}: {first_line(error)}") from error
 
 
+def _uses_type_ids(tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig) -> bool:
+    found = MODEL_MAPPING.get(type(config), None)
+    model = found[0] if isinstance(found, tuple) else found
+    if model is None or "token_type_ids" not in signature(model.forward).parameters:
+        return False
+    types = getattr(config, "type_vocab_size", None)
+    if types is not None and types < 2:
+        return False
+    # transformers 5 no longer lists token types for the generic class, where transformers 4 did; a listing in
+    # the tokenizer's own config is meant.
+    if type(tokenizer) is PreTrainedTokenizerFast and "model_input_names" not in tokenizer.init_kwargs:
+        return types is not None
+    return "token_type_ids" in tokenizer.model_input_names
+
+
 def _positions(config: PreTrainedConfig) -> int:
     positions = getattr(config, "max_position_embeddings", None)
-    if positions is None:
+    if positions is None or positions < 0:  # XLNet, which has no limit, says -1
         return 1 << 30
-    # RoBERTa counts positions from padding_idx + 1, so its table is that much longer than its windows.
-    offset = config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
+    # RoBERTa's kin count positions from padding_idx + 1, so their table is that much longer than their windows.
+    offset = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
     return int(positions) - offset

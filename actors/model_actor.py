@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from actors.answers import Answers
 from actors.engine import Results
+from actors.errors import ModelError
 from actors.loading import load_engine
+from actors.models import find_model, fingerprint
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
 from actors.prepared import Prepared
 from actors.stats import PassStats
@@ -24,14 +26,25 @@ class Task:
 class ModelActor:
     """One copy of the model on one device. Knows neither Ray nor files; adapters host it."""
 
-    def __init__(self, model: ModelParameters, batching: BatchingParameters, task: Task) -> None:
+    def __init__(
+        self, model: ModelParameters, batching: BatchingParameters, task: Task, expected: str | None = None
+    ) -> None:
         """Loads the model.
 
+        Args:
+            expected: fingerprint that the model must have; None takes any.
+
         Raises:
-            ModelError: it cannot be found or used.
+            ModelError: it cannot be found or used, or is another one than expected.
         """
+        folder = find_model(model)
+        if expected is not None and fingerprint(folder) != expected:
+            raise ModelError(
+                f"{model.name} differs between machines: here it is {fingerprint(folder)[:12]}, "
+                f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
+            )
         self._task = task
-        self._engine = load_engine(model, batching, with_qa_head=task.qa is not None)
+        self._engine = load_engine(folder, model, batching, with_qa_head=task.qa is not None)
 
     def process(self, prepared_ipc: pa.Buffer) -> tuple[pa.Table, PassStats]:
         """Runs one prepared shard; several threads may call at once.

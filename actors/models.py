@@ -82,8 +82,12 @@ def _copy_from_url(url: str, storage: dict[str, object]) -> Path:
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
-        for path in sorted(wanted):
-            fs.get_file(path, str(partial / Path(path).name))
+        try:
+            for path in sorted(wanted):
+                fs.get_file(path, str(partial / Path(path).name))
+        except Exception as error:
+            shutil.rmtree(partial)
+            raise ModelError(f"model.name: {url} cannot be copied: {first_line(error)}") from error
         try:
             partial.rename(target)
         except OSError:  # another process was faster
@@ -92,10 +96,12 @@ def _copy_from_url(url: str, storage: dict[str, object]) -> Path:
 
 
 def _version(info: dict[str, object]) -> str:
-    keys = ("size", "ETag", "etag", "md5Hash", "generation", "mtime", "LastModified")
-    return repr([info.get(key) for key in keys])
+    """What any of the stores says about a file's version: S3, GCS, Azure, HTTP, the hub, a disk, memory."""
+    marks = ("ETag", "etag", "md5Hash", "generation", "blob_id")
+    times = ("mtime", "created", "LastModified", "Last-Modified", "last_modified")
+    return repr([info.get(key) for key in ("size", *marks, *times)])
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,5 +1,6 @@
 """What the forward passes over a shard did, in numbers that add up."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -58,3 +59,15 @@ class PassStats:
     def batch_sizes(self) -> dict[int, float]:
         """Mean windows of a pass, by length bucket."""
         return {b: self.bucket_windows[b] / n for b, n in sorted(self.bucket_passes.items())}
+
+    def to_json(self) -> str:
+        """The counts as a JSON object."""
+        return json.dumps(vars(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "PassStats":
+        """The inverse of `to_json`."""
+        counts = json.loads(text)
+        for name in ("bucket_passes", "bucket_windows"):
+            counts[name] = Counter({int(bucket): n for bucket, n in counts[name].items()})
+        return cls(**counts)

@@ -1,0 +1,30 @@
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL := models/untrained/model.safetensors
+
+.PHONY: demo test style bench clean
+
+demo: $(MODEL) ## The main job on the sample corpus: real rows in, answers out
+	$(BIN)/python -m pipelines.demo
+
+test: $(MODEL) style ## Everything that CI runs
+	$(BIN)/python -m pytest -n 2
+
+style: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/installed ## The engine and the job against the speed of a large sgemm on the same threads
+	$(BIN)/python -m benchmarks.offline
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(MODEL): models/make_untrained.py samples/corpus.jsonl | .venv/installed
+	$(BIN)/python models/make_untrained.py
+
+clean: ## Removes what the other targets made
+	rm -rf .venv build models/untrained

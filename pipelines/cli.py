@@ -1,0 +1,133 @@
+"""The `spanmill` command."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from actors.errors import ModelError
+from pipelines.config import AnswerConfig, EmbedConfig
+from pipelines.errors import ConfigError, SpanmillError
+from pipelines.settings import as_yaml, load_config
+
+app = typer.Typer(
+    name="spanmill",
+    help="Answer and embed whole corpora with a DistilBERT-class encoder, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_STORES = "local, s3://, gs://, abfs://"
+_EXIT_CODES = "Exit codes: 0 done; 1 not complete, run again to go on; 2 wrong use or config; 130 stopped by Ctrl-C."
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help=f"Parquet or JSONL (plain, .gz, .zst): files, folders, globs; {_STORES}, hf://, https://",
+        show_default=False,
+    ),
+]
+Output = Annotated[str, typer.Argument(metavar="OUTPUT", help=f"Folder for the results: {_STORES}", show_default=False)]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Config; `spanmill config answer` prints one.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Local folder, hub id or URL: sets model.name.")
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any config key, e.g. qa.top_k=3; can be given again."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N rows.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show plan, schema and a few rows as they go in; write nothing.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Remove what an earlier job wrote to OUTPUT, and start anew.")
+]
+
+
+@app.command(epilog=_EXIT_CODES)
+def answer(
+    inputs: Inputs,
+    output: Output,
+    config: ConfigFile = None,
+    model: ModelName = None,
+    words: Words = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the answer of every question in its passage.
+
+    INPUT has the columns id (optional), question and context. Map others with --set corpus.columns.question=NAME,
+    carry columns through with --set corpus.carry=[NAME,...]. The same command goes on where an earlier run stopped.
+    """
+    from pipelines.commands import run_job
+
+    run_job(load_config(AnswerConfig, config, _words(words, model)), inputs, output, limit, dry_run, overwrite)
+
+
+@app.command(epilog=_EXIT_CODES)
+def embed(
+    inputs: Inputs,
+    output: Output,
+    config: ConfigFile = None,
+    model: ModelName = None,
+    words: Words = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write one vector per text.
+
+    INPUT has the columns id (optional) and text; map another with --set corpus.columns.text=NAME. Long texts are cut
+    into windows and pooled over all their tokens. The same command goes on where an earlier run stopped.
+    """
+    from pipelines.commands import run_job
+
+    run_job(load_config(EmbedConfig, config, _words(words, model)), inputs, output, limit, dry_run, overwrite)
+
+
+@app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")
+def status(output: Output, config: ConfigFile = None, words: Words = None) -> None:
+    """Say how far the job in OUTPUT is, from what is committed there."""
+    from pipelines.commands import show_status
+
+    settings = load_config(AnswerConfig, config, words or [])
+    raise typer.Exit(0 if show_status(output, settings.output.storage) else 1)
+
+
+@app.command("config")
+def print_config(kind: Annotated[Literal["answer", "embed"], typer.Argument(help="Which command's config.")]) -> None:
+    """Print a config with every key, its meaning and its default, ready to edit."""
+    typer.echo(as_yaml(AnswerConfig if kind == "answer" else EmbedConfig), nl=False)
+
+
+def _words(words: list[str] | None, model: str | None) -> list[str]:
+    return [*(words or []), *([] if model is None else [f"model.name={json.dumps(model)}"])]
+
+
+def main() -> None:
+    """Runs the command; expected failures are a line on stderr, not a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _say("stopped; what is committed stays, and the same command goes on from there")
+        sys.exit(130)
+    except ConfigError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except (SpanmillError, ModelError) as error:
+        _say(f"error: {error}")
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, markup=False, highlight=False).print(text, soft_wrap=True)

@@ -1,0 +1,63 @@
+"""The Ray cluster of a job: a running one where there is one, else a quiet local one."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Ray reads these when it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+
+from pipelines.config import RayParameters
+from pipelines.errors import JobError
+
+_MIB = 1 << 20
+_LARGEST_STORE_MB = 2048
+_ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def connected(parameters: RayParameters) -> Iterator[None]:
+    """A connection to Ray; a local cluster lives as long as the block.
+
+    Raises:
+        JobError: the cluster that was named cannot be reached, or runs other versions.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = parameters.address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_size() -> tuple[Mapping[str, float], int]:
+    """What the connected cluster has of CPU and GPU, and on how many machines."""
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return resources, len(nodes)
+
+
+def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
+    if address == "local":
+        store = parameters.object_store_mb or min(_LARGEST_STORE_MB, _memory_mb() // 4)
+        return {"include_dashboard": False, "object_store_memory": store * _MIB}
+    # The workers of a running cluster may have another version of this code, or none.
+    return {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
+
+
+def _memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB

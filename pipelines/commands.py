@@ -1,0 +1,83 @@
+"""What the commands do once their words are understood."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.counts import read_counts
+from pipelines.dry_run import show_plan
+from pipelines.errors import ManifestError
+from pipelines.execute import Outcome, execute
+from pipelines.job import Config, Job, bind, expected_shards, plan_job
+from pipelines.manifest import read_manifest
+from pipelines.plan import Plan
+from pipelines.shards import SUCCESS_NAME, list_committed, list_names
+from pipelines.storage import resolve
+
+
+def run_job(
+    config: Config, inputs: Sequence[str], output: str, limit: int | None, dry_run: bool, overwrite: bool
+) -> None:
+    """Runs `spanmill answer` and `spanmill embed`.
+
+    Raises:
+        SpanmillError, ModelError: whatever keeps the job from completing.
+    """
+    console = Console(stderr=True, highlight=False, markup=False)
+    job = plan_job(inputs, output, config, limit)
+    if dry_run:
+        show_plan(job, Console(highlight=False, markup=False))
+        return
+    job = bind(job, overwrite)
+    outcome = execute(job, console)
+    Console(highlight=False, markup=False).print(outcome_table(job, outcome))
+
+
+def outcome_table(job: Job, outcome: Outcome) -> Table:
+    """The figures of one run."""
+    tally = outcome.tally
+    table = Table(show_header=False, box=None)
+    if outcome.shards_before:
+        table.add_row("committed before", f"{outcome.shards_before:,} shards")
+    table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
+    table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
+    table.add_row("quarantined", f"{tally.quarantined:,}")
+    stats = tally.stats
+    if stats.seconds:
+        table.add_row("forward passes", f"{stats.passes:,} in {stats.seconds:.1f} s")
+        table.add_row("rows/s", f"{tally.rows / stats.seconds:,.1f} in the forward passes")
+        table.add_row("tokens/s", f"{stats.tokens / stats.seconds:,.0f} in the forward passes")
+        table.add_row("padding", f"{stats.padding:.1%}")
+        table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
+    table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
+    table.add_row("model", job.config.model.name)
+    table.add_row("output", job.store.url)
+    return table
+
+
+def show_status(output: str, storage: Mapping[str, object]) -> bool:
+    """Prints how far a job is; True when it is complete.
+
+    Raises:
+        ManifestError: there is no job, or its manifest is damaged.
+        StorageError: the folder cannot be read.
+    """
+    store = resolve(output, storage)
+    manifest = read_manifest(store)
+    if manifest is None:
+        raise ManifestError(f"{store.url}: no job of Spanmill here (there is no _manifest.json)")
+    format = manifest.results["output"]["format"]
+    plan = Plan.from_json(manifest.plan)
+    committed = list_committed(store, manifest.job8, format)
+    counts = read_counts(store, manifest.job8, format)
+    complete = SUCCESS_NAME in list_names(store)
+    table = Table(show_header=False, box=None)
+    table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
+    table.add_row("state", "complete" if complete else "not complete: the same command goes on")
+    table.add_row("shards", f"{committed.shards:,} of about {max(expected_shards(plan), committed.shards):,}")
+    table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
+    table.add_row("rows", f"{counts.rows:,}")
+    table.add_row("quarantined", f"{counts.quarantined:,}")
+    Console(highlight=False, markup=False).print(table)
+    return complete

@@ -1,0 +1,51 @@
+"""`make demo`: the main job on the sample corpus, its figures, and a few answers marked in their passages."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.text import Text
+
+from pipelines.commands import outcome_table
+from pipelines.config import AnswerConfig
+from pipelines.execute import execute
+from pipelines.job import bind, plan_job
+from pipelines.scoring import exact_match, f1
+from pipelines.settings import load_config
+
+CORPUS = Path("samples/corpus.parquet")
+OUTPUT = Path("build/demo")
+_AROUND = 90
+
+
+def main() -> None:
+    """Runs from the root of the repository; replaces an earlier demo's output."""
+    console = Console(highlight=False)
+    config = load_config(AnswerConfig, None, ["model.name=models/untrained", "corpus.carry=[title]"])
+    job = bind(plan_job([str(CORPUS)], str(OUTPUT), config, limit=None), replace=True)
+    outcome = execute(job, Console(stderr=True, highlight=False, markup=False))
+
+    gold = {row["id"]: row for row in pq.read_table(CORPUS).to_pylist()}
+    found = pq.read_table(OUTPUT).to_pylist()
+    table = outcome_table(job, outcome)
+    pairs = [(row["answer"], gold[row["id"]]["answers"]["text"]) for row in found]
+    table.add_row("EM", f"{100 * sum(exact_match(*pair) for pair in pairs) / len(pairs):.1f}")
+    table.add_row("F1", f"{100 * sum(f1(*pair) for pair in pairs) / len(pairs):.1f}")
+    console.print(table)
+    console.print("\nThe model is untrained (random weights), so its answers mean nothing yet: only the way is real.\n")
+    for row in found[:: len(found) // 4][:4]:
+        console.print(Text(gold[row["id"]]["question"], style="bold"))
+        console.print(_marked(gold[row["id"]]["context"], row["start"], row["end"]))
+        console.print(f"  gold: {gold[row['id']]['answers']['text'][0]}   score {row['score']:.3f}\n", markup=False)
+
+
+def _marked(context: str, start: int, end: int) -> Text:
+    before, after = context[max(start - _AROUND, 0) : start], context[end : end + _AROUND]
+    text = Text("  ..." if start > _AROUND else "  ")
+    text.append(before.replace("\n", " "))
+    text.append(f"[{context[start:end]}]".replace("\n", " "), style="reverse")
+    return text.append(after.replace("\n", " ") + ("..." if end + _AROUND < len(context) else ""))
+
+
+if __name__ == "__main__":
+    main()

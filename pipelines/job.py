@@ -1,0 +1,170 @@
+"""A job: bound to its output, run in passes over what is missing, until nothing is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import pyarrow as pa
+
+from actors.layout import EncoderSpec
+from actors.loading import load_model, load_spec
+from actors.model_actor import Task
+from actors.models import find_model, fingerprint
+from actors.prepare import embedding_window_size, qa_window_size
+from pipelines.config import AnswerConfig, EmbedConfig
+from pipelines.corpus import list_files
+from pipelines.errors import JobError, ManifestError
+from pipelines.limits import limit_rows
+from pipelines.manifest import Manifest, open_or_create, overwrite
+from pipelines.plan import Plan
+from pipelines.planning import make_plan
+from pipelines.schema import JobKind, answer_schema, embedding_schema
+from pipelines.shards import Committed, list_committed
+from pipelines.storage import Store, resolve
+
+Config = AnswerConfig | EmbedConfig
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the driver knows of the model: enough to plan, too little to run."""
+
+    fingerprint: str
+    spec: EncoderSpec
+    hidden_size: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is decided before the first shard runs."""
+
+    config: Config
+    store: Store
+    model: Model
+    task: Task
+    plan: Plan
+    manifest: Manifest
+
+    @property
+    def kind(self) -> JobKind:
+        """Answer or embed."""
+        return self.plan.layout.kind
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of every part."""
+        return _schema(self.plan, self.task, self.model)
+
+    def committed(self) -> Committed:
+        """What the output holds already.
+
+        Raises:
+            ManifestError: it holds parts of another job.
+        """
+        found = list_committed(self.store, self.manifest.job8, self.config.output.format)
+        if found.foreign:
+            raise ManifestError(
+                f"{self.store.url}: holds parts of another job ({found.foreign[0]}); "
+                "name another OUTPUT, or replace them with --overwrite"
+            )
+        return found
+
+
+def inspect_model(config: Config) -> Model:
+    """Finds the model, and makes sure that it can do what the job asks.
+
+    Raises:
+        ModelError: there is no such model, or it cannot.
+    """
+    folder = find_model(config.model)
+    spec = load_spec(folder)
+    if isinstance(config, AnswerConfig):
+        qa_window_size(spec, config.qa)
+    else:
+        embedding_window_size(spec, config.embedding)
+    model = load_model(folder, with_qa_head=isinstance(config, AnswerConfig))
+    return Model(fingerprint(folder), spec, int(model.config.hidden_size))
+
+
+def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | None) -> Job:
+    """Lists the input, cuts it up and says what will be written; touches nothing.
+
+    Raises:
+        CorpusError, StorageError, ModelError: the input, the output's URL or the model cannot be used.
+    """
+    kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
+    store = resolve(output, config.output.storage)
+    files = list_files(inputs, config.corpus)
+    plan = make_plan(files, config.corpus, kind)
+    if limit is not None:
+        plan = limit_rows(plan, limit, config.corpus.storage)
+    model = inspect_model(config)
+    task = Task(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    manifest = Manifest(
+        kind=kind,
+        model=model.fingerprint,
+        backend=f"{config.model.backend} {config.model.dtype}",
+        results=_results(config, limit),
+        output_schema=str(_schema(plan, task, model)),
+        plan=plan.to_json(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        spanmill=version("spanmill"),
+    )
+    return Job(config, store, model, task, plan, manifest)
+
+
+def bind(job: Job, replace: bool) -> Job:
+    """Ties the job to its output folder; a folder that holds the same job gives its plan back, to be resumed.
+
+    Args:
+        replace: first remove what an earlier job wrote there.
+
+    Raises:
+        ManifestError: the folder belongs to another job.
+    """
+    if replace:
+        overwrite(job.store)
+    stored = open_or_create(job.store, job.manifest)
+    try:
+        plan = Plan.from_json(stored.plan).reading(job.plan.files)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(f"{job.store.url}: the manifest's plan is damaged ({error}); use --overwrite") from error
+    return Job(job.config, job.store, job.model, job.task, plan, stored)
+
+
+def expected_shards(plan: Plan) -> int:
+    """Shards of a whole job: exact for Parquet, estimated for JSONL."""
+    size = plan.layout.shard_rows
+    known = [unit.rows for unit in plan.units if unit.rows is not None]
+    unknown = len(plan.units) - len(known)
+    rest = max(plan.row_estimate - sum(known), 0)
+    return sum(max(-(-rows // size), 1) for rows in known) + (max(unknown, -(-rest // size)) if unknown else 0)
+
+
+def check_complete(job: Job, failures: Sequence[str]) -> None:
+    """Raises JobError when shards are missing, with the reasons that were given."""
+    committed = job.committed()
+    missing = [unit for unit in job.plan.units if not committed.is_complete(unit.index)]
+    if missing:
+        reasons = "".join(f"\n  {reason}" for reason in list(dict.fromkeys(failures))[:10])
+        raise JobError(
+            f"{len(missing)} of {len(job.plan.units)} read units are not complete; everything else is committed. "
+            f"Run the same command again to go on.{reasons}"
+        )
+
+
+def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
+    vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
+    if task.qa is not None:
+        return answer_schema(plan.layout.carry, task.qa.top_k, vector)
+    if vector is None:
+        raise ValueError("a task asks for answers, embeddings or both")
+    return embedding_schema(plan.layout.carry, *vector)
+
+
+def _results(config: Config, limit: int | None) -> dict[str, object]:
+    """The keys that change rows: more actors, other batches or another cluster do not."""
+    keys = config.model_dump(mode="json", include={"qa", "embedding"})
+    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry"})
+    return {**keys, "corpus": corpus, "output": {"format": config.output.format}, "limit": limit}

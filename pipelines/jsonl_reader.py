@@ -1,0 +1,102 @@
+"""JSON Lines on a store, plain or compressed: a range of a file as lines, and a sample of its rows."""
+
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from pipelines.corpus import SourceFile
+from pipelines.errors import CorpusError
+from pipelines.lines import Lines, cut_lines
+from pipelines.ranges import RangeFile, read_range
+from pipelines.storage import resolve
+
+READ_BYTES = 16 << 20
+"""Bytes that are fetched and cut at a time."""
+
+# Past the end of a unit only the rest of its last line is wanted.
+_TAIL_BYTES = 1 << 20
+
+
+def read_lines(file: SourceFile, start: int, stop: int, storage: Mapping[str, object]) -> Iterator[Lines]:
+    """Lines whose first byte lies in [start, stop) of the stream, blank ones left out.
+
+    A compressed file has one range, [0, stop), whatever its stop. Memory: READ_BYTES, or the longest line.
+
+    Raises:
+        CorpusError: a compressed stream is damaged or cut short.
+        StorageError: the file cannot be read.
+    """
+    if file.compression is not None:
+        return cut_lines(_decompressed(file, storage, READ_BYTES), 0, sys.maxsize)
+    return cut_lines(_plain(file, start, stop, storage, READ_BYTES), start, stop)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The beginning of a file."""
+
+    rows: tuple[dict[str, Any], ...]
+    """Lines that hold a JSON object, parsed."""
+
+    row_bytes: float
+    """Mean length of a line, its end included, blank ones shared out; 0 when there is no line."""
+
+
+def read_sample(file: SourceFile, lines: int, storage: Mapping[str, object]) -> Sample:
+    """The first `lines` lines, or those of the first MiB or so if they are fewer.
+
+    Raises:
+        CorpusError: a compressed stream is damaged or cut short.
+        StorageError: the file cannot be read.
+    """
+    source = _decompressed if file.compression is not None else _from_start
+    rows: list[dict[str, Any]] = []
+    for found in cut_lines(source(file, storage, _TAIL_BYTES), 0, sys.maxsize):
+        head = found.slice(0, lines)
+        if len(head) == 0:
+            continue
+        for start, stop in zip(head.starts.tolist(), head.stops.tolist(), strict=True):
+            with suppress(orjson.JSONDecodeError):
+                value = orjson.loads(head.buffer[start:stop])
+                if isinstance(value, dict):
+                    rows.append(value)
+        return Sample(tuple(rows), (found.base + len(found.buffer)) / len(found))
+    return Sample((), 0.0)
+
+
+def _from_start(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
+    return _plain(file, 0, file.size, storage, read_bytes)
+
+
+def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
+    store = resolve(file.url, storage)
+    # From one byte early: a newline there says that a line begins at `start`.
+    position = max(start - 1, 0)
+    while position < file.size:
+        end = min(position + read_bytes, stop) if position < stop else position + _TAIL_BYTES
+        end = min(end, file.size)
+        yield read_range(store.fs, store.root, position, end)
+        position = end
+
+
+def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
+    store = resolve(file.url, storage)
+    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
+    source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
+    position = 0
+    try:
+        stream = pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
+        while chunk := stream.read(read_bytes):
+            yield chunk
+            position += len(chunk)
+    except OSError as error:
+        raise CorpusError(
+            f"{file.name}: the {file.compression} stream is damaged or cut short after byte {position} of its text "
+            f"({error}). Replace {file.url}, or leave it out of the input."
+        ) from error

@@ -1,0 +1,55 @@
+"""What every row of a job looks like: the columns that are needed, under which names and of which types."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.config import Columns
+from pipelines.schema import JobKind
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Small enough to travel with every task of the job."""
+
+    kind: JobKind
+    """answer needs question and context, embed needs text."""
+
+    columns: Columns
+    """Names of the columns in the input."""
+
+    carry: pa.Schema
+    """Names and types of the columns that are written through."""
+
+    shard_rows: int
+    """Rows of every shard but a unit's last."""
+
+    @property
+    def roles(self) -> Mapping[str, str]:
+        """Text columns a row must have: name in the output of `validate` → name in the input."""
+        if self.kind == "embed":
+            return {"text": self.columns.text}
+        return {"question": self.columns.question, "context": self.columns.context}
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Input columns that are read, each once: id, the text columns, the carried ones."""
+        return tuple(dict.fromkeys((self.columns.id, *self.roles.values(), *self.carry.names)))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; the types of carried columns as Arrow's own message in base64."""
+        return {
+            "kind": self.kind,
+            "columns": self.columns.model_dump(),
+            "carry": base64.b64encode(self.carry.serialize().to_pybytes()).decode(),
+            "shard_rows": self.shard_rows,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Layout":
+        """The inverse of `to_json`. Raises KeyError, ValueError or ArrowInvalid for anything else."""
+        carry = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["carry"])))
+        return cls(data["kind"], Columns.model_validate(data["columns"]), carry, int(data["shard_rows"]))

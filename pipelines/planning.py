@@ -1,0 +1,107 @@
+"""Making a plan: footers and samples are read, columns checked, files cut into units, the shard's size chosen."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+import pyarrow as pa
+
+from pipelines.columns import (
+    carried_from_jsonl,
+    carried_from_parquet,
+    check_carry,
+    check_jsonl,
+    check_parquet,
+    text_keys,
+)
+from pipelines.config import CorpusParameters
+from pipelines.corpus import SourceFile
+from pipelines.jsonl_reader import Sample, read_sample
+from pipelines.layout import Layout
+from pipelines.parquet_reader import Footer, read_footer
+from pipelines.plan import Plan, ReadUnit
+from pipelines.schema import JobKind
+
+_FOOTER_THREADS = 16
+_SAMPLE_LINES = 1000
+# Text under gzip or zstd; only the estimate of rows hangs on it.
+_COMPRESSION_RATIO = 4
+_GUESSED_ROW_BYTES = 1024.0
+# Enough shards to share out and to lose one; the bounds keep a part worth a file, and a retry cheap.
+_USUAL_SHARDS = 128
+_FEWEST_ROWS, _MOST_ROWS = 64, 4096
+
+
+def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> Plan:
+    """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
+
+    Reads every Parquet footer, and the first lines of the first JSONL file. Every file has a unit, an empty one too.
+    The same files and parameters give the same plan, whatever pool will run it.
+
+    Raises:
+        CorpusError: a file is damaged, or a needed column is missing, of a wrong type, or named like one of ours.
+        StorageError: a file cannot be read.
+    """
+    check_carry(parameters, kind)
+    parquet = [file for file in files if file.format == "parquet"]
+    jsonl = [file for file in files if file.format == "jsonl"]
+    sample = read_sample(jsonl[0], _SAMPLE_LINES, parameters.storage) if jsonl else Sample((), 0.0)
+    footers = dict(zip((file.name for file in parquet), _footers(parquet, parameters, kind), strict=True))
+
+    carry = pa.schema([])
+    if parquet:
+        carry = carried_from_parquet(parquet[0], footers[parquet[0].name].schema, parameters, kind)
+    elif jsonl:
+        carry = carried_from_jsonl(jsonl[0], sample.rows, parameters, kind)
+    for file in parquet:
+        check_parquet(file, footers[file.name].schema, parameters.columns, kind, carry)
+    if jsonl:
+        check_jsonl(jsonl[0], sample.rows, parameters.columns, kind, carry)
+
+    row_bytes = sample.row_bytes or _GUESSED_ROW_BYTES
+    cuts = chain.from_iterable(
+        _groups_cut(number, footers[file.name], parameters.unit_bytes)
+        if file.format == "parquet"
+        else _bytes_cut(number, file, parameters.unit_bytes)
+        for number, file in enumerate(files)
+    )
+    rows = sum(sum(footer.group_rows) for footer in footers.values()) + sum(
+        round(file.size * (_COMPRESSION_RATIO if file.compression else 1) / row_bytes) for file in jsonl
+    )
+    return Plan(
+        files=tuple(files),
+        units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
+        layout=Layout(kind, parameters.columns, carry, parameters.shard_rows or _shard_rows(rows)),
+        row_estimate=rows,
+    )
+
+
+def _footers(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> list[Footer]:
+    needed = [*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry]
+    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
+        return list(threads.map(lambda file: read_footer(file, needed, parameters.storage), files))
+
+
+_Cut = tuple[int, int, int, int, int | None]
+"""file, start, stop, first_row, rows of a ReadUnit."""
+
+
+def _groups_cut(number: int, footer: Footer, unit_bytes: int) -> Iterator[_Cut]:
+    start = first_row = rows = size = 0
+    for group, (group_rows, group_bytes) in enumerate(zip(footer.group_rows, footer.group_bytes, strict=True)):
+        if group > start and size + group_bytes > unit_bytes:
+            yield number, start, group, first_row, rows
+            start, first_row, rows, size = group, first_row + rows, 0, 0
+        rows += group_rows
+        size += group_bytes
+    yield number, start, len(footer.group_rows), first_row, rows
+
+
+def _bytes_cut(number: int, file: SourceFile, unit_bytes: int) -> Iterator[_Cut]:
+    step = file.size if file.compression else unit_bytes
+    for start in range(0, max(file.size, 1), max(step, 1)):
+        yield number, start, min(start + step, file.size), 0, None
+
+
+def _shard_rows(rows: int) -> int:
+    return min(max(rows // _USUAL_SHARDS, _FEWEST_ROWS), _MOST_ROWS)

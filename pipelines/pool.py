@@ -1,0 +1,59 @@
+"""How many model actors a job has, and what each of them takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines.config import PoolParameters
+from pipelines.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The model actors of a job, every default filled in."""
+
+    size: int
+    """Fewest actors; all of them where `max_size` is equal."""
+    max_size: int
+    cpus: float
+    gpus: float
+    threads: int
+    """CPU threads of an actor."""
+
+
+def plan_pool(parameters: PoolParameters, threads: int | None, resources: Mapping[str, float], nodes: int = 1) -> Pool:
+    """Fills in what the config leaves open from what the cluster has.
+
+    Args:
+        threads: `model.threads`.
+        resources: Ray's names and amounts of the whole cluster: CPU, GPU.
+        nodes: machines of the cluster.
+
+    Raises:
+        ConfigError: the cluster cannot hold the smallest pool.
+    """
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 if gpus >= 1 else 0.0)
+    usual = max(math.floor(gpus / gpus_each), 1) if gpus_each else 1
+    size = parameters.size or usual
+    if gpus_each * size > gpus:
+        raise ConfigError(
+            f"pool: {size} actors of {gpus_each:g} GPU need {gpus_each * size:g}, the cluster has {gpus:g}; "
+            "lower pool.size or pool.gpus"
+        )
+    # The stages beside the actors need a CPU of their own, or nothing would ever reach the model.
+    if parameters.cpus * size > max(cpus - _STAGE_CPUS, 0.0):
+        raise ConfigError(
+            f"pool: {size} actors of {parameters.cpus:g} CPU leave less than {_STAGE_CPUS:g} of the cluster's {cpus:g} "
+            "CPUs for reading, preparing and writing; lower pool.size or pool.cpus"
+        )
+    return Pool(
+        size=size,
+        max_size=parameters.max_size or size,
+        cpus=parameters.cpus,
+        gpus=gpus_each,
+        threads=threads or max(math.floor(cpus / nodes / math.ceil(size / nodes)), 1),
+    )
+
+
+_STAGE_CPUS = 1.0

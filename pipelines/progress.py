@@ -1,0 +1,126 @@
+"""What a person sees of a running job: a live line on a terminal, log lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from actors.stats import PassStats
+from pipelines.receipts import Receipt
+
+_LOG_EVERY_SECONDS = 10.0
+
+
+@dataclass
+class Tally:
+    """Counts of one run over its receipts."""
+
+    shards: int = 0
+    rows: int = 0
+    """Rows in committed parts."""
+    quarantined: int = 0
+    answered: int = 0
+    stats: PassStats = field(default_factory=PassStats)
+    failures: dict[tuple[int, int], str] = field(default_factory=dict)
+    """What went wrong, by unit and number of the shard."""
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts one receipt."""
+        key = (receipt.shard.unit, receipt.shard.number)
+        if receipt.error:
+            self.failures[key] = receipt.error
+            return
+        self.failures.pop(key, None)
+        self.shards += 1
+        self.rows += receipt.rows
+        self.quarantined += receipt.quarantined
+        self.answered += receipt.answered
+        self.stats.add(receipt.stats)
+
+
+@dataclass
+class Progress:
+    """Shows a tally as it grows."""
+
+    console: Console
+    shards_before: int
+    """Shards that earlier runs committed."""
+    shards_expected: int
+    """Shards of the whole job, as far as the plan can tell."""
+    rows_per_shard: int
+    tally: Tally = field(default_factory=Tally)
+    _started: float = field(default_factory=time.monotonic)
+    _first: float | None = None
+    _first_rows: int = 0
+    _last: float = 0.0
+    _logged: float = 0.0
+    _live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator["Progress"]:
+        """Shows the live line while the block runs; elsewhere than on a terminal, lines are logged instead."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        with Live(self._line(), console=self.console, refresh_per_second=4, get_renderable=self._line) as live:
+            self._live = live
+            yield self
+        self._live = None
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts a receipt and shows it."""
+        now = time.monotonic()
+        self.tally.add(receipt)
+        self._last = now
+        if self._first is None and not receipt.error:
+            self._first, self._first_rows = now, self.tally.rows + self.tally.quarantined
+        if receipt.error:
+            self.console.print(f"shard {receipt.shard.unit}-{receipt.shard.number}: {receipt.error}", style="red")
+        if self._live is None and now - self._logged >= _LOG_EVERY_SECONDS:
+            self._logged = now
+            self.console.print(self._line())
+
+    def rate(self) -> float:
+        """Rows per second since the first shard was committed; 0 while that cannot be told."""
+        if self._first is None:
+            return 0.0
+        seconds = time.monotonic() - self._first
+        return (self.tally.rows + self.tally.quarantined - self._first_rows) / seconds if seconds > 0 else 0.0
+
+    def final_rate(self) -> float:
+        """Rows per second between the first and the last commit; 0 where there was only one."""
+        if self._first is None or self._last <= self._first:
+            return 0.0
+        return (self.tally.rows + self.tally.quarantined - self._first_rows) / (self._last - self._first)
+
+    def note(self, failure: str) -> None:
+        """Shows a failure that is not one shard's, and keeps it for the end."""
+        self.tally.failures[(-1, len(self.tally.failures))] = failure
+        self.console.print(failure, style="red")
+
+    def _line(self) -> Text:
+        tally = self.tally
+        done = self.shards_before + tally.shards
+        expected = max(self.shards_expected, done)
+        parts = [f"{done:,}/{expected:,} shards", f"{tally.rows:,} rows"]
+        rate = self.rate()
+        if rate:
+            left = (expected - done) * self.rows_per_shard / rate
+            parts += [f"{rate:,.0f} rows/s", f"ETA {_clock(left)}"]
+        else:
+            parts.append(f"starting, {_clock(time.monotonic() - self._started)}")
+        parts.append(f"{tally.quarantined:,} quarantined")
+        if tally.stats.passes:
+            sizes = " ".join(f"{bucket}:{size:.0f}" for bucket, size in tally.stats.batch_sizes().items())
+            parts += [f"padding {tally.stats.padding:.1%}", f"batch by length {sizes}"]
+        return Text(" · ".join(parts), overflow="fold")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

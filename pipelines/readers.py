@@ -1,0 +1,106 @@
+"""A read unit becomes a stream of shards of exactly `shard_rows` rows."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+import pyarrow as pa
+
+from pipelines.corpus import SourceFile
+from pipelines.jsonl_reader import read_lines
+from pipelines.layout import Layout
+from pipelines.lines import LINE_SCHEMA
+from pipelines.parquet_reader import read_groups
+from pipelines.plan import ReadUnit
+
+
+@dataclass(frozen=True)
+class RawShard:
+    """Rows as they were read, not yet validated."""
+
+    unit: int
+    number: int
+    """Within the unit, from 0."""
+
+    last: bool
+    """No shard of the unit comes after this one."""
+
+    table: pa.Table
+    """Parquet: the needed columns and `_row` (int64). JSONL: `_line` (large_binary) and `_byte` (int64)."""
+
+
+class _Rows(Protocol):
+    def __len__(self) -> int: ...
+    def slice(self, offset: int, length: int) -> Self: ...
+
+
+R = TypeVar("R", bound=_Rows)
+
+
+def read_unit(
+    file: SourceFile,
+    unit: ReadUnit,
+    layout: Layout,
+    storage: Mapping[str, object],
+    committed: frozenset[int] = frozenset(),
+) -> Iterator[RawShard]:
+    """Shards 0, 1, 2 ... of a unit, except those whose number is in `committed`, which cost no payload.
+
+    Every shard has `layout.shard_rows` rows but the last; a unit without rows has one empty shard. Memory: two
+    shards, and a row group's compressed bytes (Parquet) or a read buffer (JSONL).
+
+    Raises:
+        CorpusError: the file is damaged or cut short.
+        StorageError: the file cannot be read.
+    """
+    if file.format == "parquet":
+        rows = _parquet_rows(file, unit, layout, storage, committed)
+        empty = pa.table({**{name: pa.nulls(0) for name in layout.needed}, "_row": pa.array([], pa.int64())})
+        for number, last, tables in _cut(_capped(rows, unit.rows), layout.shard_rows):
+            if number not in committed:
+                yield RawShard(unit.index, number, last, pa.concat_tables(tables or [empty]))
+    else:
+        lines_read = _capped(read_lines(file, unit.start, unit.stop, storage), unit.rows)
+        for number, last, lines in _cut(lines_read, layout.shard_rows):
+            if number not in committed:
+                tables = [LINE_SCHEMA.empty_table(), *(part.table() for part in lines)]
+                yield RawShard(unit.index, number, last, pa.concat_tables(tables))
+
+
+def _parquet_rows(
+    file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object], committed: frozenset[int]
+) -> Iterator[pa.Table]:
+    def is_wanted(first: int, stop: int) -> bool:
+        shards = range(first // layout.shard_rows, -(-stop // layout.shard_rows))
+        return not committed.issuperset(shards)
+
+    groups = range(unit.start, unit.stop)
+    return read_groups(file, groups, unit.first_row, layout.needed, layout.shard_rows, storage, is_wanted)
+
+
+def _capped(stream: Iterable[R], most: int | None) -> Iterator[R]:
+    left = most
+    for rows in stream:
+        if left is None:
+            yield rows
+        elif left > 0:
+            yield rows.slice(0, min(left, len(rows)))
+            left -= len(rows)
+        else:
+            return
+
+
+def _cut(stream: Iterable[R], shard_rows: int) -> Iterator[tuple[int, bool, list[R]]]:
+    """(number, last, parts) of every shard; a full shard leaves only when a further row has been seen."""
+    number, parts, room = 0, list[R](), shard_rows
+    for rows in stream:
+        offset = 0
+        while offset < len(rows):
+            if room == 0:
+                yield number, False, parts
+                number, parts, room = number + 1, [], shard_rows
+            taken = min(room, len(rows) - offset)
+            parts.append(rows.slice(offset, taken))
+            offset += taken
+            room -= taken
+    yield number, True, parts

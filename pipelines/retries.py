@@ -1,0 +1,109 @@
+"""Calls to a store: which errors pass, how often to ask again, and what the last one means for the user."""
+
+import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from pipelines.errors import MissingError, StorageError
+
+T = TypeVar("T")
+
+TRIES = 8
+"""Calls before giving up: with the waits between them, a store may be away for about twenty seconds."""
+
+PATIENCE_SECONDS = 40.0
+"""No further call is made after this long; some stores' packages retry by themselves and take long to fail."""
+
+_STORE_PACKAGES = frozenset(
+    (
+        *("botocore", "aiobotocore", "s3fs", "aiohttp", "gcsfs", "google", "azure", "adlfs", "huggingface_hub"),
+        *("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "fsspec"),
+    )
+)
+_PERMANENT_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_PERMANENT_ERRNOS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSYS, errno.ELOOP, errno.EMSGSIZE)
+)
+# botocore's own errors are mostly about settings and credentials; these of its classes are about the wire.
+_BOTOCORE_WIRE = frozenset(
+    ("HTTPClientError", "ConnectionError", "ResponseParserError", "IncompleteReadError", "FlexibleChecksumError")
+)
+_SETTINGS_WORDS = ("Auth", "Credential", "Refresh", "NotFound", "Validation", "Invalid")
+_RETRIED_STATUS = frozenset((408, 409, 425, 429))
+# S3 says 400 to these accidents of the way too.
+_RETRIED_CODES = ("IncompleteBody", "BadDigest", "RequestTimeout", "XAmzContentSHA256Mismatch")
+
+
+def attempt(action: str, place: str, call: Callable[[], T]) -> T:
+    """Returns `call()`, made again with growing, random waits while a store's error looks like a passing one.
+
+    `action` ("reading", "writing") and `place` (path or URL) are words for the message. Errors that are not a
+    store's (a TypeError, say) pass through untouched.
+
+    Raises:
+        MissingError: there is nothing at `place`.
+        StorageError: everything else that a store can say: rights, space, network.
+    """
+    retrying = Retrying(
+        stop=stop_after_attempt(TRIES) | stop_after_delay(PATIENCE_SECONDS),
+        wait=wait_random_exponential(multiplier=0.3, max=15),
+        retry=retry_if_exception(is_transient),
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except Exception as error:
+        if not _is_store_error(error):
+            raise
+        raise _explained(action, place, error) from error
+
+
+def is_transient(error: BaseException) -> bool:
+    """True when the same call may well succeed a little later."""
+    if not _is_store_error(error) or isinstance(error, _PERMANENT_ERRORS):
+        return False
+    status = http_status(error)
+    if status is not None and 400 <= status < 500:
+        return status in _RETRIED_STATUS or any(word in str(error.__cause__) for word in _RETRIED_CODES)
+    if _package(error) in ("botocore", "aiobotocore"):
+        return any(base.__name__ in _BOTOCORE_WIRE for base in type(error).__mro__)
+    if any(word in type(error).__name__ for word in _SETTINGS_WORDS):
+        return False
+    return not (isinstance(error, OSError) and error.errno in _PERMANENT_ERRNOS)
+
+
+def http_status(error: BaseException) -> int | None:
+    """The status a server answered with, from the error or from the one it translates; None where there is none."""
+    for source in (error, error.__cause__):
+        response = getattr(source, "response", None)
+        if isinstance(response, dict):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:
+            status = getattr(source, "status", None) or getattr(source, "code", None)
+            status = status or getattr(response, "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def _is_store_error(error: BaseException) -> bool:
+    return isinstance(error, OSError) or _package(error) in _STORE_PACKAGES
+
+
+def _package(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _explained(action: str, place: str, error: Exception) -> StorageError:
+    if isinstance(error, FileNotFoundError):
+        return MissingError(f"{place}: nothing there ({action}). Check the URL, bucket and folder included.")
+    reason = f"{place}: {action} failed: {type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{reason}. Free some space and run the same command again: it goes on where it stopped.")
+    if is_transient(error):
+        return StorageError(f"{reason} (after several tries). Check network and endpoint, then run the command again.")
+    return StorageError(
+        f"{reason}. Check rights and credentials: corpus.storage, output.storage or the store's environment variables."
+    )

@@ -1,0 +1,93 @@
+"""One pass of a job over its missing shards, as a Ray Data pipeline."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.util.annotations import RayDeprecationWarning
+
+from pipelines.job import Job
+from pipelines.pool import Pool
+from pipelines.receipts import Receipt
+from pipelines.stages import ModelStage, PrepareStage, ReadStage, WriteStage
+from pipelines.work import Work
+
+# Shares of a CPU. They differ from stage to stage, since Ray fuses neighbours that ask for the same.
+_READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
+_ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+_MOST_READERS = 1000
+"""Read tasks of a pass: past this many units, a task streams several, since every task costs the driver time."""
+_IN_FLIGHT = 4
+"""Shards in each actor's hands: two that it works on, and two that wait beside it."""
+_THREADS = 2
+"""Shards that an actor works on at once: while one is in the forward pass, the other is unpacked or written up."""
+
+
+def build(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
+    """The pipeline over these units; nothing runs before it is iterated."""
+    _configure()
+    layout, task = job.plan.layout, job.task
+    model = job.config.model.model_copy(update={"threads": pool.threads})
+    read = ReadStage(layout, job.config.corpus.storage)
+    write = WriteStage(job.store, job.manifest.job8, job.config.output.format, job.schema, _metadata(job))
+    dataset = ray.data.from_arrow(_shares(works)).map_batches(
+        read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS
+    )
+    dataset = dataset.map_batches(PrepareStage(layout, job.model.spec, task), num_cpus=_PREPARE_CPUS, **_ONE_SHARD)
+    with warnings.catch_warnings():
+        # The two bounds have no other place in Ray 2.60; without them a shard that kills its actor is tried for ever.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        dataset = dataset.map_batches(
+            ModelStage,
+            fn_constructor_args=(model, job.config.batching, task, job.model.fingerprint),
+            compute=ActorPoolStrategy(
+                min_size=pool.size,
+                max_size=pool.max_size,
+                initial_size=pool.size,
+                max_tasks_in_flight_per_actor=_IN_FLIGHT,
+                max_concurrent_calls_per_actor=_THREADS,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus or None,
+            max_restarts=10,
+            max_task_retries=2,
+            **_ONE_SHARD,
+        )
+    return dataset.map_batches(write, num_cpus=_WRITE_CPUS, **_ONE_SHARD)
+
+
+def receipts(dataset: Dataset) -> Iterator[Receipt]:
+    """Runs the pipeline; receipts come as shards are committed, in any order.
+
+    Raises:
+        RayError: the pipeline broke down; shards whose receipts came are committed.
+    """
+    for bundle in dataset.iter_internal_ref_bundles():
+        for table in ray.get(list(bundle.block_refs)):
+            yield from Receipt.from_table(table)
+
+
+def _shares(works: Sequence[Work]) -> list[Any]:
+    step = -(-len(works) // _MOST_READERS)
+    return [Work.to_table(works[i : i + step]) for i in range(0, len(works), step)]
+
+
+def _configure() -> None:
+    context = DataContext.get_current()
+    # A block is as small as it gets: a shard is one row, and leaves a stage as soon as it is done.
+    context.target_max_block_size = 1
+    # A shard may take as long as it likes; whoever waits sees the progress, and can stop.
+    context.execution_no_progress_timeout_s = -1
+    context.memory_usage_poll_interval_s = None
+    context.raise_original_map_exception = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _metadata(job: Job) -> dict[str, str]:
+    return {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}

@@ -1,0 +1,121 @@
+"""A config from a YAML file and `key=value` words, with errors that name the key and the nearest one."""
+
+import difflib
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipelines.config import JobConfig
+from pipelines.errors import ConfigError
+
+C = TypeVar("C", bound=JobConfig)
+
+
+def load_config(kind: type[C], file: Path | None, words: Sequence[str]) -> C:
+    """Reads the file, lets the words (`qa.top_k=3`, the value in YAML) override it, and checks every key.
+
+    Raises:
+        ConfigError: no such file, no YAML, an unknown key or a value that does not fit.
+    """
+    tree = {} if file is None else _read(file)
+    for word in words:
+        _override(tree, word)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(kind, problem)}" for problem in error.errors())
+        source = "the config" if file is None else str(file)
+        raise ConfigError(f"{source} cannot be used:\n{lines}") from error
+
+
+def list_keys(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, object]]:
+    """Every key of a config as (dotted key, documentation, default)."""
+    for name, field in kind.model_fields.items():
+        nested = _nested(field.annotation)
+        if nested is None:
+            yield f"{prefix}{name}", field.description or "", field.get_default(call_default_factory=True)
+        else:
+            yield from list_keys(nested, f"{prefix}{name}.")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: a config is a mapping of keys, this is a {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {word}: write it as key=value, for example --set qa.top_k=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {word}: the value is not YAML: {' '.join(str(error).split())}") from error
+    *groups, leaf = key.split(".")
+    for group in groups:
+        inner = tree.get(group)
+        if not isinstance(inner, dict):
+            inner = tree[group] = {}
+        tree = inner
+    tree[leaf] = value
+
+
+def _explain(kind: type[BaseModel], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}{_nearest(kind, key)}"
+    if not key:
+        return str(problem["msg"])
+    return f"{key}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _nearest(kind: type[BaseModel], key: str) -> str:
+    known = [name for name, _, _ in list_keys(kind)]
+    groups = {name.rpartition(".")[0] for name in known} - {""}
+    by_leaf = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = by_leaf or difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.4)
+    return f"; the nearest is {near[0]}" if near else ""
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def as_yaml(kind: type[BaseModel], indent: str = "") -> str:
+    """A commented config with every key at its default; keys of optional groups are commented out."""
+    lines = []
+    for name, field in kind.model_fields.items():
+        nested = _nested(field.annotation)
+        lines += [f"{indent}# {line}" for line in textwrap.wrap(field.description or "", 110 - len(indent))]
+        default = field.get_default(call_default_factory=True)
+        if nested is None:
+            lines.append(f"{indent}{name}: {_yaml_value(default)}")
+        elif default is None:
+            body = as_yaml(nested, f"{indent}  ").splitlines()
+            lines += [f"{indent}{name}: null", *(f"{indent}#{line.removeprefix(indent)}" for line in body)]
+        else:
+            lines += [f"{indent}{name}:", *as_yaml(nested, f"{indent}  ").splitlines()]
+        if not indent:
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _yaml_value(value: object) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()

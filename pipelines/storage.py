@@ -1,0 +1,199 @@
+"""Files and object stores through fsspec: a URL becomes a store, and a write is whole or absent."""
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractFileSystem
+
+from pipelines.errors import StorageError
+from pipelines.retries import attempt, http_status
+
+TEMPORARY_PREFIX = ".spanmill-"
+"""Start of the names of files that are being written; what is found under it later is rubbish of a killed process."""
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
+# Longer than a writer needs between its check and its write, on a store that has no conditional writes.
+_SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder or file on any fsspec filesystem. Pickles as URL and options, and connects where it is used."""
+
+    url: str
+    """What the user named, local paths made absolute."""
+
+    options: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+    """fsspec options: endpoint, credentials. Not shown, since they may be secret."""
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The filesystem. Raises StorageError when its package is not installed or its options are wrong."""
+        return self._resolved[0]
+
+    @property
+    def root(self) -> str:
+        """The URL as a path of `fs`, without a slash at its end."""
+        return self._resolved[1]
+
+    def path(self, name: str) -> str:
+        """Path of `name` (which may hold slashes) below the root."""
+        return f"{self.root.rstrip('/')}/{name}"
+
+    @cached_property
+    def _resolved(self) -> tuple[AbstractFileSystem, str]:
+        scheme = self.url.partition("://")[0] if "://" in self.url else "file"
+        try:
+            fs, root = fsspec.core.url_to_fs(self.url, **_with_defaults(scheme, self.options))
+        except ImportError as error:
+            extra = _EXTRAS.get(scheme)
+            package = f"pip install 'spanmill[{extra}]'" if extra else f"install the fsspec package for {scheme}"
+            raise StorageError(f"{self.url}: a package for {scheme}:// is missing ({error}): {package}") from error
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"{self.url}: {error}. Check the URL's scheme and the storage options.") from error
+        return fs, root
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Store, (self.url, dict(self.options)))
+
+
+def _with_defaults(scheme: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    if scheme not in ("s3", "s3a"):
+        return options
+    # Servers that only speak S3's protocol send a whole object's checksum along with a range of it, and botocore then
+    # refuses every ranged read.
+    settings = {"response_checksum_validation": "when_required", **(options.get("config_kwargs") or {})}
+    return {**options, "config_kwargs": settings}
+
+
+def resolve(url: str, options: Mapping[str, object] | None = None) -> Store:
+    """The store at `url`; a local path is made absolute now, because workers run in other folders.
+
+    Raises:
+        StorageError: unknown scheme, missing package, or options that the filesystem does not take.
+    """
+    local = "://" not in url and "::" not in url
+    store = Store(os.path.abspath(os.path.expanduser(url)) if local else url.rstrip("/"), dict(options or {}))
+    _ = store.fs
+    return store
+
+
+def is_local(fs: AbstractFileSystem) -> bool:
+    """True when paths of `fs` are paths of this machine."""
+    return isinstance(fs, LocalFileSystem)
+
+
+def read_bytes(fs: AbstractFileSystem, path: str) -> bytes:
+    """A small file, whole. Raises MissingError when there is none, StorageError when it cannot be read."""
+    return attempt("reading", path, lambda: bytes(fs.cat_file(path)))
+
+
+def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
+    """Writes or replaces a file so that every reader sees the old content or all of the new one.
+
+    Raises:
+        StorageError: rights, space or network.
+    """
+    if is_local(fs):
+        attempt("writing", path, lambda: _write_local(path, data))
+    else:
+        # One call: a buffered file handle that an exception closes would commit a truncated object.
+        attempt("writing", path, lambda: fs.pipe_file(path, data))
+
+
+def create_exclusive(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
+    """Writes a file unless it exists; True when it was this call that wrote it.
+
+    Exact on disks and on stores with conditional writes (S3, Google, Azure). The others, that take the condition and
+    do not mind it, are served by check, write, wait a second and read back: there, of two writers one is told True,
+    unless one of them sleeps for longer than that between its check and its write.
+
+    Raises:
+        StorageError: rights, space or network.
+    """
+    if is_local(fs):
+        return attempt("creating", path, lambda: _create_local(path, data))
+    if attempt("looking for", path, lambda: _exists(fs, path)):
+        return False
+    if not attempt("creating", path, lambda: _put_new(fs, path, data)):
+        return read_bytes(fs, path) == data
+    # A second conditional write tells whether the store minds the condition: if it does, this one is refused.
+    if attempt("creating", path, lambda: _put_new(fs, path, data)):
+        time.sleep(_SETTLE_SECONDS)
+    return read_bytes(fs, path) == data
+
+
+def _write_local(path: str, data: bytes) -> None:
+    temporary = _write_temporary(path, data)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    _sync_folder(path)
+
+
+def _create_local(path: str, data: bytes) -> bool:
+    temporary = _write_temporary(path, data)
+    try:
+        # A link fails when its name exists, and the name never shows half a file.
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(temporary)
+    _sync_folder(path)
+    return True
+
+
+def _write_temporary(path: str, data: bytes) -> str:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    return temporary
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _exists(fs: AbstractFileSystem, path: str) -> bool:
+    fs.invalidate_cache()
+    try:
+        fs.info(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _put_new(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
+    try:
+        fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    except OSError as error:
+        # Not every store's 412, precondition failed, reaches us as FileExistsError.
+        if http_status(error) == 412:
+            return False
+        raise
+    return True

@@ -1,0 +1,72 @@
+"""Loaded models, once per session; and hypothesis without clocks or dice."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from actors.backends.protocol import Backend
+from actors.backends.torch import TorchBackend
+from actors.engine import Engine
+from actors.layout import EncoderSpec
+from actors.loading import load_model, load_spec
+from actors.parameters import BatchingParameters, ModelParameters
+from tests.actors.helpers import GOLDEN, MODELS
+
+# Machines that share a core with others are slow at times, and a failure must come back when it is looked into.
+settings.register_profile(
+    "actors", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("actors")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A golden model on the CPU."""
+
+    folder: Path
+    spec: EncoderSpec
+    backend: Backend
+
+    def engine(self, batching: BatchingParameters | None = None) -> Engine:
+        """A new engine (with a batcher that knows nothing) over the same weights."""
+        return Engine(self.backend, self.spec, batching or BatchingParameters())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, Loaded]:
+    """The golden models by name."""
+    loaded = {}
+    for name in MODELS:
+        folder = GOLDEN / "models" / name
+        backend = TorchBackend(load_model(folder, with_qa_head=True), ModelParameters(device="cpu"))
+        loaded[name] = Loaded(folder, load_spec(folder), backend)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def engines(models: dict[str, Loaded]) -> dict[str, Engine]:
+    """An engine for each golden model."""
+    return {name: model.engine() for name, model in models.items()}
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a golden model into the test's own folder, where it may be spoilt."""
+
+    def copy(name: str) -> Path:
+        return Path(copytree(GOLDEN / "models" / name, tmp_path / name))
+
+    return copy

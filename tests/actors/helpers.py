@@ -1,0 +1,174 @@
+"""Small tokenizers, tensors and shards whose every number can be worked out by hand."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+
+from actors.answers import Answers
+from actors.backends.protocol import PassOutput
+from actors.collate import Batch, Floats
+from actors.errors import OutOfMemory
+from actors.layout import EncoderSpec, make_spec
+from actors.parameters import QAParameters
+from actors.prepare import Rejected, prepare_pairs
+from actors.prepared import Prepared
+from actors.tokens import Ints
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MODELS = ("distilbert", "bert", "roberta")
+
+PAD, UNK, CLS, SEP = 0, 1, 2, 3
+FIRST_WORD = 4
+WORDS = 60
+
+
+def word_ids(text: str) -> list[int]:
+    """Ids of a text of `words`, as the word tokenizer gives them."""
+    return [FIRST_WORD + int(word[1:]) for word in text.split()]
+
+
+def words(numbers: Sequence[int]) -> str:
+    """A text with one token a number."""
+    return " ".join(f"w{n}" for n in numbers)
+
+
+@lru_cache
+def word_tokenizer(cls_at_the_end: bool = False) -> Tokenizer:
+    """One token per blank-separated word; frames windows as BERT does, or as XLNet does."""
+    vocab = {"[PAD]": PAD, "[UNK]": UNK, "[CLS]": CLS, "[SEP]": SEP} | {f"w{n}": FIRST_WORD + n for n in range(WORDS)}
+    tokenizer = Tokenizer(WordLevel(vocab, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
+    single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"
+    if cls_at_the_end:
+        single, pair = "$A [SEP] [CLS]:2", "$A [SEP] $B:1 [SEP]:1 [CLS]:2"
+    tokenizer.post_processor = TemplateProcessing(  # type: ignore[assignment]
+        single=single, pair=pair, special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
+    )
+    return tokenizer
+
+
+def word_spec(max_length: int = 512, cls_at_the_end: bool = False) -> EncoderSpec:
+    """The word tokenizer as an encoder; with `cls_at_the_end`, the passage comes first as in XLNet."""
+    return make_spec(
+        word_tokenizer(cls_at_the_end),
+        pad_id=PAD,
+        cls_id=CLS,
+        max_length=max_length,
+        uses_type_ids=True,
+        passage_first=cls_at_the_end,
+    )
+
+
+def strings(texts: Sequence[str]) -> pa.StringArray:
+    return pa.array(list(texts), type=pa.string())
+
+
+def prepare(spec: EncoderSpec, qa: QAParameters, pairs: Sequence[tuple[str, str]]) -> tuple[Prepared, Rejected]:
+    """`prepare_pairs` of (question, passage) pairs."""
+    return prepare_pairs(spec, qa, strings([q for q, _ in pairs]), strings([c for _, c in pairs]))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer; abstaining is (None, -1, -1)."""
+
+    text: str | None
+    start: int
+    end: int
+    score: float
+
+
+def answers_of(answers: Answers) -> list[list[Answer]]:
+    """Every row's answers."""
+    texts = answers.text.to_pylist()
+    flat = [
+        Answer(text, int(start), int(end), float(score))
+        for text, start, end, score in zip(texts, answers.start, answers.end, answers.score, strict=True)
+    ]
+    bounds = [int(offset) for offset in answers.offsets]
+    return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def same_up_to_ties(got: Sequence[Answer], expected: Sequence[Answer], tolerance: float = 1e-4) -> bool:
+    """Whether scores agree to `tolerance`, and the spans too, except among spans that score that close."""
+    if len(got) != len(expected):
+        return False
+    for position, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
+        if abs(mine.score - theirs.score) > tolerance:
+            return False
+        if (mine.text, mine.start, mine.end) == (theirs.text, theirs.start, theirs.end):
+            continue
+        others = [other.score for i, other in enumerate(expected) if i != position]
+        if not any(abs(score - theirs.score) <= tolerance for score in others):
+            return False
+    return True
+
+
+def same_places(got: Sequence[Answer], expected: Sequence[Answer]) -> bool:
+    return [(a.text, a.start, a.end) for a in got] == [(a.text, a.start, a.end) for a in expected]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
+
+
+class TableBackend:
+    """A model of two tables: a token's logits and hidden state depend on its id alone.
+
+    Like a real device it computes padding too, and has no more room than `room` tokens a pass.
+    """
+
+    def __init__(self, room: int | None = None, logits: float = 3.0, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.start_table = rng.normal(0, logits, FIRST_WORD + WORDS).astype(np.float32)
+        self.end_table = rng.normal(0, logits, FIRST_WORD + WORDS).astype(np.float32)
+        self.hidden_table = rng.normal(0, 1, (FIRST_WORD + WORDS, 5)).astype(np.float32)
+        self.shapes: list[tuple[int, int]] = []
+        self._room = room
+
+    @property
+    def hidden_size(self) -> int:
+        return 5
+
+    @property
+    def memory_limit(self) -> int | None:
+        return None
+
+    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+        self.shapes.append(batch.input_ids.shape)
+        if self._room is not None and batch.input_ids.size > self._room:
+            raise OutOfMemory("the table is full")
+        start, end = self.start_table[batch.input_ids], self.end_table[batch.input_ids]
+        pooled = None
+        if pool_weights is not None:
+            pooled = np.einsum("ns,nsd->nd", pool_weights, self.hidden_table[batch.input_ids])
+        return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None)
+
+
+def hand_batch(lengths: Sequence[int], passage_start: Sequence[int], passage_length: Sequence[int], cls: int | None) -> Batch:
+    """A batch that only says where passages stand."""
+    n, width = len(lengths), max(lengths)
+    return Batch(
+        input_ids=np.zeros((n, width), dtype=np.int64),
+        attention_mask=None,
+        token_type_ids=None,
+        lengths=np.array(lengths, dtype=np.int64),
+        passage_start=np.array(passage_start, dtype=np.int64),
+        passage_length=np.array(passage_length, dtype=np.int64),
+        cls=None if cls is None else np.full(n, cls, dtype=np.int64),
+    )
+
+
+def ints(values: Sequence[int] | npt.NDArray[Any]) -> Ints:
+    return np.asarray(values, dtype=np.int32)

@@ -1,0 +1,137 @@
+"""A job and its output folder."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipelines.errors import ManifestError
+from pipelines.manifest import MANIFEST_NAME, Manifest, open_or_create, overwrite, read_manifest
+from pipelines.plan import Plan
+from pipelines.quarantine import Reason
+from pipelines.schema import QUARANTINE_SCHEMA
+from pipelines.shards import ShardId, commit, write_success
+from pipelines.storage import Store, resolve
+from tests.pipelines.helpers import jsonl, plan_of, qa_rows
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return resolve(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_bytes(jsonl(qa_rows(3)))
+    return plan_of(tmp_path)
+
+
+def _manifest(plan: Plan, **changes: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "kind": "answer",
+        "model": "a1b2",
+        "backend": "torch",
+        "results": {"qa": {"top_k": 1, "max_seq_len": None}, "corpus": {"carry": []}},
+        "output_schema": "id: string",
+        "plan": plan.to_json(),
+        "created": "2026-01-01T00:00:00Z",
+        "spanmill": "0.1.0",
+    }
+    return Manifest(**{**values, **changes})
+
+
+def test_created_once_and_found_again(store: Store, plan: Plan, tmp_path: Path) -> None:
+    assert read_manifest(store) is None
+    first = open_or_create(store, _manifest(plan))
+    assert first == _manifest(plan)
+    assert Plan.from_json(first.plan) == plan
+    # Another cut, another moment and another version of the program are the same job.
+    other = plan_of(tmp_path, unit_bytes=10, shard_rows=1)
+    again = open_or_create(store, _manifest(other, created="2027-01-01T00:00:00Z", spanmill="0.2.0"))
+    assert again == first
+    assert _manifest(other).job_id == first.job_id
+    assert len(first.job8) == 8
+    assert first.job_id.startswith(first.job8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"model": "c3d4"}, 'model.fingerprint: "a1b2" -> "c3d4"'),
+        ({"kind": "embed"}, 'kind: "answer" -> "embed"'),
+        ({"backend": "onnx"}, 'backend: "torch" -> "onnx"'),
+        ({"results": {"qa": {"top_k": 3, "max_seq_len": None}, "corpus": {"carry": []}}}, "qa.top_k: 1 -> 3"),
+        ({"results": {"qa": {"top_k": 1}, "corpus": {"carry": []}}}, "qa.max_seq_len: null -> (absent)"),
+    ],
+)
+def test_differences_are_spelled_out(store: Store, plan: Plan, changes: dict[str, Any], line: str) -> None:
+    first = open_or_create(store, _manifest(plan))
+    other = _manifest(plan, **changes)
+    with pytest.raises(ManifestError) as raised:
+        open_or_create(store, other)
+    assert line in str(raised.value)
+    assert "--overwrite" in str(raised.value)
+    assert other.job_id != first.job_id
+
+
+def test_inputs_that_differ(store: Store, plan: Plan, tmp_path: Path) -> None:
+    open_or_create(store, _manifest(plan))
+    (tmp_path / "a.jsonl").unlink()
+    (tmp_path / "b.jsonl").write_bytes(jsonl(qa_rows(4)))
+    for name in "cdef":
+        (tmp_path / f"{name}.jsonl").write_bytes(jsonl(qa_rows(1)))
+    with pytest.raises(ManifestError) as raised:
+        open_or_create(store, _manifest(plan_of(tmp_path)))
+    assert "input: 4 new (c.jsonl, d.jsonl, e.jsonl ...), 1 gone (a.jsonl), 1 changed (b.jsonl)" in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}'])
+def test_a_damaged_manifest(store: Store, plan: Plan, content: bytes) -> None:
+    open_or_create(store, _manifest(plan))
+    Path(store.path(MANIFEST_NAME)).write_bytes(content)
+    with pytest.raises(ManifestError, match=r"_manifest\.json: not a manifest .*--overwrite"):
+        open_or_create(store, _manifest(plan))
+
+
+def test_parts_without_a_manifest(store: Store, plan: Plan) -> None:
+    Path(store.root).mkdir()
+    Path(store.path("readme.md")).write_text("mine")
+    open_or_create(store, _manifest(plan))
+    Path(store.path(MANIFEST_NAME)).unlink()
+    commit(
+        store,
+        ShardId(0, 0, True),
+        "0" * 8,
+        "jsonl",
+        QUARANTINE_SCHEMA.empty_table(),
+        QUARANTINE_SCHEMA.empty_table(),
+        {},
+    )
+    with pytest.raises(ManifestError, match=r"holds 1 parts .* but no _manifest\.json"):
+        open_or_create(store, _manifest(plan))
+
+
+def test_overwrite_removes_only_ours(store: Store, plan: Plan) -> None:
+    assert overwrite(store) == 0
+    stored = open_or_create(store, _manifest(plan))
+    bad = QUARANTINE_SCHEMA.empty_table().from_pylist([{"reason": Reason.NULL_TEXT}], schema=QUARANTINE_SCHEMA)
+    commit(store, ShardId(0, 0, True), stored.job8, "parquet", bad, bad, {})
+    write_success(store, {})
+    mine = {"notes.txt", "_quarantine/notes.txt", "part-x.parquet", "sub/part-00000-00000z-00000000.parquet"}
+    for name in (*mine, "_report.html", ".spanmill-1.tmp"):
+        Path(store.path(name)).parent.mkdir(exist_ok=True)
+        Path(store.path(name)).write_text("x")
+    assert overwrite(store) == 6
+    root = Path(store.root)
+    assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == mine
+    assert open_or_create(store, _manifest(plan, model="new")).model == "new"
+
+
+def test_no_storage_options_are_stored(store: Store, tmp_path: Path, plan: Plan) -> None:
+    secret = plan_of(tmp_path, storage={"token": "hush-hush"})
+    open_or_create(store, _manifest(secret))
+    stored = Path(store.path(MANIFEST_NAME)).read_bytes()
+    assert b"hush" not in stored
+    assert orjson.loads(stored)["version"] == 1

@@ -1,0 +1,154 @@
+"""Names and commits."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config import CorpusParameters
+from pipelines.corpus import list_files
+from pipelines.counts import Counts, read_counts
+from pipelines.errors import StorageError
+from pipelines.quarantine import Fault, Reason, quarantine_rows
+from pipelines.schema import QUARANTINE_SCHEMA
+from pipelines.shards import PartFormat, ShardId, commit, is_part, list_committed, write_success
+from pipelines.storage import Store, resolve, write_atomic
+from tests.pipelines.helpers import jsonl, qa_rows
+from tests.pipelines.s3_server import S3Server, serve_s3
+
+JOB = "0123abcd"
+EMPTY = QUARANTINE_SCHEMA.empty_table()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "bucket").mkdir()
+    with serve_s3(folder) as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return resolve(str(tmp_path / "out"))
+    server: S3Server = request.getfixturevalue("s3")
+    return resolve(f"s3://bucket/{tmp_path.name}", server.options)
+
+
+def _rows(count: int) -> pa.Table:
+    return pa.table({"id": [f"q{i}" for i in range(count)]}, schema=pa.schema([("id", pa.string())]))
+
+
+def _bad(count: int) -> pa.Table:
+    column = pa.chunked_array([list(range(count))], pa.int64())
+    faults = {row: Fault(Reason.NULL_TEXT, "") for row in range(count)}
+    return quarantine_rows(pa.table({"n": column}), column.cast(pa.string()), column, "a", faults)
+
+
+def test_names() -> None:
+    assert ShardId(3, 14, False).part_name(JOB, "parquet") == "part-00003-00014-0123abcd.parquet"
+    assert ShardId(123456, 7, True).part_name(JOB, "jsonl") == "part-123456-00007z-0123abcd.jsonl"
+    assert is_part("part-123456-00007z-0123abcd.jsonl")
+    assert not is_part(".spanmill-part-00003-00014-0123abcd.parquet")
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_commit_and_list(store: Store, format: PartFormat) -> None:
+    assert list_committed(store, JOB, format).shards == 0
+    commit(store, ShardId(0, 0, False), JOB, format, _rows(3), EMPTY, {"model": "m"})
+    commit(store, ShardId(0, 2, True), JOB, format, _rows(1), _bad(2), {"model": "m"})
+    commit(store, ShardId(1, 0, True), JOB, format, _rows(0), _bad(1), {"model": "m"})
+    commit(store, ShardId(1, 0, True), JOB, format, _rows(0), _bad(1), {"model": "m"})
+    done = list_committed(store, JOB, format)
+    assert done.shards == 3
+    assert done.numbers(0) == {0, 2}
+    assert done.numbers(9) == frozenset()
+    assert [done.is_complete(unit) for unit in (0, 1, 9)] == [False, True, False]
+    assert done.complete_units == 1
+    assert done.foreign == ()
+    assert read_counts(store, JOB, format) == Counts(rows=4, quarantined=3)
+
+
+def test_parts_of_other_jobs_and_formats_are_seen(store: Store) -> None:
+    commit(store, ShardId(0, 0, True), JOB, "parquet", _rows(1), EMPTY, {})
+    commit(store, ShardId(0, 0, True), JOB, "jsonl", _rows(1), EMPTY, {})
+    commit(store, ShardId(0, 0, True), "ffffffff", "parquet", _rows(1), EMPTY, {})
+    done = list_committed(store, JOB, "parquet")
+    assert done.shards == 1
+    assert done.foreign == ("part-00000-00000z-0123abcd.jsonl", "part-00000-00000z-ffffffff.parquet")
+
+
+def test_other_tools_read_the_parts(tmp_path: Path) -> None:
+    store = resolve(str(tmp_path))
+    for number in range(3):
+        commit(store, ShardId(0, number, number == 2), JOB, "parquet", _rows(number), _bad(1), {"config": "c0ffee"})
+    write_success(store, {"rows": 3})
+    assert len(pq.read_table(tmp_path)) == 3
+    assert len(pq.read_table(tmp_path / "_quarantine")) == 3
+    footer = pq.read_metadata(tmp_path / "part-00000-00001-0123abcd.parquet").metadata
+    assert {key: footer[f"spanmill.{key}".encode()] for key in ("job", "config", "rows", "quarantined")} == {
+        "job": b"0123abcd",
+        "config": b"c0ffee",
+        "rows": b"1",
+        "quarantined": b"1",
+    }
+    assert orjson.loads((tmp_path / "_SUCCESS").read_bytes()) == {"rows": 3}
+
+
+def test_quarantine_is_written_before_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import shards
+
+    order = []
+    monkeypatch.setattr(shards, "write_atomic", lambda fs, path, data: order.append(path.removeprefix(str(tmp_path))))
+    commit(resolve(str(tmp_path)), ShardId(0, 0, True), JOB, "jsonl", _rows(1), _bad(1), {})
+    name = "part-00000-00000z-0123abcd"
+    assert order == [f"/_quarantine/{name}.parquet", f"/{name}.jsonl"]
+
+
+def test_quarantine_of_a_shard_that_is_not_committed_does_not_count(tmp_path: Path) -> None:
+    store = resolve(str(tmp_path))
+    commit(store, ShardId(0, 0, True), JOB, "parquet", _rows(1), _bad(1), {})
+    next(tmp_path.glob("part-*")).unlink()
+    assert read_counts(store, JOB, "parquet") == Counts(0, 0)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(StorageError, match="writing failed"):
+        commit(resolve(str(tmp_path / "out")), ShardId(0, 0, True), JOB, "parquet", _rows(1), EMPTY, {})
+
+
+def test_a_hundred_thousand_parts_are_listed_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import shards
+
+    names = [ShardId(i // 10, i % 10, i % 10 == 9).part_name(JOB, "parquet") for i in range(100_000)]
+    monkeypatch.setattr(shards, "list_names", lambda store: names)
+    begun = time.perf_counter()
+    done = list_committed(resolve(str(tmp_path)), JOB, "parquet")
+    assert (done.shards, done.complete_units) == (100_000, 10_000)
+    assert time.perf_counter() - begun < 5.0
+
+
+def test_the_input_lies_on_s3_too(s3: S3Server) -> None:
+    from pipelines.planning import make_plan
+    from pipelines.readers import read_unit
+
+    store = resolve("s3://bucket/in", s3.options)
+    # Through the server: it does not see at once what is put in its folder behind its back.
+    write_atomic(store.fs, store.path("a.jsonl"), jsonl(qa_rows(50)))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(qa_rows(50)), sink, row_group_size=20)
+    write_atomic(store.fs, store.path("b.parquet"), sink.getvalue().to_pybytes())
+    parameters = CorpusParameters(storage=s3.options, unit_bytes=1000, shard_rows=10)
+    files = list_files(["s3://bucket/in/*.jsonl", "s3://bucket/in/b.parquet", "s3://bucket/in"], parameters)
+    assert [file.name for file in files] == ["a.jsonl", "b.parquet"]
+    assert all(len(file.version) == 32 for file in files), "the ETag"
+    plan = make_plan(files, parameters, "answer")
+    assert len(plan.units) > 4
+    shards = [raw for unit in plan.units for raw in read_unit(plan.file_of(unit), unit, plan.layout, s3.options)]
+    assert sum(len(raw.table) for raw in shards) == 100

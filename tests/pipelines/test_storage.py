@@ -1,0 +1,181 @@
+"""URLs become stores; a write is whole or absent, on a disk and on S3."""
+
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pipelines import storage
+from pipelines.errors import MissingError, StorageError
+from pipelines.ranges import read_range
+from pipelines.storage import Store, create_exclusive, read_bytes, resolve, write_atomic
+from tests.pipelines.s3_server import S3Server, serve_s3
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "bucket").mkdir()
+    with serve_s3(folder) as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return resolve(str(tmp_path / "out"))
+    server: S3Server = request.getfixturevalue("s3")
+    return resolve(f"s3://bucket/{tmp_path.name}", server.options)
+
+
+def test_local_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("out/").url == str(tmp_path / "out")
+    assert resolve("out").path("x") == str(tmp_path / "out" / "x")
+    assert resolve(f"file://{tmp_path}/a").root == f"{tmp_path}/a"
+
+
+def test_a_store_pickles_and_hides_its_options(tmp_path: Path) -> None:
+    store = resolve(str(tmp_path), {"auto_mkdir": False})
+    assert pickle.loads(pickle.dumps(store)) == store
+    assert hash(store) == hash(resolve(str(tmp_path)))
+    secret = Store("s3://bucket/x", {"secret": "hush"})
+    assert "hush" not in repr(secret)
+    assert pickle.loads(pickle.dumps(secret)).options == {"secret": "hush"}
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("nope://x", "nope"), ("sftp://h/x", r"install the fsspec package for sftp")]
+)
+def test_what_cannot_be_reached_says_why(url: str, words: str) -> None:
+    with pytest.raises(StorageError, match=words):
+        resolve(url)
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gcs"), ("abfs", "azure")])
+def test_a_missing_package_names_the_extra(scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise ImportError("not installed")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", absent)
+    with pytest.raises(StorageError, match=rf"pip install 'spanmill\[{extra}\]'"):
+        resolve(f"{scheme}://bucket/x")
+
+
+def test_write_and_replace(store: Store) -> None:
+    path = store.path("deep/er/file")
+    write_atomic(store.fs, path, b"one")
+    write_atomic(store.fs, path, b"two")
+    assert read_bytes(store.fs, path) == b"two"
+
+
+def test_reading_nothing(store: Store) -> None:
+    with pytest.raises(MissingError, match="nothing there"):
+        read_bytes(store.fs, store.path("none"))
+
+
+def test_create_exclusive(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_SETTLE_SECONDS", 0.01)
+    path = store.path("once")
+    assert create_exclusive(store.fs, path, b"one")
+    assert not create_exclusive(store.fs, path, b"two")
+    assert not create_exclusive(store.fs, path, b"one")
+    assert read_bytes(store.fs, path) == b"one"
+
+
+def test_of_many_creators_one_wins(tmp_path: Path) -> None:
+    store = resolve(str(tmp_path))
+    path = store.path("race")
+    gate = threading.Barrier(8)
+
+    def create(number: int) -> bool:
+        gate.wait()
+        return create_exclusive(store.fs, path, f"writer {number}".encode())
+
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(create, range(8)))
+    assert won.count(True) == 1
+    assert read_bytes(store.fs, path) == f"writer {won.index(True)}".encode()
+
+
+def test_without_conditional_writes_the_last_writer_wins_and_the_first_is_told(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = resolve("s3://bucket/overtaken", s3.options)
+    path = store.path("race")
+    # The other writer had looked before our write, and writes while we wait.
+    monkeypatch.setattr("pipelines.storage.time.sleep", lambda seconds: store.fs.pipe_file(path, b"other"))
+    assert not create_exclusive(store.fs, path, b"ours")
+
+
+class _Conditional:
+    """A store that minds conditions, and may lose the answer to the first write."""
+
+    def __init__(self, lose_first_answer: bool = False) -> None:
+        self.content: dict[str, bytes] = {}
+        self.lose = lose_first_answer
+
+    def invalidate_cache(self) -> None:
+        pass
+
+    def info(self, path: str) -> dict[str, int]:
+        if path not in self.content:
+            raise FileNotFoundError(path)
+        return {"size": len(self.content[path])}
+
+    def cat_file(self, path: str) -> bytes:
+        return self.content[path]
+
+    def pipe_file(self, path: str, data: bytes, mode: str = "overwrite") -> None:
+        if mode == "create" and path in self.content:
+            raise FileExistsError(path)
+        self.content[path] = data
+        if self.lose:
+            self.lose = False
+            raise ConnectionResetError("after the write")
+
+
+@pytest.mark.parametrize("lose", [False, True])
+def test_a_store_with_conditional_writes_needs_no_waiting(lose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_SETTLE_SECONDS", 1000.0)
+    fs = _Conditional(lose)
+    assert create_exclusive(fs, "k", b"one")
+    assert not create_exclusive(fs, "k", b"two")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = resolve(str(tmp_path))
+    write_atomic(store.fs, store.path("file"), b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="Free some space"):
+        write_atomic(store.fs, store.path("file"), b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_wrong_credentials_and_buckets(s3: S3Server) -> None:
+    store = resolve("s3://bucket/out", {**s3.options, "secret": "wrong"})
+    with pytest.raises(StorageError, match="credentials"):
+        write_atomic(store.fs, store.path("x"), b"x")
+    store = resolve("s3://no-such-bucket/out", s3.options)
+    with pytest.raises(MissingError, match="bucket"):
+        write_atomic(store.fs, store.path("x"), b"x")
+
+
+def test_ranges_of_what_boto_uploaded(s3: S3Server) -> None:
+    """Rclone answers a range with the checksum of the whole object, which botocore refuses unless told not to look."""
+    store = resolve("s3://bucket/ranges", s3.options)
+    write_atomic(store.fs, store.path("digits"), b"0123456789")
+    assert read_range(store.fs, store.path("digits"), 2, 5) == b"234"
+    chosen = {**s3.options, "config_kwargs": {"response_checksum_validation": "when_supported"}}
+    strict = resolve("s3://bucket/ranges", chosen)
+    assert strict.fs.config_kwargs["response_checksum_validation"] == "when_supported"
