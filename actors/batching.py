@@ -9,16 +9,21 @@ pays, so a CPU settles at small passes and a GPU at large ones.
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from actors.costs import CostModel, Size
 from actors.errors import WindowTooLarge
 from actors.parameters import BatchingParameters
 from actors.tokens import Ints, Longs
 
+Doubles = npt.NDArray[np.float64]
+
 _TRIES = 2
 """Passes of a level before its rate is believed."""
 _SLACK = 1.03
 """Climbing goes on while one of the two largest levels costs at most this times the best."""
+_PROBE_PADDING = 0.1
+"""Most padding of a pass that is tried only to learn."""
 _STEP = 2
 """Levels that climbing goes up at once: an octave."""
 _STALE = 256
@@ -45,8 +50,8 @@ class Schedule:
         """Tokens of the longest window that waits."""
         return int(self._lengths[self._position])
 
-    def real(self, windows: int) -> tuple[float, float, float]:
-        """Windows, tokens and squared lengths of the next `windows` windows, without padding."""
+    def real(self, windows: Longs) -> tuple[Longs, Doubles, Doubles]:
+        """Windows, tokens and squared lengths, without padding, of the next windows: [N] for [N] numbers of them."""
         start, stop = self._position, self._position + windows
         return windows, self._tokens[stop] - self._tokens[start], self._squares[stop] - self._squares[start]
 
@@ -90,17 +95,15 @@ class Batcher:
         if fixed is not None:
             fixed = min(fixed, len(schedule))
             return next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
-        sizes = [Size(n, width) for n in _ladder(len(schedule))]
-        sizes = [size for size in sizes if self._fits(size)] or [Size(1, width)]
-        probe = self._size_to_try(sizes)
+        windows = np.array([n for n in _ladder(len(schedule)) if self._fits(Size(n, width))] or [1])
+        probe = self._windows_to_try(schedule, windows)
         if probe is not None:
-            return probe.windows
-        top = self.costs.known_levels()[-1]
-        tried = [size for size in sizes if self.costs.level(size.tokens) <= top] or sizes[:1]
-        return max(tried, key=lambda size: self._throughput(schedule, size)).windows
-
-    def _throughput(self, schedule: Schedule, size: Size) -> float:
-        return self.costs.work(*schedule.real(size.windows)) / self.costs.seconds(size)
+            return probe
+        costs = self.costs
+        throughput = costs.work(*schedule.real(windows)) / costs.seconds_each(windows, width)
+        # Beyond the largest level that was ever tried the model knows nothing.
+        tried = windows * width <= CostModel.tokens(costs.known_levels()[-1] + 0.5)
+        return int(windows[np.argmax(np.where(tried, throughput, 0.0))])
 
     def _fits(self, size: Size) -> bool:
         limits = self.parameters
@@ -110,18 +113,21 @@ class Batcher:
             return False
         return self.memory_limit is None or self.costs.bytes(size) <= self.memory_limit
 
-    def _size_to_try(self, sizes: list[Size]) -> Size | None:
+    def _windows_to_try(self, schedule: Schedule, windows: Longs) -> int | None:
         """A size whose rate is not known well enough; None when there is nothing to learn."""
-        costs = self.costs
+        costs, width = self.costs, schedule.width
         known = costs.known_levels()
         if not known:
-            return sizes[0]
-        reachable = {costs.level(size.tokens): size for size in sizes}
+            return int(windows[0])
+        # A pass of unlike lengths would pay more for padding than its size can be worth.
+        tight = windows * width * (1 - _PROBE_PADDING) <= schedule.real(windows)[1]
+        reachable: dict[int, int] = {costs.level(n * width): n for n in windows[tight].tolist()}
         for level in known:
             if costs.samples(level) < _TRIES and level in reachable:
                 return reachable[level]
-        best, top = min(known, key=costs.rate), known[-1]
-        if min(costs.rate(level) for level in known[-2:]) <= _SLACK * costs.rate(best):
+        rates = costs.rates(np.array(known, dtype=np.float64))
+        best, top = known[int(np.argmin(rates))], known[-1]
+        if rates[-2:].min() <= _SLACK * rates.min():
             higher = [level for level in reachable if level > top]
             if higher:
                 return reachable[min(higher, key=lambda level: abs(level - top - _STEP))]

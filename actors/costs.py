@@ -10,11 +10,12 @@ level being half an octave of tokens.
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+Amount = float | npt.NDArray[Any]
 
 _RECENT = 8
 _HISTORY = 256
@@ -48,7 +49,7 @@ class CostModel:
     weights: npt.NDArray[np.float64] = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
     """Work of one window, one token, one unit of squared length; the token's is 1."""
     _rates: dict[int, deque[float]] = field(default_factory=dict)
-    _medians: dict[int, float] = field(default_factory=dict)
+    _curve: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
     _sizes: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     _last_seen: dict[int, int] = field(default_factory=dict)
@@ -61,9 +62,14 @@ class CostModel:
         """Half-octave of a number of tokens."""
         return round(_LEVELS_PER_OCTAVE * math.log2(max(tokens, 1)))
 
-    def work(self, windows: float, tokens: float, squares: float) -> float:
-        """Weighted sum of the three sizes, in units of one token."""
-        return float(self.weights[0] * windows + self.weights[1] * tokens + self.weights[2] * squares)
+    @staticmethod
+    def tokens(level: float) -> float:
+        """Tokens of a level, the inverse of `level`."""
+        return float(2 ** (level / _LEVELS_PER_OCTAVE))
+
+    def work(self, windows: Amount, tokens: Amount, squares: Amount) -> Any:
+        """Weighted sum of the three sizes, in units of one token; a number, or an array for arrays."""
+        return self.weights[0] * windows + self.weights[1] * tokens + self.weights[2] * squares
 
     def observe(self, size: Size, seconds: float, peak_bytes: int | None = None) -> None:
         """Learns from a finished pass. The very first is forgotten: it pays for warming up."""
@@ -75,7 +81,7 @@ class CostModel:
         self._seconds.append(seconds)
         rates = self._rates.setdefault(level, deque(maxlen=_RECENT))
         rates.append(seconds / self.work(size.windows, size.tokens, size.squares))
-        self._medians.pop(level, None)
+        self._curve = None
         self._last_seen[level] = self._passes
         if peak_bytes is not None:
             self._learn_memory(self._memory_units(size), peak_bytes)
@@ -94,25 +100,29 @@ class CostModel:
         """Levels that have been seen, ascending."""
         return sorted(self._rates)
 
-    def rate(self, level: int) -> float:
-        """Seconds per unit of work at a level, between known levels by interpolation; inf when nothing is known."""
-        if level in self._rates:
-            if level not in self._medians:
-                self._medians[level] = median(self._rates[level])
-            return self._medians[level]
-        known = self.known_levels()
-        if not known:
-            return math.inf
-        below = max((k for k in known if k < level), default=known[0])
-        above = min((k for k in known if k > level), default=known[-1])
-        if below == above:
-            return self.rate(below)
-        share = (level - below) / (above - below)
-        return self.rate(below) * (1 - share) + self.rate(above) * share
+    def rate(self, level: float) -> float:
+        """Seconds per unit of work at a level; inf when nothing is known."""
+        return float(self.rates(np.array([level]))[0])
+
+    def rates(self, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Seconds per unit of work: between known levels by interpolation, beyond them as at the last one."""
+        if not self._rates:
+            return np.full(levels.shape, math.inf)
+        if self._curve is None:
+            known = self.known_levels()
+            self._curve = np.array(known, dtype=np.float64), np.array([_typical(self._rates[k]) for k in known])
+        return np.interp(levels, *self._curve)
 
     def seconds(self, size: Size) -> float:
         """Predicted time of a pass; inf when nothing is known yet."""
-        return self.rate(self.level(size.tokens)) * self.work(size.windows, size.tokens, size.squares)
+        return float(self.seconds_each(np.array([size.windows]), size.width)[0])
+
+    def seconds_each(self, windows: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:
+        """Predicted times of passes of several numbers of windows, [N], of one width."""
+        tokens = windows * float(width)
+        rates = self.rates(_LEVELS_PER_OCTAVE * np.log2(np.maximum(tokens, 1)))
+        predicted: npt.NDArray[np.float64] = rates * self.work(windows, tokens, tokens * width)
+        return predicted
 
     def bytes(self, size: Size) -> float:
         """Predicted memory of a pass; 0 when the device reports none."""
@@ -121,7 +131,7 @@ class CostModel:
     def _learn_memory(self, units: float, peak_bytes: int) -> None:
         # Small passes overstate the slope, since fixed buffers weigh on them: only passes near the largest count.
         per_unit = peak_bytes / units
-        if units > 2 * self._largest_units:
+        if units >= 1.5 * self._largest_units:
             self._bytes_per_unit = per_unit
         elif units >= self._largest_units / 2:
             self._bytes_per_unit = max(self._bytes_per_unit, per_unit)
@@ -136,7 +146,7 @@ class CostModel:
         sizes = np.array(self._sizes, dtype=np.float64)
         seconds = np.array(self._seconds)
         levels = [self.level(int(tokens)) for tokens in sizes[:, 1]]
-        rates = np.array([median(self._rates[level]) for level in levels])
+        rates = np.array([_typical(self._rates[level]) for level in levels])
         design = sizes * (rates / seconds)[:, None]
         old_work = sizes @ self.weights
         self.weights = _non_negative_fit(design)
@@ -149,7 +159,12 @@ class CostModel:
         for size, level, took in zip(sizes, levels, seconds, strict=True):
             renewed.setdefault(level, deque(maxlen=_RECENT)).append(took / self.work(*size))
         self._rates |= renewed
-        self._medians.clear()
+        self._curve = None
+
+
+def _typical(rates: deque[float]) -> float:
+    # Whatever disturbs a pass makes it slower, so the truth lies low: the lower quartile, not the median.
+    return sorted(rates)[(len(rates) - 1) // 4]
 
 
 def _non_negative_fit(design: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -39,9 +39,7 @@ _POSITIONS_AFTER_PADDING = {
 }
 
 
-def load_engine(
-    folder: Path, model: ModelParameters, batching: BatchingParameters, with_qa_head: bool
-) -> Engine:
+def load_engine(folder: Path, model: ModelParameters, batching: BatchingParameters, with_qa_head: bool) -> Engine:
     """Loads a model folder.
 
     Raises:
@@ -65,6 +63,9 @@ def load_spec(folder: Path) -> EncoderSpec:
         raise ModelError(
             f"{folder}: {type(tokenizer).__name__} is no fast tokenizer; add a tokenizer.json to the folder"
         )
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        # transformers 5 makes up an empty tokenizer where a folder has none.
+        raise ModelError(f"{folder} holds no tokenizer: neither tokenizer.json nor a vocabulary")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{folder}: the tokenizer names no pad token; set pad_token in tokenizer_config.json")
     config = _load_config(folder)

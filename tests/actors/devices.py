@@ -1,5 +1,6 @@
 """Devices that exist as formulas, to see what the batcher makes of them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,16 +14,20 @@ from actors.tokens import Ints
 Curve = Callable[[int, int], float]
 
 
+def _exp(x: float) -> float:
+    return math.exp(min(x, 500))
+
+
 def cache_knee(n: int, width: int) -> float:
     """A CPU whose passes outgrow its cache at 1500 tokens and then take nearly twice as long a token."""
     tokens = n * width
-    return 2e-4 + tokens * 1e-4 * (1 + 0.9 / (1 + np.exp(-(tokens - 1500) / 150))) + tokens * width * 2e-8
+    return 2e-4 + tokens * 1e-4 * (1 + 0.9 / (1 + _exp(-(tokens - 1500) / 150))) + tokens * width * 2e-8
 
 
 def gentle_knee(n: int, width: int) -> float:
     """A CPU with some launch overhead and a soft knee at 3000 tokens."""
     tokens = n * width
-    return 2e-3 + tokens * 1e-4 * (1 + 0.25 / (1 + np.exp(-(tokens - 3000) / 300))) + tokens * width * 2e-8
+    return 2e-3 + tokens * 1e-4 * (1 + 0.25 / (1 + _exp(-(tokens - 3000) / 300))) + tokens * width * 2e-8
 
 
 def saturating(n: int, width: int) -> float:
@@ -100,8 +105,10 @@ class Device:
     def best_rate(self, width: int, waiting: int, parameters: BatchingParameters) -> float:
         """Windows a second of the best fixed number of windows at this width that the limits allow."""
         most = min(waiting, parameters.max_windows, max(parameters.max_tokens // width, 1))
-        counts = {n for n in np.unique(np.geomspace(1, most, 200).astype(int)).tolist() if n == 1 or self._fits(n, width)}
-        return max(n / self.curve(n, width) for n in counts)
+        counts = {
+            n for n in np.unique(np.geomspace(1, most, 200).astype(int)).tolist() if n == 1 or self._fits(n, width)
+        }
+        return float(max(n / self.curve(n, width) for n in counts))
 
     def _fits(self, n: int, width: int) -> bool:
         return self.need(Size(n, width)) <= self.room
@@ -110,7 +117,7 @@ class Device:
         """Throughput of these passes as a share of the best fixed choice at every width; failures cost their time."""
         limits = parameters or BatchingParameters()
         ideal = sum(p.size.windows / self.best_rate(p.size.width, p.waiting, limits) for p in passes if p.fitted)
-        return ideal / sum(p.seconds for p in passes)
+        return float(ideal / sum(p.seconds for p in passes))
 
 
 def squad_like(windows: int, seed: int = 0) -> Ints:

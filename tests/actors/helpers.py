@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ def word_tokenizer(cls_at_the_end: bool = False) -> Tokenizer:
     """One token per blank-separated word; frames windows as BERT does, or as XLNet does."""
     vocab = {"[PAD]": PAD, "[UNK]": UNK, "[CLS]": CLS, "[SEP]": SEP} | {f"w{n}": FIRST_WORD + n for n in range(WORDS)}
     tokenizer = Tokenizer(WordLevel(vocab, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = WhitespaceSplit()
     single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"
     if cls_at_the_end:
         single, pair = "$A [SEP] [CLS]:2", "$A [SEP] $B:1 [SEP]:1 [CLS]:2"
-    tokenizer.post_processor = TemplateProcessing(  # type: ignore[assignment]
+    tokenizer.post_processor = TemplateProcessing(
         single=single, pair=pair, special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
     )
     return tokenizer
@@ -97,7 +98,7 @@ def answers_of(answers: Answers) -> list[list[Answer]]:
         for text, start, end, score in zip(texts, answers.start, answers.end, answers.score, strict=True)
     ]
     bounds = [int(offset) for offset in answers.offsets]
-    return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [flat[a:b] for a, b in pairwise(bounds)]
 
 
 def same_up_to_ties(got: Sequence[Answer], expected: Sequence[Answer], tolerance: float = 1e-4) -> bool:
@@ -156,7 +157,9 @@ class TableBackend:
         return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None)
 
 
-def hand_batch(lengths: Sequence[int], passage_start: Sequence[int], passage_length: Sequence[int], cls: int | None) -> Batch:
+def hand_batch(
+    lengths: Sequence[int], passage_start: Sequence[int], passage_length: Sequence[int], cls: int | None
+) -> Batch:
     """A batch that only says where passages stand."""
     n, width = len(lengths), max(lengths)
     return Batch(

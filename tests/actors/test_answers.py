@@ -49,7 +49,9 @@ def _places(passages: list[Passage]) -> tuple[Tokens, Places]:
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in all_tokens])]).astype(np.int64)
     word_first = [[w for _, _, w in tokens].index(word) for tokens in all_tokens for _, _, word in tokens]
     word_last = [
-        len(tokens) - 1 - [w for _, _, w in reversed(tokens)].index(word) for tokens in all_tokens for _, _, word in tokens
+        len(tokens) - 1 - [w for _, _, w in reversed(tokens)].index(word)
+        for tokens in all_tokens
+        for _, _, word in tokens
     ]
     flat = [token for tokens in all_tokens for token in tokens]
     return Tokens(ints([0] * len(flat)), offsets), Places(
@@ -122,7 +124,9 @@ def test_answers_are_merged_as_upstream_merges_them(
         possible = [(s, e) for s in range(stop - first) for e in range(s, stop - first)]
         chosen = data.draw(st.lists(st.sampled_from(possible), unique=True, min_size=1, max_size=k))
         scores = sorted((data.draw(SCORES) for _ in chosen), reverse=True)
-        spans.append([(s, e, score) for (s, e), score in zip(chosen, (float(np.float32(x)) for x in scores), strict=True)])
+        spans.append(
+            [(s, e, score) for (s, e), score in zip(chosen, (float(np.float32(x)) for x in scores), strict=True)]
+        )
         for place, (s, e, score) in enumerate(spans[-1]):
             candidates.start[window, place], candidates.end[window, place] = s, e
             candidates.score[window, place] = score

@@ -54,7 +54,9 @@ def test_a_batch_is_what_the_tokenizer_would_frame(
 
 def test_single_texts_are_framed_without_a_question() -> None:
     spec = word_spec()
-    prepared, _ = prepare_texts(spec, EmbeddingParameters(max_seq_len=8, doc_stride=1), strings([words(range(9)), "w5"]))
+    prepared, _ = prepare_texts(
+        spec, EmbeddingParameters(max_seq_len=8, doc_stride=1), strings([words(range(9)), "w5"])
+    )
     batch = collate(prepared, spec.single, np.arange(3), PAD, uses_type_ids=True)
     pieces = [words(range(6)), words(range(5, 9)), "w5"]
     framed = [word_tokenizer().encode(piece).ids for piece in pieces]

@@ -54,10 +54,8 @@ def test_a_tokenizer_without_special_tokens_has_an_empty_frame() -> None:
 
 def test_a_tokenizer_that_drops_the_second_text_is_refused() -> None:
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
-    tokenizer.post_processor = TemplateProcessing(  # type: ignore[assignment]
-        single="$A", pair="$B $A", special_tokens=[]
-    )
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.post_processor = TemplateProcessing(single="$A", pair="$B $A", special_tokens=[])
     with pytest.raises(ModelError, match="two texts"):
         make_spec(tokenizer, pad_id=0, cls_id=None, max_length=8, uses_type_ids=False, passage_first=False)
 

@@ -69,7 +69,7 @@ def test_cls_pooling_is_the_first_token(
 
 
 def _cut(length: int, capacity: int, stride: int) -> list[range]:
-    pieces = [range(0, min(capacity, length))]
+    pieces = [range(min(capacity, length))]
     while pieces[-1].stop < length:
         first = pieces[-1].stop - stride
         pieces.append(range(first, min(first + capacity, length)))
@@ -161,7 +161,8 @@ def test_rows_with_the_same_text_get_the_same_row(models: dict[str, Loaded]) -> 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_no_texts_give_a_matrix_without_rows(models: dict[str, Loaded], pooling: str) -> None:
     found = _embed(models["distilbert"], [], EmbeddingParameters.model_validate({"pooling": pooling}))
-    assert (found.shape, found.dtype) == ((0, 32), np.float32)
+    assert found.shape == (0, 32)
+    assert found.dtype == np.float32
 
 
 def test_words_of_one_token_weigh_the_same_wherever_windows_cut_them() -> None:

@@ -48,9 +48,7 @@ def test_rejected_rows_are_named_and_the_others_keep_their_order() -> None:
 
 def test_a_question_that_nearly_fills_the_window_may_ask_a_short_passage() -> None:
     # 15 of 17 tokens of room: two are left, less than the overlap of three, but the passage needs no second window.
-    prepared, rejected = prepare(
-        word_spec(), QAParameters(max_seq_len=20, doc_stride=3), [(words(range(15)), "w1 w2")]
-    )
+    prepared, rejected = prepare(word_spec(), QAParameters(max_seq_len=20, doc_stride=3), [(words(range(15)), "w1 w2")])
     assert (prepared.owners, rejected.rows.tolist()) == (1, [])
 
 

@@ -40,3 +40,11 @@ def test_no_passes_have_no_padding() -> None:
     assert (PassStats().padding, PassStats().batch_sizes()) == (0.0, {})
     assert type(_stats().tokens) is int, "plain numbers, that any format takes"
     assert not isinstance(_stats().tokens, np.integer)
+
+
+def test_stats_travel_as_json() -> None:
+    there_and_back = PassStats.from_json(_stats().to_json())
+    assert there_and_back == _stats()
+    there_and_back.add(_stats())
+    assert there_and_back.bucket_passes == {64: 4, 128: 2}
+    assert PassStats.from_json(PassStats().to_json()) == PassStats()

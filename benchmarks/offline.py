@@ -1,0 +1,160 @@
+"""The bare engine against a large sgemm and against naive batches, and the whole job against the bare engine.
+
+Everything runs in turns, round after round in one process, and medians over the rounds are compared: these figures
+are ratios, and hold on a noisy machine.
+
+    python -m benchmarks.offline [--rounds 5] [--rows 160] [--layers 6] [--dim 768]
+"""
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import typer
+from rich.console import Console
+
+from actors.backends.torch import TorchBackend
+from actors.collate import collate
+from actors.engine import Engine
+from actors.layout import EncoderSpec
+from actors.loading import load_model, load_spec
+from actors.parameters import BatchingParameters, ModelParameters, QAParameters
+from actors.prepare import prepare_pairs
+from actors.prepared import Prepared
+from actors.stats import PassStats
+from actors.tokens import Ints
+from benchmarks.corpus import write_corpus, write_model
+from pipelines.cluster import cluster_size, connected
+from pipelines.config import AnswerConfig
+from pipelines.job import bind, plan_job
+from pipelines.pool import plan_pool
+from pipelines.run import build, receipts
+from pipelines.settings import load_config
+from pipelines.work import Work
+
+QA = QAParameters()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the arithmetic of a forward pass."""
+
+    layers: int
+    dim: int
+
+    def flops(self, lengths: Ints) -> float:
+        """Multiply-adds of windows without padding, times two: projections, feed-forward, attention."""
+        tokens, squares = float(lengths.sum()), float((lengths.astype(np.float64) ** 2).sum())
+        return self.layers * (24 * self.dim**2 * tokens + 4 * self.dim * squares)
+
+
+def sgemm_flops_per_second() -> float:
+    """The speed of a large float32 matrix product on the threads that torch uses."""
+    left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    started, products = time.perf_counter(), 0
+    while time.perf_counter() - started < 0.5:
+        torch.mm(left, right)
+        products += 1
+    return products * 2 * 2048**3 / (time.perf_counter() - started)
+
+
+def naive_seconds(backend: TorchBackend, spec: EncoderSpec, prepared: Prepared, windows: int) -> float:
+    """Fixed batches in random order, padded to their longest window."""
+    order = np.random.default_rng(1).permutation(len(prepared.windows))
+    started = time.perf_counter()
+    for i in range(0, len(order), windows):
+        batch = collate(prepared, spec.pair, order[i : i + windows], spec.pad_id, spec.uses_type_ids)
+        backend.forward(batch, want_spans=True, pool_weights=None)
+    return time.perf_counter() - started
+
+
+def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int) -> tuple[float, PassStats]:
+    """Tokens per second (padding left out) of a whole job between its second commit and its last.
+
+    Two shards are in an actor's hands at once, so at the second commit two shards' work is done.
+    """
+    words = [f"model.name={model}", f"model.threads={threads}", "corpus.shard_rows=64"]
+    config = load_config(AnswerConfig, None, words)
+    job = bind(plan_job([str(corpus)], str(output), config, limit=None), replace=True)
+    pool = plan_pool(config.pool, config.model.threads, *cluster_size())
+    times, tokens, stats = [], [], PassStats()
+    for receipt in receipts(build(job, pool, Work.left(job.plan, job.committed()))):
+        times.append(time.perf_counter())
+        tokens.append(receipt.stats.tokens)
+        stats.add(receipt.stats)
+    return sum(tokens[2:]) / (times[-1] - times[1]), stats
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    rows: Annotated[int, typer.Option(help="Rows of the engine's part of a round.")] = 160,
+    job_rows: Annotated[int, typer.Option(help="Rows of the job's part of a round.")] = 640,
+    layers: int = 6,
+    dim: int = 768,
+    threads: Annotated[int, typer.Option(help="0 takes torch's default.")] = 0,
+) -> None:
+    """Prints medians over the rounds."""
+    console = Console(highlight=False)
+    torch.set_num_threads(threads or torch.get_num_threads())
+    with tempfile.TemporaryDirectory() as name, connected(AnswerConfig().ray):
+        folder = Path(name)
+        write_model(folder / "model", layers, dim)
+        write_corpus(folder / "small.parquet", rows)
+        write_corpus(folder / "large.parquet", job_rows)
+        spec = load_spec(folder / "model")
+        backend = TorchBackend(load_model(folder / "model", with_qa_head=True), ModelParameters())
+        engine = Engine(backend, spec, BatchingParameters())
+        table = pq.read_table(folder / "small.parquet")
+        prepared, _ = prepare_pairs(spec, QA, table["question"].combine_chunks(), table["context"].combine_chunks())
+        lengths = prepared.lengths(spec.pair.specials)
+        flops = Shape(layers, dim).flops(lengths)
+        console.print(
+            f"{torch.get_num_threads()} threads; {len(lengths)} windows, {lengths.mean():.0f} tokens on average"
+        )
+
+        learning = engine.answer(prepared, QA).stats
+        console.print(f"learning: {learning.passes} passes, {_sizes(learning)}")
+        figures: dict[str, list[float]] = {}
+        last = job_stats = PassStats()
+        for _ in range(rounds):
+            floor = flops / sgemm_flops_per_second()
+            started = time.perf_counter()
+            last = engine.answer(prepared, QA).stats
+            bare = time.perf_counter() - started
+            one, many = (naive_seconds(backend, spec, prepared, n) for n in (1, 32))
+            job_rate, job_stats = job_tokens_per_second(
+                folder / "large.parquet", folder / "out", folder / "model", torch.get_num_threads()
+            )
+            measured = {
+                "engine / sgemm floor": floor / bare,
+                "batches of 1 / floor": floor / one,
+                "batches of 32, random order / floor": floor / many,
+                "engine / batches of 1": one / bare,
+                "engine / batches of 32": many / bare,
+                "job, steady state / engine": job_rate * bare / last.tokens,
+                "engine rows/s": rows / bare,
+                "engine tokens/s": last.tokens / bare,
+                "job tokens/s": job_rate,
+                "padding": last.padding,
+                "padding in the job": job_stats.padding,
+            }
+            for key, value in measured.items():
+                figures.setdefault(key, []).append(value)
+            console.print("  ".join(f"{key} {value:.3f}" for key, value in measured.items()), style="dim")
+        for key, values in figures.items():
+            console.print(f"{key:40} {statistics.median(values):8.3f}   ({min(values):.3f} - {max(values):.3f})")
+        console.print(f"engine chose {_sizes(last)}\njob chose    {_sizes(job_stats)}")
+
+
+def _sizes(stats: PassStats) -> str:
+    return "windows a pass, by length: " + " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items())
+
+
+if __name__ == "__main__":
+    typer.run(main)

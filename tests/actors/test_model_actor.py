@@ -1,0 +1,128 @@
+"""Prepared shards in, columns out."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from actors.engine import Engine
+from actors.errors import ModelError
+from actors.model_actor import ModelActor, Task
+from actors.models import fingerprint
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.prepare import prepare_texts
+from tests.actors.helpers import GOLDEN, answers_of, prepare, strings
+
+BERT = GOLDEN / "models" / "bert"
+MODEL = ModelParameters(name=str(BERT), device="cpu", threads=1)
+PAIRS = [
+    ("Who lit the lamp?", "The head keeper, Agnes Bell, lit the lamp in 1837."),
+    ("How many goats?", "Ada keeps three goats in Brindle."),
+    ("What?", "x"),
+]
+ANSWER = {"answer": pa.string(), "score": pa.float64(), "start": pa.int32(), "end": pa.int32()}
+
+Process = Callable[[Task, int], pa.Table]
+
+
+@pytest.fixture(scope="module")
+def process(engines: dict[str, Engine]) -> Process:
+    """Runs a task over the first rows of `PAIRS`."""
+
+    def run(task: Task, rows: int) -> pa.Table:
+        actor = ModelActor(MODEL, BatchingParameters(), task)
+        spec = engines["bert"].spec
+        if task.qa is not None:
+            prepared, _ = prepare(spec, task.qa, PAIRS[:rows])
+        else:
+            assert task.embedding is not None
+            prepared, _ = prepare_texts(spec, task.embedding, strings([c for _, c in PAIRS[:rows]]))
+        table, stats = actor.process(prepared.to_ipc())
+        assert stats.windows == rows
+        return table
+
+    return run
+
+
+def _types(table: pa.Table) -> dict[str, pa.DataType]:
+    return {field.name: field.type for field in table.schema}
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_one_answer_a_row_is_four_columns(process: Process, engines: dict[str, Engine], rows: int) -> None:
+    qa = QAParameters()
+    table = process(Task(qa, None), rows)
+    assert _types(table) == ANSWER
+    assert table.num_rows == rows
+    answers = engines["bert"].answer(prepare(engines["bert"].spec, qa, PAIRS)[0], qa).answers
+    assert answers is not None
+    expected = [a for (a,) in answers_of(answers)][:rows]
+    assert table["answer"].to_pylist() == [a.text for a in expected]
+    assert table["start"].to_pylist() == [a.start for a in expected]
+    assert table["end"].to_pylist() == [a.end for a in expected]
+    assert table["score"].to_pylist() == pytest.approx([a.score for a in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_several_answers_a_row_are_a_list_of_structs(process: Process, rows: int) -> None:
+    table = process(Task(QAParameters(top_k=3), None), rows)
+    assert table.schema.names == ["answers"]
+    assert table.num_rows == rows
+    kind = table.schema.field("answers").type
+    assert pa.types.is_list(kind)
+    assert {field.name: field.type for field in kind.value_type} == ANSWER
+    for (_, context), answers in zip(PAIRS, table["answers"].to_pylist(), strict=False):
+        assert 1 <= len(answers) <= 3
+        assert [context[a["start"] : a["end"]] for a in answers] == [a["answer"] for a in answers]
+        assert [a["score"] for a in answers] == sorted((a["score"] for a in answers), reverse=True)
+
+
+def test_abstaining_is_null_with_a_score(process: Process) -> None:
+    rows = process(Task(QAParameters(top_k=30, handle_impossible_answer=True, max_answer_len=1), None), 3)
+    for answers in rows["answers"].to_pylist():
+        (nothing,) = [a for a in answers if a["answer"] is None]
+        assert (nothing["start"], nothing["end"]) == (None, None)
+        assert 0 < nothing["score"] < 1
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_embeddings_are_lists_of_fixed_size(process: Process, rows: int, dtype: str) -> None:
+    table = process(Task(None, EmbeddingParameters.model_validate({"dtype": dtype})), rows)
+    value = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
+    assert _types(table) == {"embedding": pa.list_(value, 32)}
+    assert table.num_rows == rows
+    for vector in table["embedding"].to_pylist():
+        assert np.linalg.norm(np.array(vector, dtype=np.float64)) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_both_come_from_one_task(process: Process, rows: int, top_k: int) -> None:
+    table = process(Task(QAParameters(top_k=top_k), EmbeddingParameters()), rows)
+    assert table.schema.names == [*(ANSWER if top_k == 1 else ["answers"]), "embedding"]
+    assert table.schema.field("embedding").type == pa.list_(pa.float32(), 32)
+    assert table.num_rows == rows
+
+
+def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
+    for task in (
+        Task(QAParameters(handle_impossible_answer=True), EmbeddingParameters()),
+        Task(QAParameters(top_k=5), None),
+        Task(None, EmbeddingParameters(pooling="cls", dtype="float16")),
+    ):
+        assert process(task, 0).schema.equals(process(task, 2).schema)
+
+
+def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) -> None:
+    prepared, _ = prepare(engines["bert"].spec, QAParameters(), PAIRS)
+    with pytest.raises(ValueError, match="answers, embeddings or both"):
+        ModelActor(MODEL, BatchingParameters(), Task(None, None)).process(prepared.to_ipc())
+
+
+def test_the_model_must_be_the_one_that_was_planned_with() -> None:
+    task = Task(QAParameters(), None)
+    ModelActor(MODEL, BatchingParameters(), task, expected=fingerprint(BERT))
+    with pytest.raises(ModelError, match=r"differs between machines.*planned with 000000000000;"):
+        ModelActor(MODEL, BatchingParameters(), task, expected="0" * 64)
