@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from actors.errors import ModelError
 from pipelines.config import AnswerConfig, EmbedConfig
-from pipelines.errors import ConfigError, SpanmillError
+from pipelines.consoles import open_console
+from pipelines.errors import ConfigError, ManifestError, SpanmillError
 from pipelines.settings import as_yaml, load_config
 
 app = typer.Typer(
@@ -101,7 +101,12 @@ def status(output: Output, config: ConfigFile = None, words: Words = None) -> No
     from pipelines.commands import show_status
 
     settings = load_config(AnswerConfig, config, words or [])
-    raise typer.Exit(0 if show_status(output, settings.output.storage) else 1)
+    try:
+        complete = show_status(output, settings.output.storage)
+    except ManifestError as error:
+        _say(f"error: {error}")
+        raise typer.Exit(2) from error
+    raise typer.Exit(0 if complete else 1)
 
 
 @app.command("config")
@@ -118,9 +123,11 @@ def main() -> None:
     """Runs the command; expected failures are a line on stderr, not a traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        _say("stopped; what is committed stays, and the same command goes on from there")
-        sys.exit(130)
+    except SystemExit as stop:
+        # Typer turns Ctrl-C into this code without a word.
+        if stop.code == 130:
+            _say("stopped; what is committed stays, and the same command goes on from there")
+        raise
     except ConfigError as error:
         _say(f"error: {error}")
         sys.exit(2)
@@ -130,4 +137,4 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, markup=False, highlight=False).print(text, soft_wrap=True)
+    open_console(stderr=True).print(text, soft_wrap=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from pipelines.consoles import open_console
 from pipelines.counts import read_counts
 from pipelines.dry_run import show_plan
 from pipelines.errors import ManifestError
@@ -24,14 +24,13 @@ def run_job(
     Raises:
         SpanmillError, ModelError: whatever keeps the job from completing.
     """
-    console = Console(stderr=True, highlight=False, markup=False)
     job = plan_job(inputs, output, config, limit)
     if dry_run:
-        show_plan(job, Console(highlight=False, markup=False))
+        show_plan(job, open_console())
         return
     job = bind(job, overwrite)
-    outcome = execute(job, console)
-    Console(highlight=False, markup=False).print(outcome_table(job, outcome))
+    outcome = execute(job, open_console(stderr=True))
+    open_console().print(outcome_table(job, outcome))
 
 
 def outcome_table(job: Job, outcome: Outcome) -> Table:
@@ -79,5 +78,5 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
     table.add_row("rows", f"{counts.rows:,}")
     table.add_row("quarantined", f"{counts.quarantined:,}")
-    Console(highlight=False, markup=False).print(table)
+    open_console().print(table)
     return complete

@@ -127,6 +127,15 @@ class AnswerConfig(JobConfig):
     embedding: EmbeddingParameters | None = None
     """Also write the embedding of every row's passage tokens, from the same forward pass; null does not."""
 
+    @model_validator(mode="after")
+    def _one_cut(self) -> "AnswerConfig":
+        if self.embedding is not None and (self.embedding.max_seq_len is not None or self.embedding.doc_stride):
+            raise ValueError(
+                "embedding.max_seq_len and embedding.doc_stride have no use beside answers: the windows are qa's; "
+                "leave them out, or set qa.max_seq_len and qa.doc_stride"
+            )
+        return self
+
 
 class EmbedConfig(JobConfig):
     """`spanmill embed`: one vector per text."""

@@ -88,10 +88,16 @@ def _list_input(store: Store, format: Format | Literal["auto"]) -> list[SourceFi
         entries = attempt("listing", store.url, lambda: fs.find(root, detail=True))
         problem = "the folder holds no file (names that start with '_' or '.' do not count)"
     files = []
-    for path, info in entries.items():
+    for path, entry in entries.items():
         name = path[len(base) :].lstrip("/") if path.startswith(base) else path
-        if info["type"] == "file" and not any(part.startswith(("_", ".")) for part in PurePosixPath(name).parts):
+        if any(part.startswith(("_", ".")) for part in PurePosixPath(name).parts):
+            continue
+        # A listing tells of a link itself, not of what it leads to.
+        info = _info(resolve(path)) if entry.get("islink") else entry
+        if info["type"] == "file":
             files.append(_source_file(store, path, info, name, format))
+        elif entry.get("islink"):
+            raise CorpusError(f"{path}: links to a folder, which is not followed. Name that folder as an input too.")
     if not files:
         raise CorpusError(f"{store.url}: {problem}. Check the path, or name a file.")
     return files

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from pipelines.commands import outcome_table
 from pipelines.config import AnswerConfig
+from pipelines.consoles import open_console
 from pipelines.execute import execute
 from pipelines.job import bind, plan_job
 from pipelines.scoring import exact_match, f1
@@ -23,7 +24,7 @@ def main() -> None:
     console = Console(highlight=False)
     config = load_config(AnswerConfig, None, ["model.name=models/untrained", "corpus.carry=[title]"])
     job = bind(plan_job([str(CORPUS)], str(OUTPUT), config, limit=None), replace=True)
-    outcome = execute(job, Console(stderr=True, highlight=False, markup=False))
+    outcome = execute(job, open_console(stderr=True))
 
     gold = {row["id"]: row for row in pq.read_table(CORPUS).to_pylist()}
     found = pq.read_table(OUTPUT).to_pylist()

@@ -47,6 +47,8 @@ def _first_rows(job: Job) -> tuple[pa.Table, pa.Table]:
     for unit in plan.units:
         file = plan.file_of(unit)
         for raw in read_unit(file, unit, plan.layout, job.config.corpus.storage):
+            if not len(raw.table):
+                continue
             valid = validate(raw, file.name, plan.layout)
             return valid.rows.slice(0, _ROWS), valid.quarantine.slice(0, _ROWS)
     return pa.table({}), pa.table({})

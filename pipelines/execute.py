@@ -36,10 +36,10 @@ def execute(job: Job, console: Console) -> Outcome:
         ConfigError: the cluster cannot hold the pool.
     """
     started = time.monotonic()
-    before = job.committed().shards
-    layout = job.plan.layout
-    progress = Progress(console, before, expected_shards(job.plan), layout.shard_rows)
-    works = Work.left(job.plan, job.committed())
+    committed = job.committed()
+    before = committed.shards
+    progress = Progress(console, before, expected_shards(job.plan), job.plan.layout.shard_rows)
+    works = Work.left(job.plan, committed)
     if works:
         console.print("starting Ray and the model ...")
         with connected(job.config.ray), progress.shown():
@@ -49,6 +49,8 @@ def execute(job: Job, console: Console) -> Outcome:
                 works = Work.left(job.plan, job.committed())
                 if not works:
                     break
+                if not progress.tally.failures:
+                    progress.note("a worker died with its shard, for want of memory perhaps; Ray's logs know more")
     check_complete(job, list(progress.tally.failures.values()))
     outcome = Outcome(progress.tally, before, time.monotonic() - started, progress.final_rate())
     write_success(job.store, _summary(job, outcome))

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -24,40 +25,47 @@ _IN_FLIGHT = 4
 """Shards in each actor's hands: two that it works on, and two that wait beside it."""
 _THREADS = 2
 """Shards that an actor works on at once: while one is in the forward pass, the other is unpacked or written up."""
+_RETRIES = 2
+"""How often a pass tries a shard again that took its worker down with it. Ray Data's own default is for ever."""
 
 
 def build(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
     """The pipeline over these units; nothing runs before it is iterated."""
-    _configure()
+    with DataContext.current(_context()), warnings.catch_warnings():
+        # The bounds on retries have no other place in Ray 2.60.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return _stages(job, pool, works)
+
+
+def _stages(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
     layout, task = job.plan.layout, job.task
-    model = job.config.model.model_copy(update={"threads": pool.threads})
+    named = job.config.model
+    model = named.model_copy(update={"threads": pool.threads, "name": _from_anywhere(named.name)})
     read = ReadStage(layout, job.config.corpus.storage)
     write = WriteStage(job.store, job.manifest.job8, job.config.output.format, job.schema, _metadata(job))
     dataset = ray.data.from_arrow(_shares(works)).map_batches(
-        read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS
+        read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
     )
-    dataset = dataset.map_batches(PrepareStage(layout, job.model.spec, task), num_cpus=_PREPARE_CPUS, **_ONE_SHARD)
-    with warnings.catch_warnings():
-        # The two bounds have no other place in Ray 2.60; without them a shard that kills its actor is tried for ever.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        dataset = dataset.map_batches(
-            ModelStage,
-            fn_constructor_args=(model, job.config.batching, task, job.model.fingerprint),
-            compute=ActorPoolStrategy(
-                min_size=pool.size,
-                max_size=pool.max_size,
-                initial_size=pool.size,
-                max_tasks_in_flight_per_actor=_IN_FLIGHT,
-                max_concurrent_calls_per_actor=_THREADS,
-                enable_true_multi_threading=True,
-            ),
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus or None,
-            max_restarts=10,
-            max_task_retries=2,
-            **_ONE_SHARD,
-        )
-    return dataset.map_batches(write, num_cpus=_WRITE_CPUS, **_ONE_SHARD)
+    prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding)
+    dataset = dataset.map_batches(prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
+    dataset = dataset.map_batches(
+        ModelStage,
+        fn_constructor_args=(model, job.config.batching, task, job.model.fingerprint),
+        compute=ActorPoolStrategy(
+            min_size=pool.size,
+            max_size=pool.max_size,
+            initial_size=pool.size,
+            max_tasks_in_flight_per_actor=_IN_FLIGHT,
+            max_concurrent_calls_per_actor=_THREADS,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        max_restarts=10,
+        max_task_retries=_RETRIES,
+        **_ONE_SHARD,
+    )
+    return dataset.map_batches(write, num_cpus=_WRITE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
 
 
 def receipts(dataset: Dataset) -> Iterator[Receipt]:
@@ -71,22 +79,32 @@ def receipts(dataset: Dataset) -> Iterator[Receipt]:
             yield from Receipt.from_table(table)
 
 
+def _from_anywhere(model: str) -> str:
+    """A local folder's absolute path, since workers of a running cluster run in other folders."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model
+
+
 def _shares(works: Sequence[Work]) -> list[Any]:
     step = -(-len(works) // _MOST_READERS)
     return [Work.to_table(works[i : i + step]) for i in range(0, len(works), step)]
 
 
-def _configure() -> None:
-    context = DataContext.get_current()
+def _context() -> DataContext:
+    """The settings of a job; the dataset keeps them, and whoever called keeps their own."""
+    context = DataContext.get_current().copy()
     # A block is as small as it gets: a shard is one row, and leaves a stage as soon as it is done.
     context.target_max_block_size = 1
     # A shard may take as long as it likes; whoever waits sees the progress, and can stop.
     context.execution_no_progress_timeout_s = -1
+    # A shard that is lost with its worker is missing from the output, which the next pass sees; the others go on.
+    context.max_errored_blocks = -1
     context.memory_usage_poll_interval_s = None
     context.raise_original_map_exception = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    return context
 
 
 def _metadata(job: Job) -> dict[str, str]:

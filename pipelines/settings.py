@@ -75,11 +75,12 @@ def _override(tree: dict[str, Any], word: str) -> None:
 
 def _explain(kind: type[BaseModel], problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}{_nearest(kind, key)}"
     if not key:
-        return str(problem["msg"])
-    return f"{key}: {problem['msg']} (got {problem['input']!r})"
+        return message
+    return f"{key}: {message} (got {problem['input']!r})"
 
 
 def _nearest(kind: type[BaseModel], key: str) -> str:

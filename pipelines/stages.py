@@ -6,13 +6,14 @@ goes on with the next shard: one bad file or shard never takes the others with i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from actors.errors import ModelError
 from actors.layout import EncoderSpec
-from actors.model_actor import ModelActor, Task
-from actors.parameters import BatchingParameters, ModelParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
 from actors.prepare import Rejected, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
 from actors.stats import PassStats
@@ -26,6 +27,9 @@ from pipelines.shards import PartFormat, commit
 from pipelines.storage import Store
 from pipelines.tickets import Ticket, read_ipc, write_ipc
 from pipelines.work import Work
+
+if TYPE_CHECKING:
+    from actors.model_actor import Task
 
 _DETAILS = {
     Reason.NO_TOKENS: "the tokenizer finds nothing in it",
@@ -50,8 +54,8 @@ class ReadStage:
                     number = raw.number + 1
                     ticket = Ticket(raw.unit, raw.number, raw.last, work.file.name)
                     yield ticket.with_payloads(raw=write_ipc(raw.table)).to_table()
-            except SpanmillError as error:
-                yield Ticket(work.unit.index, number, False, work.file.name, str(error)).to_table()
+            except Exception as error:  # whatever a file's bytes or a store's package do, the other units must go on
+                yield Ticket(work.unit.index, number, False, work.file.name, _reason(error)).to_table()
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,21 @@ class PrepareStage:
 
     layout: Layout
     spec: EncoderSpec
-    task: Task
+    qa: QAParameters | None
+    """None: the texts are embedded and nothing is asked."""
+    embedding: EmbeddingParameters | None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Prepares one shard."""
         ticket = Ticket.from_table(table)
         if ticket.error:
             return table
+        try:
+            return self._prepared(ticket).to_table()
+        except Exception as error:  # a row that nobody thought of must not take the other shards with it
+            return ticket.failed(_reason(error)).to_table()
+
+    def _prepared(self, ticket: Ticket) -> Ticket:
         raw = RawShard(ticket.unit, ticket.number, ticket.last, read_ipc(ticket.payloads["raw"]))
         valid = validate(raw, ticket.file, self.layout)
         prepared, rejected = self._prepare(valid.rows)
@@ -74,21 +86,24 @@ class PrepareStage:
         written = rows.select(["id", *self.layout.carry.names])
         return ticket.with_payloads(
             prepared=prepared.to_ipc(), rows=write_ipc(written), quarantine=write_ipc(quarantine)
-        ).to_table()
+        )
 
     def _prepare(self, rows: pa.Table) -> tuple[Prepared, Rejected]:
-        if self.task.qa is not None:
-            return prepare_pairs(self.spec, self.task.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
-        if self.task.embedding is not None:
-            return prepare_texts(self.spec, self.task.embedding, _one_chunk(rows, "text"))
+        if self.qa is not None:
+            return prepare_pairs(self.spec, self.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
+        if self.embedding is not None:
+            return prepare_texts(self.spec, self.embedding, _one_chunk(rows, "text"))
         raise ValueError("a task asks for answers, embeddings or both")
 
 
 class ModelStage:
     """Windows → result columns; one of these is one model actor of the pool."""
 
-    def __init__(self, model: ModelParameters, batching: BatchingParameters, task: Task, fingerprint: str) -> None:
+    def __init__(self, model: ModelParameters, batching: BatchingParameters, task: "Task", fingerprint: str) -> None:
         """Loads the model, which must be the one that the driver saw."""
+        # Here and not above: torch takes seconds and hundreds of MB, in every worker of the other stages too.
+        from actors.model_actor import ModelActor
+
         self._actor = ModelActor(model, batching, task, fingerprint)
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -99,7 +114,7 @@ class ModelStage:
         try:
             results, stats = self._actor.process(ticket.payloads["prepared"])
         except Exception as error:  # whatever a runtime throws, the other shards must go on
-            return ticket.failed(f"{type(error).__name__}: {error}").to_table()
+            return ticket.failed(_reason(error)).to_table()
         stats_table = pa.table({"stats": [stats.to_json()]})
         return ticket.with_payloads(
             results=write_ipc(results),
@@ -124,6 +139,12 @@ class WriteStage:
         ticket = Ticket.from_table(table)
         if ticket.error:
             return Receipt.of_failure(ticket).to_table()
+        try:
+            return self._commit(ticket).to_table()
+        except Exception as error:  # as above
+            return Receipt.of_failure(ticket.failed(_reason(error))).to_table()
+
+    def _commit(self, ticket: Ticket) -> Receipt:
         part = read_ipc(ticket.payloads["rows"])
         results = read_ipc(ticket.payloads["results"])
         for name in results.column_names:
@@ -131,12 +152,9 @@ class WriteStage:
         part = part.select(self.schema.names).cast(self.schema)
         quarantine = read_ipc(ticket.payloads["quarantine"])
         stats = PassStats.from_json(read_ipc(ticket.payloads["stats"])["stats"][0].as_py())
-        try:
-            commit(self.store, ticket.shard, self.job8, self.format, part, quarantine, self.metadata)
-        except SpanmillError as error:
-            return Receipt.of_failure(ticket.failed(str(error))).to_table()
+        commit(self.store, ticket.shard, self.job8, self.format, part, quarantine, self.metadata)
         answered = len(part) - part["answer"].null_count if "answer" in part.column_names else len(part)
-        return Receipt(ticket.shard, "", len(part), len(quarantine), answered, stats).to_table()
+        return Receipt(ticket.shard, "", len(part), len(quarantine), answered, stats)
 
 
 def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Table, pa.Table]:
@@ -152,6 +170,11 @@ def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Ta
     kept[rejected.rows] = False
     quarantine = pa.concat_tables([valid.quarantine, added]).sort_by("place")
     return valid.rows.filter(pa.array(kept)), quarantine
+
+
+def _reason(error: Exception) -> str:
+    """Our own errors say what to do; of others, the kind says most."""
+    return str(error) if isinstance(error, SpanmillError | ModelError) else f"{type(error).__name__}: {error}"
 
 
 def _one_chunk(rows: pa.Table, name: str) -> pa.StringArray:

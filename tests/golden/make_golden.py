@@ -275,12 +275,10 @@ def main() -> None:
     passages = read_passages()
     pipelines = {name: load_pipeline(name) for name in MODELS}
     cases = [
-        case_record(pipelines[case.model], case, passages[case.passage]["context"])
-        for case in all_cases(passages)
+        case_record(pipelines[case.model], case, passages[case.passage]["context"]) for case in all_cases(passages)
     ]
     windows = [
-        window_record(pipelines[case.model], case, passages[case.passage]["context"])
-        for case in window_cases(passages)
+        window_record(pipelines[case.model], case, passages[case.passage]["context"]) for case in window_cases(passages)
     ]
     write_lines(CASES_FILE, cases)
     write_lines(WINDOWS_FILE, windows)

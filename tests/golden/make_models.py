@@ -145,16 +145,12 @@ def train_byte_level_tokenizer(texts: list[str]) -> Tokenizer:
 
 def make_distilbert_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer = train_wordpiece_tokenizer(texts, lowercase=True)
-    return DistilBertTokenizerFast(
-        tokenizer_object=tokenizer, do_lower_case=True, model_max_length=MODEL_MAX_LENGTH
-    )
+    return DistilBertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=True, model_max_length=MODEL_MAX_LENGTH)
 
 
 def make_bert_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer = train_wordpiece_tokenizer(texts, lowercase=False)
-    return BertTokenizerFast(
-        tokenizer_object=tokenizer, do_lower_case=False, model_max_length=MODEL_MAX_LENGTH
-    )
+    return BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=False, model_max_length=MODEL_MAX_LENGTH)
 
 
 def make_roberta_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:

@@ -107,3 +107,19 @@ def test_errors_name_the_input_and_the_mend(tmp_path: Path, input: str, words: s
 def test_no_input() -> None:
     with pytest.raises(CorpusError, match="no input is named"):
         list_files([], DEFAULTS)
+
+
+def test_links_are_followed_and_never_left_out_silently(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "blob").write_bytes(b"{}\n{}\n")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").symlink_to(tmp_path / "real" / "blob")
+    [file] = list_files([str(tmp_path / "in")], CorpusParameters())
+    assert (file.name, file.size) == ("a.jsonl", 6)
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "real")
+    with pytest.raises(CorpusError, match="links to a folder"):
+        list_files([str(tmp_path / "in")], CorpusParameters())
+    (tmp_path / "in" / "more").unlink()
+    (tmp_path / "in" / "b.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(CorpusError, match=r"b.jsonl: there is no such file"):
+        list_files([str(tmp_path / "in")], CorpusParameters())

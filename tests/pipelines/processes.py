@@ -1,0 +1,83 @@
+"""The installed command as a process of its own, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+_MARK = "SPANMILL_TEST_MARK"
+
+
+@dataclass
+class Command:
+    """A running command in a process group of its own, as a shell would start it."""
+
+    words: tuple[str, ...]
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | self.env
+        self.process = subprocess.Popen(
+            [str(BIN / self.words[0]), *self.words[1:]],
+            cwd=self.folder,
+            env={**env, _MARK: self.mark},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+        """Waits for the condition; the command must not end before."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline, "nothing happened in time"
+            time.sleep(0.01)
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the whole group, as a terminal sends it."""
+        os.killpg(self.process.pid, number)
+
+    def end(self, seconds: float = 150) -> tuple[int, str, str]:
+        """Exit code, output and errors of the command when it has ended."""
+        out, err = self.process.communicate(timeout=seconds)
+        return self.process.returncode, out, err
+
+    def left_behind(self) -> list[int]:
+        """Processes that the command or its children started and that still run, whosever children they are now."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if f"{_MARK}={self.mark}".encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+            except OSError:
+                continue
+        return found
+
+    def clean_up(self) -> None:
+        """Ends the command and everything that it left behind."""
+        for pid in self.left_behind():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.communicate()
+
+
+def gone_within(command: Command, seconds: float) -> bool:
+    """True when nothing of a command is left after at most so long."""
+    deadline = time.monotonic() + seconds
+    while command.left_behind():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,35 @@
+"""The configs that ship, and the documentation of every key."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import AnswerConfig, EmbedConfig
+from pipelines.settings import as_yaml, list_keys, load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+KINDS = [("answer.yaml", AnswerConfig), ("embed.yaml", EmbedConfig)]
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_the_files_that_ship_are_what_the_command_prints(
+    name: str, kind: type[AnswerConfig] | type[EmbedConfig]
+) -> None:
+    assert (CONFIGS / name).read_text(encoding="utf-8") == as_yaml(kind)
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_the_files_that_ship_are_the_defaults(name: str, kind: type[AnswerConfig] | type[EmbedConfig]) -> None:
+    assert load_config(kind, CONFIGS / name, []) == kind()
+
+
+@pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig])
+def test_every_key_is_documented(kind: type[AnswerConfig] | type[EmbedConfig]) -> None:
+    keys = list(list_keys(kind))
+    assert len(keys) > 25
+    assert [key for key, documentation, _ in keys if len(documentation) < 15] == []
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        AnswerConfig().qa.top_k = 2  # type: ignore[misc]

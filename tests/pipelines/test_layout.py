@@ -1,0 +1,20 @@
+"""What every row looks like."""
+
+import pyarrow as pa
+
+from pipelines.config import Columns
+from pipelines.layout import Layout
+
+
+def test_needed_columns_each_once() -> None:
+    carry = pa.schema([("title", pa.string()), ("question", pa.string())])
+    layout = Layout("answer", Columns(question="q", context="c"), carry, 10)
+    assert layout.roles == {"question": "q", "context": "c"}
+    assert layout.needed == ("id", "q", "c", "title", "question")
+    assert Layout("embed", Columns(text="id"), pa.schema([]), 10).needed == ("id",)
+
+
+def test_there_and_back_as_json() -> None:
+    carry = pa.schema([("tags", pa.list_(pa.struct([("n", pa.int8())]))), ("at", pa.timestamp("us", "UTC"))])
+    layout = Layout("embed", Columns(text="body"), carry, 7)
+    assert Layout.from_json(layout.to_json()) == layout

@@ -1,0 +1,72 @@
+"""A job that is stopped in the middle goes on where it stopped: `spanmill` as a process of its own."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.parameters import QAParameters
+from tests.pipelines.jobs import SAMPLES, bare_engine, part_rows, parts, same_answer, sample_rows
+from tests.pipelines.processes import Command, gone_within
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+Start = Callable[..., Command]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a command in the test's folder; what is left of it is ended after the test."""
+    commands = []
+
+    def run(*words: object) -> Command:
+        commands.append(Command(tuple(map(str, words)), tmp_path))
+        return commands[-1]
+
+    yield run
+    for command in commands:
+        command.clean_up()
+
+
+def test_ctrl_c_then_kill_then_the_end(start: Start, tmp_path: Path, untrained_model: Path) -> None:
+    output = tmp_path / "out"
+    words = ("spanmill", "answer", SAMPLES / "corpus.parquet", output, "--model", untrained_model)
+    settings = ("--set", "corpus.shard_rows=4", "--set", "ray.object_store_mb=128", "--limit", 180)
+
+    first = start(*words, *settings)
+    first.wait_until(lambda: len(parts(output)) > 0)
+    first.signal(signal.SIGINT)
+    code, _, err = first.end()
+    assert code == 130
+    assert err.splitlines()[-1] == "stopped; what is committed stays, and the same command goes on from there"
+    assert "Traceback" not in err
+    assert gone_within(first, 10)
+    before = _snapshot(output)
+
+    second = start(*words, *settings)
+    second.wait_until(lambda: len(parts(output)) > len(before))
+    second.process.kill()
+    second.clean_up()
+    assert not (output / "_SUCCESS").exists()
+    assert before.items() <= _snapshot(output).items(), "what was committed is computed again"
+    before = _snapshot(output)
+
+    status = start("spanmill", "status", output)
+    assert status.end()[0] == 1
+
+    third = start(*words, *settings)
+    code, out, err = third.end()
+    assert code == 0, err
+    assert "committed before" in out
+    assert before.items() <= _snapshot(output).items()
+    assert start("spanmill", "status", output).end()[0] == 0
+
+    rows, found = sample_rows()[:180], part_rows(output)
+    expected = bare_engine(untrained_model, rows, QAParameters())
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    assert all(same_answer(row, one["answers"][0]) for row, one in zip(found, expected, strict=True))
+
+
+def _snapshot(output: Path) -> dict[str, tuple[int, bytes]]:
+    return {part.name: (part.stat().st_mtime_ns, part.read_bytes()) for part in parts(output)}

@@ -1,0 +1,73 @@
+"""Jobs on a Ray cluster that runs already, and whose workers know nothing of this repository."""
+
+import re
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from actors.parameters import EmbeddingParameters, QAParameters
+from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, same_vector, write_jsonl
+from tests.pipelines.processes import Command
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+# With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster of this module only; it is ended by the ids of its processes, since `ray stop` ends every one."""
+    # Ray's sockets lie in this folder, and a socket's path may have 107 characters.
+    folder = tmp_path_factory.mktemp("r")
+    port = _free_port()
+    words = ("--head", "--num-cpus=2", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
+    head = Command(("ray", "start", *words, "--object-store-memory=268435456", "--block"), folder, SETTINGS)
+    try:
+        head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
+        yield f"127.0.0.1:{port}"
+    finally:
+        head.clean_up()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_answers_and_embeddings_with_relative_paths(address: str, tmp_path: Path, untrained_model: Path) -> None:
+    """Relative paths are those of the command's folder, wherever the cluster was started."""
+    rows = mixed_rows(20)
+    copytree(untrained_model, tmp_path / "models" / "mine")
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    words = ("in.jsonl", "out", "--model", "models/mine", "--set", f"ray.address={address}")
+    code, out, err = Command(("spanmill", "answer", *words), tmp_path, SETTINGS).end()
+    assert code == 0, err
+    assert re.search(rf"answered +{len(rows)}\b", out)
+    expected = bare_engine(untrained_model, rows, QAParameters())
+    found = part_rows(tmp_path / "out")
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    assert all(same_answer(row, one["answers"][0]) for row, one in zip(found, expected, strict=True))
+
+    words = ("in.jsonl", "vectors", "--model", "models/mine", "--set", "corpus.columns.text=question")
+    embed = Command(("spanmill", "embed", *words), tmp_path, {**SETTINGS, "RAY_ADDRESS": address})
+    code, _, err = embed.end()
+    assert code == 0, err
+    expected = bare_engine(
+        untrained_model, [{"text": row["question"]} for row in rows], embedding=EmbeddingParameters()
+    )
+    found = part_rows(tmp_path / "vectors")
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    assert all(same_vector(row["embedding"], one["embedding"]) for row, one in zip(found, expected, strict=True))
