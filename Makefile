@@ -8,7 +8,7 @@ demo: $(MODEL) ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.demo
 
 test: $(MODEL) style ## Everything that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 style: .venv/installed
 	$(BIN)/ruff format --check .

@@ -63,7 +63,7 @@ def read_answers(prepared: Prepared, candidates: Candidates, qa: QAParameters) -
         owner = np.concatenate([owner, np.arange(owners, dtype=np.int32)])
         start, end = np.concatenate([start, nothing]), np.concatenate([end, nothing])
         score = np.concatenate([score, _null_scores(prepared, candidates)])
-        text = pa.concat_arrays([text, pa.nulls(owners, pa.string())])
+        text = pa.concat_arrays([text, pa.nulls(owners, pa.large_string())])
     return _best(prepared.owners, owner, text, score, (start, end), qa.top_k)
 
 
@@ -90,16 +90,16 @@ def _locate(prepared: Prepared, places: Places, candidates: Candidates, align_to
     )
 
 
-def _slice_texts(texts: pa.StringArray, index: Ints, start: Ints, end: Ints) -> pa.StringArray:
+def _slice_texts(texts: pa.StringArray, index: Ints, start: Ints, end: Ints) -> pa.LargeStringArray:
     """`texts[index][start:end]` in code points, for all spans at once."""
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
     offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
     byte_start, byte_end = _to_bytes(data, offsets, index, start), _to_bytes(data, offsets, index, end)
     lengths = np.maximum(byte_end - byte_start, 0)
-    sliced = np.zeros(len(index) + 1, dtype=np.int32)
+    sliced = np.zeros(len(index) + 1, dtype=np.int64)
     np.cumsum(lengths, out=sliced[1:])
     body = data[segments(byte_start, lengths)]
-    return pa.StringArray.from_buffers(len(index), pa.py_buffer(sliced), pa.py_buffer(body))
+    return pa.LargeStringArray.from_buffers(len(index), pa.py_buffer(sliced), pa.py_buffer(body))
 
 
 def _to_bytes(data: npt.NDArray[np.uint8], offsets: Ints, index: Ints, chars: Ints) -> Longs:
@@ -112,7 +112,9 @@ def _to_bytes(data: npt.NDArray[np.uint8], offsets: Ints, index: Ints, chars: In
     return positions
 
 
-def _merge(owner: Ints, text: pa.StringArray, score: npt.NDArray[np.float64]) -> tuple[Longs, npt.NDArray[np.float64]]:
+def _merge(
+    owner: Ints, text: pa.LargeStringArray, score: npt.NDArray[np.float64]
+) -> tuple[Longs, npt.NDArray[np.float64]]:
     """Positions of the first span of every (owner, lower-cased text), and the sums of their scores."""
     codes = _lower(text).dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     key = owner.astype(np.int64) * (len(text) + 1) + codes
@@ -122,11 +124,11 @@ def _merge(owner: Ints, text: pa.StringArray, score: npt.NDArray[np.float64]) ->
     return first[reading_order], total[reading_order]
 
 
-def _lower(text: pa.StringArray) -> pa.StringArray:
+def _lower(text: pa.LargeStringArray) -> pa.LargeStringArray:
     """`str.lower` of every text: Arrow's own lower-casing maps single code points and so differs beyond ASCII."""
     if pc.all(pc.string_is_ascii(text), min_count=0).as_py():
         return pc.utf8_lower(text)
-    return pa.array([t.lower() for t in text.to_pylist()], type=pa.string())
+    return pa.array([t.lower() for t in text.to_pylist()], type=pa.large_string())
 
 
 def _null_scores(prepared: Prepared, candidates: Candidates) -> npt.NDArray[np.float64]:
@@ -139,7 +141,7 @@ def _null_scores(prepared: Prepared, candidates: Candidates) -> npt.NDArray[np.f
 def _best(
     owners: int,
     owner: Ints,
-    text: pa.StringArray,
+    text: pa.LargeStringArray,
     score: npt.NDArray[np.float64],
     place: tuple[Ints, Ints],
     top_k: int,
@@ -150,4 +152,4 @@ def _best(
     kept = order[rank < top_k]
     offsets = np.zeros(owners + 1, dtype=np.int32)
     np.cumsum(np.bincount(owner[kept], minlength=owners), out=offsets[1:])
-    return Answers(offsets, text.take(pa.array(kept)), score[kept], place[0][kept], place[1][kept])
+    return Answers(offsets, text.take(pa.array(kept)).cast(pa.string()), score[kept], place[0][kept], place[1][kept])

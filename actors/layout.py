@@ -1,6 +1,5 @@
 """How a tokenizer frames a window: the special tokens before, between and after question and passage."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -49,12 +48,6 @@ class EncoderSpec:
     max_length: int
     """Longest window that tokenizer and model accept, in tokens."""
     uses_type_ids: bool
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the tokenizer and its frames, in hex."""
-        text = f"{self.tokenizer_json}{self.pair}{self.single}{self.pad_id}{self.max_length}{self.uses_type_ids}"
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself, built once per process."""

@@ -32,7 +32,10 @@ def find_model(parameters: ModelParameters) -> Path:
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
     elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
-        raise ModelError(f"model.name: there is no folder {name}")
+        raise ModelError(
+            f"model.name: there is no folder {name}; name another with --model"
+            + (" (`make demo` builds models/untrained)" if name == "models/untrained" else "")
+        )
     else:
         folder = _download_from_hub(name, parameters.revision)
     if not (folder / "config.json").is_file():
@@ -69,7 +72,7 @@ def _copy_from_url(url: str, storage: dict[str, object]) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "models"
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
-        listing = {str(path): fs.info(path) for path in fs.find(root)}
+        listing = {str(path): info for path, info in fs.find(root, maxdepth=1, detail=True).items()}
     except Exception as error:  # every fsspec implementation raises its own kind
         raise ModelError(f"model.name: {url} cannot be read: {first_line(error)}") from error
     patterns = (*_WEIGHTS, *_TEXTS)

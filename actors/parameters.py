@@ -27,7 +27,7 @@ class ModelParameters(Settings):
     """Precision of weights and activations. float32 is the exact mode: a batch never changes an answer."""
 
     device: str = "auto"
-    """cpu, cuda, cuda:1 ...; auto takes the GPU that Ray gave the actor, or the CPU."""
+    """cpu, cuda, cuda:1 ...; auto takes the GPU that Ray gave the actor, or the CPU where it gave none."""
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of one model actor; null divides the machine's cores between the actors of the pool."""
@@ -51,7 +51,7 @@ class QAParameters(Settings):
     max_question_len: int | None = Field(default=None, ge=1)
     """Questions are cut to this many tokens; null never cuts, as transformers' fast path."""
 
-    top_k: int = Field(default=1, ge=1)
+    top_k: int = Field(default=1, ge=1, le=1000)
     """Answers per question; more than one makes the answer columns a list of structs."""
 
     handle_impossible_answer: bool = False
@@ -65,7 +65,8 @@ class EmbeddingParameters(Settings):
     """How token vectors become one vector per text."""
 
     pooling: Literal["mean", "cls"] = "mean"
-    """mean over the text's tokens, every token counted once however many windows hold it; or the first token."""
+    """mean over the text's tokens, every token counted once however many windows hold it; or cls, the first token of
+    each window."""
 
     normalize: bool = True
     """Scale every embedding to length 1."""

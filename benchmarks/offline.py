@@ -79,7 +79,7 @@ def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int)
 
     Two shards are in an actor's hands at once, so at the second commit two shards' work is done.
     """
-    words = [f"model.name={model}", f"model.threads={threads}", "corpus.shard_rows=64"]
+    words = [f"model.name={model}", f"model.threads={threads}", "corpus.shard_rows=128"]
     config = load_config(AnswerConfig, None, words)
     job = bind(plan_job([str(corpus)], str(output), config, limit=None), replace=True)
     pool = plan_pool(config.pool, config.model.threads, *cluster_size())
@@ -94,7 +94,7 @@ def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int)
 def main(
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     rows: Annotated[int, typer.Option(help="Rows of the engine's part of a round.")] = 160,
-    job_rows: Annotated[int, typer.Option(help="Rows of the job's part of a round.")] = 640,
+    job_rows: Annotated[int, typer.Option(help="Rows of the job's part of a round.")] = 768,
     layers: int = 6,
     dim: int = 768,
     threads: Annotated[int, typer.Option(help="0 takes torch's default.")] = 0,

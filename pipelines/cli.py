@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from actors.errors import ModelError
-from pipelines.config import AnswerConfig, EmbedConfig
+from pipelines.config import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.consoles import open_console
 from pipelines.errors import ConfigError, ManifestError, SpanmillError
 from pipelines.settings import as_yaml, load_config
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 _STORES = "local, s3://, gs://, abfs://"
-_EXIT_CODES = "Exit codes: 0 done; 1 not complete, run again to go on; 2 wrong use or config; 130 stopped by Ctrl-C."
+_EXIT_CODES = "Exit codes: 0 done; 1 not done or not complete, and why; 2 wrong use or config; 130 stopped by Ctrl-C."
 
 Inputs = Annotated[
     list[str],
@@ -100,9 +100,9 @@ def status(output: Output, config: ConfigFile = None, words: Words = None) -> No
     """Say how far the job in OUTPUT is, from what is committed there."""
     from pipelines.commands import show_status
 
-    settings = load_config(AnswerConfig, config, words or [])
+    storage = load_config(StatusConfig, config, words or []).output.storage
     try:
-        complete = show_status(output, settings.output.storage)
+        complete = show_status(output, storage)
     except ManifestError as error:
         _say(f"error: {error}")
         raise typer.Exit(2) from error

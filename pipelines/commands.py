@@ -36,7 +36,7 @@ def run_job(
 def outcome_table(job: Job, outcome: Outcome) -> Table:
     """The figures of one run."""
     tally = outcome.tally
-    table = Table(show_header=False, box=None)
+    table = _two_columns()
     if outcome.shards_before:
         table.add_row("committed before", f"{outcome.shards_before:,} shards")
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
@@ -44,14 +44,25 @@ def outcome_table(job: Job, outcome: Outcome) -> Table:
     table.add_row("quarantined", f"{tally.quarantined:,}")
     stats = tally.stats
     if stats.seconds:
-        table.add_row("forward passes", f"{stats.passes:,} in {stats.seconds:.1f} s")
-        table.add_row("rows/s", f"{tally.rows / stats.seconds:,.1f} in the forward passes")
-        table.add_row("tokens/s", f"{stats.tokens / stats.seconds:,.0f} in the forward passes")
+        halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
+        table.add_row("forward passes", f"{stats.passes:,} in {stats.seconds:.1f} s{halved}")
+        if outcome.rate:
+            table.add_row("rows/s", f"{outcome.rate:,.1f} after the first commit")
+        rows, tokens = tally.rows / stats.seconds, stats.tokens / stats.seconds
+        table.add_row("per actor", f"{rows:,.1f} rows/s and {tokens:,.0f} tokens/s in the passes")
         table.add_row("padding", f"{stats.padding:.1%}")
         table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
     table.add_row("model", job.config.model.name)
     table.add_row("output", job.store.url)
+    return table
+
+
+def _two_columns() -> Table:
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    # A path is wanted whole: on a narrow terminal it goes on in the next line.
+    table.add_column(overflow="fold")
     return table
 
 
@@ -71,7 +82,7 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     committed = list_committed(store, manifest.job8, format)
     counts = read_counts(store, manifest.job8, format)
     complete = SUCCESS_NAME in list_names(store)
-    table = Table(show_header=False, box=None)
+    table = _two_columns()
     table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
     table.add_row("state", "complete" if complete else "not complete: the same command goes on")
     table.add_row("shards", f"{committed.shards:,} of about {max(expected_shards(plan), committed.shards):,}")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actors.parameters import (
     BatchingParameters,
@@ -70,8 +70,8 @@ class PoolParameters(Settings):
     max_size: int | None = Field(default=None, ge=1)
     """Lets the pool grow to this many actors; null keeps it fixed."""
 
-    cpus: float = Field(default=1.0, ge=0.0)
-    """CPUs that Ray reserves for one actor (the threads it uses are `model.threads`)."""
+    cpus: float | None = Field(default=None, ge=0.0)
+    """CPUs that Ray reserves for one actor, whose threads are `model.threads`; null: 1, or what a small machine has."""
 
     gpus: float | None = Field(default=None, ge=0.0)
     """GPUs that Ray reserves for one actor; null: 1 where the cluster has GPUs, else 0."""
@@ -142,3 +142,12 @@ class EmbedConfig(JobConfig):
 
     embedding: EmbeddingParameters = EmbeddingParameters()
     """How embeddings are made."""
+
+
+class StatusConfig(BaseModel):
+    """What `spanmill status` takes from the config of any job: how to reach its output."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    output: OutputParameters = OutputParameters()
+    """What was written."""

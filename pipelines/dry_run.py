@@ -34,7 +34,10 @@ def show_plan(job: Job, console: Console) -> None:
     console.print("schema of the parts")
     for field in job.schema:
         console.print(f"  {field.name}: {field.type}")
-    rows, quarantined = _first_rows(job)
+    found, rows, quarantined = _first_rows(job)
+    console.print("columns that are read")
+    for field in found:
+        console.print(f"  {field.name}: {field.type}")
     console.print("first rows as they would go in")
     for row in rows.to_pylist():
         console.print("  " + "  ".join(f"{name}={_short(value)}" for name, value in row.items()), soft_wrap=True)
@@ -42,7 +45,7 @@ def show_plan(job: Job, console: Console) -> None:
         console.print(f"  quarantined: {row['file']} {row['place']}: {row['reason']} ({row['detail']})", soft_wrap=True)
 
 
-def _first_rows(job: Job) -> tuple[pa.Table, pa.Table]:
+def _first_rows(job: Job) -> tuple[pa.Schema, pa.Table, pa.Table]:
     plan = job.plan
     for unit in plan.units:
         file = plan.file_of(unit)
@@ -50,8 +53,10 @@ def _first_rows(job: Job) -> tuple[pa.Table, pa.Table]:
             if not len(raw.table):
                 continue
             valid = validate(raw, file.name, plan.layout)
-            return valid.rows.slice(0, _ROWS), valid.quarantine.slice(0, _ROWS)
-    return pa.table({}), pa.table({})
+            raw_fields = [field for field in raw.table.schema if not field.name.startswith("_")]
+            found = pa.schema(raw_fields or valid.rows.schema)
+            return found, valid.rows.slice(0, _ROWS), valid.quarantine.slice(0, _ROWS)
+    return pa.schema([]), pa.table({}), pa.table({})
 
 
 def _short(value: object) -> str:

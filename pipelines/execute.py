@@ -3,15 +3,15 @@
 import time
 from dataclasses import dataclass
 
-from ray.exceptions import RayError
 from rich.console import Console
 
 from pipelines.cluster import cluster_size, connected
+from pipelines.errors import SpanmillError
 from pipelines.job import Job, check_complete, expected_shards
 from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress, Tally
 from pipelines.run import build, receipts
-from pipelines.shards import write_success
+from pipelines.shards import SUCCESS_NAME, list_names, remove_success, write_success
 from pipelines.work import Work
 
 
@@ -41,6 +41,7 @@ def execute(job: Job, console: Console) -> Outcome:
     progress = Progress(console, before, expected_shards(job.plan), job.plan.layout.shard_rows)
     works = Work.left(job.plan, committed)
     if works:
+        remove_success(job.store)
         console.print("starting Ray and the model ...")
         with connected(job.config.ray), progress.shown():
             pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
@@ -53,7 +54,8 @@ def execute(job: Job, console: Console) -> Outcome:
                     progress.note("a worker died with its shard, for want of memory perhaps; Ray's logs know more")
     check_complete(job, list(progress.tally.failures.values()))
     outcome = Outcome(progress.tally, before, time.monotonic() - started, progress.final_rate())
-    write_success(job.store, _summary(job, outcome))
+    if SUCCESS_NAME not in list_names(job.store):
+        write_success(job.store, _summary(job, outcome))
     return outcome
 
 
@@ -61,11 +63,13 @@ def _one_pass(job: Job, pool: Pool, works: list[Work], progress: Progress) -> No
     try:
         for receipt in receipts(build(job, pool, works)):
             progress.add(receipt)
-    except RayError as error:
+    except SpanmillError:
+        raise
+    except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
         progress.note(f"{type(error).__name__}: {_essence(error)}")
 
 
-def _essence(error: RayError) -> str:
+def _essence(error: Exception) -> str:
     """Ray's messages end with what happened; the frames before it are Ray's own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
@@ -74,7 +78,7 @@ def _essence(error: RayError) -> str:
 def _summary(job: Job, outcome: Outcome) -> dict[str, object]:
     return {
         "job": job.manifest.job_id,
-        "shards": outcome.shards_before + outcome.tally.shards,
+        "shards": job.committed().shards,
         "last_run": {
             "rows": outcome.tally.rows,
             "quarantined": outcome.tally.quarantined,

@@ -14,7 +14,7 @@ from actors.models import find_model, fingerprint
 from actors.prepare import embedding_window_size, qa_window_size
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.corpus import list_files
-from pipelines.errors import JobError, ManifestError
+from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.limits import limit_rows
 from pipelines.manifest import Manifest, open_or_create, overwrite
 from pipelines.plan import Plan
@@ -24,6 +24,9 @@ from pipelines.shards import Committed, list_committed
 from pipelines.storage import Store, resolve
 
 Config = AnswerConfig | EmbedConfig
+
+_SEMANTICS = 1
+"""Raised when a new version of Spanmill gives other rows for the same input and keys."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     """
     kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     store = resolve(output, config.output.storage)
+    _check_apart(inputs, store)
     files = list_files(inputs, config.corpus)
     plan = make_plan(files, config.corpus, kind)
     if limit is not None:
@@ -154,6 +158,16 @@ def check_complete(job: Job, failures: Sequence[str]) -> None:
         )
 
 
+def _check_apart(inputs: Sequence[str], output: Store) -> None:
+    for name in inputs:
+        source = resolve(name).url.rstrip("/")
+        if output.url == source or output.url.startswith(f"{source}/"):
+            raise CorpusError(
+                f"OUTPUT {output.url} lies in the input {source}, so the next run would read what this one wrote; "
+                "name an OUTPUT elsewhere"
+            )
+
+
 def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
     vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
     if task.qa is not None:
@@ -167,4 +181,10 @@ def _results(config: Config, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
     corpus = config.corpus.model_dump(mode="json", include={"columns", "carry"})
-    return {**keys, "corpus": corpus, "output": {"format": config.output.format}, "limit": limit}
+    return {
+        **keys,
+        "semantics": _SEMANTICS,
+        "corpus": corpus,
+        "output": {"format": config.output.format},
+        "limit": limit,
+    }

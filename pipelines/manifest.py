@@ -60,8 +60,9 @@ class Manifest(BaseModel):
 
     @property
     def job_id(self) -> str:
-        """SHA-256 of what changes rows, in hex."""
-        return hashlib.sha256(_json({"keys": self.identity(), "inputs": self.inputs()}).encode()).hexdigest()
+        """SHA-256 of what changes rows and of how they are cut into shards, in hex."""
+        pinned = {"keys": self.identity(), "inputs": self.inputs(), "plan": self.plan}
+        return hashlib.sha256(_json(pinned).encode()).hexdigest()
 
     @property
     def job8(self) -> str:
@@ -145,7 +146,7 @@ def overwrite(store: Store) -> int:
         StorageError: a file cannot be removed.
     """
     present = list_names(store)
-    own = [name for name in present if is_part(name) or name.startswith((TEMPORARY_PREFIX, "_report"))]
+    own = [name for name in present if is_part(name) or name.startswith(TEMPORARY_PREFIX)]
     for name in list_names(store, QUARANTINE_FOLDER):
         if is_part(name) or name.startswith(TEMPORARY_PREFIX):
             own.append(f"{QUARANTINE_FOLDER}/{name}")

@@ -1,6 +1,6 @@
 """Making a plan: footers and samples are read, columns checked, files cut into units, the shard's size chosen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
@@ -24,12 +24,13 @@ from pipelines.schema import JobKind
 
 _FOOTER_THREADS = 16
 _SAMPLE_LINES = 1000
-# Text under gzip or zstd; only the estimate of rows hangs on it.
+# Text under gzip or zstd; only estimates hang on it.
 _COMPRESSION_RATIO = 4
 _GUESSED_ROW_BYTES = 1024.0
 # Enough shards to share out and to lose one; the bounds keep a part worth a file, and a retry cheap.
 _USUAL_SHARDS = 128
 _FEWEST_ROWS, _MOST_ROWS = 64, 4096
+_MOST_BYTES = 32 << 20
 
 
 def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> Plan:
@@ -45,18 +46,18 @@ def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: J
     check_carry(parameters, kind)
     parquet = [file for file in files if file.format == "parquet"]
     jsonl = [file for file in files if file.format == "jsonl"]
-    sample = read_sample(jsonl[0], _SAMPLE_LINES, parameters.storage) if jsonl else Sample((), 0.0)
+    sampled, sample = _first_sample(jsonl, parameters)
     footers = dict(zip((file.name for file in parquet), _footers(parquet, parameters, kind), strict=True))
 
     carry = pa.schema([])
     if parquet:
         carry = carried_from_parquet(parquet[0], footers[parquet[0].name].schema, parameters, kind)
-    elif jsonl:
-        carry = carried_from_jsonl(jsonl[0], sample.rows, parameters, kind)
+    elif sampled:
+        carry = carried_from_jsonl(sampled, sample.rows, parameters, kind)
     for file in parquet:
         check_parquet(file, footers[file.name].schema, parameters.columns, kind, carry)
-    if jsonl:
-        check_jsonl(jsonl[0], sample.rows, parameters.columns, kind, carry)
+    if sampled:
+        check_jsonl(sampled, sample.rows, parameters.columns, kind, carry)
 
     row_bytes = sample.row_bytes or _GUESSED_ROW_BYTES
     cuts = chain.from_iterable(
@@ -68,18 +69,33 @@ def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: J
     rows = sum(sum(footer.group_rows) for footer in footers.values()) + sum(
         round(file.size * (_COMPRESSION_RATIO if file.compression else 1) / row_bytes) for file in jsonl
     )
+    shard_rows = parameters.shard_rows or _shard_rows(rows, max(row_bytes, _parquet_row_bytes(footers.values())))
     return Plan(
         files=tuple(files),
         units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
-        layout=Layout(kind, parameters.columns, carry, parameters.shard_rows or _shard_rows(rows)),
+        layout=Layout(kind, parameters.columns, carry, shard_rows),
         row_estimate=rows,
     )
+
+
+def _first_sample(files: Sequence[SourceFile], parameters: CorpusParameters) -> tuple[SourceFile | None, Sample]:
+    for file in files:
+        sample = read_sample(file, _SAMPLE_LINES, parameters.storage)
+        if sample.rows:
+            return file, sample
+    return None, Sample((), 0.0)
 
 
 def _footers(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> list[Footer]:
     needed = [*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry]
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
         return list(threads.map(lambda file: read_footer(file, needed, parameters.storage), files))
+
+
+def _parquet_row_bytes(footers: Iterable[Footer]) -> float:
+    sizes = [(sum(footer.group_bytes), sum(footer.group_rows)) for footer in footers]
+    rows = sum(count for _, count in sizes)
+    return _COMPRESSION_RATIO * sum(size for size, _ in sizes) / rows if rows else 0.0
 
 
 _Cut = tuple[int, int, int, int, int | None]
@@ -103,5 +119,7 @@ def _bytes_cut(number: int, file: SourceFile, unit_bytes: int) -> Iterator[_Cut]
         yield number, start, min(start + step, file.size), 0, None
 
 
-def _shard_rows(rows: int) -> int:
-    return min(max(rows // _USUAL_SHARDS, _FEWEST_ROWS), _MOST_ROWS)
+def _shard_rows(rows: int, row_bytes: float) -> int:
+    """Long rows make small shards, since a shard is held in memory as text and as tokens."""
+    most = max(min(_MOST_ROWS, int(_MOST_BYTES / row_bytes)), 1)
+    return min(max(rows // _USUAL_SHARDS, _FEWEST_ROWS), most)

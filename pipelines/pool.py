@@ -41,19 +41,23 @@ def plan_pool(parameters: PoolParameters, threads: int | None, resources: Mappin
             f"pool: {size} actors of {gpus_each:g} GPU need {gpus_each * size:g}, the cluster has {gpus:g}; "
             "lower pool.size or pool.gpus"
         )
-    # The stages beside the actors need a CPU of their own, or nothing would ever reach the model.
-    if parameters.cpus * size > max(cpus - _STAGE_CPUS, 0.0):
+    # The stages beside the actors need their shares of CPU, or nothing would ever reach the model.
+    room = max(cpus - _STAGE_CPUS, 0.0)
+    cpus_each = parameters.cpus if parameters.cpus is not None else min(1.0, room / size)
+    if cpus_each * size > room:
         raise ConfigError(
-            f"pool: {size} actors of {parameters.cpus:g} CPU leave less than {_STAGE_CPUS:g} of the cluster's {cpus:g} "
+            f"pool: {size} actors of {cpus_each:g} CPU leave less than {_STAGE_CPUS:g} of the cluster's {cpus:g} "
             "CPUs for reading, preparing and writing; lower pool.size or pool.cpus"
         )
+    max_size = parameters.max_size or size
     return Pool(
         size=size,
-        max_size=parameters.max_size or size,
-        cpus=parameters.cpus,
+        max_size=max_size,
+        cpus=cpus_each,
         gpus=gpus_each,
-        threads=threads or max(math.floor(cpus / nodes / math.ceil(size / nodes)), 1),
+        threads=threads or max(math.floor(cpus / nodes / math.ceil(max_size / nodes)), 1),
     )
 
 
-_STAGE_CPUS = 1.0
+_STAGE_CPUS = 0.6
+"""One task each of reading, preparing and writing, as `pipelines.run` asks for."""

@@ -1,5 +1,6 @@
 """What a person sees of a running job: a live line on a terminal, log lines elsewhere."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from actors.stats import PassStats
 from pipelines.receipts import Receipt
 
 _LOG_EVERY_SECONDS = 10.0
+_SILENCE_SECONDS = 30.0
 
 
 @dataclass
@@ -64,7 +66,14 @@ class Progress:
     def shown(self) -> Iterator["Progress"]:
         """Shows the live line while the block runs; elsewhere than on a terminal, lines are logged instead."""
         if not self.console.is_terminal:
-            yield self
+            stop = threading.Event()
+            heart = threading.Thread(target=self._beat, args=(stop,), daemon=True)
+            heart.start()
+            try:
+                yield self
+            finally:
+                stop.set()
+                heart.join()
             return
         with Live(self._line(), console=self.console, refresh_per_second=4, get_renderable=self._line) as live:
             self._live = live
@@ -83,6 +92,13 @@ class Progress:
         if self._live is None and now - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = now
             self.console.print(self._line())
+
+    def _beat(self, stop: threading.Event) -> None:
+        """A line now and then even when no shard is committed: silence would look like death."""
+        while not stop.wait(_LOG_EVERY_SECONDS):
+            if time.monotonic() - self._logged >= _SILENCE_SECONDS:
+                self._logged = time.monotonic()
+                self.console.print(self._line())
 
     def rate(self) -> float:
         """Rows per second since the first shard was committed; 0 while that cannot be told."""

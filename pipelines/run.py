@@ -40,7 +40,10 @@ def build(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
 def _stages(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
     layout, task = job.plan.layout, job.task
     named = job.config.model
-    model = named.model_copy(update={"threads": pool.threads, "name": _from_anywhere(named.name)})
+    # An actor without a GPU of its own may still see those of the machine.
+    device = named.device if pool.gpus else named.device.replace("auto", "cpu")
+    chosen = {"threads": pool.threads, "device": device, "name": _from_anywhere(named.name)}
+    model = named.model_copy(update=chosen)
     read = ReadStage(layout, job.config.corpus.storage)
     write = WriteStage(job.store, job.manifest.job8, job.config.output.format, job.schema, _metadata(job))
     dataset = ray.data.from_arrow(_shares(works)).map_batches(

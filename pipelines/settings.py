@@ -9,10 +9,9 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipelines.config import JobConfig
 from pipelines.errors import ConfigError
 
-C = TypeVar("C", bound=JobConfig)
+C = TypeVar("C", bound=BaseModel)
 
 
 def load_config(kind: type[C], file: Path | None, words: Sequence[str]) -> C:

@@ -25,6 +25,8 @@ def settle(
 def _settle(
     values: Any, convert: Callable[[Any], Any], type: pa.DataType, offset: int
 ) -> tuple[list[pa.Array], dict[int, str]]:
+    if len(values) == 0:
+        return [pa.nulls(0, type)], {}
     try:
         converted = convert(values)
     except ConversionErrors as error:

@@ -122,6 +122,12 @@ def write_success(store: Store, summary: Mapping[str, Any]) -> None:
     write_atomic(store.fs, store.path(SUCCESS_NAME), orjson.dumps(dict(summary), option=orjson.OPT_INDENT_2))
 
 
+def remove_success(store: Store) -> None:
+    """Takes the mark away: parts are missing, and whoever reads must not think otherwise while they are made."""
+    if SUCCESS_NAME in list_names(store):
+        attempt("removing", store.path(SUCCESS_NAME), lambda: store.fs.rm(store.path(SUCCESS_NAME)))
+
+
 def is_part(name: str) -> bool:
     """True for the name of a part, of whatever job."""
     return _PART.fullmatch(name) is not None

@@ -4,12 +4,14 @@ Every stage takes and gives one-row tables (`Ticket`). A stage that cannot do it
 goes on with the next shard: one bad file or shard never takes the others with it.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actors.errors import ModelError
 from actors.layout import EncoderSpec
@@ -70,6 +72,8 @@ class PrepareStage:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Prepares one shard."""
+        # Ray runs as many of these at once as it has CPU shares; each on all cores would fight the model for them.
+        os.environ.setdefault("RAYON_NUM_THREADS", "1")
         ticket = Ticket.from_table(table)
         if ticket.error:
             return table
@@ -153,8 +157,15 @@ class WriteStage:
         quarantine = read_ipc(ticket.payloads["quarantine"])
         stats = PassStats.from_json(read_ipc(ticket.payloads["stats"])["stats"][0].as_py())
         commit(self.store, ticket.shard, self.job8, self.format, part, quarantine, self.metadata)
-        answered = len(part) - part["answer"].null_count if "answer" in part.column_names else len(part)
-        return Receipt(ticket.shard, "", len(part), len(quarantine), answered, stats)
+        return Receipt(ticket.shard, "", len(part), len(quarantine), _answered(part), stats)
+
+
+def _answered(part: pa.Table) -> int:
+    """Rows whose best answer is not null; without answers, all rows."""
+    if "answers" in part.column_names and len(part):
+        best = pc.struct_field(pc.list_element(part["answers"], 0), "answer")
+        return len(part) - int(best.null_count)
+    return len(part) - int(part["answer"].null_count) if "answer" in part.column_names else len(part)
 
 
 def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Table, pa.Table]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from actors.backends.memory import CudaMemory, DeviceMemory, HostMemory
 from actors.backends.protocol import PassOutput
 from actors.collate import Batch, Floats
 from actors.errors import OutOfMemory
@@ -25,6 +26,7 @@ class TorchBackend:
         dtype = getattr(torch, parameters.dtype)
         self._model = model.train(False)
         torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
+        self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._encoder: torch.nn.Module = model.base_model
         self._hidden: torch.Tensor | None = None
         self._encoder.register_forward_hook(self._keep_hidden)
@@ -36,29 +38,26 @@ class TorchBackend:
 
     @property
     def memory_limit(self) -> int | None:
-        """Free bytes of the GPU, the allocator's reserve included; None on a CPU."""
-        if self._device.type != "cuda":
-            return None
-        free, _ = torch.cuda.mem_get_info(self._device)
-        reserve = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return int(free + reserve)
+        """Bytes that are free for a pass; None where that cannot be told."""
+        return self._memory.limit()
 
     @torch.inference_mode()
     def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
         """Runs the model; see `Backend.forward`."""
-        before = self._start_watching()
+        self._memory.start()
         try:
-            return self._run(batch, want_spans, pool_weights, before)
-        except torch.OutOfMemoryError as error:
-            raise self._out_of_memory(error) from error
+            return self._run(batch, want_spans, pool_weights)
         except RuntimeError as error:
-            if _CPU_ALLOCATOR_MESSAGE in str(error):
-                raise self._out_of_memory(error) from error
-            raise
+            if not isinstance(error, torch.OutOfMemoryError) and _CPU_ALLOCATOR_MESSAGE not in str(error):
+                raise
+            message = str(error).partition("\n")[0]
         finally:
             self._hidden = None
+        # Not before here, with the error's traceback gone, are the activations of the failed pass free.
+        self._memory.release()
+        raise OutOfMemory(message)
 
-    def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, before: int) -> PassOutput:
+    def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder
         output = module(**self._inputs(batch))
         start = end = pooled = None
@@ -67,7 +66,7 @@ class TorchBackend:
         if pool_weights is not None and self._hidden is not None:
             weights = torch.from_numpy(pool_weights).to(self._device)
             pooled = _to_host(torch.bmm(weights.unsqueeze(1), self._hidden.float()).squeeze(1))
-        return PassOutput(start, end, pooled, self._peak(before))
+        return PassOutput(start, end, pooled, self._memory.peak())
 
     def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
         arrays = {
@@ -83,22 +82,6 @@ class TorchBackend:
 
     def _keep_hidden(self, module: torch.nn.Module, inputs: object, output: tuple[torch.Tensor, ...]) -> None:
         self._hidden = output[0]
-
-    def _start_watching(self) -> int:
-        if self._device.type != "cuda":
-            return 0
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return torch.cuda.memory_allocated(self._device)
-
-    def _peak(self, before: int) -> int | None:
-        if self._device.type != "cuda":
-            return None
-        return torch.cuda.max_memory_allocated(self._device) - before
-
-    def _out_of_memory(self, error: RuntimeError) -> OutOfMemory:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return OutOfMemory(str(error).splitlines()[0])
 
 
 def _device(name: str) -> torch.device:

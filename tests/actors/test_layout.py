@@ -68,14 +68,3 @@ def test_the_tokenizers_own_truncation_and_padding_are_off() -> None:
     assert spec.pair == word_spec().pair
     assert len(spec.tokenizer().encode("w1 w2 w3 w4 w5", add_special_tokens=False).ids) == 5
     assert tokenizer.truncation is not None, "the caller's tokenizer is left as it was"
-
-
-def test_the_digest_follows_what_matters(models: dict[str, Loaded]) -> None:
-    digests = {
-        word_spec().digest,
-        word_spec(max_length=256).digest,
-        word_spec(cls_at_the_end=True).digest,
-        *(model.spec.digest for model in models.values()),
-    }
-    assert len(digests) == 6
-    assert word_spec().digest == word_spec().digest

@@ -116,11 +116,9 @@ class _Breaking(fsspec.AbstractFileSystem):  # type: ignore[misc]
 
     protocol = "breaking"
 
-    def find(self, path: str, *args: Any, **kwargs: Any) -> list[str]:
-        return [f"{path}/config.json", f"{path}/model.safetensors"]
-
-    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        return {"name": path, "size": 1, "type": "file"}
+    def find(self, path: str, *args: Any, **kwargs: Any) -> dict[str, dict[str, Any]]:
+        names = (f"{path}/config.json", f"{path}/model.safetensors")
+        return {name: {"name": name, "size": 1, "type": "file"} for name in names}
 
     def get_file(self, rpath: str, lpath: str, **kwargs: Any) -> None:
         Path(lpath).write_bytes(b"x")

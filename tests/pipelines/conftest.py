@@ -5,16 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.config import RayParameters
+from tests.conftest import RAY_MODULES
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A local Ray cluster for one test module, as a job would start it; jobs find it and leave it running.
-
-    Modules that use it, or start their own, are of the xdist group "ray" (`pytest --dist loadgroup`): a cluster takes
-    some seconds to start and a gigabyte, so there is never more than one.
-    """
+def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A local Ray cluster for one test module, as a job would start it; jobs find it and leave it running."""
     from pipelines.cluster import connected
 
+    assert request.path.name in RAY_MODULES, "name this module in tests/conftest.py"
     with connected(RayParameters(object_store_mb=256)):
         yield

@@ -32,4 +32,4 @@ def test_every_key_is_documented(kind: type[AnswerConfig] | type[EmbedConfig]) -
 
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        AnswerConfig().qa.top_k = 2  # type: ignore[misc]
+        AnswerConfig().qa.top_k = 2

@@ -17,7 +17,6 @@ def test_answers_are_marked_in_the_passage_around_them() -> None:
     assert [str(span.style) for span in long.spans] == ["reverse"]
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("cluster")
 def test_the_demo_ends_with_figures_and_marked_answers(
     tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -34,4 +33,5 @@ def test_the_demo_ends_with_figures_and_marked_answers(
     assert 0.0 <= float(figures["EM"]) <= float(figures["F1"]) < 30.0
     assert "untrained" in shown
     assert shown.count("  gold: ") == 4
+    assert str(tmp_path / "build" / "demo") in "".join(shown.split())
     assert str(tmp_path / "build" / "demo") in "".join(shown.split())

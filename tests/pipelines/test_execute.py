@@ -1,5 +1,6 @@
 """Whole jobs on a real local Ray cluster, held against the bare engine."""
 
+import io
 import os
 import signal
 import threading
@@ -23,10 +24,13 @@ from rich.console import Console
 from transformers import DistilBertForQuestionAnswering
 
 from actors.parameters import EmbeddingParameters, QAParameters
+from pipelines import run
 from pipelines.config import EmbedConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.execute import execute
 from pipelines.job import bind
+from pipelines.stages import PrepareStage
+from pipelines.tickets import Ticket
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import (
     SAMPLES,
@@ -44,7 +48,7 @@ from tests.pipelines.jobs import (
 )
 from tests.pipelines.s3_server import S3Server, serve_s3
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture(scope="module")
@@ -294,23 +298,19 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-class Mender:
-    """A console's file; the first error line it is shown makes it mend the file."""
+class Mender(io.StringIO):
+    """A console's file; the first error line it is shown makes it mend the file of the corpus."""
 
     def __init__(self, damaged: Path, whole: bytes) -> None:
-        self.text = ""
+        super().__init__()
         self._damaged, self._whole = damaged, whole
 
     def write(self, text: str) -> int:
-        self.text += text
         if "damaged" in text:
             stat = self._damaged.stat()
             self._damaged.write_bytes(self._whole)
             os.utime(self._damaged, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        return len(text)
-
-    def flush(self) -> None:
-        pass
+        return super().write(text)
 
 
 def test_a_unit_that_fails_is_tried_again_and_takes_no_other_with_it(tmp_path: Path, untrained_model: Path) -> None:
@@ -324,12 +324,28 @@ def test_a_unit_that_fails_is_tried_again_and_takes_no_other_with_it(tmp_path: P
     mender = Mender(folder / "b.jsonl.gz", whole)
     with pytest.raises(JobError, match=r"1 of 3 read units are not complete") as raised:
         execute(job, Console(file=mender, width=1000))
-    assert "shard 1-" in mender.text
+    assert "shard 1-" in mender.getvalue()
     assert "c.jsonl.gz: the gzip stream is damaged" in str(raised.value)
     assert "b.jsonl.gz" not in str(raised.value)
     found = [row["id"] for part in parts(output) if "part-00002" not in part.name for row in _rows_of(part)]
     assert found == [f"q{i}" for i in [*range(9), *range(60)]]
     assert not (output / "_SUCCESS").exists()
+
+
+def test_a_shard_that_kills_its_workers_is_given_up_and_takes_no_other_with_it(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(PrepareStage):
+        def __call__(self, table: pa.Table) -> pa.Table:
+            if Ticket.from_table(table).number == 1:
+                os._exit(7)
+            return PrepareStage.__call__(self, table)
+
+    monkeypatch.setattr(run, "PrepareStage", Deadly)
+    corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(20))
+    with pytest.raises(JobError, match="a worker died with its shard"):
+        run_job([corpus], tmp_path / "out", untrained_model, "corpus.shard_rows=5", "ray.passes=1")
+    assert [row["id"] for row in part_rows(tmp_path / "out")] == [f"q{i}" for i in range(20) if not 5 <= i < 10]
 
 
 def test_a_pool_that_cannot_fit_is_refused(tmp_path: Path, untrained_model: Path) -> None:

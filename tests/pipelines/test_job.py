@@ -115,7 +115,7 @@ def test_overwrite_takes_the_folder_for_another_job(corpus: Path, output: Path, 
     job = bind(make_job([corpus], output, untrained_model, "qa.top_k=3"), replace=True)
     assert job.manifest.results["qa"]["top_k"] == 3
     assert (output / "notes.txt").exists()
-    with pytest.raises(ManifestError, match="qa.top_k: 3 -> 1"):
+    with pytest.raises(ManifestError, match=r"qa\.top_k: 3 -> 1"):
         bind(make_job([corpus], output, untrained_model), replace=False)
 
 

@@ -33,15 +33,19 @@ def test_threads_are_shared_out_among_the_actors_of_a_machine() -> None:
     assert _plan({"CPU": 2}, size=4, cpus=0.25).threads == 1
 
 
-def test_a_pool_may_grow() -> None:
+def test_a_pool_may_grow_and_has_threads_for_its_largest_size() -> None:
     pool = _plan({"CPU": 8}, size=1, max_size=3)
-    assert (pool.size, pool.max_size) == (1, 3)
+    assert (pool.size, pool.max_size, pool.threads) == (1, 3, 2)
+
+
+def test_a_machine_of_one_cpu_has_a_pool_too() -> None:
+    assert _plan({"CPU": 1}).cpus == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize(
     ("resources", "parameters", "message"),
     [
-        ({"CPU": 2.0}, {"size": 2}, "2 actors of 1 CPU leave less than 1 of the cluster's 2 CPUs"),
+        ({"CPU": 2.0}, {"size": 2, "cpus": 1}, "2 actors of 1 CPU leave less than 0.6 of the cluster's 2 CPUs"),
         ({"CPU": 8.0}, {"gpus": 1}, "1 actors of 1 GPU need 1, the cluster has 0"),
         ({"CPU": 8.0, "GPU": 1.0}, {"size": 2}, "2 actors of 1 GPU need 2, the cluster has 1"),
     ],

@@ -1,13 +1,13 @@
 """What a person sees of a running job."""
 
 import io
+import time
 from collections import Counter
 
 import pytest
 from rich.console import Console
 
 from actors.stats import PassStats
-from pipelines import progress
 from pipelines.progress import Progress, Tally
 from pipelines.receipts import Receipt
 from pipelines.shards import ShardId
@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
     return clock
 
 
@@ -40,7 +40,7 @@ def _lost(number: int) -> Receipt:
 
 
 def _progress(console: Console, before: int = 0) -> Progress:
-    return Progress(console, before, shards_expected=10, rows_per_shard=100, _started=progress.time.monotonic())
+    return Progress(console, before, shards_expected=10, rows_per_shard=100, _started=time.monotonic())
 
 
 def _plain() -> tuple[Console, io.StringIO]:

@@ -10,8 +10,6 @@ from actors.parameters import QAParameters
 from tests.pipelines.jobs import SAMPLES, bare_engine, part_rows, parts, same_answer, sample_rows
 from tests.pipelines.processes import Command, gone_within
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 Start = Callable[..., Command]
 
 
@@ -51,9 +49,6 @@ def test_ctrl_c_then_kill_then_the_end(start: Start, tmp_path: Path, untrained_m
     assert not (output / "_SUCCESS").exists()
     assert before.items() <= _snapshot(output).items(), "what was committed is computed again"
     before = _snapshot(output)
-
-    status = start("spanmill", "status", output)
-    assert status.end()[0] == 1
 
     third = start(*words, *settings)
     code, out, err = third.end()

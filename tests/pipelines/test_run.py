@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ray.data._internal.logical.optimizers import get_execution_plan
 from ray.data._internal.execution.interfaces import PhysicalOperator
+from ray.data._internal.logical.optimizers import get_execution_plan
 
 from pipelines.job import bind
 from pipelines.pool import Pool
@@ -13,8 +13,6 @@ from pipelines.shards import Committed
 from pipelines.work import Work
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
-
-pytestmark = pytest.mark.xdist_group("ray")
 
 
 @pytest.mark.usefixtures("cluster")

@@ -13,9 +13,6 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
 
-pytestmark = pytest.mark.xdist_group("ray")
-
-
 # With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
 

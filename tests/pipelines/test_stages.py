@@ -19,7 +19,7 @@ from pipelines.schema import answer_schema, embedding_schema
 from pipelines.shards import Committed
 from pipelines.stages import ModelStage, PrepareStage, ReadStage, WriteStage
 from pipelines.storage import resolve
-from pipelines.tickets import Ticket, read_ipc
+from pipelines.tickets import Ticket
 from pipelines.work import Work
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows
 from tests.pipelines.jobs import bare_engine, same_answer, same_vector, write_jsonl

@@ -21,8 +21,8 @@ def test_units_that_are_not_complete_are_left_with_what_is_committed(tmp_path: P
     committed = Committed({0: frozenset({0, 1, 2}), 1: frozenset({0, 2})}, {0: 2, 1: 2}, ())
     works = Work.left(plan, committed)
     assert [(work.unit.index, work.file.name, work.committed) for work in works] == [
-        (1, "b.jsonl", {0, 2}),
-        (2, "c.jsonl", set()),
+        (1, "b.jsonl", frozenset({0, 2})),
+        (2, "c.jsonl", frozenset()),
     ]
     assert Work.left(plan, Committed({}, {}, ()))[0].committed == frozenset()
 

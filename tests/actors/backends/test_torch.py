@@ -1,5 +1,6 @@
 """The torch backend gives what the transformers model gives."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_logits_and_pooled_states_are_those_of_the_model(models: dict[str, Loade
         np.testing.assert_allclose(output.start_logits[row, :length], logits.start_logits[0], atol=1e-5)
         np.testing.assert_allclose(output.end_logits[row, :length], logits.end_logits[0], atol=1e-5)
         np.testing.assert_allclose(output.pooled[row], weights[row, :length] @ states, atol=1e-4)
-    assert output.peak_bytes is None
+    assert output.peak_bytes is None or output.peak_bytes > 0, "a CPU tells only of a new high"
 
 
 def test_only_what_was_asked_for_comes_back(models: dict[str, Loaded]) -> None:
@@ -102,8 +103,11 @@ def test_threads_are_set(models: dict[str, Loaded]) -> None:
         torch.set_num_threads(before)
 
 
-def test_a_cpu_names_no_memory_limit(models: dict[str, Loaded]) -> None:
-    assert models["bert"].backend.memory_limit is None
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_cpu_names_what_the_machine_has_left(models: dict[str, Loaded]) -> None:
+    limit = models["bert"].backend.memory_limit
+    assert limit is not None
+    assert limit > 0
 
 
 class _Failing(torch.nn.Module):

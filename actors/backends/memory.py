@@ -1,0 +1,112 @@
+"""How much memory a device has for a pass, and how much a pass took."""
+
+import resource
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+_PAGE = resource.getpagesize()
+
+
+class DeviceMemory(Protocol):
+    """Memory of one device."""
+
+    def limit(self) -> int | None:
+        """Bytes that are free for a pass; None where that cannot be told."""
+        ...
+
+    def start(self) -> None:
+        """A pass begins."""
+        ...
+
+    def peak(self) -> int | None:
+        """Bytes that the pass held at its peak, beyond what was held before; None where that cannot be told."""
+        ...
+
+    def release(self) -> None:
+        """Gives back what a failed pass left in caches."""
+        ...
+
+
+class CudaMemory:
+    """Of a GPU, as torch's allocator counts it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before = 0
+
+    def limit(self) -> int | None:
+        """Free bytes, the allocator's reserve included."""
+        free, _ = torch.cuda.mem_get_info(self._device)
+        reserve = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return int(free + reserve)
+
+    def start(self) -> None:
+        """Resets the allocator's high-water mark."""
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._before = torch.cuda.memory_allocated(self._device)
+
+    def peak(self) -> int | None:
+        """From the allocator's high-water mark."""
+        return torch.cuda.max_memory_allocated(self._device) - self._before
+
+    def release(self) -> None:
+        """Empties the allocator's cache, which may lie in pieces."""
+        torch.cuda.empty_cache()
+
+
+class HostMemory:
+    """Of this process on Linux; elsewhere nothing can be told.
+
+    The process's own high-water mark never falls, so only a pass that goes beyond all before it tells its size.
+    """
+
+    def __init__(self) -> None:
+        self._resident = 0
+        self._high = 0
+
+    def limit(self) -> int | None:
+        """What the kernel says is available, or what the control group still allows, if that is less."""
+        limits = [amount for amount in (_available(), _group_rest()) if amount is not None]
+        return min(limits, default=None)
+
+    def start(self) -> None:
+        """Notes what is resident."""
+        self._resident, self._high = _resident(), _high_water()
+
+    def peak(self) -> int | None:
+        """From the process's high-water mark."""
+        high = _high_water()
+        return high - self._resident if self._resident and high > self._high else None
+
+    def release(self) -> None:
+        """Nothing is cached."""
+
+
+def _resident() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def _high_water() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _group_rest() -> int | None:
+    try:
+        most = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        held = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except OSError:
+        return None
+    return None if most == "max" else max(int(most) - held, 0)
