@@ -43,7 +43,8 @@ def plan_pool(parameters: PoolParameters, threads: int | None, resources: Mappin
         )
     # The stages beside the actors need their shares of CPU, or nothing would ever reach the model.
     room = max(cpus - _STAGE_CPUS, 0.0)
-    cpus_each = parameters.cpus if parameters.cpus is not None else min(1.0, room / size)
+    usual_cpus = 1.0 if size > 1 else min(1.0, room)
+    cpus_each = usual_cpus if parameters.cpus is None else parameters.cpus
     if cpus_each * size > room:
         raise ConfigError(
             f"pool: {size} actors of {cpus_each:g} CPU leave less than {_STAGE_CPUS:g} of the cluster's {cpus:g} "
