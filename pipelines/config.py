@@ -71,7 +71,7 @@ class PoolParameters(Settings):
     """Lets the pool grow to this many actors; null keeps it fixed."""
 
     cpus: float | None = Field(default=None, ge=0.0)
-    """CPUs that Ray reserves for one actor, whose threads are `model.threads`; null: 1, or what a machine of one CPU has."""
+    """CPUs that Ray reserves for one actor (its threads are `model.threads`); null: 1, less on a machine of one CPU."""
 
     gpus: float | None = Field(default=None, ge=0.0)
     """GPUs that Ray reserves for one actor; null: 1 where the cluster has GPUs, else 0."""
