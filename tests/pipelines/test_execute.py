@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -46,17 +45,9 @@ from tests.pipelines.jobs import (
     sample_rows,
     write_jsonl,
 )
-from tests.pipelines.s3_server import S3Server, serve_s3
+from tests.pipelines.s3_server import S3Server
 
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "bucket").mkdir()
-    with serve_s3(folder) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Names and commits."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -18,26 +17,10 @@ from pipelines.schema import QUARANTINE_SCHEMA
 from pipelines.shards import PartFormat, ShardId, commit, is_part, list_committed, write_success
 from pipelines.storage import Store, resolve, write_atomic
 from tests.pipelines.helpers import jsonl, qa_rows
-from tests.pipelines.s3_server import S3Server, serve_s3
+from tests.pipelines.s3_server import S3Server
 
 JOB = "0123abcd"
 EMPTY = QUARANTINE_SCHEMA.empty_table()
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "bucket").mkdir()
-    with serve_s3(folder) as server:
-        yield server
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return resolve(str(tmp_path / "out"))
-    server: S3Server = request.getfixturevalue("s3")
-    return resolve(f"s3://bucket/{tmp_path.name}", server.options)
 
 
 def _rows(count: int) -> pa.Table:

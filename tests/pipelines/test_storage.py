@@ -3,7 +3,6 @@
 import os
 import pickle
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,23 +13,7 @@ from pipelines import storage
 from pipelines.errors import MissingError, StorageError
 from pipelines.ranges import read_range
 from pipelines.storage import Store, create_exclusive, read_bytes, resolve, write_atomic
-from tests.pipelines.s3_server import S3Server, serve_s3
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "bucket").mkdir()
-    with serve_s3(folder) as server:
-        yield server
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return resolve(str(tmp_path / "out"))
-    server: S3Server = request.getfixturevalue("s3")
-    return resolve(f"s3://bucket/{tmp_path.name}", server.options)
+from tests.pipelines.s3_server import S3Server
 
 
 def test_local_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
