@@ -12,9 +12,20 @@ class CorpusError(SpanmillError):
 class StorageError(SpanmillError):
     """A store did not do what was asked: rights, space, network, a missing package."""
 
+    permanent: bool
+    """Asking again cannot help: no rights, no space, nothing there. Otherwise the store may answer later."""
+
+    def __init__(self, *args: object, permanent: bool = False) -> None:
+        super().__init__(*args)
+        # Of the instance, because Ray's copy of an error looks its attributes up there.
+        self.permanent = permanent
+
 
 class MissingError(StorageError):
     """The file, folder or bucket that was asked for is not there."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args, permanent=True)
 
 
 class ManifestError(SpanmillError):

@@ -1,14 +1,28 @@
 """Calls to a store: which errors pass, how often to ask again, and what the last one means for the user."""
 
 import errno
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from pipelines.errors import MissingError, StorageError
 
 T = TypeVar("T")
+
+LOGGER = logging.getLogger("spanmill.store")
+"""Says what is asked for again. Its records carry `action`, `place`, `attempt` (from 1) and `error`."""
 
 TRIES = 8
 """Calls before giving up: with the waits between them, a store may be away for about twenty seconds."""
@@ -36,6 +50,45 @@ _RETRIED_STATUS = frozenset((408, 409, 425, 429))
 _RETRIED_CODES = ("IncompleteBody", "BadDigest", "RequestTimeout", "XAmzContentSHA256Mismatch")
 
 
+@dataclass
+class ErrorCount:
+    """How often a store failed us."""
+
+    total: int = 0
+    """Failed calls, those that were made again and the last ones; that something is not there is an answer."""
+
+
+_counting: ContextVar[ErrorCount | None] = ContextVar("counting", default=None)
+
+
+@contextmanager
+def count_errors() -> Iterator[ErrorCount]:
+    """Counts the failed calls of `attempt` in this block; a block within it counts for itself.
+
+    Other threads start without a count: `counted_here` takes it along.
+    """
+    count = ErrorCount()
+    before = _counting.set(count)
+    try:
+        yield count
+    finally:
+        _counting.reset(before)
+
+
+def counted_here(call: Callable[..., T]) -> Callable[..., T]:
+    """`call`, counting its errors in the block that we are in now, whichever thread makes it."""
+    count = _counting.get()
+
+    def carried(*args: object) -> T:
+        before = _counting.set(count)
+        try:
+            return call(*args)
+        finally:
+            _counting.reset(before)
+
+    return carried
+
+
 def attempt(action: str, place: str, call: Callable[[], T]) -> T:
     """Returns `call()`, made again with growing, random waits while a store's error looks like a passing one.
 
@@ -50,6 +103,8 @@ def attempt(action: str, place: str, call: Callable[[], T]) -> T:
         stop=stop_after_attempt(TRIES) | stop_after_delay(PATIENCE_SECONDS),
         wait=wait_random_exponential(multiplier=0.3, max=15),
         retry=retry_if_exception(is_transient),
+        after=lambda state: _count(),
+        before_sleep=lambda state: _log(action, place, state),
         reraise=True,
     )
     try:
@@ -57,6 +112,8 @@ def attempt(action: str, place: str, call: Callable[[], T]) -> T:
     except Exception as error:
         if not _is_store_error(error):
             raise
+        if not is_transient(error) and not isinstance(error, FileNotFoundError):
+            _count()
         raise _explained(action, place, error) from error
 
 
@@ -88,6 +145,22 @@ def http_status(error: BaseException) -> int | None:
     return None
 
 
+def _count() -> None:
+    count = _counting.get()
+    if count is not None:
+        count.total += 1
+
+
+def _log(action: str, place: str, state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    said = f"{type(error).__name__}: {error}"
+    LOGGER.warning(
+        "%s: %s failed (try %d of %d), again in %.1f s: %s",
+        *(place, action, state.attempt_number, TRIES, state.upcoming_sleep, said),
+        extra={"action": action, "place": place, "attempt": state.attempt_number, "error": said},
+    )
+
+
 def _is_store_error(error: BaseException) -> bool:
     return isinstance(error, OSError) or _package(error) in _STORE_PACKAGES
 
@@ -100,10 +173,10 @@ def _explained(action: str, place: str, error: Exception) -> StorageError:
     if isinstance(error, FileNotFoundError):
         return MissingError(f"{place}: nothing there ({action}). Check the URL, bucket and folder included.")
     reason = f"{place}: {action} failed: {type(error).__name__}: {error}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"{reason}. Free some space and run the same command again: it goes on where it stopped.")
     if is_transient(error):
         return StorageError(f"{reason} (after several tries). Check network and endpoint, then run the command again.")
-    return StorageError(
-        f"{reason}. Check rights and credentials: corpus.storage, output.storage or the store's environment variables."
-    )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        mend = "Free some space and run the same command again: it goes on where it stopped."
+    else:
+        mend = "Check rights and credentials: corpus.storage, output.storage or the store's environment variables."
+    return StorageError(f"{reason}. {mend}", permanent=True)

@@ -55,9 +55,11 @@ class Store:
         except ImportError as error:
             extra = _EXTRAS.get(scheme)
             package = f"pip install 'spanmill[{extra}]'" if extra else f"install the fsspec package for {scheme}"
-            raise StorageError(f"{self.url}: a package for {scheme}:// is missing ({error}): {package}") from error
+            message = f"{self.url}: a package for {scheme}:// is missing ({error}): {package}"
+            raise StorageError(message, permanent=True) from error
         except (ValueError, TypeError) as error:
-            raise StorageError(f"{self.url}: {error}. Check the URL's scheme and the storage options.") from error
+            message = f"{self.url}: {error}. Check the URL's scheme and the storage options."
+            raise StorageError(message, permanent=True) from error
         return fs, root
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -95,6 +97,15 @@ def read_bytes(fs: AbstractFileSystem, path: str) -> bytes:
     return attempt("reading", path, lambda: bytes(fs.cat_file(path)))
 
 
+def exists(fs: AbstractFileSystem, path: str) -> bool:
+    """True when there is a file at `path` now, whatever was cached; one request to an object store.
+
+    Raises:
+        StorageError: the store does not say.
+    """
+    return attempt("looking for", path, lambda: _exists(fs, path))
+
+
 def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
     """Writes or replaces a file so that every reader sees the old content or all of the new one.
 
@@ -120,7 +131,7 @@ def create_exclusive(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
     """
     if is_local(fs):
         return attempt("creating", path, lambda: _create_local(path, data))
-    if attempt("looking for", path, lambda: _exists(fs, path)):
+    if exists(fs, path):
         return False
     if not attempt("creating", path, lambda: _put_new(fs, path, data)):
         return read_bytes(fs, path) == data
@@ -178,11 +189,19 @@ def _sync_folder(path: str) -> None:
 
 
 def _exists(fs: AbstractFileSystem, path: str) -> bool:
-    fs.invalidate_cache()
     try:
-        fs.info(path)
+        if is_local(fs):
+            fs.info(path)
+        else:
+            # Never from a cache, and one request where `info` of a missing file is a HEAD and then a listing.
+            fs.cat_file(path, start=0, end=1)
     except FileNotFoundError:
         return False
+    except Exception as error:
+        # An empty file has no first byte: range not satisfiable.
+        if http_status(error) == 416:
+            return True
+        raise
     return True
 
 

@@ -1,6 +1,9 @@
 """Which errors are tried again, and what the last one says."""
 
 import errno
+import logging
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +12,7 @@ import tenacity.nap
 
 from pipelines import retries
 from pipelines.errors import MissingError, StorageError
-from pipelines.retries import attempt, is_transient
+from pipelines.retries import attempt, count_errors, counted_here, is_transient
 
 boto = pytest.importorskip("botocore.exceptions")
 
@@ -46,9 +49,12 @@ def test_passing_errors_are_tried_again() -> None:
 
 def test_retries_are_bounded() -> None:
     call = _Flaky(*[ConnectionResetError("away")] * 100)
-    with pytest.raises(StorageError, match=r"s3://b/k: reading failed: ConnectionResetError: away .*Check network"):
+    with pytest.raises(
+        StorageError, match=r"s3://b/k: reading failed: ConnectionResetError: away .*Check network"
+    ) as raised:
         attempt("reading", "s3://b/k", call)
     assert call.calls == retries.TRIES
+    assert not raised.value.permanent
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,7 @@ def test_lasting_errors_are_told_at_once(error: Exception, kind: type[StorageErr
         attempt("writing", "there", call)
     assert call.calls == 1
     assert raised.value.__cause__ is error
+    assert raised.value.permanent
 
 
 @pytest.mark.parametrize(
@@ -92,3 +99,44 @@ def test_errors_of_ours_pass_untouched() -> None:
 
     with pytest.raises(TypeError, match="a bug"):
         attempt("reading", "x", broken)
+
+
+def test_failed_calls_are_counted_where_they_are_made() -> None:
+    with count_errors() as outer:
+        attempt("reading", "x", _Flaky(ConnectionResetError(), TimeoutError()))
+        with count_errors() as inner, pytest.raises(StorageError):
+            attempt("reading", "x", _Flaky(*[TimeoutError()] * 100))
+        with pytest.raises(StorageError):
+            attempt("writing", "x", _Flaky(PermissionError()))
+        with pytest.raises(MissingError):
+            attempt("reading", "x", _Flaky(FileNotFoundError()))
+        with pytest.raises(TypeError):
+            attempt("reading", "x", _Flaky(TypeError("not the store's")))
+    attempt("reading", "x", _Flaky(TimeoutError()))
+    assert (outer.total, inner.total) == (3, retries.TRIES)
+
+
+def test_a_count_goes_along_to_other_threads() -> None:
+    def read(error: Exception) -> str:
+        return attempt("reading", "x", _Flaky(error))
+
+    with count_errors() as errors, ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(counted_here(read), [TimeoutError()] * 5)) == ["done"] * 5
+        threads.submit(read, TimeoutError()).result()
+    assert errors.total == 5
+
+
+def test_every_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "spanmill.store"):
+        attempt("reading", "s3://b/k", _Flaky(ConnectionResetError("away"), TimeoutError()))
+    first, second = (vars(record) for record in caplog.records)
+    wanted = {"action": "reading", "place": "s3://b/k", "attempt": 1, "error": "ConnectionResetError: away"}
+    assert {key: first[key] for key in wanted} == wanted
+    assert second["attempt"] == 2
+    assert "s3://b/k: reading failed (try 1 of 8), again in" in first["message"]
+
+
+@pytest.mark.parametrize("error", [StorageError("full", permanent=True), StorageError("away"), MissingError("gone")])
+def test_errors_travel_between_processes(error: StorageError) -> None:
+    there = pickle.loads(pickle.dumps(error))
+    assert (type(there), str(there), there.permanent) == (type(error), str(error), error.permanent)

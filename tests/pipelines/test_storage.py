@@ -12,7 +12,7 @@ import pytest
 from pipelines import storage
 from pipelines.errors import MissingError, StorageError
 from pipelines.ranges import read_range
-from pipelines.storage import Store, create_exclusive, read_bytes, resolve, write_atomic
+from pipelines.storage import Store, create_exclusive, exists, read_bytes, resolve, write_atomic
 from tests.pipelines.s3_server import S3Server
 
 
@@ -62,6 +62,17 @@ def test_reading_nothing(store: Store) -> None:
         read_bytes(store.fs, store.path("none"))
 
 
+def test_exists_looks_afresh(store: Store) -> None:
+    paths = [store.path("some"), store.path("empty")]
+    assert [exists(store.fs, path) for path in paths] == [False, False]
+    write_atomic(store.fs, paths[0], b"some")
+    write_atomic(store.fs, paths[1], b"")
+    assert [exists(store.fs, path) for path in paths] == [True, True]
+    store.fs.ls(store.root)
+    store.fs.rm_file(paths[0])
+    assert not exists(store.fs, paths[0])
+
+
 def test_create_exclusive(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "_SETTLE_SECONDS", 0.01)
     path = store.path("once")
@@ -103,16 +114,10 @@ class _Conditional:
         self.content: dict[str, bytes] = {}
         self.lose = lose_first_answer
 
-    def invalidate_cache(self) -> None:
-        pass
-
-    def info(self, path: str) -> dict[str, int]:
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         if path not in self.content:
             raise FileNotFoundError(path)
-        return {"size": len(self.content[path])}
-
-    def cat_file(self, path: str) -> bytes:
-        return self.content[path]
+        return self.content[path][start:end]
 
     def pipe_file(self, path: str, data: bytes, mode: str = "overwrite") -> None:
         if mode == "create" and path in self.content:
