@@ -15,6 +15,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from actors.backends.null import NullBackend
+from actors.backends.protocol import Backend
 from actors.backends.torch import TorchBackend
 from actors.engine import Engine
 from actors.errors import ModelError
@@ -45,8 +47,18 @@ def load_engine(folder: Path, model: ModelParameters, batching: BatchingParamete
     Raises:
         ModelError: it cannot be used.
     """
-    spec = load_spec(folder)
-    return Engine(TorchBackend(load_model(folder, with_qa_head), model), spec, batching)
+    return Engine(load_backend(folder, model, with_qa_head), load_spec(folder), batching)
+
+
+def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
+    """The runtime that `model.backend` names, ready for a pass; the null backend needs no weights.
+
+    Raises:
+        ModelError: no weights, broken weights, or a QA head is wanted and the folder has none.
+    """
+    if model.backend == "null":
+        return NullBackend(int(_load_config(folder).hidden_size))
+    return TorchBackend(load_model(folder, with_qa_head), model)
 
 
 def load_spec(folder: Path) -> EncoderSpec:

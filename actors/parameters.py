@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -20,8 +20,8 @@ class ModelParameters(Settings):
     revision: str | None = None
     """Branch, tag or commit of a hub id; null means the hub's main branch."""
 
-    backend: Literal["torch"] = "torch"
-    """The runtime that executes the forward pass."""
+    backend: Literal["torch", "null"] = "torch"
+    """The runtime that executes the forward pass; "null" has none and makes logits up, to measure all the rest."""
 
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision of weights and activations. float32 is the exact mode: a batch never changes an answer."""
@@ -34,6 +34,12 @@ class ModelParameters(Settings):
 
     storage: dict[str, object] = {}
     """fsspec options (endpoint, credentials) for a model that is named by a URL."""
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        # YAML reads a bare null as nothing at all.
+        return "null" if value is None else value
 
 
 class QAParameters(Settings):

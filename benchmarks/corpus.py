@@ -1,8 +1,10 @@
-"""A corpus with lengths like SQuAD's, and a DistilBERT-base-shaped model to run over it."""
+"""Corpora with lengths like SQuAD's, and a DistilBERT-base-shaped model to run over them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -13,6 +15,7 @@ from models.make_untrained import make_tokenizer, make_vocabulary, read_texts
 
 _SEED = 7
 _SAMPLES = Path(__file__).parents[1] / "samples" / "corpus.jsonl"
+_GROUP_PASSAGES = 4096
 
 
 def write_model(folder: Path, layers: int = 6, dim: int = 768) -> None:
@@ -38,3 +41,30 @@ def write_corpus(path: Path, rows: int) -> None:
         }
     )
     pq.write_table(table, path)
+
+
+def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = _GROUP_PASSAGES) -> None:
+    """`each` questions to a passage, one after another: about 12 + 150 tokens, in the sample corpus's own words and
+    punctuation at their own frequencies. Memory: a row group, which holds `group_passages` passages.
+    """
+    rng = np.random.default_rng(_SEED)
+    words = np.array([word for text in read_texts(_SAMPLES) for word in text.split()], dtype=object)
+    schema = pa.schema([("id", pa.string()), ("question", pa.string()), ("context", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for first in range(0, rows, group_passages * each):
+            count = min(group_passages * each, rows - first)
+            passages = -(-count // each)
+            contexts = list(_texts(rng, words, np.clip(rng.gamma(3.2, 38.0, size=passages), 15, 280)))
+            questions = list(_texts(rng, words, np.clip(rng.normal(9.7, 3, size=count), 4, 20)))
+            ids = [f"row-{i}" for i in range(first, first + count)]
+            context = pa.array(contexts).take(pa.array(np.arange(count) // each))
+            writer.write_table(pa.table([ids, questions, context], schema=schema))
+
+
+def _texts(rng: np.random.Generator, words: npt.NDArray[np.object_], lengths: npt.NDArray[np.float64]) -> Iterator[str]:
+    stops = np.cumsum(lengths.astype(int))
+    drawn = words[rng.integers(len(words), size=int(stops[-1]))].tolist()
+    start = 0
+    for stop in stops.tolist():
+        yield " ".join(drawn[start:stop])
+        start = stop

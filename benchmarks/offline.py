@@ -86,7 +86,7 @@ def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int)
     times, tokens, stats = [], [], PassStats()
     for receipt in receipts(build(job, pool, Work.left(job.plan, job.committed()))):
         times.append(time.perf_counter())
-        tokens.append(receipt.stats.tokens)
+        tokens.append(receipt.stats.total.tokens)
         stats.add(receipt.stats)
     return sum(tokens[2:]) / (times[-1] - times[1]), stats
 

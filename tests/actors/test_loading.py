@@ -52,6 +52,18 @@ def test_the_golden_models_load(engines: dict[str, Engine], copy_of: Copy) -> No
     _assert_same(_answer(_load(copy_of("bert"))), _answer(engines["bert"]))
 
 
+def test_the_null_backend_needs_no_weights(copy_of: Copy) -> None:
+    folder = copy_of("bert")
+    (folder / "model.safetensors").unlink()
+    engine = load_engine(folder, ModelParameters(backend="null"), BatchingParameters(), with_qa_head=True)
+    assert all(str(found[0].text) in context for found, (_, context) in zip(_answer(engine), PAIRS, strict=True))
+    assert engine.hidden_size == json.loads((folder / "config.json").read_text())["hidden_size"]
+
+
+def test_a_bare_null_in_yaml_names_the_null_backend() -> None:
+    assert ModelParameters.model_validate({"backend": None}).backend == "null"
+
+
 # Weights
 
 

@@ -1,0 +1,54 @@
+"""No forward pass: logits that hash a window's own tokens, so that everything but the model can be measured."""
+
+import numpy as np
+
+from actors.backends.protocol import PassOutput
+from actors.collate import Batch, Floats
+from actors.tokens import Ints
+
+_BITS = 16
+_TOKEN_STEP, _PLACE_STEP = np.int32(40_503), np.int32(28_411)
+_SEED = 16
+_SPREAD = 3.0
+
+
+class NullBackend:
+    """Numbers that depend on a token's id and place alone, for less than the rest of the engine costs."""
+
+    def __init__(self, hidden_size: int) -> None:
+        """Takes D of the model that it stands in for."""
+        rng = np.random.default_rng(_SEED)
+        self._start = rng.normal(0, _SPREAD, 1 << _BITS).astype(np.float32)
+        self._end = rng.normal(0, _SPREAD, 1 << _BITS).astype(np.float32)
+        self._directions = rng.normal(0, 1, (2, hidden_size)).astype(np.float32)
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of an embedding."""
+        return int(self._directions.shape[1])
+
+    @property
+    def memory_limit(self) -> None:
+        """None: a pass takes what its logits take."""
+        return None
+
+    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+        """Looks the numbers up; see `Backend.forward`. A hidden state is a sum of two directions, by the two logits."""
+        cells = _cells(batch)
+        start, end = self._start.take(cells), self._end.take(cells)
+        pooled: Floats | None = None
+        if pool_weights is not None:
+            amounts = np.stack([(pool_weights * start).sum(axis=1), (pool_weights * end).sum(axis=1)], axis=1)
+            pooled = amounts @ self._directions
+        return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None)
+
+
+def _cells(batch: Batch) -> Ints:
+    """[n, S] int32 hash of id and place, below 2 ** _BITS."""
+    cells = batch.input_ids.astype(np.int32)
+    cells *= _TOKEN_STEP
+    cells += np.arange(batch.width, dtype=np.int32) * _PLACE_STEP
+    # The upper bits of a product are the well mixed ones.
+    cells >>= np.int32(8)
+    cells &= np.int32((1 << _BITS) - 1)
+    return cells
