@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -55,15 +55,13 @@ def check_parquet(file: SourceFile, schema: pa.Schema, columns: Columns, kind: J
 
 
 def check_jsonl(
-    file: SourceFile, rows: Sequence[Mapping[str, Any]], columns: Columns, kind: JobKind, carry: pa.Schema
+    file: SourceFile, fields: Sequence[str], columns: Columns, kind: JobKind, carry: Sequence[str] = ()
 ) -> None:
-    """Raises CorpusError when no row of a sample has a needed field: a wrong name, not a few bad rows."""
-    if not rows:
-        return
+    """Raises CorpusError when a needed field is not among `fields`, those that any row of a sample has."""
     for key in text_keys(kind):
-        _present(file, _fields(rows), getattr(columns, key), f"corpus.columns.{key}")
-    for name in carry.names:
-        _present(file, _fields(rows), name, "corpus.carry")
+        _present(file, fields, getattr(columns, key), f"corpus.columns.{key}")
+    for name in carry:
+        _present(file, fields, name, "corpus.carry")
 
 
 def carried_from_parquet(file: SourceFile, schema: pa.Schema, parameters: CorpusParameters, kind: JobKind) -> pa.Schema:
@@ -76,16 +74,12 @@ def carried_from_parquet(file: SourceFile, schema: pa.Schema, parameters: Corpus
     return pa.schema(fields)
 
 
-def carried_from_jsonl(
-    file: SourceFile, rows: Sequence[Mapping[str, Any]], parameters: CorpusParameters, kind: JobKind
-) -> pa.Schema:
+def carried_from_jsonl(rows: Sequence[Mapping[str, Any]], parameters: CorpusParameters, kind: JobKind) -> pa.Schema:
     """Types of the carried columns as Arrow infers them from a sample; nulls alone make a string, and values of several
-    types make the type of the most. Raises CorpusError when no row has the field.
+    types make the type of the most.
     """
     fields = []
     for name in parameters.carry:
-        if rows:
-            _present(file, _fields(rows), name, "corpus.carry")
         type = _inferred([row.get(name) for row in rows])
         fields.append(pa.field(name, pa.string() if name in text_keys(kind) or pa.types.is_null(type) else type))
     return pa.schema(fields)
@@ -99,10 +93,6 @@ def _inferred(values: Sequence[Any]) -> pa.DataType:
         commonest = Counter(type(value) for value in values if value is not None).most_common(1)[0][0]
         alike = [value for value in values if type(value) is commonest]
         return _inferred(alike) if len(alike) < len(values) else pa.string()
-
-
-def _fields(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _present(file: SourceFile, names: Sequence[str], name: str, key: str) -> None:

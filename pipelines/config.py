@@ -47,6 +47,9 @@ class CorpusParameters(Settings):
     unit_bytes: int = Field(default=64 << 20, ge=1)
     """Bytes that one read task streams: row groups are packed, and plain JSONL is cut, to about this size."""
 
+    max_text_bytes: int = Field(default=4 << 20, ge=1)
+    """Longest question, context or text in bytes; a longer one is quarantined as text_too_long."""
+
     storage: dict[str, object] = {}
     """fsspec options for the input: endpoint, credentials. Never written to the output."""
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from fsspec.spec import AbstractFileSystem
+
 from pipelines.config import CorpusParameters
 from pipelines.errors import CorpusError, MissingError
 from pipelines.retries import attempt
@@ -78,14 +80,14 @@ def _list_input(store: Store, format: Format | Literal["auto"]) -> list[SourceFi
     entries: Mapping[str, Mapping[str, Any]]
     if _is_pattern(store):
         base = os.path.dirname(_MAGIC.split(root, maxsplit=1)[0])
-        entries = attempt("listing", store.url, lambda: fs.glob(root, detail=True))
+        entries = attempt("listing", store.url, lambda: fs.glob(root, detail=True, **_strictly(fs)))
         problem = "no file matches this pattern"
     else:
-        info = _info(store)
+        info = look_up(store)
         if info["type"] != "directory":
             return [_source_file(store, str(info["name"]), info, os.path.basename(root.partition("?")[0]), format)]
         base = root
-        entries = attempt("listing", store.url, lambda: fs.find(root, detail=True))
+        entries = attempt("listing", store.url, lambda: fs.find(root, detail=True, **_strictly(fs)))
         problem = "the folder holds no file (names that start with '_' or '.' do not count)"
     files = []
     for path, entry in entries.items():
@@ -93,7 +95,7 @@ def _list_input(store: Store, format: Format | Literal["auto"]) -> list[SourceFi
         if any(part.startswith(("_", ".")) for part in PurePosixPath(name).parts):
             continue
         # A listing tells of a link itself, not of what it leads to.
-        info = _info(resolve(path)) if entry.get("islink") else entry
+        info = look_up(resolve(path)) if entry.get("islink") else entry
         if info["type"] == "file":
             files.append(_source_file(store, path, info, name, format))
         elif entry.get("islink"):
@@ -109,7 +111,18 @@ def _is_pattern(store: Store) -> bool:
     return has_magic and not attempt("listing", store.url, lambda: bool(store.fs.exists(store.root)))
 
 
-def _info(store: Store) -> Mapping[str, Any]:
+def _strictly(fs: AbstractFileSystem) -> dict[str, Any]:
+    # fsspec leaves a folder of this machine that it may not read out of its listings without a word.
+    return {"on_error": "raise"} if is_local(fs) else {}
+
+
+def look_up(store: Store) -> Mapping[str, Any]:
+    """What a store says of one file or folder.
+
+    Raises:
+        CorpusError: there is none.
+        StorageError: the store cannot be read.
+    """
     try:
         info: Mapping[str, Any] = attempt("looking for", store.url, lambda: store.fs.info(store.root))
     except MissingError as error:
@@ -130,9 +143,8 @@ def _source_file(
         )
     if info.get("size") is None:
         raise CorpusError(f"{url}: the server does not tell the size. Copy the file to a disk or an object store.")
-    return SourceFile(
-        url, name, int(info["size"]), _version(info), chosen, None if chosen == "parquet" else compression
-    )
+    version = next(iter(versions(info)), "")
+    return SourceFile(url, name, int(info["size"]), version, chosen, None if chosen == "parquet" else compression)
 
 
 def _format_of(name: str) -> tuple[Format | None, Compression | None]:
@@ -144,12 +156,10 @@ def _format_of(name: str) -> tuple[Format | None, Compression | None]:
     return (None, None) if format == "parquet" and compression else (format, compression)
 
 
-def _version(info: Mapping[str, Any]) -> str:
-    for key in (*_VERSION_KEYS, *_TIME_KEYS):
-        value = info.get(key)
-        if value:
-            return str(value).strip('"')
-    return ""
+def versions(info: Mapping[str, Any]) -> list[str]:
+    """All that a store's entry says of a file's version; the first is the one that a `SourceFile` keeps."""
+    found = (info.get(key) for key in (*_VERSION_KEYS, *_TIME_KEYS))
+    return [str(value).strip('"') for value in found if value]
 
 
 def _uniquely_named(files: Iterable[SourceFile]) -> list[SourceFile]:

@@ -23,18 +23,21 @@ READ_BYTES = 16 << 20
 _TAIL_BYTES = 1 << 20
 
 
-def read_lines(file: SourceFile, start: int, stop: int, storage: Mapping[str, object]) -> Iterator[Lines]:
+def read_lines(
+    file: SourceFile, start: int, stop: int, storage: Mapping[str, object], max_bytes: int
+) -> Iterator[Lines]:
     """Lines whose first byte lies in [start, stop) of the stream, blank ones left out.
 
-    A compressed file has one range, [0, stop), whatever its stop. Memory: READ_BYTES, or the longest line.
+    A compressed file has one range, [0, stop), whatever its stop. A line of more than `max_bytes` may be cut, and is
+    then longer than that all the same. Memory: `max_bytes` and twice READ_BYTES.
 
     Raises:
         CorpusError: a compressed stream is damaged or cut short.
         StorageError: the file cannot be read.
     """
     if file.compression is not None:
-        return cut_lines(_decompressed(file, storage, READ_BYTES), 0, sys.maxsize)
-    return cut_lines(_plain(file, start, stop, storage, READ_BYTES), start, stop)
+        return cut_lines(_decompressed(file, storage, READ_BYTES), 0, sys.maxsize, max_bytes)
+    return cut_lines(_plain(file, start, stop, storage, READ_BYTES), start, stop, max_bytes)
 
 
 @dataclass(frozen=True)
@@ -44,34 +47,45 @@ class Sample:
     rows: tuple[dict[str, Any], ...]
     """Lines that hold a JSON object, parsed."""
 
+    lines: int
+    """Lines that were looked at."""
+
     row_bytes: float
     """Mean length of a line, its end included, blank ones shared out; 0 when there is no line."""
 
 
-def read_sample(file: SourceFile, lines: int, storage: Mapping[str, object]) -> Sample:
-    """The first `lines` lines, or those of the first MiB or so if they are fewer.
+def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]) -> Sample:
+    """The lines of the first `read_bytes` bytes of text; where not one of them ends there, the first line.
+
+    A line of more than READ_BYTES is cut, so it holds no object.
 
     Raises:
         CorpusError: a compressed stream is damaged or cut short.
         StorageError: the file cannot be read.
     """
-    source = _decompressed if file.compression is not None else _from_start
-    rows: list[dict[str, Any]] = []
-    for found in cut_lines(source(file, storage, _TAIL_BYTES), 0, sys.maxsize):
-        head = found.slice(0, lines)
-        if len(head) == 0:
-            continue
-        for start, stop in zip(head.starts.tolist(), head.stops.tolist(), strict=True):
-            with suppress(orjson.JSONDecodeError):
-                value = orjson.loads(head.buffer[start:stop])
-                if isinstance(value, dict):
-                    rows.append(value)
-        return Sample(tuple(rows), (found.base + len(found.buffer)) / len(found))
-    return Sample((), 0.0)
+    for size in (read_bytes, READ_BYTES):
+        beginning = _beginning(file, size, storage)
+        if b"\n" in beginning or len(beginning) < size:
+            break
+    # What follows the whole lines is the part of one that still lies in the beginning.
+    found = next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None)
+    if found is None or not len(found):
+        return Sample((), 0, 0.0)
+    return Sample(tuple(_objects(found)), len(found), len(found.buffer) / len(found))
 
 
-def _from_start(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
-    return _plain(file, 0, file.size, storage, read_bytes)
+def _objects(lines: Lines) -> Iterator[dict[str, Any]]:
+    for start, stop in zip(lines.starts.tolist(), lines.stops.tolist(), strict=True):
+        with suppress(orjson.JSONDecodeError):
+            value = orjson.loads(lines.buffer[start:stop])
+            if isinstance(value, dict):
+                yield value
+
+
+def _beginning(file: SourceFile, size: int, storage: Mapping[str, object]) -> bytes:
+    if file.compression is None:
+        return next(_plain(file, 0, min(size, file.size), storage, size), b"")
+    return next(_decompressed(file, storage, size), b"")
 
 
 def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:

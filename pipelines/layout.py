@@ -10,6 +10,8 @@ import pyarrow as pa
 from pipelines.config import Columns
 from pipelines.schema import JobKind
 
+_FEWEST_LINE_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -26,6 +28,16 @@ class Layout:
 
     shard_rows: int
     """Rows of every shard but a unit's last."""
+
+    max_text_bytes: int
+    """Longest question, context or text that is answered or embedded."""
+
+    @property
+    def max_line_bytes(self) -> int:
+        """Longest line of JSONL that is parsed: room for two escaped texts and other columns. Of a longer one, of a
+        file without line ends perhaps, no more than this is ever in memory.
+        """
+        return max(_FEWEST_LINE_BYTES, 16 * self.max_text_bytes)
 
     @property
     def roles(self) -> Mapping[str, str]:
@@ -46,10 +58,12 @@ class Layout:
             "columns": self.columns.model_dump(),
             "carry": base64.b64encode(self.carry.serialize().to_pybytes()).decode(),
             "shard_rows": self.shard_rows,
+            "max_text_bytes": self.max_text_bytes,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Layout":
         """The inverse of `to_json`. Raises KeyError, ValueError or ArrowInvalid for anything else."""
         carry = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["carry"])))
-        return cls(data["kind"], Columns.model_validate(data["columns"]), carry, int(data["shard_rows"]))
+        columns = Columns.model_validate(data["columns"])
+        return cls(data["kind"], columns, carry, int(data["shard_rows"]), int(data["max_text_bytes"]))

@@ -30,7 +30,7 @@ def _taken(plan: Plan, limit: int, storage: Mapping[str, object]) -> Iterator[Re
 
 def _count(plan: Plan, unit: ReadUnit, enough: int, storage: Mapping[str, object]) -> int:
     rows = 0
-    for lines in read_lines(plan.file_of(unit), unit.start, unit.stop, storage):
+    for lines in read_lines(plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes):
         rows += len(lines)
         if rows >= enough:
             break

@@ -12,6 +12,8 @@ LINE_SCHEMA = pa.schema([("_line", pa.large_binary()), ("_byte", pa.int64())])
 
 _BOM = b"\xef\xbb\xbf"
 _TAB, _LF, _CR, _BLANK = b"\t\n\r "
+# A BOM before a line and a CR behind it are no part of it.
+_NOT_COUNTED = 4
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,19 @@ class Lines:
         return pa.table([lines, pa.array(self.starts + self.base)], schema=LINE_SCHEMA)
 
 
-def cut_lines(chunks: Iterator[bytes], start: int, stop: int) -> Iterator[Lines]:
+def cut_lines(chunks: Iterator[bytes], start: int, stop: int, max_bytes: int) -> Iterator[Lines]:
     """Lines whose first byte lies in [start, stop), blank ones left out; `chunks` begin at max(start - 1, 0).
 
-    Of `chunks` no more are taken than the last line needs. Memory: a chunk, or the longest line.
+    A line of more than `max_bytes` may be cut, and is then longer than that all the same. Of `chunks` no more are
+    taken than the last line needs. Memory: `max_bytes` and two chunks.
     """
     position = max(start - 1, 0)
-    inside_foreign_line = start > 0
+    inside_lost_line = start > 0
     pending: list[bytes] = []
     for chunk in chunks:
-        if inside_foreign_line:
+        if inside_lost_line:
             newline = chunk.find(b"\n")
-            inside_foreign_line = newline < 0
+            inside_lost_line = newline < 0
             position += len(chunk) if newline < 0 else newline + 1
             chunk = b"" if newline < 0 else chunk[newline + 1 :]
             if position >= stop:
@@ -75,8 +78,20 @@ def cut_lines(chunks: Iterator[bytes], start: int, stop: int) -> Iterator[Lines]
                 return
         if whole < len(chunk):
             pending.append(chunk[whole:])
+        if sum(map(len, pending)) > max_bytes + _NOT_COUNTED:
+            begun = b"".join(pending)
+            yield _one_line(begun[: max_bytes + _NOT_COUNTED + 1], position)
+            position += len(begun)
+            pending, inside_lost_line = [], True
+            if position >= stop:
+                return
     if pending:
         yield _split(b"".join(pending), position, stop)
+
+
+def _one_line(buffer: bytes, base: int) -> Lines:
+    start = len(_BOM) if base == 0 and buffer.startswith(_BOM) else 0
+    return Lines(buffer, base, np.array([start], np.int64), np.array([len(buffer)], np.int64))
 
 
 def _split(buffer: bytes, base: int, stop: int) -> Lines:

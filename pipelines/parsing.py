@@ -37,10 +37,14 @@ class JsonRows:
         return column
 
 
-def parse_lines(lines: Sequence[bytes], faults: Faults) -> JsonRows:
-    """The object of every line; lines without one are added to `faults`."""
+def parse_lines(lines: Sequence[bytes], faults: Faults, max_bytes: int) -> JsonRows:
+    """The object of every line; lines without one are added to `faults`, and those of more than `max_bytes`."""
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines):
+        if len(line) > max_bytes:
+            faults.by_row[number] = _too_long(max_bytes)
+            rows.append({})
+            continue
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -54,6 +58,14 @@ def parse_lines(lines: Sequence[bytes], faults: Faults) -> JsonRows:
 
 
 _KINDS = {list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
+
+
+def _too_long(max_bytes: int) -> Fault:
+    return Fault(
+        Reason.LINE_TOO_LONG,
+        f"no line end within {max_bytes:,} bytes: is this JSON Lines? A row that is meant needs a higher "
+        "corpus.max_text_bytes (a line may have 16 times that)",
+    )
 
 
 def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Fault:

@@ -1,29 +1,18 @@
 """Making a plan: footers and samples are read, columns checked, files cut into units, the shard's size chosen."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
-import pyarrow as pa
-
-from pipelines.columns import (
-    carried_from_jsonl,
-    carried_from_parquet,
-    check_carry,
-    check_jsonl,
-    check_parquet,
-    text_keys,
-)
+from pipelines.columns import carried_from_parquet, check_carry, check_parquet, text_keys
 from pipelines.config import CorpusParameters
 from pipelines.corpus import SourceFile
-from pipelines.jsonl_reader import Sample, read_sample
+from pipelines.gathering import for_every_file
+from pipelines.heads import Head, carried_from_heads, read_heads
 from pipelines.layout import Layout
 from pipelines.parquet_reader import Footer, read_footer
 from pipelines.plan import Plan, ReadUnit
 from pipelines.schema import JobKind
 
-_FOOTER_THREADS = 16
-_SAMPLE_LINES = 1000
 # Text under gzip or zstd; only estimates hang on it.
 _COMPRESSION_RATIO = 4
 _GUESSED_ROW_BYTES = 1024.0
@@ -36,7 +25,7 @@ _MOST_BYTES = 32 << 20
 def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
-    Reads every Parquet footer, and the first lines of the first JSONL file. Every file has a unit, an empty one too.
+    Reads every Parquet footer, and the first lines of every JSONL file. Every file has a unit, an empty one too.
     The same files and parameters give the same plan, whatever pool will run it.
 
     Raises:
@@ -46,56 +35,50 @@ def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: J
     check_carry(parameters, kind)
     parquet = [file for file in files if file.format == "parquet"]
     jsonl = [file for file in files if file.format == "jsonl"]
-    sampled, sample = _first_sample(jsonl, parameters)
     footers = dict(zip((file.name for file in parquet), _footers(parquet, parameters, kind), strict=True))
+    heads = read_heads(jsonl, parameters, kind)
 
-    carry = pa.schema([])
     if parquet:
         carry = carried_from_parquet(parquet[0], footers[parquet[0].name].schema, parameters, kind)
-    elif sampled:
-        carry = carried_from_jsonl(sampled, sample.rows, parameters, kind)
-    for file in parquet:
-        check_parquet(file, footers[file.name].schema, parameters.columns, kind, carry)
-    if sampled:
-        check_jsonl(sampled, sample.rows, parameters.columns, kind, carry)
+    else:
+        carry = carried_from_heads(jsonl, heads, parameters, kind)
+    for_every_file(
+        parquet, lambda file: check_parquet(file, footers[file.name].schema, parameters.columns, kind, carry)
+    )
 
-    row_bytes = sample.row_bytes or _GUESSED_ROW_BYTES
     cuts = chain.from_iterable(
         _groups_cut(number, footers[file.name], parameters.unit_bytes)
         if file.format == "parquet"
         else _bytes_cut(number, file, parameters.unit_bytes)
         for number, file in enumerate(files)
     )
-    rows = sum(sum(footer.group_rows) for footer in footers.values()) + sum(
-        round(file.size * (_COMPRESSION_RATIO if file.compression else 1) / row_bytes) for file in jsonl
-    )
-    shard_rows = parameters.shard_rows or _shard_rows(rows, max(row_bytes, _parquet_row_bytes(footers.values())))
+    groups = [(sum(footer.group_rows), _COMPRESSION_RATIO * sum(footer.group_bytes)) for footer in footers.values()]
+    lines = [_lines_of(file, head) for file, head in zip(jsonl, heads, strict=True)]
+    rows = sum(count for count, _ in chain(groups, lines))
+    row_bytes = max(_row_bytes(groups), _row_bytes(lines), 1.0)
+    shard_rows = parameters.shard_rows or _shard_rows(rows, row_bytes)
     return Plan(
         files=tuple(files),
         units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
-        layout=Layout(kind, parameters.columns, carry, shard_rows),
+        layout=Layout(kind, parameters.columns, carry, shard_rows, parameters.max_text_bytes),
         row_estimate=rows,
     )
 
 
-def _first_sample(files: Sequence[SourceFile], parameters: CorpusParameters) -> tuple[SourceFile | None, Sample]:
-    for file in files:
-        sample = read_sample(file, _SAMPLE_LINES, parameters.storage)
-        if sample.rows:
-            return file, sample
-    return None, Sample((), 0.0)
-
-
 def _footers(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> list[Footer]:
     needed = [*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry]
-    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        return list(threads.map(lambda file: read_footer(file, needed, parameters.storage), files))
+    return for_every_file(files, lambda file: read_footer(file, needed, parameters.storage))
 
 
-def _parquet_row_bytes(footers: Iterable[Footer]) -> float:
-    sizes = [(sum(footer.group_bytes), sum(footer.group_rows)) for footer in footers]
-    rows = sum(count for _, count in sizes)
-    return _COMPRESSION_RATIO * sum(size for size, _ in sizes) / rows if rows else 0.0
+def _lines_of(file: SourceFile, head: Head) -> tuple[int, int]:
+    """(rows, bytes) of a file's text, both estimated."""
+    size = file.size * (_COMPRESSION_RATIO if file.compression else 1)
+    return round(size / (head.row_bytes or _GUESSED_ROW_BYTES)), size
+
+
+def _row_bytes(sizes: Sequence[tuple[int, int]]) -> float:
+    rows = sum(count for count, _ in sizes)
+    return sum(size for _, size in sizes) / rows if rows else 0.0
 
 
 _Cut = tuple[int, int, int, int, int | None]

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     INVALID_UTF8 = "invalid_utf8"
     LONE_SURROGATE = "lone_surrogate"
+    LINE_TOO_LONG = "line_too_long"
     WRONG_TYPE = "wrong_type"
     NULL_QUESTION = "null_question"
     EMPTY_QUESTION = "empty_question"
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     EMPTY_CONTEXT = "empty_context"
     NULL_TEXT = "null_text"
     EMPTY_TEXT = "empty_text"
+    TEXT_TOO_LONG = "text_too_long"
     NO_TOKENS = "no_tokens"
     QUESTION_TOO_LONG = "question_too_long"
 

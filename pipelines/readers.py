@@ -7,11 +7,13 @@ from typing import Protocol, Self, TypeVar
 import pyarrow as pa
 
 from pipelines.corpus import SourceFile
+from pipelines.errors import SpanmillError
 from pipelines.jsonl_reader import read_lines
 from pipelines.layout import Layout
 from pipelines.lines import LINE_SCHEMA
 from pipelines.parquet_reader import read_groups
 from pipelines.plan import ReadUnit
+from pipelines.unchanged import check_unchanged
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,26 @@ def read_unit(
     Every shard has `layout.shard_rows` rows but the last; a unit without rows has one empty shard. Memory: two
     shards, and a row group's compressed bytes (Parquet) or a read buffer (JSONL).
 
+    No shard comes of a file that is not, before and after its reading, the one that was listed.
+
     Raises:
-        CorpusError: the file is damaged or cut short.
+        CorpusError: the file is gone, changed, damaged or cut short.
         StorageError: the file cannot be read.
     """
+    check_unchanged(file, storage)
+    try:
+        for raw in _shards(file, unit, layout, storage, committed):
+            check_unchanged(file, storage)
+            yield raw
+    except SpanmillError:
+        # Whatever it was, a file that changed meanwhile explains it better.
+        check_unchanged(file, storage)
+        raise
+
+
+def _shards(
+    file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object], committed: frozenset[int]
+) -> Iterator[RawShard]:
     if file.format == "parquet":
         rows = _parquet_rows(file, unit, layout, storage, committed)
         empty = pa.table({**{name: pa.nulls(0) for name in layout.needed}, "_row": pa.array([], pa.int64())})
@@ -60,7 +78,7 @@ def read_unit(
             if number not in committed:
                 yield RawShard(unit.index, number, last, pa.concat_tables(tables or [empty]))
     else:
-        lines_read = _capped(read_lines(file, unit.start, unit.stop, storage), unit.rows)
+        lines_read = _capped(read_lines(file, unit.start, unit.stop, storage, layout.max_line_bytes), unit.rows)
         for number, last, lines in _cut(lines_read, layout.shard_rows):
             if number not in committed:
                 tables = [LINE_SCHEMA.empty_table(), *(part.table() for part in lines)]

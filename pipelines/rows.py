@@ -34,7 +34,7 @@ def validate(raw: RawShard, file_name: str, layout: Layout) -> ValidShard:
     source: JsonRows | _TableRows
     if "_line" in table.column_names:
         places, prefix = table["_byte"], f"{file_name}@"
-        source = parse_lines(table["_line"].to_pylist(), faults)
+        source = parse_lines(table["_line"].to_pylist(), faults, layout.max_line_bytes)
     else:
         places, prefix = table["_row"], f"{file_name}:"
         table = pa.table({name: _plain(table[name]) for name in table.column_names})
@@ -47,8 +47,11 @@ def validate(raw: RawShard, file_name: str, layout: Layout) -> ValidShard:
     for role, name in layout.roles.items():
         text = columns[role] = source.texts(name)
         faults.add(_rows_where(pc.is_null(text)), Reason(f"null_{role}"), f"{name!r} is null or missing")
-        is_blank = pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))
+        lengths = pc.binary_length(text)
+        is_blank = pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(text))
         faults.add(_rows_where(is_blank), Reason(f"empty_{role}"), f"{name!r} is blank")
+        too_long = f"{name!r} is longer than {layout.max_text_bytes:,} bytes; raise corpus.max_text_bytes to keep it"
+        faults.add(_rows_where(pc.greater(lengths, layout.max_text_bytes)), Reason.TEXT_TOO_LONG, too_long)
     for field in layout.carry:
         if field.name not in columns:
             columns[field.name] = source.carried(field)

@@ -14,10 +14,11 @@ from pipelines import jsonl_reader
 from pipelines.config import CorpusParameters
 from pipelines.corpus import SourceFile, list_files
 from pipelines.errors import CorpusError
-from pipelines.jsonl_reader import read_lines, read_sample
+from pipelines.jsonl_reader import Sample, read_lines, read_sample
 from pipelines.readers import RawShard
 from tests.pipelines.helpers import SUFFIXES, compressed, jsonl, plan_of, qa_rows, read_all
 
+LONGEST = 1 << 20
 LINES = st.lists(st.sampled_from([b'{"a": 1}', "é€😀".encode(), b"x" * 40, b"", b"  ", b"\t"]), max_size=30)
 
 
@@ -79,7 +80,7 @@ def test_every_line_once(
 
 def plan_of_any(path: Path, unit_bytes: int, shard_rows: int) -> Any:
     """A plan for lines that need not be objects with our fields."""
-    with patch("pipelines.planning.check_jsonl"):
+    with patch("pipelines.heads.check_jsonl"), patch("pipelines.heads._TELLING_LINES", 1000):
         return plan_of(path, unit_bytes=unit_bytes, shard_rows=shard_rows)
 
 
@@ -92,25 +93,35 @@ def test_a_stream_cut_short_names_file_and_place(tmp_path: Path, compression: st
     path = tmp_path / f"a.jsonl{SUFFIXES[compression]}"
     path.write_bytes(compressed(jsonl(qa_rows(500)), compression)[:-9])
     with pytest.raises(CorpusError, match=rf"{path.name}: the {compression} stream .* after byte \d+ .* Replace"):
-        list(read_lines(_file(path), 0, 1, {}))
+        list(read_lines(_file(path), 0, 1, {}, LONGEST))
 
 
 def test_a_stream_that_is_not_compressed(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(jsonl(qa_rows(5)))
     with pytest.raises(CorpusError, match=r"a\.jsonl\.gz"):
-        list(read_lines(_file(path), 0, 1, {}))
+        list(read_lines(_file(path), 0, 1, {}, LONGEST))
 
 
-def test_a_sample(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
+def test_a_sample(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / f"a.jsonl{SUFFIXES[compression]}"
     data = b"\n" + jsonl([b"oops", [1], *qa_rows(3)])
-    path.write_bytes(data)
-    sample = read_sample(_file(path), 4, {})
-    assert list(sample.rows) == qa_rows(2)
-    assert sample.row_bytes == len(data) / 5
-    path.write_bytes(b"\n\n")
-    assert read_sample(_file(path), 4, {}) == jsonl_reader.Sample((), 0.0)
+    path.write_bytes(compressed(data, compression))
+    assert read_sample(_file(path), 1000, {}) == Sample(tuple(qa_rows(3)), 5, len(data) / 5)
+    first = len(jsonl([b"oops", [1], *qa_rows(1)]))
+    assert read_sample(_file(path), first + 20, {}) == Sample((qa_rows(1)[0],), 3, (first + 1) / 3)
+    path.write_bytes(compressed(b"\n\n", compression))
+    assert read_sample(_file(path), 1000, {}) == Sample((), 0, 0.0)
+
+
+def test_a_sample_holds_one_line_however_long(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    row = {"id": "long", "question": "q", "context": "x" * 100_000}
+    path.write_bytes(jsonl([row])[:-1])
+    assert read_sample(_file(path), 1000, {}) == Sample((row,), 1, path.stat().st_size)
+    with patch.object(jsonl_reader, "READ_BYTES", 50_000):
+        assert read_sample(_file(path), 1000, {}) == Sample((), 1, 50_000)
 
 
 def test_plain_ranges_read_little_beyond_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +135,7 @@ def test_plain_ranges_read_little_beyond_their_end(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(jsonl_reader, "read_range", spy)
     monkeypatch.setattr(jsonl_reader, "_TAIL_BYTES", 100)
-    list(read_lines(_file(path), 1000, 2000, {}))
+    list(read_lines(_file(path), 1000, 2000, {}, LONGEST))
     assert asked == [(999, 2000), (2000, 2100)]
 
 
@@ -132,4 +143,4 @@ def test_a_file_that_is_longer_than_listed_is_read_as_listed(tmp_path: Path) -> 
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"{}\n{}\n")
     file = replace(_file(path), size=3)
-    assert [len(lines) for lines in read_lines(file, 0, 3, {})] == [1]
+    assert [len(lines) for lines in read_lines(file, 0, 3, {}, LONGEST)] == [1]

@@ -46,5 +46,6 @@ def test_bad_rows_count_as_rows(tmp_path: Path) -> None:
 
 def test_only_as_many_files_are_read_as_the_limit_needs(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(qa_rows(5)))
-    (tmp_path / "b.jsonl.gz").write_bytes(b"not gzip at all")
+    # Damaged where the plan does not look.
+    (tmp_path / "b.jsonl.gz").write_bytes(compressed(b"\n" * 100_000 + jsonl(qa_rows(5)), "gzip")[:-9])
     assert _ids(limit_rows(plan_of(tmp_path), 5, {})) == [f"q{i}" for i in range(5)]

@@ -8,6 +8,8 @@ import pytest
 from pipelines.parsing import parse_lines
 from pipelines.quarantine import Faults, Reason
 
+LONGEST = 20_000
+
 
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
@@ -25,11 +27,12 @@ from pipelines.quarantine import Faults, Reason
         (b"1.5", Reason.NOT_AN_OBJECT, "number"),
         (b"true", Reason.NOT_AN_OBJECT, "boolean"),
         (b"null", Reason.NOT_AN_OBJECT, "null"),
+        (b'{"a": "' + b"x" * 20_000 + b'"}', Reason.LINE_TOO_LONG, "20,000 bytes"),
     ],
 )
 def test_bad_lines(line: bytes, reason: Reason, detail: str) -> None:
     faults = Faults()
-    parsed = parse_lines([b'{"a": 1}', line], faults)
+    parsed = parse_lines([b'{"a": 1}', line], faults, LONGEST)
     assert parsed.rows == [{"a": 1}, {}]
     assert list(faults.by_row) == [1]
     assert faults.by_row[1].reason == reason
@@ -40,7 +43,7 @@ def _column(values: list[Any], method: str, *arguments: Any) -> tuple[list[Any],
     import orjson
 
     faults = Faults()
-    parsed = parse_lines([orjson.dumps({"x": value} if value != "absent" else {}) for value in values], faults)
+    parsed = parse_lines([orjson.dumps({"x": value} if value != "absent" else {}) for value in values], faults, LONGEST)
     column = getattr(parsed, method)(*arguments or ("x",))
     assert all(fault.reason == Reason.WRONG_TYPE for fault in faults.by_row.values())
     return column.to_pylist(), {row: fault.detail for row, fault in faults.by_row.items()}
@@ -56,7 +59,7 @@ def test_ids_are_strings_or_whole_numbers() -> None:
 
 def test_an_id_beyond_64_bits_is_not_rounded() -> None:
     faults = Faults()
-    parsed = parse_lines([b'{"x": 123456789012345678901234567890}'], faults)
+    parsed = parse_lines([b'{"x": 123456789012345678901234567890}'], faults, LONGEST)
     assert parsed.ids("x").to_pylist() == [None]
     assert faults.by_row[0].reason == Reason.WRONG_TYPE
 

@@ -12,7 +12,7 @@ from pipelines.layout import Layout
 from pipelines.plan import Plan, ReadUnit
 
 CARRY = pa.schema([("n", pa.int32()), ("tags", pa.list_(pa.string()))])
-LAYOUT = Layout("answer", Columns(question="q"), CARRY, 100)
+LAYOUT = Layout("answer", Columns(question="q"), CARRY, 100, 4096)
 FILES = (
     SourceFile("/in/a.parquet", "a.parquet", 1, "v1", "parquet", None),
     SourceFile("s3://b/c?d#e.jsonl.gz", "c?d#e.jsonl.gz", 2, "v2", "jsonl", "gzip"),
