@@ -81,6 +81,7 @@ def load_spec(folder: Path) -> EncoderSpec:
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{folder}: the tokenizer names no pad token; set pad_token in tokenizer_config.json")
     config = _load_config(folder)
+    _check_vocabulary(folder, tokenizer, config)
     return make_spec(
         tokenizer.backend_tokenizer,
         pad_id=int(tokenizer.pad_token_id),
@@ -99,7 +100,9 @@ def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
     """
     auto = AutoModelForQuestionAnswering if with_qa_head else AutoModel
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ModelError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin")
+        raise ModelError(
+            f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin; copy the whole model there"
+        )
     config = _load_config(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -113,7 +116,9 @@ def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
             output_loading_info=True,
         )
     except Exception as error:  # safetensors, torch and transformers each raise their own kind
-        raise ModelError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error
+        raise ModelError(
+            f"{folder}: the weights cannot be loaded: {first_line(error)}; copy or download the model again"
+        ) from error
     missing = [name for name in report["missing_keys"] if "pooler" not in name]
     if missing:
         needed = "a QA head" if any(name.startswith("qa_outputs") for name in missing) else "all of its weights"
@@ -130,6 +135,15 @@ def _load_config(folder: Path) -> PreTrainedConfig:
         return config
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder / 'config.json'}: {first_line(error)}") from error
+
+
+def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig) -> None:
+    largest, rows = max(tokenizer.get_vocab().values()), getattr(config, "vocab_size", None)
+    if rows is not None and largest >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer has token ids up to {largest}, and the model embeddings of {rows} tokens only; "
+            "use the tokenizer that the model was trained with"
+        )
 
 
 def _uses_type_ids(tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig) -> bool:

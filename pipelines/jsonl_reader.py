@@ -3,7 +3,6 @@
 import io
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +75,12 @@ def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]
 
 def _objects(lines: Lines) -> Iterator[dict[str, Any]]:
     for start, stop in zip(lines.starts.tolist(), lines.stops.tolist(), strict=True):
-        with suppress(orjson.JSONDecodeError):
+        try:
             value = orjson.loads(lines.buffer[start:stop])
-            if isinstance(value, dict):
-                yield value
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            yield value
 
 
 def _beginning(file: SourceFile, size: int, storage: Mapping[str, object]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import DistilBertModel, XLNetConfig, XLNetForQuestionAnsweringSimple
+from transformers import AutoTokenizer, DistilBertModel, XLNetConfig, XLNetForQuestionAnsweringSimple
 
 from actors.engine import Engine
 from actors.errors import ModelError
@@ -190,6 +190,16 @@ def test_a_tokenizer_without_padding_is_refused(copy_of: Copy) -> None:
     _edit(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast", pad_token=None)
     (folder / "special_tokens_map.json").unlink()
     with pytest.raises(ModelError, match="names no pad token"):
+        load_spec(folder)
+
+
+def test_a_tokenizer_of_another_model_is_refused(copy_of: Copy) -> None:
+    folder = copy_of("bert")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["lighthouse"])
+    tokenizer.save_pretrained(folder)
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    with pytest.raises(ModelError, match=rf"token ids up to {size}, and the model embeddings of {size} tokens only"):
         load_spec(folder)
 
 
