@@ -8,10 +8,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ManifestError, MissingError
+from pipelines.local_files import TEMPORARY_PREFIX
 from pipelines.retries import attempt
 from pipelines.schema import JobKind
 from pipelines.shards import QUARANTINE_FOLDER, SUCCESS_NAME, is_part, list_names
-from pipelines.storage import TEMPORARY_PREFIX, Store, create_exclusive, read_bytes
+from pipelines.storage import Store, create_exclusive, read_bytes
 
 MANIFEST_NAME = "_manifest.json"
 

@@ -6,7 +6,7 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem
 
 from pipelines.errors import StorageError
-from pipelines.retries import attempt
+from pipelines.retries import attempt, counted_here
 
 
 def read_range(fs: AbstractFileSystem, path: str, start: int, stop: int) -> bytes:
@@ -27,7 +27,8 @@ def read_range(fs: AbstractFileSystem, path: str, start: int, stop: int) -> byte
 
     data = attempt("reading", path, fetch)
     if len(data) > stop - start:
-        raise StorageError(f"{path}: the server ignores byte ranges. Copy the file to a disk or an object store.")
+        mend = "Copy the file to a disk or an object store."
+        raise StorageError(f"{path}: the server ignores byte ranges. {mend}", permanent=True)
     return data
 
 
@@ -36,6 +37,8 @@ class RangeFile(io.RawIOBase):
 
     def __init__(self, fs: AbstractFileSystem, path: str, size: int) -> None:
         super().__init__()
+        # Arrow reads ahead in threads of its own.
+        self._read_range = counted_here(read_range)
         self._fs = fs
         self._path = path
         self._size = size
@@ -62,7 +65,7 @@ class RangeFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; all that are left when it is negative."""
         stop = self._size if size < 0 else min(self._size, self._position + size)
-        data = read_range(self._fs, self._path, self._position, stop)
+        data = self._read_range(self._fs, self._path, self._position, stop)
         self._position += len(data)
         return data
 

@@ -27,8 +27,8 @@ LOGGER = logging.getLogger("spanmill.store")
 TRIES = 8
 """Calls before giving up: with the waits between them, a store may be away for about twenty seconds."""
 
-PATIENCE_SECONDS = 40.0
-"""No further call is made after this long; some stores' packages retry by themselves and take long to fail."""
+PATIENCE_SECONDS = 60.0
+"""No further call is made after this long: a call to a silent server lasts until its timeout."""
 
 _STORE_PACKAGES = frozenset(
     (

@@ -2,25 +2,38 @@
 
 import os
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from pipelines.errors import StorageError
+from pipelines.local_files import create_file, replace_file
 from pipelines.retries import attempt, http_status
 
-TEMPORARY_PREFIX = ".spanmill-"
-"""Start of the names of files that are being written; what is found under it later is rubbish of a killed process."""
-
+_S3 = ("s3", "s3a")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 # Longer than a writer needs between its check and its write, on a store that has no conditional writes.
 _SETTLE_SECONDS = 1.0
+# A write may last this long and then as long as its bytes take at a very slow rate. Without it a server that stops
+# taking bytes would be waited for without end: the timeouts of the stores' packages begin after the last byte.
+_WRITE_SECONDS = 60.0
+_WRITE_BYTES_PER_SECOND = 1 << 18
+# Two tries of botocore's own, so that one hiccup does not undo a listing of a thousand pages or an upload in parts.
+# All further patience is `retries.attempt`'s, which waits, counts and logs: left alone, the three layers multiply.
+_S3_SETTINGS: Mapping[str, object] = {
+    "retries": {"mode": "standard", "total_max_attempts": 2},
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    # Servers that only speak S3's protocol send a whole object's checksum along with a range of it, and botocore then
+    # refuses every ranged read.
+    "response_checksum_validation": "when_required",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,9 @@ class Store:
         except (ValueError, TypeError) as error:
             message = f"{self.url}: {error}. Check the URL's scheme and the storage options."
             raise StorageError(message, permanent=True) from error
+        if scheme in _S3:
+            # s3fs tries five times more around botocore, and has no option for it.
+            fs.retries = 1
         return fs, root
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,12 +83,9 @@ class Store:
 
 
 def _with_defaults(scheme: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    if scheme not in ("s3", "s3a"):
+    if scheme not in _S3:
         return options
-    # Servers that only speak S3's protocol send a whole object's checksum along with a range of it, and botocore then
-    # refuses every ranged read.
-    settings = {"response_checksum_validation": "when_required", **(options.get("config_kwargs") or {})}
-    return {**options, "config_kwargs": settings}
+    return {**options, "config_kwargs": {**_S3_SETTINGS, **(options.get("config_kwargs") or {})}}
 
 
 def resolve(url: str, options: Mapping[str, object] | None = None) -> Store:
@@ -113,10 +126,9 @@ def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
         StorageError: rights, space or network.
     """
     if is_local(fs):
-        attempt("writing", path, lambda: _write_local(path, data))
+        attempt("writing", path, lambda: replace_file(path, data))
     else:
-        # One call: a buffered file handle that an exception closes would commit a truncated object.
-        attempt("writing", path, lambda: fs.pipe_file(path, data))
+        attempt("writing", path, lambda: _put(fs, path, data))
 
 
 def create_exclusive(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
@@ -130,7 +142,7 @@ def create_exclusive(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
         StorageError: rights, space or network.
     """
     if is_local(fs):
-        return attempt("creating", path, lambda: _create_local(path, data))
+        return attempt("creating", path, lambda: create_file(path, data))
     if exists(fs, path):
         return False
     if not attempt("creating", path, lambda: _put_new(fs, path, data)):
@@ -139,53 +151,6 @@ def create_exclusive(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
     if attempt("creating", path, lambda: _put_new(fs, path, data)):
         time.sleep(_SETTLE_SECONDS)
     return read_bytes(fs, path) == data
-
-
-def _write_local(path: str, data: bytes) -> None:
-    temporary = _write_temporary(path, data)
-    try:
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
-    _sync_folder(path)
-
-
-def _create_local(path: str, data: bytes) -> bool:
-    temporary = _write_temporary(path, data)
-    try:
-        # A link fails when its name exists, and the name never shows half a file.
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(temporary)
-    _sync_folder(path)
-    return True
-
-
-def _write_temporary(path: str, data: bytes) -> str:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    return temporary
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _exists(fs: AbstractFileSystem, path: str) -> bool:
@@ -205,9 +170,16 @@ def _exists(fs: AbstractFileSystem, path: str) -> bool:
     return True
 
 
+def _put(fs: AbstractFileSystem, path: str, data: bytes, **options: object) -> None:
+    if isinstance(fs, AsyncFileSystem):
+        options["timeout"] = _WRITE_SECONDS + len(data) / _WRITE_BYTES_PER_SECOND
+    # One call: a buffered file handle that an exception closes would commit a truncated object.
+    fs.pipe_file(path, data, **options)
+
+
 def _put_new(fs: AbstractFileSystem, path: str, data: bytes) -> bool:
     try:
-        fs.pipe_file(path, data, mode="create")
+        _put(fs, path, data, mode="create")
     except FileExistsError:
         return False
     except OSError as error:
