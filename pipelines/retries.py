@@ -40,9 +40,13 @@ _PERMANENT_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADir
 _PERMANENT_ERRNOS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSYS, errno.ELOOP, errno.EMSGSIZE)
 )
-# botocore's own errors are mostly about settings and credentials; these of its classes are about the wire.
-_BOTOCORE_WIRE = frozenset(
-    ("HTTPClientError", "ConnectionError", "ResponseParserError", "IncompleteReadError", "FlexibleChecksumError")
+# Classes of botocore, whose other errors are mostly about settings and credentials, and of aiohttp, whose error of a
+# body that came short has a cause that calls itself a 400.
+_WIRE = frozenset(
+    (
+        *("HTTPClientError", "ConnectionError", "ResponseParserError", "IncompleteReadError", "FlexibleChecksumError"),
+        "ClientPayloadError",
+    )
 )
 _SETTINGS_WORDS = ("Auth", "Credential", "Refresh", "NotFound", "Validation", "Invalid")
 _RETRIED_STATUS = frozenset((408, 409, 425, 429))
@@ -121,11 +125,13 @@ def is_transient(error: BaseException) -> bool:
     """True when the same call may well succeed a little later."""
     if not _is_store_error(error) or isinstance(error, _PERMANENT_ERRORS):
         return False
+    if any(base.__name__ in _WIRE for base in type(error).__mro__):
+        return True
     status = http_status(error)
     if status is not None and 400 <= status < 500:
         return status in _RETRIED_STATUS or any(word in str(error.__cause__) for word in _RETRIED_CODES)
     if _package(error) in ("botocore", "aiobotocore"):
-        return any(base.__name__ in _BOTOCORE_WIRE for base in type(error).__mro__)
+        return False
     if any(word in type(error).__name__ for word in _SETTINGS_WORDS):
         return False
     return not (isinstance(error, OSError) and error.errno in _PERMANENT_ERRNOS)

@@ -14,6 +14,7 @@ from pipelines import retries
 from pipelines.errors import MissingError, StorageError
 from pipelines.retries import attempt, count_errors, counted_here, is_transient
 
+aiohttp = pytest.importorskip("aiohttp")
 boto = pytest.importorskip("botocore.exceptions")
 
 
@@ -26,6 +27,12 @@ def _s3_error(code: str, status: int) -> OSError:
     cause = boto.ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
     error = OSError(errno.EINVAL, code)
     error.__cause__ = cause
+    return error
+
+
+def _cut_short() -> Exception:
+    error: Exception = aiohttp.ClientPayloadError("Response payload is not completed")
+    error.__cause__ = aiohttp.http_exceptions.ContentLengthError("Not enough data to satisfy content length header")
     return error
 
 
@@ -84,6 +91,7 @@ def test_lasting_errors_are_told_at_once(error: Exception, kind: type[StorageErr
         (_s3_error("AccessDenied", 403), False),
         (boto.EndpointConnectionError(endpoint_url="http://x"), True),
         (boto.FlexibleChecksumError(error_msg="damaged on the way"), True),
+        (_cut_short(), True),
         (boto.ParamValidationError(report="bad bucket"), False),
         (OSError(errno.EIO, "disk"), True),
         (ValueError("ours"), False),
@@ -140,3 +148,15 @@ def test_every_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_errors_travel_between_processes(error: StorageError) -> None:
     there = pickle.loads(pickle.dumps(error))
     assert (type(there), str(there), there.permanent) == (type(error), str(error), error.permanent)
+
+
+def test_waits_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
+    for _ in range(40):
+        attempt("reading", "x", _Flaky(*[TimeoutError()] * (retries.TRIES - 1)))
+    steps = [waits[step :: retries.TRIES - 1] for step in range(retries.TRIES - 1)]
+    for step, seconds in enumerate(steps):
+        assert max(seconds) <= min(0.3 * 2**step, 15)
+        assert len(set(seconds)) > 1
+    assert max(steps[0]) < max(steps[2]) < max(steps[4])
