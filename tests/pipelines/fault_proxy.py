@@ -64,9 +64,9 @@ class Schedule:
     share: float
     """How many of the requests that fit, by chance."""
 
-    def takes(self, method: str, path: str, chance: float) -> bool:
+    def takes(self, method: str, path: str, chance: random.Random) -> bool:
         """Whether it has a fault for this request; then it has one less."""
-        if method not in self.methods or self.within not in path or self.times == 0 or chance >= self.share:
+        if method not in self.methods or self.within not in path or self.times == 0 or chance.random() >= self.share:
             return False
         if self.times is not None:
             self.times -= 1
@@ -122,8 +122,7 @@ class FaultProxy:
     def meet(self, method: str, path: str) -> Fault | None:
         """Notes a request and says what happens to it."""
         with self._lock:
-            chance = self._chance.random()
-            takers = (schedule for schedule in self._schedules if schedule.takes(method, path, chance))
+            takers = (schedule for schedule in self._schedules if schedule.takes(method, path, self._chance))
             taker = next(takers, None)
             fault = taker.fault if taker else None
             self.seen.append(Seen(method, path, fault))
