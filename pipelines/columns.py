@@ -104,7 +104,7 @@ def _present(file: SourceFile, names: Sequence[str], name: str, key: str) -> Non
     mend = f"corpus.carry='[{value}]'" if key == "corpus.carry" else f"{key}={value}"
     raise CorpusError(
         f"{file.name}: there is no column {name!r}; it has {', '.join(map(repr, names)) or 'none'}.{meant} "
-        f"Map it: --set {mend}"
+        f"Map it: --set {mend} (or leave the file out of the input, if only this one is different)"
     )
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from fsspec.spec import AbstractFileSystem
-
 from pipelines.config import CorpusParameters
 from pipelines.errors import CorpusError, MissingError
 from pipelines.retries import attempt
@@ -80,14 +78,16 @@ def _list_input(store: Store, format: Format | Literal["auto"]) -> list[SourceFi
     entries: Mapping[str, Mapping[str, Any]]
     if _is_pattern(store):
         base = os.path.dirname(_MAGIC.split(root, maxsplit=1)[0])
-        entries = attempt("listing", store.url, lambda: fs.glob(root, detail=True, **_strictly(fs)))
+        _check_rights(store, base, recursive="**" in root or _MAGIC.search(os.path.dirname(root)) is not None)
+        entries = attempt("listing", store.url, lambda: fs.glob(root, detail=True))
         problem = "no file matches this pattern"
     else:
         info = look_up(store)
         if info["type"] != "directory":
             return [_source_file(store, str(info["name"]), info, os.path.basename(root.partition("?")[0]), format)]
         base = root
-        entries = attempt("listing", store.url, lambda: fs.find(root, detail=True, **_strictly(fs)))
+        _check_rights(store, base, recursive=True)
+        entries = attempt("listing", store.url, lambda: fs.find(root, detail=True))
         problem = "the folder holds no file (names that start with '_' or '.' do not count)"
     files = []
     for path, entry in entries.items():
@@ -111,9 +111,19 @@ def _is_pattern(store: Store) -> bool:
     return has_magic and not attempt("listing", store.url, lambda: bool(store.fs.exists(store.root)))
 
 
-def _strictly(fs: AbstractFileSystem) -> dict[str, Any]:
-    # fsspec leaves a folder of this machine that it may not read out of its listings without a word.
-    return {"on_error": "raise"} if is_local(fs) else {}
+def _check_rights(store: Store, base: str, recursive: bool) -> None:
+    """Raises for a folder of this machine that may not be read; fsspec would list nothing there without a word."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    def walk() -> None:
+        for _, folders, _ in os.walk(base, onerror=refuse):
+            folders[:] = [name for name in folders if recursive and not name.startswith(("_", "."))]
+
+    if is_local(store.fs):
+        attempt("listing", store.url, walk)
 
 
 def look_up(store: Store) -> Mapping[str, Any]:
@@ -126,7 +136,9 @@ def look_up(store: Store) -> Mapping[str, Any]:
     try:
         info: Mapping[str, Any] = attempt("looking for", store.url, lambda: store.fs.info(store.root))
     except MissingError as error:
-        raise CorpusError(f"{store.url}: there is no such file or folder. Check the path or URL.") from error
+        raise CorpusError(
+            f"{store.url}: there is no such file or folder. Check the path or URL, with its bucket."
+        ) from error
     return info
 
 

@@ -25,16 +25,23 @@ class JsonRows:
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """Strings only."""
-        return self._column(name, pa.string(), lambda values: pa.array(values, pa.string()))
+        column, errors = settle(self._values(name), lambda values: pa.array(values, pa.string()), pa.string())
+        for row in errors:
+            kind = _KINDS.get(type(self.rows[row][name]), "object")
+            self.faults.add([row], Reason.WRONG_TYPE, f"{name!r} is a JSON {kind}, and a string is needed")
+        return column
 
     def carried(self, field: pa.Field) -> pa.ChunkedArray:
         """Whatever casts to the field's type without loss."""
         return self._column(field.name, field.type, lambda values: _cast(values, field.type))
 
     def _column(self, name: str, type: pa.DataType, convert: Any) -> pa.ChunkedArray:
-        column, errors = settle([row.get(name) for row in self.rows], convert, type)
+        column, errors = settle(self._values(name), convert, type)
         self.faults.add_each(errors, Reason.WRONG_TYPE, name)
         return column
+
+    def _values(self, name: str) -> list[Any]:
+        return [row.get(name) for row in self.rows]
 
 
 def parse_lines(lines: Sequence[bytes], faults: Faults, max_bytes: int) -> JsonRows:

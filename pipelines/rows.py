@@ -83,7 +83,7 @@ class _TableRows:
 
     def _column(self, name: str, type: pa.DataType) -> pa.ChunkedArray:
         column, errors = settle(self.table[name], _checked, self.table[name].type)
-        self.faults.add_each(errors, Reason.INVALID_UTF8, name)
+        self.faults.add(errors, Reason.INVALID_UTF8, f"{name!r} is not UTF-8")
         if column.type != type:
             column, errors = settle(column, lambda values: values.cast(type), type)
             self.faults.add_each(errors, Reason.WRONG_TYPE, name)
