@@ -36,6 +36,7 @@ from pipelines.job import bind, plan_job
 from pipelines.pool import plan_pool
 from pipelines.run import build, receipts
 from pipelines.settings import load_config
+from pipelines.staging import make_stages
 from pipelines.work import Work
 
 QA = QAParameters()
@@ -84,7 +85,7 @@ def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int)
     job = bind(plan_job([str(corpus)], str(output), config, limit=None), replace=True)
     pool = plan_pool(config.pool, config.model.threads, *cluster_size())
     times, tokens, stats = [], [], PassStats()
-    for receipt in receipts(build(job, pool, Work.left(job.plan, job.committed()))):
+    for receipt in receipts(build(make_stages(job, pool), pool, Work.left(job.plan, job.committed()))):
         times.append(time.perf_counter())
         tokens.append(receipt.stats.total.tokens)
         stats.add(receipt.stats)
@@ -119,7 +120,7 @@ def main(
         )
 
         learning = engine.answer(prepared, QA).stats
-        console.print(f"learning: {learning.passes} passes, {_sizes(learning)}")
+        console.print(f"learning: {learning.total.passes} passes, {_sizes(learning)}")
         figures: dict[str, list[float]] = {}
         last = job_stats = PassStats()
         for _ in range(rounds):
@@ -137,12 +138,12 @@ def main(
                 "batches of 32, random order / floor": floor / many,
                 "engine / batches of 1": one / bare,
                 "engine / batches of 32": many / bare,
-                "job, steady state / engine": job_rate * bare / last.tokens,
+                "job, steady state / engine": job_rate * bare / last.total.tokens,
                 "engine rows/s": rows / bare,
-                "engine tokens/s": last.tokens / bare,
+                "engine tokens/s": last.total.tokens / bare,
                 "job tokens/s": job_rate,
-                "padding": last.padding,
-                "padding in the job": job_stats.padding,
+                "padding": last.total.padding,
+                "padding in the job": job_stats.total.padding,
             }
             for key, value in measured.items():
                 figures.setdefault(key, []).append(value)

@@ -23,7 +23,10 @@ app = typer.Typer(
 )
 
 _STORES = "local, s3://, gs://, abfs://"
-_EXIT_CODES = "Exit codes: 0 done; 1 not done or not complete, and why; 2 wrong use or config; 130 stopped by Ctrl-C."
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 not done or not complete, and why; 2 wrong use or config; 3 done, but rows that broke the "
+    "model or its worker are quarantined; 130 stopped by Ctrl-C."
+)
 
 Inputs = Annotated[
     list[str],
@@ -51,6 +54,12 @@ DryRun = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Remove what an earlier job wrote to OUTPUT, and start anew.")
 ]
+MaxQuarantined = Annotated[
+    str | None,
+    typer.Option(
+        "--max-quarantined", metavar="N|P%", help="Fail when more rows than this are quarantined: 100, or 0.5%."
+    ),
+]
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -63,6 +72,7 @@ def answer(
     limit: Limit = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
+    max_quarantined: MaxQuarantined = None,
 ) -> None:
     """Find the answer of every question in its passage.
 
@@ -71,7 +81,8 @@ def answer(
     """
     from pipelines.commands import run_job
 
-    run_job(load_config(AnswerConfig, config, _words(words, model)), inputs, output, limit, dry_run, overwrite)
+    chosen = load_config(AnswerConfig, config, _words(words, model, max_quarantined))
+    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite))
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -84,6 +95,7 @@ def embed(
     limit: Limit = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
+    max_quarantined: MaxQuarantined = None,
 ) -> None:
     """Write one vector per text.
 
@@ -92,7 +104,8 @@ def embed(
     """
     from pipelines.commands import run_job
 
-    run_job(load_config(EmbedConfig, config, _words(words, model)), inputs, output, limit, dry_run, overwrite)
+    chosen = load_config(EmbedConfig, config, _words(words, model, max_quarantined))
+    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite))
 
 
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")
@@ -115,8 +128,9 @@ def print_config(kind: Annotated[Literal["answer", "embed"], typer.Argument(help
     typer.echo(as_yaml(AnswerConfig if kind == "answer" else EmbedConfig), nl=False)
 
 
-def _words(words: list[str] | None, model: str | None) -> list[str]:
-    return [*(words or []), *([] if model is None else [f"model.name={json.dumps(model)}"])]
+def _words(words: list[str] | None, model: str | None, max_quarantined: str | None) -> list[str]:
+    named = {"model.name": model, "max_quarantined": max_quarantined}
+    return [*(words or []), *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None)]
 
 
 def main() -> None:

@@ -12,14 +12,20 @@ from pipelines.execute import Outcome, execute
 from pipelines.job import Config, Job, bind, expected_shards, plan_job
 from pipelines.manifest import read_manifest
 from pipelines.plan import Plan
-from pipelines.shards import SUCCESS_NAME, list_committed, list_names
+from pipelines.shards import SUCCESS_NAME, Parts, list_names
 from pipelines.storage import resolve
+
+GUILTY_ROWS = 3
+"""Exit code of a job that is complete, but for rows that broke the model or its worker."""
 
 
 def run_job(
     config: Config, inputs: Sequence[str], output: str, limit: int | None, dry_run: bool, overwrite: bool
-) -> None:
+) -> int:
     """Runs `spanmill answer` and `spanmill embed`.
+
+    Returns:
+        The exit code: 0, or GUILTY_ROWS.
 
     Raises:
         SpanmillError, ModelError: whatever keeps the job from completing.
@@ -27,10 +33,11 @@ def run_job(
     job = plan_job(inputs, output, config, limit)
     if dry_run:
         show_plan(job, open_console())
-        return
+        return 0
     job = bind(job, overwrite)
     outcome = execute(job, open_console(stderr=True))
     open_console().print(outcome_table(job, outcome))
+    return GUILTY_ROWS if outcome.guilty else 0
 
 
 def outcome_table(job: Job, outcome: Outcome) -> Table:
@@ -42,15 +49,21 @@ def outcome_table(job: Job, outcome: Outcome) -> Table:
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
     table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
     table.add_row("quarantined", f"{tally.quarantined:,}")
+    if outcome.guilty:
+        table.add_row("guilty", f"{outcome.guilty:,} rows broke the model or its worker and are quarantined")
+    if tally.found:
+        table.add_row("committed meanwhile", f"{tally.found:,} shards, by another run")
+    if tally.store_errors:
+        table.add_row("store errors", f"{tally.store_errors:,} failed calls")
     stats = tally.stats
-    if stats.seconds:
+    if stats.total.seconds:
         halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
-        table.add_row("forward passes", f"{stats.passes:,} in {stats.seconds:.1f} s{halved}")
+        table.add_row("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:.1f} s{halved}")
         if outcome.rate:
             table.add_row("rows/s", f"{outcome.rate:,.1f} after the first commit")
-        rows, tokens = tally.rows / stats.seconds, stats.tokens / stats.seconds
+        rows, tokens = tally.rows / stats.total.seconds, stats.total.tokens / stats.total.seconds
         table.add_row("per actor", f"{rows:,.1f} rows/s and {tokens:,.0f} tokens/s in the passes")
-        table.add_row("padding", f"{stats.padding:.1%}")
+        table.add_row("padding", f"{stats.total.padding:.1%}")
         table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
     table.add_row("model", job.config.model.name)
@@ -77,10 +90,10 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     manifest = read_manifest(store)
     if manifest is None:
         raise ManifestError(f"{store.url}: no job of Spanmill here (there is no _manifest.json)")
-    format = manifest.results["output"]["format"]
+    parts = Parts(store, manifest.job8, manifest.results["output"]["format"])
     plan = Plan.from_json(manifest.plan)
-    committed = list_committed(store, manifest.job8, format)
-    counts = read_counts(store, manifest.job8, format)
+    committed = parts.committed()
+    counts = read_counts(parts, committed)
     complete = SUCCESS_NAME in list_names(store)
     table = _two_columns()
     table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from actors.parameters import (
     BatchingParameters,
@@ -11,6 +11,7 @@ from actors.parameters import (
     QAParameters,
     Settings,
 )
+from pipelines.quarantine_limit import QuarantineLimit
 
 
 class Columns(Settings):
@@ -119,6 +120,21 @@ class JobConfig(Settings):
 
     ray: RayParameters = RayParameters()
     """Where it runs."""
+
+    max_quarantined: str | int | None = None
+    """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job."""
+
+    @field_validator("max_quarantined")
+    @classmethod
+    def _readable(cls, value: str | int | None) -> str | int | None:
+        if value is not None:
+            QuarantineLimit.parse(str(value))
+        return value
+
+    @property
+    def quarantine_limit(self) -> QuarantineLimit | None:
+        """`max_quarantined`, understood."""
+        return None if self.max_quarantined is None else QuarantineLimit.parse(str(self.max_quarantined))
 
 
 class AnswerConfig(JobConfig):

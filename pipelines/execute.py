@@ -1,18 +1,35 @@
 """Running a job to its end: passes over what is missing, then the mark of success."""
 
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 
 from pipelines.cluster import cluster_size, connected
-from pipelines.errors import SpanmillError
+from pipelines.counts import Counts, read_counts
+from pipelines.errors import JobError, SpanmillError
+from pipelines.isolation import Isolation, last_line
 from pipelines.job import Job, check_complete, expected_shards
+from pipelines.ledger import Ledger
 from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress, Tally
+from pipelines.quarantine_limit import QuarantineLimit
+from pipelines.receipts import Receipt
 from pipelines.run import build, receipts
-from pipelines.shards import SUCCESS_NAME, list_names, remove_success, write_success
+from pipelines.shards import SUCCESS_NAME, ShardId, list_names, remove_success, write_success
+from pipelines.staging import Stages, make_stages
 from pipelines.work import Work
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know of every receipt."""
+
+    def add(self, receipt: Receipt) -> None:
+        """Takes one receipt, at once: the job waits."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,8 @@ class Outcome:
     """What one run of a job did."""
 
     tally: Tally
+    counts: Counts
+    """Of the whole job, earlier runs included."""
     shards_before: int
     """Shards that earlier runs had committed."""
     seconds: float
@@ -27,58 +46,139 @@ class Outcome:
     rate: float
     """Rows per second after the first commit of this run; 0 where there was only one."""
 
+    @property
+    def guilty(self) -> int:
+        """Rows in quarantine because they broke the model or its worker."""
+        return self.counts.reasons["crashed"] + self.counts.reasons["failed"]
+
 
 def execute(job: Job, console: Console) -> Outcome:
     """Runs what is missing of a bound job, and marks it complete.
 
     Raises:
-        JobError: shards are missing after the last pass, or the cluster cannot be used.
+        JobError: shards are missing after the last pass, more rows are quarantined than may be, or the cluster cannot
+            be used.
         ConfigError: the cluster cannot hold the pool.
     """
     started = time.monotonic()
     committed = job.committed()
     before = committed.shards
     progress = Progress(console, before, expected_shards(job.plan), job.plan.layout.shard_rows)
+    limit = job.config.quarantine_limit
     works = Work.left(job.plan, committed)
     if works:
         remove_success(job.store)
         console.print("starting Ray and the model ...")
-        with connected(job.config.ray), progress.shown():
-            pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
-            for _ in range(job.config.ray.passes):
-                _one_pass(job, pool, works, progress)
-                works = Work.left(job.plan, job.committed())
-                if not works:
-                    break
-                if not progress.tally.failures:
-                    progress.note("a worker died with its shard, for want of memory perhaps; Ray's logs know more")
-    check_complete(job, list(progress.tally.failures.values()))
-    outcome = Outcome(progress.tally, before, time.monotonic() - started, progress.final_rate())
+        ledger = Ledger(job.parts)
+        watchers: list[Watcher] = [progress, ledger]
+        if limit is not None:
+            watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
+        try:
+            with connected(job.config.ray), progress.shown():
+                pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
+                _Run(job, pool, make_stages(job, pool), progress, watchers).to_the_end(works)
+        finally:
+            ledger.write()
+    check_complete(job, progress.tally.reasons_of_failure())
+    outcome = Outcome(
+        progress.tally,
+        read_counts(job.parts, job.committed()),
+        before,
+        time.monotonic() - started,
+        progress.final_rate(),
+    )
+    if limit is not None:
+        limit.check(outcome.counts)
     if SUCCESS_NAME not in list_names(job.store):
         write_success(job.store, _summary(job, outcome))
     return outcome
 
 
-def _one_pass(job: Job, pool: Pool, works: list[Work], progress: Progress) -> None:
-    try:
-        for receipt in receipts(build(job, pool, works)):
-            progress.add(receipt)
-    except SpanmillError:
-        raise
-    except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
-        progress.note(f"{type(error).__name__}: {_essence(error)}")
+@dataclass(frozen=True)
+class _Run:
+    """The passes of one run."""
+
+    job: Job
+    pool: Pool
+    stages: Stages
+    progress: Progress
+    watchers: Sequence[Watcher]
+
+    def to_the_end(self, works: list[Work]) -> None:
+        """Passes over what is missing while that helps; then what still fails is taken apart."""
+        passes = 0
+        while works and passes < self.job.config.ray.passes:
+            before = self.progress.tally.shards
+            broken_off = not self._one_pass(works)
+            committed = self.job.committed()
+            works = Work.left(self.job.plan, committed)
+            # A pass that was broken off while it got on does not count: the next one goes on.
+            passes += 0 if broken_off and self.progress.tally.shards > before else 1
+        suspects = [work for work in works if self._is_suspect_unit(work)]
+        if suspects:
+            self._isolate(suspects)
+
+    def _one_pass(self, works: list[Work]) -> bool:
+        """True when it came to its end."""
+        try:
+            with closing(receipts(build(self.stages, self.pool, works))) as stream:
+                for receipt in stream:
+                    self._add(receipt)
+        except SpanmillError:
+            raise
+        except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
+            self.progress.note(f"{type(error).__name__}: {last_line(error)}")
+            return False
+        return True
+
+    def _add(self, receipt: Receipt) -> None:
+        for watcher in self.watchers:
+            watcher.add(receipt)
+        if receipt.permanent and receipt.failed_in == "write":
+            # Every other shard would be computed for nothing.
+            raise JobError(f"{receipt.error} What is committed stays.")
+
+    def _is_suspect_unit(self, work: Work) -> bool:
+        """Whether something else than a store failed in a unit; a shard without a receipt was lost with its worker."""
+        failures = self.progress.tally.failures_in(work.unit.index)
+        return not failures or any(receipt.failed_in in ("prepare", "model") for receipt in failures)
+
+    def _is_suspect(self, shard: ShardId) -> bool:
+        failure = self.progress.tally.failures.get((shard.unit, shard.number))
+        return failure is None or failure.failed_in != "write"
+
+    def _isolate(self, works: list[Work]) -> None:
+        self.progress.note("shards are lost or fail every time: trying them one by one", is_failure=False)
+        isolation = Isolation(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
+        try:
+            for receipt in isolation.receipts(works, self._is_suspect):
+                self._add(receipt)
+        finally:
+            isolation.close()
 
 
-def _essence(error: Exception) -> str:
-    """Ray's messages end with what happened; the frames before it are Ray's own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+@dataclass
+class _Guard:
+    """Ends the job as soon as it has too many bad rows for what is to come to make up for."""
+
+    limit: QuarantineLimit
+    counts: Counts
+    rows: int | None
+    """Of the whole corpus; None where only its end will tell."""
+
+    def add(self, receipt: Receipt) -> None:
+        self.counts = self.counts.plus(receipt)
+        can_tell = self.rows is not None or self.limit.count is not None
+        if can_tell and self.limit.is_passed(self.counts.quarantined, self.rows or 0):
+            raise JobError(self.limit.complaint(self.counts))
 
 
 def _summary(job: Job, outcome: Outcome) -> dict[str, object]:
     return {
         "job": job.manifest.job_id,
         "shards": job.committed().shards,
+        "rows": outcome.counts.rows,
+        "quarantined": outcome.counts.quarantined,
         "last_run": {
             "rows": outcome.tally.rows,
             "quarantined": outcome.tally.quarantined,

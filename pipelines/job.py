@@ -20,7 +20,7 @@ from pipelines.manifest import Manifest, open_or_create, overwrite
 from pipelines.plan import Plan
 from pipelines.planning import make_plan
 from pipelines.schema import JobKind, answer_schema, embedding_schema
-from pipelines.shards import Committed, list_committed
+from pipelines.shards import Committed, Parts
 from pipelines.storage import Store, resolve
 
 Config = AnswerConfig | EmbedConfig
@@ -59,13 +59,18 @@ class Job:
         """Schema of every part."""
         return _schema(self.plan, self.task, self.model)
 
+    @property
+    def parts(self) -> Parts:
+        """What the job writes, and where."""
+        return Parts(self.store, self.manifest.job8, self.config.output.format)
+
     def committed(self) -> Committed:
         """What the output holds already.
 
         Raises:
             ManifestError: it holds parts of another job.
         """
-        found = list_committed(self.store, self.manifest.job8, self.config.output.format)
+        found = self.parts.committed()
         if found.foreign:
             raise ManifestError(
                 f"{self.store.url}: holds parts of another job ({found.foreign[0]}); "
@@ -180,7 +185,7 @@ def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
 def _results(config: Config, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
-    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry"})
+    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
     return {
         **keys,
         "semantics": _SEMANTICS,

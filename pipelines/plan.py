@@ -48,6 +48,11 @@ class Plan:
     row_estimate: int
     """Rows of the corpus: exact for Parquet, estimated from a sample for JSONL."""
 
+    @property
+    def exact_rows(self) -> int | None:
+        """Rows of the corpus; None where only reading it will tell."""
+        return self.row_estimate if all(unit.rows is not None for unit in self.units) else None
+
     def file_of(self, unit: ReadUnit) -> SourceFile:
         """The file that a unit reads."""
         return self.files[unit.file]

@@ -27,21 +27,39 @@ class Tally:
     quarantined: int = 0
     answered: int = 0
     stats: PassStats = field(default_factory=PassStats)
-    failures: dict[tuple[int, int], str] = field(default_factory=dict)
-    """What went wrong, by unit and number of the shard."""
+    found: int = 0
+    """Shards that another run committed meanwhile."""
+    store_errors: int = 0
+    """Calls to a store that failed, tried again or not."""
+    failures: dict[tuple[int, int], Receipt] = field(default_factory=dict)
+    """The last failure of every shard that is not committed, by unit and number."""
+    mishaps: list[str] = field(default_factory=list)
+    """What went wrong and was not one shard's."""
 
     def add(self, receipt: Receipt) -> None:
         """Counts one receipt."""
+        self.store_errors += receipt.store_errors
         key = (receipt.shard.unit, receipt.shard.number)
-        if receipt.error:
-            self.failures[key] = receipt.error
+        if receipt.failed_in:
+            self.failures[key] = receipt
             return
         self.failures.pop(key, None)
+        if receipt.found:
+            self.found += 1
+            return
         self.shards += 1
         self.rows += receipt.rows
         self.quarantined += receipt.quarantined
         self.answered += receipt.answered
         self.stats.add(receipt.stats)
+
+    def failures_in(self, unit: int) -> list[Receipt]:
+        """The failures in one read unit."""
+        return [receipt for (number, _), receipt in self.failures.items() if number == unit]
+
+    def reasons_of_failure(self) -> list[str]:
+        """What went wrong, for people."""
+        return [*(receipt.error for receipt in self.failures.values()), *self.mishaps]
 
 
 @dataclass
@@ -85,10 +103,11 @@ class Progress:
         now = time.monotonic()
         self.tally.add(receipt)
         self._last = now
-        if self._first is None and not receipt.error:
+        if self._first is None and not receipt.failed_in and not receipt.found:
             self._first, self._first_rows = now, self.tally.rows + self.tally.quarantined
-        if receipt.error:
-            self.console.print(f"shard {receipt.shard.unit}-{receipt.shard.number}: {receipt.error}", style="red")
+        if receipt.failed_in:
+            place = f"shard {receipt.shard.unit}-{receipt.shard.number} of {receipt.file}"
+            self.console.print(f"{place}: {receipt.failed_in} failed: {receipt.error}", style="red")
         if self._live is None and now - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = now
             self.console.print(self._line())
@@ -113,14 +132,15 @@ class Progress:
             return 0.0
         return (self.tally.rows + self.tally.quarantined - self._first_rows) / (self._last - self._first)
 
-    def note(self, failure: str) -> None:
-        """Shows a failure that is not one shard's, and keeps it for the end."""
-        self.tally.failures[(-1, len(self.tally.failures))] = failure
-        self.console.print(failure, style="red")
+    def note(self, text: str, is_failure: bool = True) -> None:
+        """Shows what is not one shard's; a failure is kept for the end."""
+        if is_failure:
+            self.tally.mishaps.append(text)
+        self.console.print(text, style="red" if is_failure else None)
 
     def _line(self) -> Text:
         tally = self.tally
-        done = self.shards_before + tally.shards
+        done = self.shards_before + tally.shards + tally.found
         expected = max(self.shards_expected, done)
         parts = [f"{done:,}/{expected:,} shards", f"{tally.rows:,} rows"]
         rate = self.rate()
@@ -130,9 +150,9 @@ class Progress:
         else:
             parts.append(f"starting, {_clock(time.monotonic() - self._started)}")
         parts.append(f"{tally.quarantined:,} quarantined")
-        if tally.stats.passes:
+        if tally.stats.total.passes:
             sizes = " ".join(f"{bucket}:{size:.0f}" for bucket, size in tally.stats.batch_sizes().items())
-            parts += [f"padding {tally.stats.padding:.1%}", f"batch by length {sizes}"]
+            parts += [f"padding {tally.stats.total.padding:.1%}", f"batch by length {sizes}"]
         return Text(" · ".join(parts), overflow="fold")
 
 

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     TEXT_TOO_LONG = "text_too_long"
     NO_TOKENS = "no_tokens"
     QUESTION_TOO_LONG = "question_too_long"
+    CRASHED = "crashed"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)

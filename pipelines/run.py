@@ -2,18 +2,17 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
-from pipelines.job import Job
 from pipelines.pool import Pool
 from pipelines.receipts import Receipt
-from pipelines.stages import ModelStage, PrepareStage, ReadStage, WriteStage
+from pipelines.stages import ModelStage
+from pipelines.staging import Stages
 from pipelines.work import Work
 
 # Shares of a CPU. They differ from stage to stage, since Ray fuses neighbours that ask for the same.
@@ -27,33 +26,26 @@ _THREADS = 2
 """Shards that an actor works on at once: while one is in the forward pass, the other is unpacked or written up."""
 _RETRIES = 2
 """How often a pass tries a shard again that took its worker down with it. Ray Data's own default is for ever."""
+_MOST_LOST = 20
+"""Shards that a pass may lose with their workers before it is broken off."""
 
 
-def build(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
+def build(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
     """The pipeline over these units; nothing runs before it is iterated."""
     with DataContext.current(_context()), warnings.catch_warnings():
         # The bounds on retries have no other place in Ray 2.60.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return _stages(job, pool, works)
+        return _pipeline(stages, pool, works)
 
 
-def _stages(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
-    layout, task = job.plan.layout, job.task
-    named = job.config.model
-    # An actor without a GPU of its own may still see those of the machine.
-    device = named.device if pool.gpus else named.device.replace("auto", "cpu")
-    chosen = {"threads": pool.threads, "device": device, "name": _from_anywhere(named.name)}
-    model = named.model_copy(update=chosen)
-    read = ReadStage(layout, job.config.corpus.storage)
-    write = WriteStage(job.store, job.manifest.job8, job.config.output.format, job.schema, _metadata(job))
+def _pipeline(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
     dataset = ray.data.from_arrow(_shares(works)).map_batches(
-        read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
+        stages.read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
     )
-    prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding)
-    dataset = dataset.map_batches(prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
+    dataset = dataset.map_batches(stages.prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
     dataset = dataset.map_batches(
         ModelStage,
-        fn_constructor_args=(model, job.config.batching, task, job.model.fingerprint),
+        fn_constructor_args=(*stages.model, stages.known_parts),
         compute=ActorPoolStrategy(
             min_size=pool.size,
             max_size=pool.max_size,
@@ -64,14 +56,15 @@ def _stages(job: Job, pool: Pool, works: Sequence[Work]) -> Dataset:
         ),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
-        max_restarts=10,
+        # An actor always comes back: a pool whose actors are dead for good would wait for ever.
+        max_restarts=-1,
         max_task_retries=_RETRIES,
         **_ONE_SHARD,
     )
-    return dataset.map_batches(write, num_cpus=_WRITE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
+    return dataset.map_batches(stages.write, num_cpus=_WRITE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
 
 
-def receipts(dataset: Dataset) -> Iterator[Receipt]:
+def receipts(dataset: Dataset) -> Generator[Receipt, None, None]:
     """Runs the pipeline; receipts come as shards are committed, in any order.
 
     Raises:
@@ -80,12 +73,6 @@ def receipts(dataset: Dataset) -> Iterator[Receipt]:
     for bundle in dataset.iter_internal_ref_bundles():
         for table in ray.get(list(bundle.block_refs)):
             yield from Receipt.from_table(table)
-
-
-def _from_anywhere(model: str) -> str:
-    """A local folder's absolute path, since workers of a running cluster run in other folders."""
-    folder = Path(model).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else model
 
 
 def _shares(works: Sequence[Work]) -> list[Any]:
@@ -101,14 +88,11 @@ def _context() -> DataContext:
     # A shard may take as long as it likes; whoever waits sees the progress, and can stop.
     context.execution_no_progress_timeout_s = -1
     # A shard that is lost with its worker is missing from the output, which the next pass sees; the others go on.
-    context.max_errored_blocks = -1
+    # When many are lost it is not the shards: the pass ends.
+    context.max_errored_blocks = _MOST_LOST
     context.memory_usage_poll_interval_s = None
     context.raise_original_map_exception = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     return context
-
-
-def _metadata(job: Job) -> dict[str, str]:
-    return {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}

@@ -1,7 +1,7 @@
 """Parts of the output: their names say what is done, and writing one is the commit of its shard."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines.encoding import to_jsonl, to_parquet
 from pipelines.errors import MissingError
 from pipelines.retries import attempt
-from pipelines.storage import Store, write_atomic
+from pipelines.storage import Store, exists, write_atomic
 
 PartFormat = Literal["parquet", "jsonl"]
 
@@ -56,6 +56,12 @@ class Committed:
         """True when every shard of the unit is committed."""
         return unit in self.last_numbers and len(self.by_unit[unit]) == self.last_numbers[unit] + 1
 
+    def ids(self) -> Iterator[ShardId]:
+        """Every committed shard."""
+        for unit, numbers in self.by_unit.items():
+            last = self.last_numbers.get(unit)
+            yield from (ShardId(unit, number, number == last) for number in sorted(numbers))
+
     @property
     def shards(self) -> int:
         """Number of committed shards."""
@@ -67,54 +73,72 @@ class Committed:
         return sum(map(self.is_complete, self.last_numbers))
 
 
-def list_committed(store: Store, job8: str, format: PartFormat) -> Committed:
-    """The committed shards of a job, from one listing of its output folder; a folder that is not there has none.
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one job in its output folder."""
 
-    Raises:
-        StorageError: the folder cannot be listed.
-    """
-    numbers: dict[int, set[int]] = {}
-    last_numbers: dict[int, int] = {}
-    foreign = []
-    for name in list_names(store):
-        part = _PART.fullmatch(name)
-        if part is None:
-            continue
-        if (part[4], part[5]) != (job8, format):
-            foreign.append(name)
-            continue
-        unit, number = int(part[1]), int(part[2])
-        numbers.setdefault(unit, set()).add(number)
-        if part[3]:
-            last_numbers[unit] = number
-    by_unit = {unit: frozenset(found) for unit, found in numbers.items()}
-    return Committed(by_unit, last_numbers, tuple(sorted(foreign)))
+    store: Store
+    job8: str
+    """Start of the job's id, which every part's name carries."""
+    format: PartFormat
+
+    def path(self, shard: ShardId) -> str:
+        """Path of a shard's part."""
+        return self.store.path(shard.part_name(self.job8, self.format))
+
+    def has(self, shard: ShardId) -> bool:
+        """A fresh look at one shard's part, one request. Raises StorageError when the store does not say."""
+        return exists(self.store.fs, self.path(shard))
+
+    def committed(self) -> Committed:
+        """The committed shards, from one listing of the output folder; a folder that is not there has none.
+
+        Raises:
+            StorageError: the folder cannot be listed.
+        """
+        numbers: dict[int, set[int]] = {}
+        last_numbers: dict[int, int] = {}
+        foreign = []
+        for name in list_names(self.store):
+            part = _PART.fullmatch(name)
+            if part is None:
+                continue
+            if (part[4], part[5]) != (self.job8, self.format):
+                foreign.append(name)
+                continue
+            unit, number = int(part[1]), int(part[2])
+            numbers.setdefault(unit, set()).add(number)
+            if part[3]:
+                last_numbers[unit] = number
+        by_unit = {unit: frozenset(found) for unit, found in numbers.items()}
+        return Committed(by_unit, last_numbers, tuple(sorted(foreign)))
+
+    def commit(self, shard: ShardId, table: pa.Table, quarantine: pa.Table, metadata: Mapping[str, str]) -> int:
+        """Writes a shard's quarantine, if it has rows, and then its part, even without rows: the part is the commit.
+
+        Parts in Parquet carry `metadata` in their footer as `spanmill.<key>`, with job, rows and quarantined added;
+        JSONL has no place for it. Quarantine is always Parquet. Writing the same shard again replaces it by an equal
+        one.
+
+        Returns:
+            The part's size in bytes.
+
+        Raises:
+            StorageError: rights, space or network; nothing of the part is visible then.
+        """
+        counts = {"job": self.job8, "rows": str(len(table)), "quarantined": str(len(quarantine))}
+        keyed = {**metadata, **counts}
+        data = encode(table, self.format, keyed)
+        if len(quarantine):
+            name = f"{QUARANTINE_FOLDER}/{shard.part_name(self.job8, 'parquet')}"
+            write_atomic(self.store.fs, self.store.path(name), to_parquet(quarantine, keyed))
+        write_atomic(self.store.fs, self.path(shard), data)
+        return len(data)
 
 
-def commit(
-    store: Store,
-    shard: ShardId,
-    job8: str,
-    format: PartFormat,
-    table: pa.Table,
-    quarantine: pa.Table,
-    metadata: Mapping[str, str],
-) -> None:
-    """Writes a shard's quarantine, if it has rows, and then its part, even without rows: the part is the commit.
-
-    Parts in Parquet carry `metadata` in their footer as `spanmill.<key>`, with job, rows and quarantined added; JSONL
-    has no place for it. Quarantine is always Parquet. Writing the same shard again replaces it by an equal one.
-
-    Raises:
-        StorageError: rights, space or network; nothing of the part is visible then.
-    """
-    counts = {"job": job8, "rows": str(len(table)), "quarantined": str(len(quarantine))}
-    keyed = {**metadata, **counts}
-    data = to_parquet(table, keyed) if format == "parquet" else to_jsonl(table)
-    if len(quarantine):
-        name = f"{QUARANTINE_FOLDER}/{shard.part_name(job8, 'parquet')}"
-        write_atomic(store.fs, store.path(name), to_parquet(quarantine, keyed))
-    write_atomic(store.fs, store.path(shard.part_name(job8, format)), data)
+def encode(table: pa.Table, format: PartFormat, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a part."""
+    return to_parquet(table, metadata) if format == "parquet" else to_jsonl(table)
 
 
 def write_success(store: Store, summary: Mapping[str, Any]) -> None:
@@ -126,6 +150,12 @@ def remove_success(store: Store) -> None:
     """Takes the mark away: parts are missing, and whoever reads must not think otherwise while they are made."""
     if SUCCESS_NAME in list_names(store):
         attempt("removing", store.path(SUCCESS_NAME), lambda: store.fs.rm(store.path(SUCCESS_NAME)))
+
+
+def shard_of(name: str) -> tuple[ShardId, str] | None:
+    """The shard and the job of a part, from its name; None for other names."""
+    part = _PART.fullmatch(name)
+    return part and (ShardId(int(part[1]), int(part[2]), part[3] == "z"), part[4])
 
 
 def is_part(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The four stages of a job as Ray Data runs them: read, prepare, model, write.
+"""The first three stages of a job as Ray Data runs them: read, prepare, model. The fourth is in `writing`.
 
 Every stage takes and gives one-row tables (`Ticket`). A stage that cannot do its work says so in the ticket and
 goes on with the next shard: one bad file or shard never takes the others with it.
@@ -11,24 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from actors.errors import ModelError
 from actors.layout import EncoderSpec
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
 from actors.prepare import Rejected, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
-from actors.stats import PassStats
-from pipelines.errors import SpanmillError
+from pipelines.errors import StorageError
 from pipelines.layout import Layout
 from pipelines.quarantine import Fault, Reason, quarantine_rows
 from pipelines.readers import RawShard, read_unit
-from pipelines.receipts import Receipt
+from pipelines.retries import count_errors
 from pipelines.rows import ValidShard, validate
-from pipelines.shards import PartFormat, commit
-from pipelines.storage import Store
+from pipelines.shards import Parts
 from pipelines.tickets import Ticket, read_ipc, write_ipc
 from pipelines.work import Work
+from pipelines.writing import ModelWork
 
 if TYPE_CHECKING:
     from actors.model_actor import Task
@@ -50,14 +47,26 @@ class ReadStage:
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Streams the shards of the units in `table` (see `Work.to_table`)."""
         for work in Work.from_table(table):
-            number = 0
-            try:
-                for raw in read_unit(work.file, work.unit, self.layout, self.storage, work.committed):
-                    number = raw.number + 1
-                    ticket = Ticket(raw.unit, raw.number, raw.last, work.file.name)
-                    yield ticket.with_payloads(raw=write_ipc(raw.table)).to_table()
-            except Exception as error:  # whatever a file's bytes or a store's package do, the other units must go on
-                yield Ticket(work.unit.index, number, False, work.file.name, _reason(error)).to_table()
+            yield from (ticket.to_table() for ticket in self.tickets(work))
+
+    def tickets(self, work: Work) -> Iterator[Ticket]:
+        """The shards of one unit; a unit that cannot be read to its end ends with a failed one."""
+        number = 0
+        shards = read_unit(work.file, work.unit, self.layout, self.storage, work.committed)
+        while True:
+            with count_errors() as errors:
+                try:
+                    raw = next(shards, None)
+                except Exception as error:  # whatever a file's bytes or a store's package do, the others must go on
+                    yield Ticket(work.unit.index, number, False, work.file.name, store_errors=errors.total).failed(
+                        "read", error
+                    )
+                    return
+            if raw is None:
+                return
+            number = raw.number + 1
+            ticket = Ticket(raw.unit, raw.number, raw.last, work.file.name, store_errors=errors.total)
+            yield ticket.with_payloads(raw=write_ipc(raw.table))
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,12 @@ class PrepareStage:
         # Ray runs as many of these at once as it has CPU shares; each on all cores would fight the model for them.
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
         ticket = Ticket.from_table(table)
-        if ticket.error:
+        if ticket.settled:
             return table
         try:
             return self._prepared(ticket).to_table()
         except Exception as error:  # a row that nobody thought of must not take the other shards with it
-            return ticket.failed(_reason(error)).to_table()
+            return ticket.failed("prepare", error).to_table()
 
     def _prepared(self, ticket: Ticket) -> Ticket:
         raw = RawShard(ticket.unit, ticket.number, ticket.last, read_ipc(ticket.payloads["raw"]))
@@ -103,69 +112,51 @@ class PrepareStage:
 class ModelStage:
     """Windows → result columns; one of these is one model actor of the pool."""
 
-    def __init__(self, model: ModelParameters, batching: BatchingParameters, task: "Task", fingerprint: str) -> None:
-        """Loads the model, which must be the one that the driver saw."""
+    def __init__(
+        self, model: ModelParameters, batching: BatchingParameters, task: "Task", fingerprint: str, parts: Parts | None
+    ) -> None:
+        """Loads the model, which must be the one that the driver saw.
+
+        Args:
+            parts: where to look, just before the work, whether another run has done it; None does not look.
+        """
         # Here and not above: torch takes seconds and hundreds of MB, in every worker of the other stages too.
         from actors.model_actor import ModelActor
 
         self._actor = ModelActor(model, batching, task, fingerprint)
+        self._parts = parts
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Runs one shard."""
         ticket = Ticket.from_table(table)
-        if ticket.error:
+        if ticket.settled:
             return table
+        with count_errors() as errors:
+            found = self._is_committed(ticket)
+        ticket = ticket.with_errors(errors.total)
+        if found:
+            return ticket.already_there().to_table()
         try:
-            results, stats = self._actor.process(ticket.payloads["prepared"])
+            return self._computed(ticket).to_table()
         except Exception as error:  # whatever a runtime throws, the other shards must go on
-            return ticket.failed(_reason(error)).to_table()
-        stats_table = pa.table({"stats": [stats.to_json()]})
+            return ticket.failed("model", error).to_table()
+
+    def _is_committed(self, ticket: Ticket) -> bool:
+        try:
+            return self._parts is not None and self._parts.has(ticket.shard)
+        except StorageError:
+            # Looking only saves work; whether the store is really gone is the next stage's to find out.
+            return False
+
+    def _computed(self, ticket: Ticket) -> Ticket:
+        work = ModelWork.begin()
+        results, stats = self._actor.process(ticket.payloads["prepared"])
         return ticket.with_payloads(
             results=write_ipc(results),
-            stats=write_ipc(stats_table),
+            work=write_ipc(work.done(stats).to_table()),
             rows=ticket.payloads["rows"],
             quarantine=ticket.payloads["quarantine"],
-        ).to_table()
-
-
-@dataclass(frozen=True)
-class WriteStage:
-    """Result columns → a committed part, and a receipt for the driver."""
-
-    store: Store
-    job8: str
-    format: PartFormat
-    schema: pa.Schema
-    metadata: Mapping[str, str]
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """Commits one shard."""
-        ticket = Ticket.from_table(table)
-        if ticket.error:
-            return Receipt.of_failure(ticket).to_table()
-        try:
-            return self._commit(ticket).to_table()
-        except Exception as error:  # as above
-            return Receipt.of_failure(ticket.failed(_reason(error))).to_table()
-
-    def _commit(self, ticket: Ticket) -> Receipt:
-        part = read_ipc(ticket.payloads["rows"])
-        results = read_ipc(ticket.payloads["results"])
-        for name in results.column_names:
-            part = part.append_column(name, results.column(name))
-        part = part.select(self.schema.names).cast(self.schema)
-        quarantine = read_ipc(ticket.payloads["quarantine"])
-        stats = PassStats.from_json(read_ipc(ticket.payloads["stats"])["stats"][0].as_py())
-        commit(self.store, ticket.shard, self.job8, self.format, part, quarantine, self.metadata)
-        return Receipt(ticket.shard, "", len(part), len(quarantine), _answered(part), stats)
-
-
-def _answered(part: pa.Table) -> int:
-    """Rows whose best answer is not null; without answers, all rows."""
-    if "answers" in part.column_names and len(part):
-        best = pc.struct_field(pc.list_element(part["answers"], 0), "answer")
-        return len(part) - int(best.null_count)
-    return len(part) - int(part["answer"].null_count) if "answer" in part.column_names else len(part)
+        )
 
 
 def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Table, pa.Table]:
@@ -181,11 +172,6 @@ def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Ta
     kept[rejected.rows] = False
     quarantine = pa.concat_tables([valid.quarantine, added]).sort_by("place")
     return valid.rows.filter(pa.array(kept)), quarantine
-
-
-def _reason(error: Exception) -> str:
-    """Our own errors say what to do; of others, the kind says most."""
-    return str(error) if isinstance(error, SpanmillError | ModelError) else f"{type(error).__name__}: {error}"
 
 
 def _one_chunk(rows: pa.Table, name: str) -> pa.StringArray:

@@ -1,13 +1,31 @@
 """What travels between the stages: one row per shard, so that no stage depends on how Ray cuts its blocks."""
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from actors.errors import ModelError
+from pipelines.errors import SpanmillError, StorageError
 from pipelines.shards import ShardId
 
+Stage = Literal["read", "prepare", "model", "write"]
+
 _PAYLOAD = "payload."
+_PLAIN = pa.schema(
+    [
+        ("unit", pa.int32()),
+        ("number", pa.int32()),
+        ("last", pa.bool_()),
+        ("file", pa.string()),
+        ("found", pa.bool_()),
+        ("store_errors", pa.int32()),
+        ("failed_in", pa.string()),
+        ("error", pa.string()),
+        ("permanent", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -19,8 +37,16 @@ class Ticket:
     last: bool
     file: str
     """Name of the file it was read from."""
+    found: bool = False
+    """Its part was there when its turn at the model came: later stages have nothing to do."""
+    store_errors: int = 0
+    """Calls to a store that failed on its way, tried again or not."""
+    failed_in: Stage | Literal[""] = ""
+    """The stage that gave it up; later stages hand such a shard on untouched."""
     error: str = ""
-    """Why a stage could not do its work; later stages hand such a shard on untouched."""
+    """Why."""
+    permanent: bool = False
+    """The error is a store's, and will be the same for every other shard: a full disk, no rights."""
     payloads: dict[str, pa.Buffer] = field(default_factory=dict)
     """Arrow IPC streams by name."""
 
@@ -29,15 +55,14 @@ class Ticket:
         """The shard's place in the plan."""
         return ShardId(self.unit, self.number, self.last)
 
+    @property
+    def settled(self) -> bool:
+        """Nothing is left to do for it, whether it failed or was found."""
+        return self.found or self.failed_in != ""
+
     def to_table(self) -> pa.Table:
         """The one-row table."""
-        columns: dict[str, pa.Array] = {
-            "unit": pa.array([self.unit], pa.int32()),
-            "number": pa.array([self.number], pa.int32()),
-            "last": pa.array([self.last], pa.bool_()),
-            "file": pa.array([self.file], pa.string()),
-            "error": pa.array([self.error], pa.string()),
-        }
+        columns = {name: pa.array([getattr(self, name)], _PLAIN.field(name).type) for name in _PLAIN.names}
         for name, buffer in self.payloads.items():
             offsets = pa.py_buffer(_two_offsets(buffer.size))
             columns[f"{_PAYLOAD}{name}"] = pa.LargeBinaryArray.from_buffers(
@@ -53,16 +78,30 @@ class Ticket:
             for name in table.column_names
             if name.startswith(_PAYLOAD)
         }
-        plain = {name: table.column(name)[0].as_py() for name in ("unit", "number", "last", "file", "error")}
-        return cls(**plain, payloads=payloads)
+        return cls(**{name: table.column(name)[0].as_py() for name in _PLAIN.names}, payloads=payloads)
 
     def with_payloads(self, **payloads: pa.Buffer) -> "Ticket":
         """The same shard with other payloads."""
         return replace(self, payloads=payloads)
 
-    def failed(self, error: str) -> "Ticket":
-        """The same shard, given up by a stage."""
-        return replace(self, error=error, payloads={})
+    def with_errors(self, store_errors: int) -> "Ticket":
+        """The same shard after further failed calls to a store."""
+        return replace(self, store_errors=self.store_errors + store_errors)
+
+    def failed(self, stage: Stage, error: Exception) -> "Ticket":
+        """The same shard, given up by a stage. Our own errors say what to do; of others, the kind says most."""
+        named = isinstance(error, SpanmillError | ModelError)
+        return replace(
+            self,
+            failed_in=stage,
+            error=str(error) if named else f"{type(error).__name__}: {error}",
+            permanent=isinstance(error, StorageError) and error.permanent,
+            payloads={},
+        )
+
+    def already_there(self) -> "Ticket":
+        """The same shard, with nothing left to do."""
+        return replace(self, found=True, payloads={})
 
 
 def write_ipc(table: pa.Table) -> pa.Buffer:

@@ -156,8 +156,8 @@ def test_every_row_gets_its_own_answer_whatever_fits(pairs: list[tuple[list[int]
         assert answer.text == " ".join(passage.split()[s : e + 1])
         assert passage[answer.start : answer.end] == answer.text
         assert answer.score == pytest.approx(score, rel=1e-4)
-    assert results.stats.windows == len(texts)
-    assert results.stats.passes + results.stats.out_of_memory == len(backend.shapes)
+    assert results.stats.total.windows == len(texts)
+    assert results.stats.total.passes + results.stats.out_of_memory == len(backend.shapes)
 
 
 def test_running_out_of_memory_is_retried_smaller_and_counted() -> None:
@@ -167,7 +167,7 @@ def test_running_out_of_memory_is_retried_smaller_and_counted() -> None:
     results = _table_engine(backend, batching).answer(prepared, QA)
     assert results.stats.out_of_memory == 2, "16 and 8 do not fit"
     assert backend.shapes[:3] == [(16, 14), (8, 14), (4, 14)]
-    assert (results.stats.windows, results.stats.passes) == (40, 10)
+    assert (results.stats.total.windows, results.stats.total.passes) == (40, 10)
     texts = _checked(results).text.to_pylist()
     assert len(set(texts)) == 1
     assert len(texts) == 40
@@ -210,9 +210,9 @@ def test_what_was_learnt_outlives_the_shard() -> None:
 def test_stats_count_windows_tokens_and_padding() -> None:
     prepared, _ = prepare(SPEC, QA, [("w1", "w2 w3"), ("w1", words(range(6)))])
     stats = _table_engine(TableBackend(), BatchingParameters(fixed_windows=2)).answer(prepared, QA).stats
-    assert (stats.passes, stats.windows, stats.tokens, stats.padded_tokens) == (1, 2, 16, 20)
-    assert stats.padding == pytest.approx(0.2)
-    assert stats.seconds > 0
+    assert (stats.total.passes, stats.total.windows, stats.total.tokens, stats.total.padded_tokens) == (1, 2, 16, 20)
+    assert stats.total.padding == pytest.approx(0.2)
+    assert stats.total.seconds > 0
 
 
 def test_several_threads_get_what_each_would_get_alone() -> None:
@@ -230,7 +230,7 @@ def test_several_threads_get_what_each_would_get_alone() -> None:
     for got, alone in zip(results, expected, strict=True):
         assert _checked(got).text.equals(alone.text)
         np.testing.assert_allclose(_checked(got).score, alone.score, rtol=1e-6)
-        assert got.stats.windows == 30 * 2
+        assert got.stats.total.windows == 30 * 2
 
 
 def test_embedding_asks_for_no_logits_and_answers_for_no_vectors() -> None:
@@ -253,7 +253,7 @@ def test_a_shard_without_rows_has_results_without_rows(
     assert len(rejected.rows) == 1
     results = _table_engine(TableBackend()).answer(prepared, qa, embedding)
     assert (_checked(results).offsets.tolist(), len(_checked(results).text)) == ([0], 0)
-    assert results.stats.passes == 0
+    assert results.stats.total.passes == 0
     if embedding is not None:
         assert _embeddings(results).shape == (0, 5)
 

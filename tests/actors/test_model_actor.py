@@ -39,7 +39,7 @@ def process(engines: dict[str, Engine]) -> Process:
             assert task.embedding is not None
             prepared, _ = prepare_texts(spec, task.embedding, strings([c for _, c in PAIRS[:rows]]))
         table, stats = actor.process(prepared.to_ipc())
-        assert stats.windows == rows
+        assert stats.total.windows == rows
         return table
 
     return run

@@ -120,4 +120,4 @@ def test_a_tally_adds_up() -> None:
         tally.add(_done(number, rows=10, quarantined=2))
     tally.add(_lost(3))
     assert (tally.shards, tally.rows, tally.quarantined, tally.answered) == (3, 30, 6, 30)
-    assert tally.stats.windows == 24
+    assert tally.stats.total.windows == 24
