@@ -30,6 +30,9 @@ class Head:
     lines: int
     """How many lines that is."""
 
+    objects: int
+    """How many of these lines hold a JSON object."""
+
     row_bytes: float
     """Mean length of a line; 0 where there is none."""
 
@@ -38,8 +41,8 @@ def read_heads(files: Sequence[SourceFile], parameters: CorpusParameters, kind: 
     """Reads the first lines of every file, and checks their fields.
 
     Raises:
-        CorpusError: no file has a needed field; one has ten lines or more without it, or without any JSON object; a
-            compressed stream is damaged.
+        CorpusError: no file has a needed field; one has ten lines or more without it, or hardly a JSON object in
+            them; a compressed stream is damaged.
         StorageError: a file cannot be read.
     """
     heads = for_every_file(files, lambda file: _read_head(file, parameters))
@@ -69,15 +72,17 @@ def carried_from_heads(
 
 def _read_head(file: SourceFile, parameters: CorpusParameters) -> Head:
     sample = read_sample(file, _HEAD_BYTES, parameters.storage)
-    return Head(tuple(dict.fromkeys(name for row in sample.rows for name in row)), sample.lines, sample.row_bytes)
+    fields = tuple(dict.fromkeys(name for row in sample.rows for name in row))
+    return Head(fields, sample.lines, len(sample.rows), sample.row_bytes)
 
 
 def _check(file: SourceFile, head: Head, parameters: CorpusParameters, kind: JobKind) -> None:
     if head.lines < _TELLING_LINES:
         return
-    if not head.fields:
+    # The last line of a JSON array may look like one of ours.
+    if head.objects * 10 < head.lines:
         raise CorpusError(
-            f"{file.name}: none of its first {head.lines} lines is a JSON object with a field, so this is not JSON "
+            f"{file.name}: of its first {head.lines} lines only {head.objects} hold a JSON object, so this is not JSON "
             f"Lines. Convert {file.url} to one object a line, or leave it out of the input."
         )
     check_jsonl(file, head.fields, parameters.columns, kind)
