@@ -54,6 +54,9 @@ DryRun = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Remove what an earlier job wrote to OUTPUT, and start anew.")
 ]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Take files into the job in OUTPUT that are new since it was begun.")
+]
 MaxQuarantined = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +75,7 @@ def answer(
     limit: Limit = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
+    extend: Extend = False,
     max_quarantined: MaxQuarantined = None,
 ) -> None:
     """Find the answer of every question in its passage.
@@ -82,7 +86,7 @@ def answer(
     from pipelines.commands import run_job
 
     chosen = load_config(AnswerConfig, config, _words(words, model, max_quarantined))
-    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite))
+    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend))
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -95,6 +99,7 @@ def embed(
     limit: Limit = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
+    extend: Extend = False,
     max_quarantined: MaxQuarantined = None,
 ) -> None:
     """Write one vector per text.
@@ -105,7 +110,7 @@ def embed(
     from pipelines.commands import run_job
 
     chosen = load_config(EmbedConfig, config, _words(words, model, max_quarantined))
-    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite))
+    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend))
 
 
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")

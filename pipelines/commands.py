@@ -7,11 +7,11 @@ from rich.table import Table
 from pipelines.consoles import open_console
 from pipelines.counts import read_counts
 from pipelines.dry_run import show_plan
-from pipelines.errors import ManifestError
+from pipelines.errors import ConfigError, ManifestError
 from pipelines.execute import Outcome, execute
+from pipelines.extension import read_plan
 from pipelines.job import Config, Job, bind, expected_shards, plan_job
 from pipelines.manifest import read_manifest
-from pipelines.plan import Plan
 from pipelines.shards import SUCCESS_NAME, Parts, list_names
 from pipelines.storage import resolve
 
@@ -20,7 +20,13 @@ GUILTY_ROWS = 3
 
 
 def run_job(
-    config: Config, inputs: Sequence[str], output: str, limit: int | None, dry_run: bool, overwrite: bool
+    config: Config,
+    inputs: Sequence[str],
+    output: str,
+    limit: int | None = None,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    extend: bool = False,
 ) -> int:
     """Runs `spanmill answer` and `spanmill embed`.
 
@@ -30,11 +36,13 @@ def run_job(
     Raises:
         SpanmillError, ModelError: whatever keeps the job from completing.
     """
+    if extend and limit is not None:
+        raise ConfigError("--extend and --limit do not go together: a job of the first N rows has no room for more")
     job = plan_job(inputs, output, config, limit)
     if dry_run:
         show_plan(job, open_console())
         return 0
-    job = bind(job, overwrite)
+    job = bind(job, overwrite, extend)
     outcome = execute(job, open_console(stderr=True))
     open_console().print(outcome_table(job, outcome))
     return GUILTY_ROWS if outcome.guilty else 0
@@ -91,7 +99,7 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     if manifest is None:
         raise ManifestError(f"{store.url}: no job of Spanmill here (there is no _manifest.json)")
     parts = Parts(store, manifest.job8, manifest.results["output"]["format"])
-    plan = Plan.from_json(manifest.plan)
+    plan = read_plan(store, manifest)
     committed = parts.committed()
     counts = read_counts(parts, committed)
     complete = SUCCESS_NAME in list_names(store)

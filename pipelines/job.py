@@ -15,6 +15,7 @@ from actors.prepare import embedding_window_size, qa_window_size
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.corpus import list_files
 from pipelines.errors import CorpusError, JobError, ManifestError
+from pipelines.extension import settle_inputs
 from pipelines.limits import limit_rows
 from pipelines.manifest import Manifest, open_or_create, overwrite
 from pipelines.plan import Plan
@@ -123,22 +124,20 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     return Job(config, store, model, task, plan, manifest)
 
 
-def bind(job: Job, replace: bool) -> Job:
+def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     """Ties the job to its output folder; a folder that holds the same job gives its plan back, to be resumed.
 
     Args:
         replace: first remove what an earlier job wrote there.
+        extend: take files into the job that are new since it was bound.
 
     Raises:
-        ManifestError: the folder belongs to another job.
+        ManifestError: the folder belongs to another job, or to the same one with another input.
     """
     if replace:
         overwrite(job.store)
     stored = open_or_create(job.store, job.manifest)
-    try:
-        plan = Plan.from_json(stored.plan).reading(job.plan.files)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ManifestError(f"{job.store.url}: the manifest's plan is damaged ({error}); use --overwrite") from error
+    plan = settle_inputs(job.store, stored, job.plan, extend)
     return Job(job.config, job.store, job.model, job.task, plan, stored)
 
 

@@ -4,6 +4,7 @@ Nothing depends on them but figures: a run that is killed loses its last ones, a
 """
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from pipelines.shards import Parts, list_names
 from pipelines.storage import read_bytes, write_atomic
 
 RECEIPTS_FOLDER = "_receipts"
+
+_NAME = re.compile(r"[0-9a-f]{8}-\d{8}T\d{6}-[0-9a-f]{6}-\d{5}\.parquet")
 
 _MOST_HELD = 1000
 _LONGEST_SECONDS = 30.0
@@ -59,6 +62,11 @@ class Ledger:
             return
         self._held.clear()
         self._written += 1
+
+
+def is_receipt(name: str) -> bool:
+    """True for the name of a file of receipts, of whatever job."""
+    return _NAME.fullmatch(name) is not None
 
 
 def read_ledger(parts: Parts) -> pa.Table:

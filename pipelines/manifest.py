@@ -1,6 +1,7 @@
 """What pins a job to its output folder: everything that changes rows, and the plan that a resume follows."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -8,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ManifestError, MissingError
+from pipelines.ledger import RECEIPTS_FOLDER, is_receipt
 from pipelines.local_files import TEMPORARY_PREFIX
 from pipelines.retries import attempt
 from pipelines.schema import JobKind
@@ -15,6 +17,11 @@ from pipelines.shards import QUARANTINE_FOLDER, SUCCESS_NAME, is_part, list_name
 from pipelines.storage import Store, create_exclusive, read_bytes
 
 MANIFEST_NAME = "_manifest.json"
+EXTENSION_NAME = "_manifest-{:04d}.json"
+"""Of what `pipelines.extension` adds."""
+
+_EXTENSION = re.compile(r"_manifest-\d{4}\.json")
+_REPORTS = ("_report.html", "_report.json")
 
 
 class Manifest(BaseModel):
@@ -71,15 +78,13 @@ class Manifest(BaseModel):
         return self.job_id[:8]
 
     def differences(self, other: Self) -> list[str]:
-        """What of this job's identity is another in `other`, one line each; none when a resume is possible."""
+        """What of this job's identity is another in `other`, one line each; the input is no part of it."""
         mine, theirs = self.identity(), other.identity()
-        lines = [
+        return [
             f"{key}: {_shown(mine.get(key))} -> {_shown(theirs.get(key))}"
             for key in dict.fromkeys((*mine, *theirs))
             if mine.get(key) != theirs.get(key)
         ]
-        inputs = _input_difference(self.inputs(), other.inputs())
-        return [*lines, f"input: {inputs}"] if inputs else lines
 
 
 def read_manifest(store: Store) -> Manifest | None:
@@ -147,13 +152,16 @@ def overwrite(store: Store) -> int:
         StorageError: a file cannot be removed.
     """
     present = list_names(store)
-    own = [name for name in present if is_part(name) or name.startswith(TEMPORARY_PREFIX)]
-    for name in list_names(store, QUARANTINE_FOLDER):
-        if is_part(name) or name.startswith(TEMPORARY_PREFIX):
-            own.append(f"{QUARANTINE_FOLDER}/{name}")
+    own = [name for name in present if is_part(name) or name.startswith(TEMPORARY_PREFIX) or name in _REPORTS]
+    for folder in (QUARANTINE_FOLDER, RECEIPTS_FOLDER):
+        for name in list_names(store, folder):
+            if is_part(name) or name.startswith(TEMPORARY_PREFIX) or is_receipt(name):
+                own.append(f"{folder}/{name}")
     return (
         _remove(store, [SUCCESS_NAME] if SUCCESS_NAME in present else [])
         + _remove(store, own)
+        # The last one first: what is left of an interrupted call is a job without it.
+        + sum(_remove(store, [name]) for name in sorted(filter(_EXTENSION.fullmatch, present), reverse=True))
         + _remove(store, [MANIFEST_NAME] if MANIFEST_NAME in present else [])
     )
 
@@ -179,16 +187,3 @@ def _shown(value: str | None) -> str:
     if value is None:
         return "(absent)"
     return value if len(value) <= 80 else f"{value[:77]}..."
-
-
-def _input_difference(before: Mapping[str, tuple[int, str]], now: Mapping[str, tuple[int, str]]) -> str:
-    groups = {
-        "new": sorted(now.keys() - before.keys()),
-        "gone": sorted(before.keys() - now.keys()),
-        "changed": sorted(name for name in now.keys() & before.keys() if now[name] != before[name]),
-    }
-    return ", ".join(
-        f"{len(names)} {what} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})"
-        for what, names in groups.items()
-        if names
-    )

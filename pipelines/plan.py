@@ -65,7 +65,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """As a JSON object of lists. Passwords and query strings of URLs are left out: they may be secret."""
         return {
-            "files": [[_without_secrets(file.url), *astuple(file)[1:]] for file in self.files],
+            "files": [[without_secrets(file.url), *astuple(file)[1:]] for file in self.files],
             "units": [[unit.file, unit.start, unit.stop, unit.first_row, unit.rows] for unit in self.units],
             "layout": self.layout.to_json(),
             "row_estimate": self.row_estimate,
@@ -82,7 +82,8 @@ class Plan:
         )
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
+    """A URL without user, password and what may be a signature."""
     if "://" not in url:
         return url
     parts = urlsplit(url)

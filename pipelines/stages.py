@@ -113,7 +113,12 @@ class ModelStage:
     """Windows → result columns; one of these is one model actor of the pool."""
 
     def __init__(
-        self, model: ModelParameters, batching: BatchingParameters, task: "Task", fingerprint: str, parts: Parts | None
+        self,
+        model: ModelParameters,
+        batching: BatchingParameters,
+        task: "Task",
+        fingerprint: str,
+        parts: Parts | None = None,
     ) -> None:
         """Loads the model, which must be the one that the driver saw.
 

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from actors.parameters import BatchingParameters, ModelParameters
 from pipelines.job import Job
 from pipelines.pool import Pool
 from pipelines.shards import Parts
 from pipelines.stages import PrepareStage, ReadStage
 from pipelines.writing import WriteStage
+
+if TYPE_CHECKING:
+    from actors.model_actor import Task
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Stages:
 
     read: ReadStage
     prepare: PrepareStage
-    model: tuple[Any, ...]
+    model: tuple[ModelParameters, BatchingParameters, "Task", str]
     """Arguments of `ModelStage`, but for its last."""
     known_parts: Parts | None
     """Where the model stage looks for what is done already, its last argument."""
