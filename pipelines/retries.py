@@ -159,12 +159,18 @@ def _count() -> None:
 
 def _log(action: str, place: str, state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    said = f"{type(error).__name__}: {error}"
+    said = _said(error)
     LOGGER.warning(
         "%s: %s failed (try %d of %d), again in %.1f s: %s",
         *(place, action, state.attempt_number, TRIES, state.upcoming_sleep, said),
         extra={"action": action, "place": place, "attempt": state.attempt_number, "error": said},
     )
+
+
+def _said(error: BaseException | None) -> str:
+    # fsspec's and asyncio's timeouts have no words.
+    words = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else "no reason given")
+    return f"{type(error).__name__}: {words}"
 
 
 def _is_store_error(error: BaseException) -> bool:
@@ -178,7 +184,7 @@ def _package(error: BaseException) -> str:
 def _explained(action: str, place: str, error: Exception) -> StorageError:
     if isinstance(error, FileNotFoundError):
         return MissingError(f"{place}: nothing there ({action}). Check the URL, bucket and folder included.")
-    reason = f"{place}: {action} failed: {type(error).__name__}: {error}"
+    reason = f"{place}: {action} failed: {_said(error)}"
     if is_transient(error):
         return StorageError(f"{reason} (after several tries). Check network and endpoint, then run the command again.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -173,7 +173,8 @@ def _exists(fs: AbstractFileSystem, path: str) -> bool:
 def _put(fs: AbstractFileSystem, path: str, data: bytes, **options: object) -> None:
     if isinstance(fs, AsyncFileSystem):
         options["timeout"] = _WRITE_SECONDS + len(data) / _WRITE_BYTES_PER_SECOND
-    # One call: a buffered file handle that an exception closes would commit a truncated object.
+    # One call: a buffered file handle that an exception closes would commit a truncated object. S3 shows nothing of a
+    # PUT that was cut or damaged (botocore sends a CRC32 along); `rclone serve s3` of one that was cut, from 1.75.2.
     fs.pipe_file(path, data, **options)
 
 

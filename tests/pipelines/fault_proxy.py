@@ -4,6 +4,7 @@ import base64
 import random
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ class Fault(Enum):
 
     SERVER_ERROR = auto()
     """500 with S3's body; the server never sees the request."""
+
+    SLOW = auto()
+    """The answer's body comes in two halves with a pause between them."""
 
     DROPPED = auto()
     """The connection ends without an answer; the server never sees the request."""
@@ -143,7 +147,8 @@ _REFUSALS = {
     Fault.SLOW_DOWN: (503, _ERROR.format("SlowDown", "Please reduce your request rate.")),
     Fault.SERVER_ERROR: (500, _ERROR.format("InternalError", "We encountered an internal error. Please try again.")),
 }
-_HANGS_UP = frozenset(Fault) - frozenset(_REFUSALS) - {Fault.DAMAGED_UPLOAD}
+_HANGS_UP = frozenset(Fault) - frozenset(_REFUSALS) - {Fault.DAMAGED_UPLOAD, Fault.SLOW}
+_PAUSE_SECONDS = 0.2
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -198,12 +203,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in ("content-length", "transfer-encoding")]
         length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-        half = fault in (Fault.HALF_SENT, Fault.STALLED)
-        if half and not content:
+        if fault in (Fault.HALF_SENT, Fault.STALLED) and not content:
             return
-        self._answer(answer.status, kept, content[: len(content) // 2] if half else content, length)
+        half = len(content) // 2 if fault else len(content)
+        self._answer(answer.status, kept, content[:half], length)
         if fault is Fault.STALLED:
             self.server.proxy.hold()
+        elif fault is Fault.SLOW:
+            time.sleep(_PAUSE_SECONDS)
+            self.wfile.write(content[half:])
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, length: str | None = None) -> None:
         self.send_response_only(status)

@@ -36,18 +36,18 @@ def proxy(s3: S3Server) -> Iterator[FaultProxy]:
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 def test_a_job_through_faults(proxy: FaultProxy, untrained_model: Path, format: PartFormat) -> None:
-    rows = mixed_rows(24)
+    rows = mixed_rows(20)
     calm = proxy.server.options
     source, target = resolve("s3://bucket/in", calm), resolve(f"s3://bucket/{format}", calm)
-    write_atomic(source.fs, source.path("a.jsonl"), jsonl(rows[:12]))
+    write_atomic(source.fs, source.path("a.jsonl"), jsonl(rows[:10]))
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows[12:]), sink, row_group_size=6)
+    pq.write_table(pa.Table.from_pylist(rows[10:]), sink, row_group_size=5)
     write_atomic(source.fs, source.path("b.parquet"), sink.getvalue().to_pybytes())
     for fault, methods in FAULTS.items():
         proxy.inject(fault, methods, share=0.04)
 
     options = orjson.dumps(proxy.proxied.options).decode()
-    words = (f"corpus.storage={options}", f"output.storage={options}", f"output.format={format}", "corpus.shard_rows=3")
+    words = (f"corpus.storage={options}", f"output.storage={options}", f"output.format={format}", "corpus.shard_rows=5")
     run_job(["s3://bucket/in"], target.url, untrained_model, *words)
 
     assert proxy.faults > 0

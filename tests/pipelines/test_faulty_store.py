@@ -108,6 +108,23 @@ def test_planning_through_faults(proxy: FaultProxy, fault: Fault, name: str) -> 
     assert proxy.faults == 4
 
 
+def test_a_slow_answer_is_waited_for(proxy: FaultProxy) -> None:
+    store = resolve("s3://bucket/in", proxy.proxied.options)
+    proxy.inject(Fault.SLOW, "GET")
+    with count_errors() as errors:
+        assert read_bytes(store.fs, store.path("a.jsonl")) == jsonl(ROWS)
+    assert proxy.faults == 1
+    assert errors.total == 0
+
+
+def test_what_asking_again_cannot_mend_is_asked_once(proxy: FaultProxy) -> None:
+    store = resolve("s3://bucket/out", {**proxy.proxied.options, "secret": "wrong"})
+    with pytest.raises(StorageError, match="credentials") as raised:
+        write_atomic(store.fs, store.path("x"), b"x")
+    assert raised.value.permanent
+    assert len(proxy.seen) == 1
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz"])
 def test_contents_that_never_come_whole_are_the_stores_fault(proxy: FaultProxy, name: str) -> None:
     plan = _plan(name, proxy.server.options)
@@ -174,10 +191,10 @@ def test_a_failed_write_shows_nothing_and_spoils_nothing(proxy: FaultProxy, out:
 def test_a_server_that_takes_no_bytes_is_not_waited_for(
     proxy: FaultProxy, out: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(storage, "_WRITE_SECONDS", 2.0)
     monkeypatch.setattr(storage, "_WRITE_BYTES_PER_SECOND", 1 << 30)
     proxy.inject(Fault.DEAF, "PUT", times=1)
-    data = bytes(32 << 20)  # more than the sockets' buffers hold
+    data = bytes(16 << 20)  # more than the sockets' buffers hold
     write_atomic(out.fs, out.path("big"), data)
     assert proxy.faults == 1
     assert read_bytes(out.fs, out.path("big")) == data

@@ -64,6 +64,11 @@ def test_retries_are_bounded() -> None:
     assert not raised.value.permanent
 
 
+def test_errors_without_words_get_some() -> None:
+    with pytest.raises(StorageError, match="failed: TimeoutError: no answer in time"):
+        attempt("reading", "x", _Flaky(*[TimeoutError()] * 100))
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [

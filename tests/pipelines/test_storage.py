@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -80,21 +78,6 @@ def test_create_exclusive(store: Store, monkeypatch: pytest.MonkeyPatch) -> None
     assert not create_exclusive(store.fs, path, b"two")
     assert not create_exclusive(store.fs, path, b"one")
     assert read_bytes(store.fs, path) == b"one"
-
-
-def test_of_many_creators_one_wins(tmp_path: Path) -> None:
-    store = resolve(str(tmp_path))
-    path = store.path("race")
-    gate = threading.Barrier(8)
-
-    def create(number: int) -> bool:
-        gate.wait()
-        return create_exclusive(store.fs, path, f"writer {number}".encode())
-
-    with ThreadPoolExecutor(8) as threads:
-        won = list(threads.map(create, range(8)))
-    assert won.count(True) == 1
-    assert read_bytes(store.fs, path) == f"writer {won.index(True)}".encode()
 
 
 def test_without_conditional_writes_the_last_writer_wins_and_the_first_is_told(
