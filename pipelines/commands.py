@@ -10,7 +10,8 @@ from pipelines.dry_run import show_plan
 from pipelines.errors import ConfigError, ManifestError
 from pipelines.execute import Outcome, execute
 from pipelines.extension import read_plan
-from pipelines.job import Config, Job, bind, expected_shards, plan_job
+from pipelines.inspection import Config
+from pipelines.job import Job, bind, expected_shards, plan_job
 from pipelines.manifest import read_manifest
 from pipelines.shards import SUCCESS_NAME, Parts, list_names
 from pipelines.storage import resolve

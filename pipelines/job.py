@@ -7,15 +7,12 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
-from actors.layout import EncoderSpec
-from actors.loading import load_model, load_spec
 from actors.model_actor import Task
-from actors.models import find_model, fingerprint
-from actors.prepare import embedding_window_size, qa_window_size
-from pipelines.config import AnswerConfig, EmbedConfig
+from pipelines.config import AnswerConfig
 from pipelines.corpus import list_files
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.extension import settle_inputs
+from pipelines.inspection import Config, Model, inspect_model
 from pipelines.limits import limit_rows
 from pipelines.manifest import Manifest, open_or_create, overwrite
 from pipelines.plan import Plan
@@ -24,19 +21,8 @@ from pipelines.schema import JobKind, answer_schema, embedding_schema
 from pipelines.shards import Committed, Parts
 from pipelines.storage import Store, resolve
 
-Config = AnswerConfig | EmbedConfig
-
 _SEMANTICS = 1
 """Raised when a new version of Spanmill gives other rows for the same input and keys."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What the driver knows of the model: enough to plan, too little to run."""
-
-    fingerprint: str
-    spec: EncoderSpec
-    hidden_size: int
 
 
 @dataclass(frozen=True)
@@ -80,22 +66,6 @@ class Job:
         return found
 
 
-def inspect_model(config: Config) -> Model:
-    """Finds the model, and makes sure that it can do what the job asks.
-
-    Raises:
-        ModelError: there is no such model, or it cannot.
-    """
-    folder = find_model(config.model)
-    spec = load_spec(folder)
-    if isinstance(config, AnswerConfig):
-        qa_window_size(spec, config.qa)
-    else:
-        embedding_window_size(spec, config.embedding)
-    model = load_model(folder, with_qa_head=isinstance(config, AnswerConfig))
-    return Model(fingerprint(folder), spec, int(model.config.hidden_size))
-
-
 def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | None) -> Job:
     """Lists the input, cuts it up and says what will be written; touches nothing.
 
@@ -106,10 +76,10 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     store = resolve(output, config.output.storage)
     _check_apart(inputs, store)
     files = list_files(inputs, config.corpus)
-    plan = make_plan(files, config.corpus, kind)
+    model = inspect_model(config)
+    plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    model = inspect_model(config)
     task = Task(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
     manifest = Manifest(
         kind=kind,

@@ -12,17 +12,16 @@ from pipelines.layout import Layout
 from pipelines.parquet_reader import Footer, read_footer
 from pipelines.plan import Plan, ReadUnit
 from pipelines.schema import JobKind
+from pipelines.sizing import choose_shard_rows
 
 # Text under gzip or zstd; only estimates hang on it.
 _COMPRESSION_RATIO = 4
 _GUESSED_ROW_BYTES = 1024.0
-# Enough shards to share out and to lose one; the bounds keep a part worth a file, and a retry cheap.
-_USUAL_SHARDS = 128
-_FEWEST_ROWS, _MOST_ROWS = 64, 4096
-_MOST_BYTES = 32 << 20
 
 
-def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> Plan:
+def make_plan(
+    files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind, tokens_per_second: float | None = None
+) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
     Reads every Parquet footer, and the first lines of every JSONL file. Every file has a unit, an empty one too.
@@ -56,7 +55,7 @@ def make_plan(files: Sequence[SourceFile], parameters: CorpusParameters, kind: J
     lines = [_lines_of(file, head) for file, head in zip(jsonl, heads, strict=True)]
     rows = sum(count for count, _ in chain(groups, lines))
     row_bytes = max(_row_bytes(groups), _row_bytes(lines), 1.0)
-    shard_rows = parameters.shard_rows or _shard_rows(rows, row_bytes)
+    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second)
     return Plan(
         files=tuple(files),
         units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
@@ -100,9 +99,3 @@ def _bytes_cut(number: int, file: SourceFile, unit_bytes: int) -> Iterator[_Cut]
     step = file.size if file.compression else unit_bytes
     for start in range(0, max(file.size, 1), max(step, 1)):
         yield number, start, min(start + step, file.size), 0, None
-
-
-def _shard_rows(rows: int, row_bytes: float) -> int:
-    """Long rows make small shards, since a shard is held in memory as text and as tokens."""
-    most = max(min(_MOST_ROWS, int(_MOST_BYTES / row_bytes)), 1)
-    return min(max(rows // _USUAL_SHARDS, _FEWEST_ROWS), most)

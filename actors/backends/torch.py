@@ -84,6 +84,11 @@ class TorchBackend:
         self._hidden = output[0]
 
 
+def sees_gpu() -> bool:
+    """True when this process could run a model on a GPU."""
+    return torch.cuda.is_available()
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

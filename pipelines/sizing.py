@@ -1,0 +1,37 @@
+"""How many rows a shard has: the time it takes decides, within what memory and the output folder can bear."""
+
+import math
+
+_SECONDS = 60.0
+"""What an actor should work on a shard: long against the cost of handing it over, short against losing it."""
+_USUAL_ROWS = 4096
+"""Instead, where nobody knows how fast the model is."""
+_USUAL_SHARDS, _FEWEST_ROWS = 128, 64
+"""A small corpus is shared out all the same, but not into crumbs."""
+_MOST_FILES = 100_000
+"""Listing more parts than that would take minutes."""
+_MOST_BYTES = 16 << 20
+"""Text of a shard: while it is tokenised, it takes some thirty times that."""
+_TOKEN_BYTES = 4.5
+"""Of English in a WordPiece vocabulary; only the shard's size hangs on it."""
+
+
+def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | None) -> int:
+    """Rows of a shard, for about a minute of one actor's time.
+
+    Args:
+        rows: of the corpus, or about.
+        row_bytes: text of a row, on average.
+        tokens_per_second: of one actor, predicted; None where that is not known.
+    """
+    tokens = max(row_bytes / _TOKEN_BYTES, 1.0)
+    by_time = _USUAL_ROWS if tokens_per_second is None else _octave(_SECONDS * tokens_per_second / tokens)
+    shared_out = max(rows // _USUAL_SHARDS, _FEWEST_ROWS)
+    few_files = -(-rows // _MOST_FILES)
+    by_memory = int(_MOST_BYTES / max(row_bytes, 1.0))
+    return max(min(max(min(by_time, shared_out), few_files), by_memory), 1)
+
+
+def _octave(rows: float) -> int:
+    # Two drivers that time the model a little differently should still cut the same shards.
+    return int(2 ** round(math.log2(max(rows, 1.0))))
