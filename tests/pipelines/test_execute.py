@@ -306,7 +306,8 @@ class Mender(io.StringIO):
 
 def test_a_unit_that_fails_is_tried_again_and_takes_no_other_with_it(tmp_path: Path, untrained_model: Path) -> None:
     folder, output = tmp_path / "in", tmp_path / "out"
-    whole = compressed(jsonl(qa_rows(60)), "gzip")
+    # Damaged where no plan looks.
+    whole = compressed(b"\n" * 100_000 + jsonl(qa_rows(60)), "gzip")
     write_jsonl(folder / "a.jsonl", qa_rows(9))
     for name in ("b.jsonl.gz", "c.jsonl.gz"):
         (folder / name).write_bytes(whole[:-9] + bytes(9))
