@@ -102,7 +102,8 @@ def _opened(file: SourceFile, storage: Mapping[str, object]) -> Iterator[pq.Parq
         with source, pq.ParquetFile(source, pre_buffer=not local) as parquet:
             yield parquet
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        reason = " ".join(str(error).split())
         raise CorpusError(
-            f"{file.name}: damaged, cut short or no Parquet file ({error}). Replace {file.url}, or leave it out of the "
-            f"input; if it is another format, set corpus.format."
+            f"{file.name}: damaged, cut short or no Parquet file ({reason}). Replace {file.url}, or leave it out of "
+            "the input; if it is another format, set corpus.format."
         ) from error
