@@ -211,7 +211,7 @@ def test_status_before_during_and_after(
     spanmill: Spanmill, corpus: Path, tmp_path: Path, untrained_model: Path
 ) -> None:
     from pipelines.schema import QUARANTINE_SCHEMA
-    from pipelines.shards import ShardId, commit, write_success
+    from pipelines.shards import ShardId, write_success
 
     nothing = spanmill("status", tmp_path / "out")
     assert nothing.code == 2
@@ -220,14 +220,14 @@ def test_status_before_during_and_after(
     job = bind(make_job([corpus], tmp_path / "out", untrained_model, "corpus.shard_rows=5"), replace=False)
     rows = pa.Table.from_pylist([{"id": "q0"}] * 4, job.schema)
     bad = pa.table({name: [None] for name in QUARANTINE_SCHEMA.names}, schema=QUARANTINE_SCHEMA)
-    commit(job.store, ShardId(0, 0, False), job.manifest.job8, "parquet", rows, bad, {})
+    job.parts.commit(ShardId(0, 0, False), rows, bad, {})
     during = spanmill("status", tmp_path / "out")
     assert during.code == 1
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in during.out.splitlines()}
     assert lines["state"] == "not complete: the same command goes on"
     assert (lines["shards"], lines["rows"], lines["quarantined"]) == ("1 of about 2", "4", "1")
 
-    commit(job.store, ShardId(0, 1, True), job.manifest.job8, "parquet", rows, bad, {})
+    job.parts.commit(ShardId(0, 1, True), rows, bad, {})
     write_success(job.store, {})
     after = spanmill("status", tmp_path / "out")
     assert (after.code, "complete" in after.out, "read units 1 of 1" in " ".join(after.out.split())) == (0, True, True)

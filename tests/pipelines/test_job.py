@@ -14,7 +14,7 @@ from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.job import bind, check_complete, expected_shards
 from pipelines.schema import QUARANTINE_SCHEMA
-from pipelines.shards import ShardId, commit
+from pipelines.shards import ShardId
 from tests.pipelines.helpers import jsonl, qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
@@ -102,11 +102,11 @@ def test_another_model_is_refused_and_the_same_one_elsewhere_is_not(
 
 def test_changed_new_and_lost_input_is_named(corpus: Path, output: Path, untrained_model: Path) -> None:
     write_jsonl(corpus / "b.jsonl", qa_rows(1))
-    with pytest.raises(ManifestError, match=r"input: 1 new \(b.jsonl\)"):
+    with pytest.raises(ManifestError, match=r": 1 new \(b\.jsonl\)\. Add --extend"):
         bind(make_job([corpus], output, untrained_model), replace=False)
     os.remove(corpus / "b.jsonl")
     os.utime(corpus / "a.jsonl", ns=(1, 1))
-    with pytest.raises(ManifestError, match=r"input: 1 changed \(a.jsonl\)"):
+    with pytest.raises(ManifestError, match=r": 1 changed \(a\.jsonl\)\. .*--overwrite"):
         bind(make_job([corpus], output, untrained_model), replace=False)
 
 
@@ -130,7 +130,7 @@ def test_a_plan_that_somebody_edited_is_refused(corpus: Path, output: Path, untr
     manifest = json.loads((output / "_manifest.json").read_text())
     manifest["plan"]["units"] = [["x"]]
     (output / "_manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ManifestError, match="the manifest's plan is damaged"):
+    with pytest.raises(ManifestError, match=r"_manifest\.json: the plan is damaged .*--overwrite"):
         bind(make_job([corpus], output, untrained_model), replace=False)
 
 
@@ -140,7 +140,7 @@ def test_a_job_is_complete_when_every_unit_is(corpus: Path, output: Path, untrai
         check_complete(job, ["no room", "no room", "no net"])
     assert str(raised.value).splitlines()[1:] == ["  no room", "  no net"]
     empty = QUARANTINE_SCHEMA.empty_table()
-    commit(job.store, ShardId(0, 0, True), job.manifest.job8, "parquet", job.schema.empty_table(), empty, {})
+    job.parts.commit(ShardId(0, 0, True), job.schema.empty_table(), empty, {})
     check_complete(job, [])
 
 

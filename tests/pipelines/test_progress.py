@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from actors.stats import PassStats
+from actors.stats import Bucket, PassStats
 from pipelines.progress import Progress, Tally
 from pipelines.receipts import Receipt
 from pipelines.shards import ShardId
@@ -31,12 +31,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def _done(number: int, rows: int = 100, quarantined: int = 0) -> Receipt:
-    stats = PassStats(4, 8, 900, 1000, 0.5, 0, Counter({128: 4}), Counter({128: 8}))
-    return Receipt(ShardId(0, number, False), "", rows, quarantined, rows, stats)
+    stats = PassStats({128: Bucket(4, 8, 900, 1000, 0.5)}, Counter({128: 4}))
+    return Receipt(ShardId(0, number, False), "a.jsonl", rows=rows, quarantined=quarantined, answered=rows, stats=stats)
 
 
 def _lost(number: int) -> Receipt:
-    return Receipt(ShardId(0, number, False), "no room", 0, 0, 0, PassStats())
+    return Receipt(ShardId(0, number, False), "a.jsonl", failed_in="write", error="no room", store_errors=8)
+
+
+def _found(number: int) -> Receipt:
+    return Receipt(ShardId(0, number, False), "a.jsonl", found=True)
 
 
 def _progress(console: Console, before: int = 0) -> Progress:
@@ -80,19 +84,40 @@ def test_a_failed_shard_is_named_at_once_and_forgotten_when_it_is_made_good(cloc
     console, log = _plain()
     shown = _progress(console)
     shown.add(_lost(7))
-    assert "shard 0-7: no room" in log.getvalue()
-    assert shown.tally.failures == {(0, 7): "no room"}
+    assert "shard 0-7 of a.jsonl: write failed: no room" in log.getvalue()
+    assert shown.tally.failures == {(0, 7): _lost(7)}
+    assert shown.tally.failures_in(0) == [_lost(7)]
+    assert shown.tally.failures_in(7) == []
     shown.add(_done(7))
     assert shown.tally.failures == {}
+    assert shown.tally.reasons_of_failure() == []
 
 
 def test_what_is_not_one_shards_is_kept_too(clock: Clock) -> None:
     console, log = _plain()
     shown = _progress(console)
     shown.note("the cluster is gone")
-    shown.note("again")
-    assert list(shown.tally.failures.values()) == ["the cluster is gone", "again"]
-    assert "the cluster is gone" in log.getvalue()
+    shown.note("trying again", is_failure=False)
+    shown.add(_lost(7))
+    assert shown.tally.reasons_of_failure() == ["no room", "the cluster is gone"]
+    assert log.getvalue().startswith("the cluster is gone\ntrying again\n")
+
+
+def test_what_another_run_committed_meanwhile_is_done_but_not_by_us(clock: Clock) -> None:
+    console, log = _plain()
+    shown = _progress(console, before=2)
+    shown.add(_lost(3))
+    clock.now += 20
+    shown.add(_found(3))
+    assert shown.tally.failures == {}
+    assert log.getvalue().splitlines()[-1] == "3/10 shards · 0 rows · starting, 0:20 · 0 quarantined"
+    clock.now += 5
+    shown.add(_done(4))
+    clock.now += 10
+    shown.add(_done(5))
+    # What was found took no time, so it must not be counted as the first commit.
+    assert shown.final_rate() == 10.0
+    assert (shown.tally.shards, shown.tally.found) == (2, 1)
 
 
 def test_more_shards_than_were_expected(clock: Clock) -> None:
@@ -119,5 +144,8 @@ def test_a_tally_adds_up() -> None:
     for number in range(3):
         tally.add(_done(number, rows=10, quarantined=2))
     tally.add(_lost(3))
+    tally.add(_lost(3))
+    tally.add(_found(4))
     assert (tally.shards, tally.rows, tally.quarantined, tally.answered) == (3, 30, 6, 30)
+    assert (tally.found, tally.store_errors, len(tally.failures)) == (1, 16, 1)
     assert tally.stats.total.windows == 24

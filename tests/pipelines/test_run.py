@@ -10,6 +10,7 @@ from pipelines.job import bind
 from pipelines.pool import Pool
 from pipelines.run import build
 from pipelines.shards import Committed
+from pipelines.staging import make_stages
 from pipelines.work import Work
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
@@ -21,7 +22,8 @@ def test_read_prepare_model_and_write_are_operators_of_their_own(tmp_path: Path,
     corpus = write_jsonl(tmp_path / "a.jsonl", qa_rows(10))
     job = bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
     works = Work.left(job.plan, Committed({}, {}, ()))
-    dataset = build(job, Pool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=1), works)
+    pool = Pool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=1)
+    dataset = build(make_stages(job, pool), pool, works)
     plan, _ = get_execution_plan(dataset._logical_plan)
     names = []
     operator: PhysicalOperator | None = plan.dag

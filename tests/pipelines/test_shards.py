@@ -10,11 +10,10 @@ import pytest
 
 from pipelines.config import CorpusParameters
 from pipelines.corpus import list_files
-from pipelines.counts import Counts, read_counts
 from pipelines.errors import StorageError
 from pipelines.quarantine import Fault, Reason, quarantine_rows
 from pipelines.schema import QUARANTINE_SCHEMA
-from pipelines.shards import PartFormat, ShardId, commit, is_part, list_committed, write_success
+from pipelines.shards import PartFormat, Parts, ShardId, is_part, list_names, remove_success, shard_of, write_success
 from pipelines.storage import Store, resolve, write_atomic
 from tests.pipelines.helpers import jsonl, qa_rows
 from tests.pipelines.s3_server import S3Server
@@ -38,38 +37,59 @@ def test_names() -> None:
     assert ShardId(123456, 7, True).part_name(JOB, "jsonl") == "part-123456-00007z-0123abcd.jsonl"
     assert is_part("part-123456-00007z-0123abcd.jsonl")
     assert not is_part(".spanmill-part-00003-00014-0123abcd.parquet")
+    assert shard_of("part-123456-00007z-0123abcd.jsonl") == (ShardId(123456, 7, True), JOB)
+    assert shard_of("_SUCCESS") is None
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 def test_commit_and_list(store: Store, format: PartFormat) -> None:
-    assert list_committed(store, JOB, format).shards == 0
-    commit(store, ShardId(0, 0, False), JOB, format, _rows(3), EMPTY, {"model": "m"})
-    commit(store, ShardId(0, 2, True), JOB, format, _rows(1), _bad(2), {"model": "m"})
-    commit(store, ShardId(1, 0, True), JOB, format, _rows(0), _bad(1), {"model": "m"})
-    commit(store, ShardId(1, 0, True), JOB, format, _rows(0), _bad(1), {"model": "m"})
-    done = list_committed(store, JOB, format)
+    parts = Parts(store, JOB, format)
+    assert parts.committed().shards == 0
+    parts.commit(ShardId(0, 0, False), _rows(3), EMPTY, {"model": "m"})
+    parts.commit(ShardId(0, 2, True), _rows(1), _bad(2), {"model": "m"})
+    parts.commit(ShardId(1, 0, True), _rows(0), _bad(1), {"model": "m"})
+    size = parts.commit(ShardId(1, 0, True), _rows(0), _bad(1), {"model": "m"})
+    assert size == store.fs.info(parts.path(ShardId(1, 0, True)))["size"]
+    done = parts.committed()
     assert done.shards == 3
     assert done.numbers(0) == {0, 2}
     assert done.numbers(9) == frozenset()
     assert [done.is_complete(unit) for unit in (0, 1, 9)] == [False, True, False]
     assert done.complete_units == 1
     assert done.foreign == ()
-    assert read_counts(store, JOB, format) == Counts(rows=4, quarantined=3)
+    assert list(done.ids()) == [ShardId(0, 0, False), ShardId(0, 2, True), ShardId(1, 0, True)]
+    names = [name for name in sorted(list_names(store)) if is_part(name)]
+    assert names == [shard.part_name(JOB, format) for shard in done.ids()]
+    assert [name.partition(".")[0] for name in sorted(list_names(store, "_quarantine"))] == [
+        name.partition(".")[0] for name in names[1:]
+    ]
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_look_at_one_shard_sees_what_was_just_written(store: Store, format: PartFormat) -> None:
+    parts, last = Parts(store, JOB, format), ShardId(0, 1, True)
+    assert not parts.has(last)
+    # Parts without a row, too: a JSONL one has no byte.
+    parts.commit(last, _rows(0), _bad(1), {})
+    assert parts.has(last)
+    assert not parts.has(ShardId(0, 1, False))
+    assert not Parts(store, "ffffffff", format).has(last)
 
 
 def test_parts_of_other_jobs_and_formats_are_seen(store: Store) -> None:
-    commit(store, ShardId(0, 0, True), JOB, "parquet", _rows(1), EMPTY, {})
-    commit(store, ShardId(0, 0, True), JOB, "jsonl", _rows(1), EMPTY, {})
-    commit(store, ShardId(0, 0, True), "ffffffff", "parquet", _rows(1), EMPTY, {})
-    done = list_committed(store, JOB, "parquet")
+    parts = Parts(store, JOB, "parquet")
+    for other in (parts, Parts(store, JOB, "jsonl"), Parts(store, "ffffffff", "parquet")):
+        other.commit(ShardId(0, 0, True), _rows(1), EMPTY, {})
+    done = parts.committed()
     assert done.shards == 1
     assert done.foreign == ("part-00000-00000z-0123abcd.jsonl", "part-00000-00000z-ffffffff.parquet")
 
 
 def test_other_tools_read_the_parts(tmp_path: Path) -> None:
     store = resolve(str(tmp_path))
+    parts = Parts(store, JOB, "parquet")
     for number in range(3):
-        commit(store, ShardId(0, number, number == 2), JOB, "parquet", _rows(number), _bad(1), {"config": "c0ffee"})
+        parts.commit(ShardId(0, number, number == 2), _rows(number), _bad(1), {"config": "c0ffee"})
     write_success(store, {"rows": 3})
     assert len(pq.read_table(tmp_path)) == 3
     assert len(pq.read_table(tmp_path / "_quarantine")) == 3
@@ -83,27 +103,30 @@ def test_other_tools_read_the_parts(tmp_path: Path) -> None:
     assert orjson.loads((tmp_path / "_SUCCESS").read_bytes()) == {"rows": 3}
 
 
+def test_the_mark_of_success_comes_and_goes(store: Store) -> None:
+    remove_success(store)
+    write_success(store, {})
+    assert "_SUCCESS" in list_names(store)
+    remove_success(store)
+    assert "_SUCCESS" not in list_names(store)
+
+
 def test_quarantine_is_written_before_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines import shards
 
     order = []
     monkeypatch.setattr(shards, "write_atomic", lambda fs, path, data: order.append(path.removeprefix(str(tmp_path))))
-    commit(resolve(str(tmp_path)), ShardId(0, 0, True), JOB, "jsonl", _rows(1), _bad(1), {})
+    Parts(resolve(str(tmp_path)), JOB, "jsonl").commit(ShardId(0, 0, True), _rows(1), _bad(1), {})
     name = "part-00000-00000z-0123abcd"
     assert order == [f"/_quarantine/{name}.parquet", f"/{name}.jsonl"]
 
 
-def test_quarantine_of_a_shard_that_is_not_committed_does_not_count(tmp_path: Path) -> None:
-    store = resolve(str(tmp_path))
-    commit(store, ShardId(0, 0, True), JOB, "parquet", _rows(1), _bad(1), {})
-    next(tmp_path.glob("part-*")).unlink()
-    assert read_counts(store, JOB, "parquet") == Counts(0, 0)
-
-
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(StorageError, match="writing failed"):
-        commit(resolve(str(tmp_path / "out")), ShardId(0, 0, True), JOB, "parquet", _rows(1), EMPTY, {})
+    parts = Parts(resolve(str(tmp_path / "out")), JOB, "parquet")
+    with pytest.raises(StorageError, match="writing failed") as raised:
+        parts.commit(ShardId(0, 0, True), _rows(1), EMPTY, {})
+    assert raised.value.permanent
 
 
 def test_a_hundred_thousand_parts_are_listed_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +135,7 @@ def test_a_hundred_thousand_parts_are_listed_in_seconds(tmp_path: Path, monkeypa
     names = [ShardId(i // 10, i % 10, i % 10 == 9).part_name(JOB, "parquet") for i in range(100_000)]
     monkeypatch.setattr(shards, "list_names", lambda store: names)
     begun = time.perf_counter()
-    done = list_committed(resolve(str(tmp_path)), JOB, "parquet")
+    done = Parts(resolve(str(tmp_path)), JOB, "parquet").committed()
     assert (done.shards, done.complete_units) == (100_000, 10_000)
     assert time.perf_counter() - begun < 5.0
 

@@ -1,4 +1,4 @@
-"""The four stages, called one after the other without Ray."""
+"""The stages, called one after the other without Ray."""
 
 import gzip
 import subprocess
@@ -12,15 +12,17 @@ import pytest
 from actors.loading import load_spec
 from actors.model_actor import Task
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from pipelines.errors import StorageError
 from pipelines.layout import Layout
 from pipelines.plan import Plan
 from pipelines.receipts import Receipt
 from pipelines.schema import answer_schema, embedding_schema
-from pipelines.shards import Committed
-from pipelines.stages import ModelStage, PrepareStage, ReadStage, WriteStage
+from pipelines.shards import Committed, Parts, ShardId
+from pipelines.stages import ModelStage, PrepareStage, ReadStage
 from pipelines.storage import resolve
 from pipelines.tickets import Ticket
 from pipelines.work import Work
+from pipelines.writing import WriteStage
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows
 from tests.pipelines.jobs import bare_engine, same_answer, same_vector, write_jsonl
 
@@ -31,7 +33,7 @@ VECTORS = EmbeddingParameters()
 @pytest.fixture(scope="session")
 def qa_stage(untrained_model: Path) -> ModelStage:
     parameters = ModelParameters(name=str(untrained_model), device="cpu", threads=1)
-    return ModelStage(parameters, BatchingParameters(), QA, _fingerprint(untrained_model))
+    return ModelStage(parameters, BatchingParameters(), QA, _fingerprint(untrained_model), None)
 
 
 def _fingerprint(model: Path) -> str:
@@ -51,7 +53,7 @@ def _prepare(model: Path, layout: Layout, task: Task, tickets: list[Ticket]) -> 
 
 
 def _write(output: Path, schema: pa.Schema, tickets: list[Ticket]) -> list[Receipt]:
-    stage = WriteStage(resolve(str(output)), "0123abcd", "parquet", schema, {"model": "m"})
+    stage = WriteStage(Parts(resolve(str(output)), "0123abcd", "parquet"), schema, {"model": "m"})
     return [receipt for ticket in tickets for receipt in Receipt.from_table(stage(ticket.to_table()))]
 
 
@@ -94,7 +96,7 @@ def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", rows), "embed")
     task = Task(None, VECTORS)
     parameters = ModelParameters(name=str(untrained_model), device="cpu", threads=1)
-    stage = ModelStage(parameters, BatchingParameters(), task, _fingerprint(untrained_model))
+    stage = ModelStage(parameters, BatchingParameters(), task, _fingerprint(untrained_model), None)
     tickets = [
         Ticket.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))
     ]
@@ -125,11 +127,12 @@ def test_an_error_passes_through_the_later_stages_to_the_receipt(
     tmp_path: Path, untrained_model: Path, qa_stage: ModelStage
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(1)))
-    lost = Ticket(4, 2, False, "in.jsonl", "the disk is gone")
+    lost = Ticket(4, 2, False, "in.jsonl").failed("read", StorageError("the disk is gone"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [lost])
     modelled = Ticket.from_table(qa_stage(prepared.to_table()))
     [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
-    assert (receipt.error, receipt.shard.unit, receipt.shard.number) == ("the disk is gone", 4, 2)
+    assert (receipt.failed_in, receipt.error) == ("read", "the disk is gone")
+    assert receipt.shard == ShardId(4, 2, False)
     assert not (tmp_path / "out").exists()
 
 
@@ -140,20 +143,10 @@ def test_what_prepare_and_model_cannot_do_is_that_shards_error(
     spoilt = Ticket(0, 0, True, "in.jsonl").with_payloads(raw=pa.py_buffer(b"x"), prepared=pa.py_buffer(b"x"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [spoilt])
     modelled = Ticket.from_table(qa_stage(spoilt.to_table()))
-    for ticket in (prepared, modelled):
+    for ticket, stage in ((prepared, "prepare"), (modelled, "model")):
+        assert ticket.failed_in == stage
         assert ticket.error.startswith("ArrowInvalid: ")
         assert ticket.payloads == {}
-
-
-def test_a_part_that_cannot_be_written_is_that_shards_error(
-    tmp_path: Path, untrained_model: Path, qa_stage: ModelStage
-) -> None:
-    plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(2)))
-    [prepared] = _prepare(untrained_model, plan.layout, QA, _read(plan))
-    (tmp_path / "out").write_bytes(b"a file")
-    modelled = Ticket.from_table(qa_stage(prepared.to_table()))
-    [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
-    assert "writing failed" in receipt.error
 
 
 def test_another_model_than_the_drivers_is_refused(untrained_model: Path) -> None:
@@ -161,7 +154,7 @@ def test_another_model_than_the_drivers_is_refused(untrained_model: Path) -> Non
 
     parameters = ModelParameters(name=str(untrained_model), device="cpu")
     with pytest.raises(ModelError, match="differs between machines"):
-        ModelStage(parameters, BatchingParameters(), QA, "0" * 64)
+        ModelStage(parameters, BatchingParameters(), QA, "0" * 64, None)
 
 
 def test_workers_that_hold_no_model_do_not_load_torch() -> None:
