@@ -54,6 +54,12 @@ DryRun = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Remove what an earlier job wrote to OUTPUT, and start anew.")
 ]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate", help="Try a sample of INPUT on the pool, and forecast time, cost and output; write nothing."
+    ),
+]
 Extend = Annotated[
     bool, typer.Option("--extend", help="Take files into the job in OUTPUT that are new since it was begun.")
 ]
@@ -74,6 +80,7 @@ def answer(
     words: Words = None,
     limit: Limit = None,
     dry_run: DryRun = False,
+    estimate: Estimate = False,
     overwrite: Overwrite = False,
     extend: Extend = False,
     max_quarantined: MaxQuarantined = None,
@@ -86,7 +93,7 @@ def answer(
     from pipelines.commands import run_job
 
     chosen = load_config(AnswerConfig, config, _words(words, model, max_quarantined))
-    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend))
+    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -98,6 +105,7 @@ def embed(
     words: Words = None,
     limit: Limit = None,
     dry_run: DryRun = False,
+    estimate: Estimate = False,
     overwrite: Overwrite = False,
     extend: Extend = False,
     max_quarantined: MaxQuarantined = None,
@@ -110,7 +118,7 @@ def embed(
     from pipelines.commands import run_job
 
     chosen = load_config(EmbedConfig, config, _words(words, model, max_quarantined))
-    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend))
+    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")

@@ -8,6 +8,7 @@ from pipelines.consoles import open_console
 from pipelines.counts import read_counts
 from pipelines.dry_run import show_plan
 from pipelines.errors import ConfigError, ManifestError
+from pipelines.estimate import estimate_job, estimate_table
 from pipelines.execute import Outcome, execute
 from pipelines.extension import read_plan
 from pipelines.inspection import Config
@@ -28,6 +29,7 @@ def run_job(
     dry_run: bool = False,
     overwrite: bool = False,
     extend: bool = False,
+    estimate: bool = False,
 ) -> int:
     """Runs `spanmill answer` and `spanmill embed`.
 
@@ -42,6 +44,9 @@ def run_job(
     job = plan_job(inputs, output, config, limit)
     if dry_run:
         show_plan(job, open_console())
+        return 0
+    if estimate:
+        open_console().print(estimate_table(job, estimate_job(job, open_console(stderr=True))))
         return 0
     job = bind(job, overwrite, extend)
     outcome = execute(job, open_console(stderr=True))

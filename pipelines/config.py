@@ -80,6 +80,9 @@ class PoolParameters(Settings):
     gpus: float | None = Field(default=None, ge=0.0)
     """GPUs that Ray reserves for one actor; null: 1 where the cluster has GPUs, else 0."""
 
+    price_per_hour: float | None = Field(default=None, ge=0.0)
+    """Price of one actor's share of a machine per hour, in any currency: `--estimate` makes costs of it."""
+
     @model_validator(mode="after")
     def _grows(self) -> "PoolParameters":
         if self.max_size is not None and self.max_size < (self.size or 1):

@@ -1,0 +1,135 @@
+"""`--estimate`: a sample of the real input on the pool at hand, and what the whole job will take."""
+
+import time
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.cluster import cluster_size, connected
+from pipelines.errors import JobError
+from pipelines.forecast import Forecast, Interval, make_forecast
+from pipelines.job import Job, expected_shards
+from pipelines.pool import Pool, plan_pool
+from pipelines.progress import Progress
+from pipelines.receipts import Receipt
+from pipelines.run import build, receipts
+from pipelines.sampling import sample_plan
+from pipelines.shards import encode
+from pipelines.staging import make_stages
+from pipelines.work import Work
+
+_PIECES = 24
+_SECONDS = 30.0
+"""What the passes over the sample should take on one actor."""
+_FEWEST_ROWS, _MOST_ROWS = 16, 2048
+"""Of a piece."""
+_TOKEN_BYTES = 4.5
+_MIN_PIECES = 3
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A forecast, and the pool that it is for."""
+
+    forecast: Forecast
+    pool: Pool
+    shards: int
+    cost_per_hour: float | None
+    """Of the whole pool."""
+
+    @property
+    def cost_per_million(self) -> Interval | None:
+        """Cost of a million rows, start-up left out; None where no price is known."""
+        if self.cost_per_hour is None:
+            return None
+        return self.forecast.seconds_per_row.times(1e6 / _HOUR * self.cost_per_hour)
+
+
+def estimate_job(job: Job, console: Console) -> Estimate:
+    """Runs a sample of a planned job without writing a byte.
+
+    Raises:
+        JobError: the sample could not be run, or has too few rows.
+        ConfigError: the cluster cannot hold the pool.
+    """
+    plan = sample_plan(job.plan, _PIECES, _piece_rows(job))
+    progress = Progress(console, 0, len(plan.units), plan.layout.shard_rows)
+    works = [Work(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
+    found: list[Receipt] = []
+    with connected(job.config.ray), progress.shown():
+        pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
+        stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
+        started = time.time()
+        for receipt in receipts(build(stages, pool, works)):
+            progress.add(receipt)
+            found.append(receipt)
+    done = [receipt for receipt in found if not receipt.failed_in and receipt.rows + receipt.quarantined]
+    if len(done) < _MIN_PIECES:
+        reasons = "".join(f"\n  {reason}" for reason in progress.tally.reasons_of_failure()[:5])
+        raise JobError(
+            f"too little of the input could be tried for an estimate; run it with --limit 100 first{reasons}"
+        )
+    shards = expected_shards(job.plan)
+    forecast = make_forecast(
+        done,
+        pool.size,
+        job.plan.row_estimate,
+        shards,
+        len(encode(job.schema.empty_table(), job.parts.format, stages.write.metadata)),
+        startup=min(receipt.started for receipt in done) - started,
+    )
+    price = job.config.pool.price_per_hour
+    return Estimate(forecast, pool, shards, None if price is None else price * pool.size)
+
+
+def estimate_table(job: Job, estimate: Estimate) -> Table:
+    """The figures, with the interval of nine times out of ten."""
+    forecast = estimate.forecast
+    exact = "" if job.plan.exact_rows is not None else "about "
+    table = Table(box=None, header_style="not bold")
+    for name in ("", "expected", "from", "to"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("rows", f"{exact}{forecast.rows:,}")
+    rate = forecast.seconds_per_row
+    table.add_row("rows/s", *(f"{1 / max(value, 1e-9):,.1f}" for value in (rate.value, rate.high, rate.low)))
+    table.add_row("duration", *map(_duration, _figures(forecast.seconds)))
+    million = estimate.cost_per_million
+    if million is not None and estimate.cost_per_hour is not None:
+        table.add_row("cost of a million rows", *(f"{value:,.2f}" for value in _figures(million)))
+        whole = forecast.seconds.times(estimate.cost_per_hour / _HOUR)
+        table.add_row("cost of the job", *(f"{value:,.2f}" for value in _figures(whole)))
+    table.add_row("output", *map(_size, _figures(forecast.output_bytes)))
+    table.add_row("quarantined", *(f"{value:.2%}" for value in _figures(forecast.quarantined)))
+    table.add_row("parts", f"{exact}{estimate.shards:,}")
+    table.caption = (
+        f"from {forecast.sampled:,} rows on {estimate.pool.size} model actor{'s' if estimate.pool.size > 1 else ''}, "
+        "nine times out of ten" + ("" if estimate.cost_per_hour else "; set pool.price_per_hour for the cost")
+    )
+    return table
+
+
+def _piece_rows(job: Job) -> int:
+    """Rows of a piece, so that the whole sample keeps one actor busy for about `_SECONDS`."""
+    plan = job.plan
+    row_bytes = sum(file.size for file in plan.files) / max(plan.row_estimate, 1)
+    rows = _SECONDS * job.model.tokens_per_second / max(row_bytes / _TOKEN_BYTES, 1.0) / _PIECES
+    return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))
+
+
+def _figures(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), int(_HOUR))
+    return f"{hours:,}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _size(amount: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:,.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"

@@ -1,0 +1,45 @@
+"""A small plan that stands for a large one: pieces from all over the corpus."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipelines.plan import Plan, ReadUnit
+
+_SEED = 11
+
+
+def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
+    """`pieces` units of at most `piece_rows` rows, each one shard, from random places; the same for the same plan.
+
+    Places are drawn in proportion to size. A compressed file can only be read from its beginning, so all that is seen
+    of it are its first rows. A row that two pieces share counts in both.
+    """
+    rng = np.random.default_rng(_SEED)
+    sizes = np.array([_size(plan, unit) for unit in plan.units], dtype=np.float64)
+    if not sizes.sum():
+        sizes += 1
+    chosen = rng.choice(len(sizes), size=pieces, p=sizes / sizes.sum())
+    units = [_piece(plan, plan.units[number], piece_rows, rng.random()) for number in np.sort(chosen)]
+    return replace(
+        plan,
+        units=tuple(replace(unit, index=index) for index, unit in enumerate(units)),
+        layout=replace(plan.layout, shard_rows=piece_rows),
+        row_estimate=pieces * piece_rows,
+    )
+
+
+def _size(plan: Plan, unit: ReadUnit) -> float:
+    if unit.rows is not None:
+        return unit.rows
+    # Bytes of a file that is not compressed weigh as the rows they are likely to hold.
+    return (unit.stop - unit.start) / max(plan.file_of(unit).size, 1) * plan.row_estimate
+
+
+def _piece(plan: Plan, unit: ReadUnit, rows: int, place: float) -> ReadUnit:
+    file = plan.file_of(unit)
+    if file.compression is not None:
+        return replace(unit, rows=rows)
+    start = unit.start + int(place * (unit.stop - unit.start))
+    # Where the rest of the unit has too few rows for a piece, the rest of the file goes on.
+    return replace(unit, start=start, stop=unit.stop if file.format == "parquet" else file.size, rows=rows)
