@@ -10,11 +10,12 @@ from pipelines.cluster import cluster_size, connected
 from pipelines.errors import JobError
 from pipelines.forecast import Forecast, Interval, make_forecast
 from pipelines.job import Job, expected_shards
+from pipelines.plan import Plan
 from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress
 from pipelines.receipts import Receipt
 from pipelines.run import build, receipts
-from pipelines.sampling import sample_plan
+from pipelines.sampling import sample_plan, sampled_lines
 from pipelines.shards import encode
 from pipelines.staging import make_stages
 from pipelines.work import Work
@@ -71,11 +72,12 @@ def estimate_job(job: Job, console: Console) -> Estimate:
         raise JobError(
             f"too little of the input could be tried for an estimate; run it with --limit 100 first{reasons}"
         )
-    shards = expected_shards(job.plan)
+    counted = replace(job.plan, row_estimate=_count_rows(job, plan))
+    shards = expected_shards(counted)
     forecast = make_forecast(
         done,
         pool.size,
-        job.plan.row_estimate,
+        counted.row_estimate,
         shards,
         len(encode(job.schema.empty_table(), job.parts.format, stages.write.metadata)),
         startup=min(receipt.started for receipt in done) - started,
@@ -108,6 +110,18 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
         "nine times out of ten" + ("" if estimate.cost_per_hour else "; set pool.price_per_hour for the cost")
     )
     return table
+
+
+def _count_rows(job: Job, sample: Plan) -> int:
+    """Rows of the corpus, JSONL by the lines of the sample: places all over tell more than a file's beginning."""
+    plan = job.plan
+    unknown = [unit for unit in plan.units if unit.rows is None]
+    lines = list(sampled_lines(sample, job.config.corpus.storage))
+    if not lines or any(plan.file_of(unit).compression for unit in unknown):
+        return plan.row_estimate
+    exact = sum(unit.rows or 0 for unit in plan.units)
+    row_bytes = sum(size for _, size in lines) / sum(count for count, _ in lines)
+    return exact + round(sum(unit.stop - unit.start for unit in unknown) / row_bytes)
 
 
 def _piece_rows(job: Job) -> int:

@@ -1,10 +1,12 @@
 """A small plan that stands for a large one: pieces from all over the corpus."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from pipelines.plan import Plan, ReadUnit
+from pipelines.readers import read_unit
 
 _SEED = 11
 
@@ -27,6 +29,21 @@ def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
         layout=replace(plan.layout, shard_rows=piece_rows),
         row_estimate=pieces * piece_rows,
     )
+
+
+def sampled_lines(sample: Plan, storage: Mapping[str, object]) -> Iterator[tuple[int, int]]:
+    """(lines, bytes) of every piece of plain JSONL, which is read for it; a piece of one line tells nothing.
+
+    Raises:
+        CorpusError, StorageError: a file cannot be read.
+    """
+    for unit in sample.units:
+        file = sample.file_of(unit)
+        if file.format == "jsonl" and file.compression is None:
+            for raw in read_unit(file, unit, sample.layout, storage):
+                places = raw.table["_byte"].to_numpy()
+                if len(places) > 1:
+                    yield len(places) - 1, int(places[-1] - places[0])
 
 
 def _size(plan: Plan, unit: ReadUnit) -> float:
