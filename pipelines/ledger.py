@@ -39,29 +39,34 @@ class Ledger:
     run: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")
     """Name of the run: when it began, UTC, and something random."""
     _held: list[Receipt] = field(default_factory=list)
+    _refused: int = 0
+    """Receipts that are held since the store refused them."""
     _written: int = 0
     _last: float = field(default_factory=time.monotonic)
 
     def add(self, receipt: Receipt) -> None:
         """Keeps a receipt."""
         self._held.append(receipt)
-        if len(self._held) >= _MOST_HELD or time.monotonic() - self._last >= _LONGEST_SECONDS:
+        if len(self._held) - self._refused >= _MOST_HELD or time.monotonic() - self._last >= _LONGEST_SECONDS:
             self.write()
 
     def write(self) -> None:
         """Writes what is held; a store that refuses costs figures, and not the job."""
         if not self._held:
             return
-        self._last = time.monotonic()
         name = f"{RECEIPTS_FOLDER}/{self.parts.job8}-{self.run}-{self._written:05d}.parquet"
         data = to_parquet(Receipt.to_table(self._held), {"job": self.parts.job8, "run": self.run})
         try:
             write_atomic(self.parts.store.fs, self.parts.store.path(name), data)
         except StorageError as error:
             _LOG.warning("receipts not written", extra={"job": self.parts.job8, "file": name, "error": str(error)})
-            return
-        self._held.clear()
-        self._written += 1
+            self._refused = len(self._held)
+        else:
+            self._held.clear()
+            self._refused = 0
+            self._written += 1
+        # After the write: one that was tried for a minute must not be tried again with the next receipt.
+        self._last = time.monotonic()
 
 
 def is_receipt(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Self
 
 from pipelines.errors import JobError
@@ -17,15 +18,16 @@ class QuarantineLimit:
     """Most rows that may be in quarantine: a count, or a share of all rows."""
 
     count: int | None
-    share: float | None
+    share: Fraction | None
+    """Exact: of 1,000 rows, 0.7% are 7, which floats do not say."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads "100" or "0.5%". Raises ValueError for anything else."""
         found = _LIMIT.fullmatch(text.strip())
-        if found is None or (found[2] and float(found[2]) > 100):
+        if found is None or (found[2] and Fraction(found[2]) > 100):
             raise ValueError("write a number of rows (100) or a share of them (0.5%)")
-        return cls(int(found[1]), None) if found[1] else cls(None, float(found[2]) / 100)
+        return cls(int(found[1]), None) if found[1] else cls(None, Fraction(found[2]) / 100)
 
     def is_passed(self, quarantined: int, rows: int) -> bool:
         """True when there are more in quarantine than may be, `rows` being all rows, quarantined ones included."""
@@ -48,4 +50,4 @@ class QuarantineLimit:
         )
 
     def __str__(self) -> str:
-        return f"{100 * self.share:g}%" if self.share is not None else f"{self.count:,}"
+        return f"{float(100 * self.share):g}%" if self.share is not None else f"{self.count:,}"
