@@ -70,6 +70,11 @@ MaxQuarantined = Annotated[
     ),
 ]
 
+Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE.jsonl", help="Append what happens, shard by shard, as lines of JSON."),
+]
+
 
 @app.command(epilog=_EXIT_CODES)
 def answer(
@@ -84,6 +89,7 @@ def answer(
     overwrite: Overwrite = False,
     extend: Extend = False,
     max_quarantined: MaxQuarantined = None,
+    log: Log = None,
 ) -> None:
     """Find the answer of every question in its passage.
 
@@ -91,9 +97,11 @@ def answer(
     carry columns through with --set corpus.carry=[NAME,...]. The same command goes on where an earlier run stopped.
     """
     from pipelines.commands import run_job
+    from pipelines.logs import logging_to
 
     chosen = load_config(AnswerConfig, config, _words(words, model, max_quarantined))
-    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+    with logging_to(log):
+        raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -109,6 +117,7 @@ def embed(
     overwrite: Overwrite = False,
     extend: Extend = False,
     max_quarantined: MaxQuarantined = None,
+    log: Log = None,
 ) -> None:
     """Write one vector per text.
 
@@ -116,9 +125,11 @@ def embed(
     into windows and pooled over all their tokens. The same command goes on where an earlier run stopped.
     """
     from pipelines.commands import run_job
+    from pipelines.logs import logging_to
 
     chosen = load_config(EmbedConfig, config, _words(words, model, max_quarantined))
-    raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+    with logging_to(log):
+        raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")

@@ -13,6 +13,7 @@ os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
+from ray.job_config import JobConfig
 
 from pipelines.config import RayParameters
 from pipelines.errors import JobError
@@ -34,7 +35,13 @@ def connected(parameters: RayParameters) -> Iterator[None]:
         return
     address = parameters.address or os.environ.get("RAY_ADDRESS") or "local"
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
+        ray.init(
+            address=address,
+            job_config=_job_config(),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **_options(address, parameters),
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
@@ -51,10 +58,28 @@ def cluster_size() -> tuple[Mapping[str, float], int]:
     return resources, len(nodes)
 
 
+def metrics_endpoint() -> str:
+    """Where the driver's machine exports metrics for Prometheus, for as long as its Ray runs."""
+    here = ray.get_runtime_context().get_node_id()
+    node = next(node for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
+
+def _job_config() -> JobConfig:
+    """Warnings of workers, of retried calls to a store say, become lines of JSON in Ray's own logs."""
+    config = JobConfig()
+    config.set_py_logging_config(ray.LoggingConfig("JSON", "WARNING", ["name"]))
+    return config
+
+
 def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
     if address == "local":
         store = parameters.object_store_mb or min(_LARGEST_STORE_MB, _memory_mb() // 4)
-        return {"include_dashboard": False, "object_store_memory": store * _MIB}
+        return {
+            "include_dashboard": False,
+            "object_store_memory": store * _MIB,
+            "_metrics_export_port": parameters.metrics_port,
+        }
     # The workers of a running cluster may have another version of this code, or none.
     return {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
 

@@ -99,6 +99,9 @@ class RayParameters(Settings):
     object_store_mb: int | None = Field(default=None, ge=80)
     """Object store of a local cluster, in MiB; null takes a quarter of the memory, 2 GiB at most."""
 
+    metrics_port: int | None = Field(default=None, ge=1024, le=65535)
+    """Port on which a local cluster exports metrics for Prometheus; null takes a free one, which --log names."""
+
     passes: int = Field(default=3, ge=1)
     """How often the job goes over the shards that are still missing before it gives up."""
 

@@ -13,11 +13,12 @@ from pipelines.counts import Counts, read_counts
 from pipelines.errors import JobError, SpanmillError
 from pipelines.isolation import Isolation, last_line
 from pipelines.job import Job, check_complete, expected_shards
-from pipelines.ledger import Ledger
+from pipelines.observer import Observer
 from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress, Tally
 from pipelines.quarantine_limit import QuarantineLimit
 from pipelines.receipts import Receipt
+from pipelines.reporting import REPORT_JSON
 from pipelines.run import build, receipts
 from pipelines.shards import SUCCESS_NAME, ShardId, list_names, remove_success, write_success
 from pipelines.staging import Stages, make_stages
@@ -66,20 +67,24 @@ def execute(job: Job, console: Console) -> Outcome:
     progress = Progress(console, before, expected_shards(job.plan), job.plan.layout.shard_rows)
     limit = job.config.quarantine_limit
     works = Work.left(job.plan, committed)
-    if works:
-        remove_success(job.store)
-        console.print("starting Ray and the model ...")
-        ledger = Ledger(job.parts)
-        watchers: list[Watcher] = [progress, ledger]
-        if limit is not None:
-            watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
-        try:
+    observer = Observer(job, progress.tally, before)
+    try:
+        if works:
+            remove_success(job.store)
+            console.print("starting Ray and the model ...")
+            watchers: list[Watcher] = [progress, observer]
+            if limit is not None:
+                watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
             with connected(job.config.ray), progress.shown():
-                pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
-                _Run(job, pool, make_stages(job, pool), progress, watchers).to_the_end(works)
-        finally:
-            ledger.write()
-    check_complete(job, progress.tally.reasons_of_failure())
+                resources, nodes = cluster_size()
+                pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes)
+                observer.begin(pool, resources, nodes)
+                _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(works)
+        observer.settle()
+        check_complete(job, progress.tally.reasons_of_failure())
+    except BaseException as error:
+        observer.fail(error)
+        raise
     outcome = Outcome(
         progress.tally,
         read_counts(job.parts, job.committed()),
@@ -87,9 +92,12 @@ def execute(job: Job, console: Console) -> Outcome:
         time.monotonic() - started,
         progress.final_rate(),
     )
+    present = list_names(job.store)
+    if works or REPORT_JSON not in present:
+        observer.end(outcome.counts)
     if limit is not None:
         limit.check(outcome.counts)
-    if SUCCESS_NAME not in list_names(job.store):
+    if SUCCESS_NAME not in present:
         write_success(job.store, _summary(job, outcome))
     return outcome
 
@@ -102,6 +110,7 @@ class _Run:
     pool: Pool
     stages: Stages
     progress: Progress
+    observer: Observer
     watchers: Sequence[Watcher]
 
     def to_the_end(self, works: list[Work]) -> None:
@@ -127,7 +136,9 @@ class _Run:
         except SpanmillError:
             raise
         except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
-            self.progress.note(f"{type(error).__name__}: {last_line(error)}")
+            text = f"{type(error).__name__}: {last_line(error)}"
+            self.progress.note(text)
+            self.observer.note(text)
             return False
         return True
 
