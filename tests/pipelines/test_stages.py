@@ -12,19 +12,23 @@ import pytest
 from actors.loading import load_spec
 from actors.model_actor import Task
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from pipelines.config import CorpusParameters
+from pipelines.corpus import list_files
 from pipelines.errors import StorageError
 from pipelines.layout import Layout
 from pipelines.plan import Plan
+from pipelines.planning import make_plan
 from pipelines.receipts import Receipt
-from pipelines.schema import answer_schema, embedding_schema
+from pipelines.schema import QUARANTINE_SCHEMA, answer_schema, embedding_schema
 from pipelines.shards import Committed, Parts, ShardId
 from pipelines.stages import ModelStage, PrepareStage, ReadStage
-from pipelines.storage import resolve
+from pipelines.storage import resolve, write_atomic
 from pipelines.tickets import Ticket
 from pipelines.work import Work
 from pipelines.writing import WriteStage
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows
 from tests.pipelines.jobs import bare_engine, same_answer, same_vector, write_jsonl
+from tests.pipelines.s3_server import S3Server
 
 QA = Task(QAParameters(), None)
 VECTORS = EmbeddingParameters()
@@ -32,8 +36,12 @@ VECTORS = EmbeddingParameters()
 
 @pytest.fixture(scope="session")
 def qa_stage(untrained_model: Path) -> ModelStage:
-    parameters = ModelParameters(name=str(untrained_model), device="cpu", threads=1)
-    return ModelStage(parameters, BatchingParameters(), QA, _fingerprint(untrained_model), None)
+    return _model_stage(untrained_model, QA, None)
+
+
+def _model_stage(model: Path, task: Task, parts: Parts | None) -> ModelStage:
+    parameters = ModelParameters(name=str(model), device="cpu", threads=1)
+    return ModelStage(parameters, BatchingParameters(), task, _fingerprint(model), parts)
 
 
 def _fingerprint(model: Path) -> str:
@@ -95,8 +103,7 @@ def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     rows = [{"id": "a", "text": "one two"}, {"id": "b", "text": "long " * 900}, {"id": "c", "text": "one two"}]
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", rows), "embed")
     task = Task(None, VECTORS)
-    parameters = ModelParameters(name=str(untrained_model), device="cpu", threads=1)
-    stage = ModelStage(parameters, BatchingParameters(), task, _fingerprint(untrained_model), None)
+    stage = _model_stage(untrained_model, task, None)
     tickets = [
         Ticket.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))
     ]
@@ -147,6 +154,55 @@ def test_what_prepare_and_model_cannot_do_is_that_shards_error(
         assert ticket.failed_in == stage
         assert ticket.error.startswith("ArrowInvalid: ")
         assert ticket.payloads == {}
+
+
+def test_a_shard_that_another_run_committed_is_found_and_not_computed(tmp_path: Path, untrained_model: Path) -> None:
+    plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(4)), shard_rows=2)
+    parts = Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet")
+    first, second = _prepare(untrained_model, plan.layout, QA, _read(plan))
+    stage = _model_stage(untrained_model, QA, parts)
+    schema = answer_schema(pa.schema([]), 1)
+    parts.commit(first.shard, schema.empty_table(), QUARANTINE_SCHEMA.empty_table(), {})
+    # What cannot be computed shows that nothing tried to.
+    spoilt = first.with_payloads(prepared=pa.py_buffer(b"x"))
+    found, computed = (Ticket.from_table(stage(ticket.to_table())) for ticket in (spoilt, second))
+    assert (found.found, found.failed_in, found.payloads) == (True, "", {})
+    assert not computed.found
+    receipts = _write(tmp_path / "out", schema, [found, computed])
+    assert [(receipt.found, receipt.rows) for receipt in receipts] == [(True, 0), (False, 2)]
+    assert parts.committed().shards == 2
+    again = Ticket.from_table(stage(spoilt.to_table()))
+    assert again == found, "the look is a fresh one every time"
+
+
+def test_a_store_that_cannot_be_asked_does_not_stop_the_work_and_its_errors_are_carried(
+    tmp_path: Path, untrained_model: Path
+) -> None:
+    plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(2)))
+    (tmp_path / "out").write_bytes(b"a file")
+    stage = _model_stage(untrained_model, QA, Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet"))
+    [prepared] = _prepare(untrained_model, plan.layout, QA, [t.with_errors(3) for t in _read(plan)])
+    modelled = Ticket.from_table(stage(prepared.to_table()))
+    assert (modelled.failed_in, modelled.found, modelled.store_errors) == ("", False, 4)
+    assert "results" in modelled.payloads
+    [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
+    assert (receipt.failed_in, receipt.permanent, receipt.store_errors) == ("write", True, 5)
+
+
+def test_errors_of_the_store_that_is_read_are_counted(s3: S3Server) -> None:
+    from tests.pipelines.fault_proxy import Fault, proxy_to
+
+    source = resolve("s3://bucket/counted", s3.options)
+    write_atomic(source.fs, source.path("a.jsonl"), jsonl(qa_rows(6)))
+    with proxy_to(s3) as proxy:
+        parameters = CorpusParameters(storage=proxy.proxied.options, shard_rows=2)
+        plan = make_plan(list_files(["s3://bucket/counted"], parameters), parameters, "answer")
+        proxy.inject(Fault.SERVER_ERROR, "GET HEAD", times=2)
+        works = Work.to_table(Work.left(plan, Committed({}, {}, ())))
+        tickets = list(map(Ticket.from_table, ReadStage(plan.layout, parameters.storage)(works)))
+    assert [ticket.settled for ticket in tickets] == [False] * 3
+    assert tickets[0].store_errors > 0
+    assert [ticket.store_errors for ticket in tickets[1:]] == [0, 0]
 
 
 def test_another_model_than_the_drivers_is_refused(untrained_model: Path) -> None:
