@@ -8,7 +8,18 @@ from xdist.scheduler import LoadScopeScheduling
 
 RAY_MODULES = frozenset(
     f"test_{name}.py"
-    for name in ("bad_files", "cluster", "demo", "estimate", "execute", "faulty_job", "resume", "run", "running_cluster")
+    for name in (
+        "bad_files",
+        "cluster",
+        "demo",
+        "estimate",
+        "execute",
+        "faulty_job",
+        "isolation",
+        "resume",
+        "run",
+        "running_cluster",
+    )
 )
 """Modules that start a Ray cluster. `pytest -n` runs them on one worker: a cluster takes some seconds to start, a
 gigabyte and every core, so there is never more than one."""
