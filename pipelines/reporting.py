@@ -52,7 +52,7 @@ def write_report(job: Job, place: Place | None, tally: Tally, counts: Counts, co
         report = make_report(job, place, tally, counts, complete)
         data = orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
         write_atomic(job.store.fs, job.store.path(REPORT_JSON), data)
-        write_atomic(job.store.fs, job.store.path(REPORT_HTML), render(report).encode("utf-8", "backslashreplace"))
+        write_atomic(job.store.fs, job.store.path(REPORT_HTML), render(report).encode())
     except Exception as error:
         expected = isinstance(error, SpanmillError)
         fields = {"job": job.manifest.job8, "error": str(error)}
@@ -88,12 +88,17 @@ def make_report(job: Job, place: Place | None, tally: Tally, counts: Counts, com
         runs=runs(receipts),
         nodes=nodes(receipts, work),
         failures=[
-            Failure(f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, receipt.error)
+            Failure(f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, _storable(receipt.error))
             for (unit, number), receipt in sorted(tally.failures.items())[:_MOST_FAILURES]
         ],
-        mishaps=tally.mishaps[:_MOST_FAILURES],
+        mishaps=[_storable(text) for text in tally.mishaps[:_MOST_FAILURES]],
         store_errors=tally.store_errors,
     )
+
+
+def _storable(text: str) -> str:
+    # The words of an exception may hold half a character.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _subject(job: Job) -> Subject:

@@ -42,7 +42,7 @@ def speed(receipts: pa.Table, tokens: NDArray[np.int64]) -> Speed:
     done = (receipts["rows"].to_numpy() + receipts["quarantined"].to_numpy(), tokens)
     rows, sums = (np.diff(_cumulated(began, ended, amounts, edges)) / edges[1] for amounts in done)
     starts = sorted(clock.at(np.array([start for start, _ in spans])).tolist())
-    return Speed(float(edges[1]), rows.round(3).tolist(), sums.round(1).tolist(), starts)
+    return Speed(float(edges[1]), rows.tolist(), sums.tolist(), starts)
 
 
 @dataclass(frozen=True)
