@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.collate import segments
 from actors.parameters import QAParameters
 from actors.prepared import Prepared
+from actors.segments import segments
 from actors.spans import Candidates
 from actors.tokens import Ints, Longs, Places
 
@@ -126,9 +126,9 @@ def _merge(
 
 def _lower(text: pa.LargeStringArray) -> pa.LargeStringArray:
     """`str.lower` of every text: Arrow's own lower-casing maps single code points and so differs beyond ASCII."""
-    if pc.all(pc.string_is_ascii(text), min_count=0).as_py():
-        return pc.utf8_lower(text)
-    return pa.array([t.lower() for t in text.to_pylist()], type=pa.large_string())
+    beyond = pc.invert(pc.string_is_ascii(text))
+    lowered = [t.lower() for t in text.filter(beyond).to_pylist()]
+    return pc.replace_with_mask(pc.utf8_lower(text), beyond, pa.array(lowered, type=pa.large_string()))
 
 
 def _null_scores(prepared: Prepared, candidates: Candidates) -> npt.NDArray[np.float64]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from actors.layout import Frame
 from actors.prepared import Prepared
+from actors.segments import segments
 from actors.tokens import Longs
 
 Floats = npt.NDArray[np.float32]
@@ -82,14 +83,6 @@ def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_t
         _place(types, m_start, frame.middle_types)
         _place(types, s_start, frame.suffix_types)
     return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(frame, lengths))
-
-
-def segments(starts: Longs, lengths: Longs) -> Longs:
-    """The integers of n ranges, end to end: [starts[0], ..., starts[0] + lengths[0] - 1, starts[1], ...]."""
-    total = int(lengths.sum())
-    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    positions: Longs = np.arange(total, dtype=np.int64) + shift
-    return positions
 
 
 def _scatter(target: Longs, starts: Longs, lengths: Longs, source: npt.NDArray[np.int32], source_starts: Longs) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from tokenizers import Encoding, Tokenizer
 
 from actors.errors import ModelError
+from actors.words import takes_words_alone
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class EncoderSpec:
     max_length: int
     """Longest window that tokenizer and model accept, in tokens."""
     uses_type_ids: bool
+    takes_words_alone: bool
+    """Whether a text's tokens are those of its words, one after another; see `actors.words`."""
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself, built once per process."""
@@ -76,13 +79,15 @@ def make_spec(
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_truncation()
     plain.no_padding()
+    tokenizer_json = plain.to_str()
     return EncoderSpec(
-        tokenizer_json=plain.to_str(),
+        tokenizer_json=tokenizer_json,
         pair=_pair_frame(plain.encode("a", "b"), cls_id, passage_first),
         single=_single_frame(plain.encode("a"), cls_id),
         pad_id=pad_id,
         max_length=max_length,
         uses_type_ids=uses_type_ids,
+        takes_words_alone=takes_words_alone(tokenizer_json),
     )
 
 

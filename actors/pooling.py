@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from actors.collate import Batch, Floats, segments
+from actors.collate import Batch, Floats
 from actors.parameters import EmbeddingParameters
 from actors.prepared import Prepared
+from actors.segments import segments
 from actors.tokens import Longs
 
 

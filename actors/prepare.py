@@ -1,4 +1,4 @@
-"""Texts in, prepared windows out: each distinct text is tokenised once."""
+"""Texts in, prepared windows out: each distinct text is tokenised once, and each distinct word where that can be."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,8 +11,9 @@ from actors.errors import ModelError
 from actors.layout import EncoderSpec
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepared import Prepared
-from actors.tokens import Ints, Tokens, tokenise, tokenise_with_places
+from actors.tokens import Ints, Places, Tokens, tokenise, tokenise_with_places
 from actors.windows import check_fit, cut
+from actors.words import tokenise_by_words
 
 
 class Rejection(StrEnum):
@@ -72,9 +73,8 @@ def prepare_pairs(
     size = qa_window_size(spec, qa)
     question_of, distinct_questions = _distinct(questions)
     passage_of, distinct_passages = _distinct(contexts)
-    tokenizer = spec.tokenizer()
-    question = _truncated(tokenise(tokenizer, distinct_questions.to_pylist()), qa.max_question_len)
-    passage, places = tokenise_with_places(tokenizer, distinct_passages.to_pylist())
+    question = _truncated(_tokens(spec, distinct_questions), qa.max_question_len)
+    passage, places = _tokens_with_places(spec, distinct_passages)
     lengths = question.lengths[question_of], passage.lengths[passage_of]
     room = size.max_seq_len - spec.pair.specials
     speechless = lengths[1] == 0
@@ -97,7 +97,7 @@ def prepare_texts(
     """
     size = embedding_window_size(spec, embedding)
     text_of, distinct_texts = _distinct(texts)
-    passage = tokenise(spec.tokenizer(), distinct_texts.to_pylist())
+    passage = _tokens(spec, distinct_texts)
     speechless = passage.lengths == 0
     kept_texts = np.flatnonzero(~speechless).astype(np.int32)
     owner_of_text = np.cumsum(~speechless, dtype=np.int32) - 1
@@ -115,6 +115,18 @@ def prepare_texts(
 def _distinct(texts: pa.StringArray) -> tuple[Ints, pa.StringArray]:
     encoded = texts.dictionary_encode()
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32), encoded.dictionary
+
+
+def _tokens(spec: EncoderSpec, texts: pa.StringArray) -> Tokens:
+    if spec.takes_words_alone:
+        return tokenise_by_words(spec.tokenizer(), texts)[0]
+    return tokenise(spec.tokenizer(), texts.to_pylist())
+
+
+def _tokens_with_places(spec: EncoderSpec, texts: pa.StringArray) -> tuple[Tokens, Places]:
+    if spec.takes_words_alone:
+        return tokenise_by_words(spec.tokenizer(), texts)
+    return tokenise_with_places(spec.tokenizer(), texts.to_pylist())
 
 
 def _truncated(tokens: Tokens, longest: int | None) -> Tokens:

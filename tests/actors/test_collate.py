@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.collate import collate, segments
+from actors.collate import collate
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepare import prepare_texts
-from tests.actors.helpers import PAD, ints, prepare, strings, word_spec, word_tokenizer, words
+from tests.actors.helpers import PAD, prepare, strings, word_spec, word_tokenizer, words
 
 QUESTION = st.lists(st.integers(0, 59), max_size=6).map(words)
 PASSAGE = st.lists(st.integers(0, 59), min_size=1, max_size=40).map(words)
@@ -69,10 +69,3 @@ def test_models_without_token_types_get_none() -> None:
     spec = word_spec()
     prepared, _ = prepare(spec, QAParameters(), [("w1", "w2")])
     assert collate(prepared, spec.pair, np.array([0]), PAD, uses_type_ids=False).token_type_ids is None
-
-
-@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10))))
-def test_segments_are_ranges_end_to_end(ranges: list[tuple[int, int]]) -> None:
-    starts, lengths = (ints([r[i] for r in ranges]).astype(np.int64) for i in (0, 1))
-    expected = [i for start, length in ranges for i in range(start, start + length)]
-    assert segments(starts, lengths).tolist() == expected
