@@ -15,6 +15,7 @@ RAY_MODULES = frozenset(
         "estimate",
         "execute",
         "faulty_job",
+        "metrics",
         "isolation",
         "resume",
         "run",
