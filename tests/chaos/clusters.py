@@ -1,0 +1,70 @@
+"""Ray clusters of one or two nodes on this machine, ended by the ids of their processes."""
+
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.workers import Worker, end_all, workers_below
+from tests.pipelines.processes import Command
+
+# With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+
+# Ports that the system picks: two nodes of one machine would take the same ones.
+_WORDS = ("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=134217728", "--block")
+
+
+@dataclass
+class Cluster:
+    """A running head node, and a second node that comes and goes."""
+
+    address: str
+    folder: Path
+    head: Command
+    second_cpus: int
+    seconds: list[Command] = field(default_factory=list)
+    """Second nodes so far; only the last one may still run."""
+
+    def add_second(self) -> None:
+        """Starts the second node; it has joined a little later."""
+        words = ("ray", "start", f"--address={self.address}", f"--num-cpus={self.second_cpus}", *_WORDS)
+        self.seconds.append(Command(words, self.folder, SETTINGS))
+
+    def workers(self) -> list[Worker]:
+        """Processes of the head node."""
+        return workers_below(self.head.process.pid)
+
+    def second_workers(self) -> list[Worker]:
+        """Processes of the second node."""
+        return workers_below(self.seconds[-1].process.pid) if self.seconds else []
+
+
+@contextmanager
+def cluster(folder: Path, cpus: int, second_cpus: int = 0) -> Iterator[Cluster]:
+    """A cluster of one node until the block ends. Ray's sockets lie in `folder`, whose path must be short."""
+    folder.mkdir()
+    port = _free_port()
+    words = ("ray", "start", "--head", f"--num-cpus={cpus}", f"--port={port}", f"--temp-dir={folder}")
+    head = Command((*words, "--include-dashboard=false", *_WORDS), folder, SETTINGS)
+    made = Cluster(f"127.0.0.1:{port}", folder, head, second_cpus)
+    try:
+        head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
+        yield made
+    finally:
+        for command in (*made.seconds, head):
+            end_all(command)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
