@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import ray
 from ray.job_config import JobConfig
 
 from pipelines.config import RayParameters
-from pipelines.errors import JobError
+from pipelines.errors import ConfigError, JobError
 
 _MIB = 1 << 20
 _LARGEST_STORE_MB = 2048
@@ -29,6 +30,7 @@ def connected(parameters: RayParameters) -> Iterator[None]:
 
     Raises:
         JobError: the cluster that was named cannot be reached, or runs other versions.
+        ConfigError: a local cluster cannot have the port for its metrics.
     """
     if ray.is_initialized():
         yield
@@ -74,6 +76,7 @@ def _job_config() -> JobConfig:
 
 def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
     if address == "local":
+        _check_free(parameters.metrics_port)
         store = parameters.object_store_mb or min(_LARGEST_STORE_MB, _memory_mb() // 4)
         return {
             "include_dashboard": False,
@@ -82,6 +85,20 @@ def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
         }
     # The workers of a running cluster may have another version of this code, or none.
     return {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
+
+
+def _check_free(port: int | None) -> None:
+    """Ray itself waits half a minute, and does not say for what."""
+    if port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise ConfigError(
+                f"ray.metrics_port: {port} is taken ({error.strerror}); name another, or null for any that is free"
+            ) from error
 
 
 def _memory_mb() -> int:
