@@ -135,7 +135,7 @@ def embed(
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")
 def status(output: Output, config: ConfigFile = None, words: Words = None) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""
-    from pipelines.commands import show_status
+    from pipelines.status import show_status
 
     storage = load_config(StatusConfig, config, words or []).output.storage
     try:

@@ -1,21 +1,16 @@
 """What the commands do once their words are understood."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.table import Table
 
-from pipelines.consoles import open_console
-from pipelines.counts import read_counts
+from pipelines.consoles import open_console, two_columns
 from pipelines.dry_run import show_plan
-from pipelines.errors import ConfigError, ManifestError
+from pipelines.errors import ConfigError
 from pipelines.estimate import estimate_job, estimate_table
 from pipelines.execute import Outcome, execute
-from pipelines.extension import read_plan
 from pipelines.inspection import Config
-from pipelines.job import Job, bind, expected_shards, plan_job
-from pipelines.manifest import read_manifest
-from pipelines.shards import SUCCESS_NAME, Parts, list_names
-from pipelines.storage import resolve
+from pipelines.job import Job, bind, plan_job
 
 GUILTY_ROWS = 3
 """Exit code of a job that is complete, but for rows that broke the model or its worker."""
@@ -57,7 +52,7 @@ def run_job(
 def outcome_table(job: Job, outcome: Outcome) -> Table:
     """The figures of one run."""
     tally = outcome.tally
-    table = _two_columns()
+    table = two_columns()
     if outcome.shards_before:
         table.add_row("committed before", f"{outcome.shards_before:,} shards")
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
@@ -83,38 +78,3 @@ def outcome_table(job: Job, outcome: Outcome) -> Table:
     table.add_row("model", job.config.model.name)
     table.add_row("output", job.store.url)
     return table
-
-
-def _two_columns() -> Table:
-    table = Table(show_header=False, box=None)
-    table.add_column()
-    # A path is wanted whole: on a narrow terminal it goes on in the next line.
-    table.add_column(overflow="fold")
-    return table
-
-
-def show_status(output: str, storage: Mapping[str, object]) -> bool:
-    """Prints how far a job is; True when it is complete.
-
-    Raises:
-        ManifestError: there is no job, or its manifest is damaged.
-        StorageError: the folder cannot be read.
-    """
-    store = resolve(output, storage)
-    manifest = read_manifest(store)
-    if manifest is None:
-        raise ManifestError(f"{store.url}: no job of Spanmill here (there is no _manifest.json)")
-    parts = Parts(store, manifest.job8, manifest.results["output"]["format"])
-    plan = read_plan(store, manifest)
-    committed = parts.committed()
-    counts = read_counts(parts, committed)
-    complete = SUCCESS_NAME in list_names(store)
-    table = _two_columns()
-    table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
-    table.add_row("state", "complete" if complete else "not complete: the same command goes on")
-    table.add_row("shards", f"{committed.shards:,} of about {max(expected_shards(plan), committed.shards):,}")
-    table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
-    table.add_row("rows", f"{counts.rows:,}")
-    table.add_row("quarantined", f"{counts.quarantined:,}")
-    open_console().print(table)
-    return complete

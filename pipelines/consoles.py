@@ -1,6 +1,7 @@
 """Where the commands print."""
 
 from rich.console import Console
+from rich.table import Table
 
 _NEVER_BROKEN = 10_000
 """Columns."""
@@ -12,3 +13,12 @@ def open_console(stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _NEVER_BROKEN
     return console
+
+
+def two_columns() -> Table:
+    """An empty table of names and figures."""
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    # A path is wanted whole: on a narrow terminal it goes on in the next line.
+    table.add_column(overflow="fold")
+    return table

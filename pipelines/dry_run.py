@@ -3,7 +3,7 @@
 import pyarrow as pa
 from rich.console import Console
 
-from pipelines.job import Job, expected_shards
+from pipelines.job import Job
 from pipelines.readers import read_unit
 from pipelines.rows import validate
 
@@ -21,7 +21,7 @@ def show_plan(job: Job, console: Console) -> None:
     exact = all(unit.rows is not None for unit in plan.units)
     console.print(
         f"{len(plan.files):,} files, {len(plan.units):,} read units, {'' if exact else 'about '}{plan.row_estimate:,} "
-        f"rows, {'' if exact else 'about '}{expected_shards(plan):,} shards of {layout.shard_rows:,} rows"
+        f"rows, {'' if exact else 'about '}{plan.expected_shards:,} shards of {layout.shard_rows:,} rows"
     )
     for file in plan.files[:5]:
         console.print(

@@ -9,7 +9,7 @@ from rich.table import Table
 from pipelines.cluster import cluster_size, connected
 from pipelines.errors import JobError
 from pipelines.forecast import Forecast, Interval, make_forecast
-from pipelines.job import Job, expected_shards
+from pipelines.job import Job
 from pipelines.plan import Plan
 from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress
@@ -73,7 +73,7 @@ def estimate_job(job: Job, console: Console) -> Estimate:
             f"too little of the input could be tried for an estimate; run it with --limit 100 first{reasons}"
         )
     counted = replace(job.plan, row_estimate=_count_rows(job, plan))
-    shards = expected_shards(counted)
+    shards = counted.expected_shards
     forecast = make_forecast(
         done,
         pool.size,

@@ -12,7 +12,7 @@ from pipelines.cluster import cluster_size, connected
 from pipelines.counts import Counts, read_counts
 from pipelines.errors import JobError, SpanmillError
 from pipelines.isolation import Isolation, last_line
-from pipelines.job import Job, check_complete, expected_shards
+from pipelines.job import Job, check_complete
 from pipelines.observer import Observer
 from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress, Tally
@@ -64,7 +64,7 @@ def execute(job: Job, console: Console) -> Outcome:
     started = time.monotonic()
     committed = job.committed()
     before = committed.shards
-    progress = Progress(console, before, expected_shards(job.plan), job.plan.layout.shard_rows)
+    progress = Progress(console, before, job.plan.expected_shards, job.plan.layout.shard_rows)
     limit = job.config.quarantine_limit
     works = Work.left(job.plan, committed)
     observer = Observer(job, progress.tally, before)

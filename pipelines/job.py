@@ -111,15 +111,6 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     return Job(job.config, job.store, job.model, job.task, plan, stored)
 
 
-def expected_shards(plan: Plan) -> int:
-    """Shards of a whole job: exact for Parquet, estimated for JSONL."""
-    size = plan.layout.shard_rows
-    known = [unit.rows for unit in plan.units if unit.rows is not None]
-    unknown = len(plan.units) - len(known)
-    rest = max(plan.row_estimate - sum(known), 0)
-    return sum(max(-(-rows // size), 1) for rows in known) + (max(unknown, -(-rest // size)) if unknown else 0)
-
-
 def check_complete(job: Job, failures: Sequence[str]) -> None:
     """Raises JobError when shards are missing, with the reasons that were given."""
     committed = job.committed()
@@ -154,7 +145,7 @@ def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
 def _results(config: Config, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
-    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
+    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes", "damaged"})
     return {
         **keys,
         "semantics": _SEMANTICS,

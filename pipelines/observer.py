@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pipelines.cluster import metrics_endpoint
 from pipelines.counts import Counts, read_counts
 from pipelines.errors import SpanmillError
-from pipelines.job import Job, expected_shards
+from pipelines.job import Job
 from pipelines.ledger import Ledger
 from pipelines.logs import Journal
 from pipelines.metrics import Metrics
@@ -26,7 +26,7 @@ class Observer:
         self._place: Place | None = None
         self._ledger = Ledger(job.parts)
         self._journal = Journal(job.manifest.job8)
-        self._metrics = Metrics(job.manifest.job8, tally, shards_before, expected_shards(job.plan))
+        self._metrics = Metrics(job.manifest.job8, tally, shards_before, job.plan.expected_shards)
 
     def begin(self, pool: Pool, resources: Mapping[str, float], nodes: int) -> None:
         """Ray is there, and the pool is planned."""

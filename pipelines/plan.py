@@ -53,6 +53,15 @@ class Plan:
         """Rows of the corpus; None where only reading it will tell."""
         return self.row_estimate if all(unit.rows is not None for unit in self.units) else None
 
+    @property
+    def expected_shards(self) -> int:
+        """Shards of the whole job: exact for Parquet, estimated for JSONL."""
+        size = self.layout.shard_rows
+        known = [unit.rows for unit in self.units if unit.rows is not None]
+        unknown = len(self.units) - len(known)
+        rest = max(self.row_estimate - sum(known), 0)
+        return sum(max(-(-rows // size), 1) for rows in known) + (max(unknown, -(-rest // size)) if unknown else 0)
+
     def file_of(self, unit: ReadUnit) -> SourceFile:
         """The file that a unit reads."""
         return self.files[unit.file]

@@ -16,7 +16,7 @@ from pipelines.errors import SpanmillError
 from pipelines.examples import quarantine_examples
 from pipelines.figures import Work, nodes, runs, scores, slowest
 from pipelines.inspection import Config
-from pipelines.job import Job, expected_shards
+from pipelines.job import Job
 from pipelines.pages import render
 from pipelines.plan import without_secrets
 from pipelines.pool import Pool
@@ -157,7 +157,7 @@ def _totals(job: Job, counts: Counts, work: Work, pace: Speed) -> Totals:
     with_receipt = _sum(receipts, "rows") + _sum(receipts, "quarantined")
     return Totals(
         shards=shards,
-        shards_expected=max(expected_shards(job.plan), shards),
+        shards_expected=max(job.plan.expected_shards, shards),
         without_receipt=counts.without_receipt,
         rows=counts.rows,
         quarantined=counts.quarantined,

@@ -12,7 +12,7 @@ import pytest
 from actors.errors import ModelError
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job import bind, check_complete, expected_shards
+from pipelines.job import bind, check_complete
 from pipelines.schema import QUARANTINE_SCHEMA
 from pipelines.shards import ShardId
 from tests.pipelines.helpers import jsonl, qa_rows
@@ -147,10 +147,10 @@ def test_a_job_is_complete_when_every_unit_is(corpus: Path, output: Path, untrai
 def test_expected_shards_are_exact_for_parquet_and_near_for_jsonl(tmp_path: Path, untrained_model: Path) -> None:
     for count in (0, 1, 8, 9):
         pq.write_table(pa.Table.from_pylist(qa_rows(count), _QA), tmp_path / f"{count}.parquet")
-    assert expected_shards(make_job([tmp_path], "out", untrained_model, "corpus.shard_rows=4").plan) == 1 + 1 + 2 + 3
+    assert make_job([tmp_path], "out", untrained_model, "corpus.shard_rows=4").plan.expected_shards == 1 + 1 + 2 + 3
     (tmp_path / "j").mkdir()
     (tmp_path / "j" / "a.jsonl").write_bytes(jsonl(qa_rows(400)))
-    assert expected_shards(make_job([tmp_path / "j"], "out", untrained_model, "corpus.shard_rows=40").plan) == 10
+    assert make_job([tmp_path / "j"], "out", untrained_model, "corpus.shard_rows=40").plan.expected_shards == 10
 
 
 _QA = pa.schema([("id", pa.string()), ("question", pa.string()), ("context", pa.string())])

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.job import expected_shards
 from pipelines.limits import limit_rows
 from pipelines.plan import Plan
 from tests.pipelines.helpers import compressed, jsonl, plan_of, qa_rows, rows_of, validate_all
@@ -35,7 +34,7 @@ def test_exactly_the_first_rows(tmp_path: Path, write: Any, limit: int) -> None:
     plan = limit_rows(plan_of(write(tmp_path), shard_rows=4, unit_bytes=300), limit, {})
     assert _ids(plan) == [f"q{i}" for i in range(min(limit, 50))]
     assert plan.row_estimate == min(limit, 50)
-    assert expected_shards(plan) == len(validate_all(plan))
+    assert plan.expected_shards == len(validate_all(plan))
 
 
 def test_bad_rows_count_as_rows(tmp_path: Path) -> None:
