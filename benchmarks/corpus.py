@@ -16,6 +16,7 @@ from models.make_untrained import make_tokenizer, make_vocabulary, read_texts
 _SEED = 7
 _SAMPLES = Path(__file__).parents[1] / "samples" / "corpus.jsonl"
 _GROUP_PASSAGES = 4096
+_RARE = 0.06
 
 
 def write_model(folder: Path, layers: int = 6, dim: int = 768) -> None:
@@ -45,7 +46,8 @@ def write_corpus(path: Path, rows: int) -> None:
 
 def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = _GROUP_PASSAGES) -> None:
     """`each` questions to a passage, one after another: about 12 + 150 tokens, in the sample corpus's own words and
-    punctuation at their own frequencies. Memory: a row group, which holds `group_passages` passages.
+    punctuation at their own frequencies, with words that come once (two of its words made one), as names do: some
+    13,000 distinct forms in the 120,000 words of 4,096 rows, as in prose. Memory: a row group of `group_passages`.
     """
     rng = np.random.default_rng(_SEED)
     words = np.array([word for text in read_texts(_SAMPLES) for word in text.split()], dtype=object)
@@ -54,8 +56,8 @@ def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = 
         for first in range(0, rows, group_passages * each):
             count = min(group_passages * each, rows - first)
             passages = -(-count // each)
-            contexts = list(_texts(rng, words, np.clip(rng.gamma(3.2, 38.0, size=passages), 15, 280)))
-            questions = list(_texts(rng, words, np.clip(rng.normal(9.7, 3, size=count), 4, 20)))
+            contexts = list(_texts(rng, words, np.clip(rng.gamma(3.2, 34.0, size=passages), 15, 280)))
+            questions = list(_texts(rng, words, np.clip(rng.normal(8.5, 3, size=count), 4, 20)))
             ids = [f"row-{i}" for i in range(first, first + count)]
             context = pa.array(contexts).take(pa.array(np.arange(count) // each))
             writer.write_table(pa.table([ids, questions, context], schema=schema))
@@ -63,8 +65,10 @@ def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = 
 
 def _texts(rng: np.random.Generator, words: npt.NDArray[np.object_], lengths: npt.NDArray[np.float64]) -> Iterator[str]:
     stops = np.cumsum(lengths.astype(int))
-    drawn = words[rng.integers(len(words), size=int(stops[-1]))].tolist()
+    drawn = words[rng.integers(len(words), size=int(stops[-1]))]
+    rare = np.flatnonzero(rng.random(len(drawn)) < _RARE)
+    drawn[rare] += words[rng.integers(len(words), size=len(rare))]
     start = 0
     for stop in stops.tolist():
-        yield " ".join(drawn[start:stop])
+        yield " ".join(drawn[start:stop].tolist())
         start = stop
