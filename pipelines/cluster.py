@@ -37,13 +37,7 @@ def connected(parameters: RayParameters) -> Iterator[None]:
         return
     address = parameters.address or os.environ.get("RAY_ADDRESS") or "local"
     try:
-        ray.init(
-            address=address,
-            job_config=_job_config(),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **_options(address, parameters),
-        )
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
@@ -82,9 +76,12 @@ def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
             "include_dashboard": False,
             "object_store_memory": store * _MIB,
             "_metrics_export_port": parameters.metrics_port,
+            "job_config": _job_config(),
         }
     # The workers of a running cluster may have another version of this code, or none.
-    return {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
+    code = {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
+    # Ray's client takes no job_config.
+    return code if address.startswith("ray://") else code | {"job_config": _job_config()}
 
 
 def _check_free(port: int | None) -> None:
