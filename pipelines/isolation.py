@@ -109,6 +109,7 @@ class Isolation:
         self._guilty = 0
         try:
             shard = _joined(list(self._pieces(ticket, raw)), self._schema)
+            self._check_model(shard)
         except _NotTheRowsError as error:
             return Receipt.of_settled(replace(ticket.failed("model", error), error=str(error)), time.time())
         try:
@@ -116,6 +117,15 @@ class Isolation:
         except StorageError as error:
             return Receipt.of_settled(ticket.failed("write", error), time.time())
         return shard.receipt(ticket, size)
+
+    def _check_model(self, shard: Assembled) -> None:
+        """That all rows of a small shard fail alone says nothing of them while the model never computed any."""
+        if self._guilty and not len(shard.part) and not self._stages.write.parts.committed().shards:
+            detail = shard.quarantine["detail"][-1].as_py()
+            raise _NotTheRowsError(
+                "every row fails alone, and no shard was ever computed, so the rows are not to blame; try another "
+                f"model, backend or machine, or more memory. The last one: {detail}"
+            )
 
     def _pieces(self, ticket: Ticket, raw: pa.Table) -> Iterator[Assembled]:
         """The rows of a shard in order, in pieces that could be computed, or are one accused row."""
@@ -126,7 +136,8 @@ class Isolation:
         elif len(raw) > 1:
             self._say(f"shard {ticket.unit}-{ticket.number}: {len(raw)} rows fail together, halving them")
             middle = len(raw) // 2
-            yield from self._pieces(ticket, raw.slice(0, middle))
+            # What the schema says is lost is said once, by the last piece.
+            yield from self._pieces(ticket, raw.slice(0, middle).replace_schema_metadata())
             yield from self._pieces(ticket, raw.slice(middle))
         else:
             self._guilty += 1
