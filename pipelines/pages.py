@@ -95,7 +95,7 @@ def size(count: float) -> str:
         if count < 1000:
             return f"{count:.3g} {unit}"
         count /= 1000
-    return f"{count:,.3g} TB"
+    return f"{count:,.0f} TB"
 
 
 def _score_columns(counts: Sequence[int]) -> list[Column]:

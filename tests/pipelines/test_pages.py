@@ -35,5 +35,5 @@ def test_numbers_for_people() -> None:
     seconds = (0.0, 0.0123, 4.218, 99.0, 150.0, 14 * 3600.0, 5.1 * 86400)
     assert [clock(value) for value in seconds] == ["0 s", "12.3 ms", "4.22 s", "99 s", "2 min", "14.0 h", "5.1 d"]
     assert [size(value) for value in (0, 999, 85_123, 9.3e9, 2.5e12, 4e15)] == [
-        *("0 B", "999 B", "85.1 kB", "9.3 GB", "2.5 TB", "4e+03 TB")
+        *("0 B", "999 B", "85.1 kB", "9.3 GB", "2 TB", "4,000 TB")
     ]
