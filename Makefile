@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODEL := models/untrained/model.safetensors
 
-.PHONY: demo test style bench clean
+.PHONY: demo test style bench bench-size clean
 
 demo: $(MODEL) ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.demo
@@ -17,6 +17,10 @@ style: .venv/installed
 
 bench: .venv/installed ## The engine and the job against the speed of a large sgemm on the same threads
 	$(BIN)/python -m benchmarks.offline
+
+bench-size: .venv/installed ## The whole job without a model against the tokenizer alone; memory; 100,000 shards
+	$(BIN)/python -m benchmarks.size
+	$(BIN)/python -m benchmarks.shards
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
