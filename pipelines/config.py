@@ -11,6 +11,7 @@ from actors.parameters import (
     QAParameters,
     Settings,
 )
+from pipelines.damage import Damaged
 from pipelines.quarantine_limit import QuarantineLimit
 
 
@@ -50,6 +51,10 @@ class CorpusParameters(Settings):
 
     max_text_bytes: int = Field(default=4 << 20, ge=1)
     """Longest question, context or text in bytes; a longer one is quarantined as text_too_long."""
+
+    damaged: Damaged = "fail"
+    """What to do with a damaged file: fail names it, and the job stays incomplete; quarantine goes on with what can be
+    read of it, and puts a row into quarantine that says what is lost."""
 
     storage: dict[str, object] = {}
     """fsspec options for the input: endpoint, credentials. Never written to the output."""

@@ -9,6 +9,17 @@ class CorpusError(SpanmillError):
     """The input cannot be read as it is: a missing, unknown, damaged or unfitting file or column."""
 
 
+class DamagedError(CorpusError):
+    """The bytes of a file are damaged or cut short: however often it is read, it ends there."""
+
+    place: int
+    """Bytes of its text that could be read, where it is a compressed stream."""
+
+    def __init__(self, *args: object, place: int = 0) -> None:
+        super().__init__(*args)
+        self.place = place
+
+
 class StorageError(SpanmillError):
     """A store did not do what was asked: rights, space, network, a missing package."""
 

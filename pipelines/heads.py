@@ -36,13 +36,16 @@ class Head:
     row_bytes: float
     """Mean length of a line; 0 where there is none."""
 
+    lost: bool = False
+    """The file is damaged before its first row."""
+
 
 def read_heads(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> list[Head]:
     """Reads the first lines of every file, and checks their fields.
 
     Raises:
         CorpusError: no file has a needed field; one has ten lines or more without it, or hardly a JSON object in
-            them; a compressed stream is damaged.
+            them; a compressed stream is damaged, and `corpus.damaged` is fail.
         StorageError: a file cannot be read.
     """
     heads = for_every_file(files, lambda file: _read_head(file, parameters))
@@ -67,13 +70,19 @@ def carried_from_heads(
         return carried_from_jsonl((), parameters, kind)
     counts = [len(set(parameters.carry) & set(head.fields)) for head in heads]
     richest = files[counts.index(max(counts))]
-    return carried_from_jsonl(read_sample(richest, _CARRY_BYTES, parameters.storage).rows, parameters, kind)
+    return carried_from_jsonl(
+        read_sample(richest, _CARRY_BYTES, parameters.storage, _keeps_on(parameters)).rows, parameters, kind
+    )
 
 
 def _read_head(file: SourceFile, parameters: CorpusParameters) -> Head:
-    sample = read_sample(file, _HEAD_BYTES, parameters.storage)
+    sample = read_sample(file, _HEAD_BYTES, parameters.storage, _keeps_on(parameters))
     fields = tuple(dict.fromkeys(name for row in sample.rows for name in row))
-    return Head(fields, sample.lines, len(sample.rows), sample.row_bytes)
+    return Head(fields, sample.lines, len(sample.rows), sample.row_bytes, sample.damaged and not sample.rows)
+
+
+def _keeps_on(parameters: CorpusParameters) -> bool:
+    return parameters.damaged == "quarantine"
 
 
 def _check(file: SourceFile, head: Head, parameters: CorpusParameters, kind: JobKind) -> None:

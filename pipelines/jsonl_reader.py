@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 
 from pipelines.corpus import SourceFile
-from pipelines.errors import CorpusError
+from pipelines.errors import DamagedError
 from pipelines.lines import Lines, cut_lines
 from pipelines.ranges import RangeFile, read_range
 from pipelines.storage import resolve
@@ -20,6 +20,9 @@ READ_BYTES = 16 << 20
 
 # Past the end of a unit only the rest of its last line is wanted.
 _TAIL_BYTES = 1 << 20
+
+_CUT_SHORT = "Truncated compressed stream"
+_SALVAGE_BYTES = 256
 
 
 def read_lines(
@@ -31,7 +34,7 @@ def read_lines(
     then longer than that all the same. Memory: `max_bytes` and twice READ_BYTES.
 
     Raises:
-        CorpusError: a compressed stream is damaged or cut short.
+        DamagedError: after the last whole line that can be read: a compressed stream is damaged or cut short.
         StorageError: the file cannot be read.
     """
     if file.compression is not None:
@@ -52,25 +55,31 @@ class Sample:
     row_bytes: float
     """Mean length of a line, its end included, blank ones shared out; 0 when there is no line."""
 
+    damaged: bool = False
+    """The compressed stream breaks off within it."""
 
-def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]) -> Sample:
+
+def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object], keep_on: bool = False) -> Sample:
     """The lines of the first `read_bytes` bytes of text; where not one of them ends there, the first line.
 
-    A line of more than READ_BYTES is cut, so it holds no object.
+    A line of more than READ_BYTES is cut, so it holds no object. With `keep_on`, a compressed stream that breaks off
+    gives what comes before.
 
     Raises:
-        CorpusError: a compressed stream is damaged or cut short.
+        DamagedError: a compressed stream is damaged or cut short.
         StorageError: the file cannot be read.
     """
     for size in (read_bytes, READ_BYTES):
-        beginning = _beginning(file, size, storage)
+        beginning, damage = _beginning(file, size, storage)
+        if damage is not None and not keep_on:
+            raise damage
         if b"\n" in beginning or len(beginning) < size:
             break
     # What follows the whole lines is the part of one that still lies in the beginning.
     found = next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None)
     if found is None or not len(found):
-        return Sample((), 0, 0.0)
-    return Sample(tuple(_objects(found)), len(found), len(found.buffer) / len(found))
+        return Sample((), 0, 0.0, damage is not None)
+    return Sample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damage is not None)
 
 
 def _objects(lines: Lines) -> Iterator[dict[str, Any]]:
@@ -83,10 +92,18 @@ def _objects(lines: Lines) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _beginning(file: SourceFile, size: int, storage: Mapping[str, object]) -> bytes:
+def _beginning(file: SourceFile, size: int, storage: Mapping[str, object]) -> tuple[bytes, DamagedError | None]:
     if file.compression is None:
-        return next(_plain(file, 0, min(size, file.size), storage, size), b"")
-    return next(_decompressed(file, storage, size), b"")
+        return next(_plain(file, 0, min(size, file.size), storage, size), b""), None
+    beginning, chunks = b"", _decompressed(file, storage, size)
+    try:
+        while len(beginning) < size:
+            beginning += next(chunks)
+    except StopIteration:
+        return beginning, None
+    except DamagedError as error:
+        return beginning, error
+    return beginning, None
 
 
 def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
@@ -101,17 +118,39 @@ def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object
 
 
 def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
-    store = resolve(file.url, storage)
-    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
-    source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
-    position = 0
+    stream, position = _stream(file, storage, read_bytes), 0
     try:
-        stream = pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
         while chunk := stream.read(read_bytes):
             yield chunk
             position += len(chunk)
     except OSError as error:
-        raise CorpusError(
+        # Of a stream that is cut short all bytes are good; where others are damaged, those before may be wrong too.
+        if _CUT_SHORT in str(error):
+            rest = _salvaged(_stream(file, storage, read_bytes), position, read_bytes)
+            yield rest
+            position += len(rest)
+        raise DamagedError(
             f"{file.name}: the {file.compression} stream is damaged or cut short after byte {position} of its text "
-            f"({error}). Replace {file.url}, or leave it out of the input."
+            f"({error}). Replace {file.url}, or leave it out of the input.",
+            place=position,
         ) from error
+
+
+def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> pa.CompressedInputStream:
+    store = resolve(file.url, storage)
+    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
+    source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
+    return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
+
+
+def _salvaged(stream: pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
+    """What lies between a place and a damage: a read that fails gives nothing of it, so short ones lead up to it."""
+    pieces: list[bytes] = []
+    try:
+        while position and (skipped := stream.read(min(position, read_bytes))):
+            position -= len(skipped)
+        while piece := stream.read(_SALVAGE_BYTES):
+            pieces.append(piece)
+    except OSError:
+        pass
+    return b"".join(pieces)

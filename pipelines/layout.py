@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.config import Columns
+from pipelines.damage import Damaged
 from pipelines.schema import JobKind
 
 _FEWEST_LINE_BYTES = 64 << 20
@@ -31,6 +32,9 @@ class Layout:
 
     max_text_bytes: int
     """Longest question, context or text that is answered or embedded."""
+
+    damaged: Damaged = "fail"
+    """What becomes of a file that is damaged."""
 
     @property
     def max_line_bytes(self) -> int:
@@ -59,6 +63,7 @@ class Layout:
             "carry": base64.b64encode(self.carry.serialize().to_pybytes()).decode(),
             "shard_rows": self.shard_rows,
             "max_text_bytes": self.max_text_bytes,
+            "damaged": self.damaged,
         }
 
     @classmethod
@@ -66,4 +71,5 @@ class Layout:
         """The inverse of `to_json`. Raises KeyError, ValueError or ArrowInvalid for anything else."""
         carry = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["carry"])))
         columns = Columns.model_validate(data["columns"])
-        return cls(data["kind"], columns, carry, int(data["shard_rows"]), int(data["max_text_bytes"]))
+        sizes = int(data["shard_rows"]), int(data["max_text_bytes"])
+        return cls(data["kind"], columns, carry, *sizes, data["damaged"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from pipelines.errors import DamagedError
 from pipelines.jsonl_reader import read_lines
 from pipelines.plan import Plan, ReadUnit
 
@@ -13,25 +14,31 @@ def limit_rows(plan: Plan, limit: int, storage: Mapping[str, object]) -> Plan:
     Raises:
         CorpusError, StorageError: a file cannot be read.
     """
-    units = tuple(_taken(plan, limit, storage))
-    rows = sum(unit.rows or 0 for unit in units)
-    return replace(plan, units=units, row_estimate=rows)
+    taken = list(_taken(plan, limit, storage))
+    return replace(plan, units=tuple(unit for unit, _ in taken), row_estimate=sum(rows for _, rows in taken))
 
 
-def _taken(plan: Plan, limit: int, storage: Mapping[str, object]) -> Iterator[ReadUnit]:
+def _taken(plan: Plan, limit: int, storage: Mapping[str, object]) -> Iterator[tuple[ReadUnit, int]]:
     left = limit
     for unit in plan.units:
         if left <= 0:
             return
-        rows = unit.rows if unit.rows is not None else _count(plan, unit, left, storage)
-        yield replace(unit, rows=min(rows, left))
+        rows, ends = (unit.rows, True) if unit.rows is not None else _count(plan, unit, left, storage)
+        # A stream that breaks off is read up to there, so that this is said.
+        yield replace(unit, rows=min(rows, left) if ends else None), min(rows, left)
         left -= rows
 
 
-def _count(plan: Plan, unit: ReadUnit, enough: int, storage: Mapping[str, object]) -> int:
+def _count(plan: Plan, unit: ReadUnit, enough: int, storage: Mapping[str, object]) -> tuple[int, bool]:
+    """Rows that can be read, up to about `enough`, and whether there is no damage behind them."""
     rows = 0
-    for lines in read_lines(plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes):
-        rows += len(lines)
-        if rows >= enough:
-            break
-    return rows
+    try:
+        for lines in read_lines(plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes):
+            rows += len(lines)
+            if rows >= enough:
+                break
+    except DamagedError:
+        if plan.layout.damaged == "fail":
+            raise
+        return rows, False
+    return rows, True

@@ -9,10 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.corpus import SourceFile
-from pipelines.errors import CorpusError
+from pipelines.damage import Gap
+from pipelines.errors import DamagedError, StorageError
 from pipelines.ranges import RangeFile
 from pipelines.retries import attempt
 from pipelines.storage import is_local, resolve
+
+_FAILURES = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError)
+"""What Arrow says of damaged bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ def read_footer(file: SourceFile, needed: Sequence[str], storage: Mapping[str, o
     """Schema and row groups of a file.
 
     Raises:
-        CorpusError: it is damaged, cut short, or no Parquet file.
+        DamagedError: it is damaged, cut short, or no Parquet file.
         StorageError: it cannot be read.
     """
     with _opened(file, storage) as parquet:
@@ -56,15 +60,17 @@ def read_groups(
     batch_rows: int,
     storage: Mapping[str, object],
     is_wanted: Callable[[int, int], bool],
-) -> Iterator[pa.Table]:
+    keep_on: bool = False,
+) -> Iterator[pa.Table | Gap]:
     """Rows of some row groups, in order, as tables of at most `batch_rows` rows with the needed columns and `_row`
     (int64, number in the file). A column that the file lacks is null.
 
     `is_wanted(first, stop)` is asked for every row group with its rows, counted from the first group's first row;
-    a group that is not wanted is not read, and comes as a table with `_row` alone.
+    a group that is not wanted is not read, and comes as a table with `_row` alone. With `keep_on`, the rest of a
+    group is a Gap from where a page of it is damaged; what it has and lacks is the same in every reading.
 
     Raises:
-        CorpusError: a page is damaged or cut short.
+        DamagedError: the footer is damaged or cut short, or without `keep_on` a page.
         StorageError: the file cannot be read.
     """
     with _opened(file, storage) as parquet:
@@ -76,9 +82,19 @@ def read_groups(
                 yield _numbered(None, (), first_row + done, rows)
                 done += rows
                 continue
-            for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=present, use_threads=False):
-                yield _numbered(batch, needed, first_row + done, batch.num_rows)
-                done += batch.num_rows
+            stop = done + rows
+            try:
+                for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=present, use_threads=False):
+                    yield _numbered(batch, needed, first_row + done, batch.num_rows)
+                    done += batch.num_rows
+                if done != stop:
+                    raise pa.ArrowInvalid(f"row group {group} holds {rows - stop + done} of its {rows} rows")
+            except _FAILURES as error:
+                damage = _damage(file, error)
+                if not keep_on:
+                    raise damage from error
+                yield Gap(first_row + done, stop - done, str(damage))
+                done = stop
 
 
 def _numbered(batch: pa.RecordBatch | None, needed: Sequence[str], first_row: int, rows: int) -> pa.Table:
@@ -101,9 +117,18 @@ def _opened(file: SourceFile, storage: Mapping[str, object]) -> Iterator[pq.Parq
     try:
         with source, pq.ParquetFile(source, pre_buffer=not local) as parquet:
             yield parquet
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise CorpusError(
-            f"{file.name}: damaged, cut short or no Parquet file ({reason}). Replace {file.url}, or leave it out of "
-            "the input; if it is another format, set corpus.format."
+    except _FAILURES as error:
+        raise _damage(file, error) from error
+
+
+def _damage(file: SourceFile, error: Exception) -> DamagedError:
+    """Arrow's error in our words. Raises StorageError where it is the disk's, which may do better next time."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno is not None:
+        raise StorageError(
+            f"{file.url}: reading failed: {reason}. Check the disk, and run the command again."
         ) from error
+    return DamagedError(
+        f"{file.name}: damaged, cut short or no Parquet file ({reason}). Replace {file.url}, or leave it out of "
+        "the input; if it is another format, set corpus.format."
+    )

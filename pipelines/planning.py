@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+import pyarrow as pa
+
 from pipelines.columns import carried_from_parquet, check_carry, check_parquet, text_keys
 from pipelines.config import CorpusParameters
 from pipelines.corpus import SourceFile
+from pipelines.errors import DamagedError
 from pipelines.gathering import for_every_file
 from pipelines.heads import Head, carried_from_heads, read_heads
 from pipelines.layout import Layout
@@ -17,6 +20,8 @@ from pipelines.sizing import choose_shard_rows
 # Text under gzip or zstd; only estimates hang on it.
 _COMPRESSION_RATIO = 4
 _GUESSED_ROW_BYTES = 1024.0
+# Of a damaged file: the reader will find out for itself, and say so in the file's only shard.
+_NO_FOOTER = Footer(pa.schema([]), (), ())
 
 
 def make_plan(
@@ -24,18 +29,23 @@ def make_plan(
 ) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
-    Reads every Parquet footer, and the first lines of every JSONL file. Every file has a unit, an empty one too.
+    Reads every Parquet footer, and the first lines of every JSONL file. Every file has a unit, an empty one too, and
+    where `parameters.damaged` is quarantine one that cannot be read.
     The same files and parameters give the same plan, whatever pool will run it.
 
     Raises:
-        CorpusError: a file is damaged, or a needed column is missing, of a wrong type, or named like one of ours.
+        CorpusError: a file is damaged (under quarantine: all are), or a needed column is missing, of a wrong type, or
+            named like one of ours.
         StorageError: a file cannot be read.
     """
     check_carry(parameters, kind)
-    parquet = [file for file in files if file.format == "parquet"]
     jsonl = [file for file in files if file.format == "jsonl"]
-    footers = dict(zip((file.name for file in parquet), _footers(parquet, parameters, kind), strict=True))
+    footers = _footers([file for file in files if file.format == "parquet"], parameters, kind)
+    parquet = [file for file in files if file.name in footers]
     heads = read_heads(jsonl, parameters, kind)
+    if files and not parquet and all(head.lost for head in heads):
+        # Nothing would be left but the errors, so they are said.
+        return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second)
 
     if parquet:
         carry = carried_from_parquet(parquet[0], footers[parquet[0].name].schema, parameters, kind)
@@ -46,7 +56,7 @@ def make_plan(
     )
 
     cuts = chain.from_iterable(
-        _groups_cut(number, footers[file.name], parameters.unit_bytes)
+        _groups_cut(number, footers.get(file.name, _NO_FOOTER), parameters.unit_bytes)
         if file.format == "parquet"
         else _bytes_cut(number, file, parameters.unit_bytes)
         for number, file in enumerate(files)
@@ -59,14 +69,25 @@ def make_plan(
     return Plan(
         files=tuple(files),
         units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
-        layout=Layout(kind, parameters.columns, carry, shard_rows, parameters.max_text_bytes),
+        layout=Layout(kind, parameters.columns, carry, shard_rows, parameters.max_text_bytes, parameters.damaged),
         row_estimate=rows,
     )
 
 
-def _footers(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> list[Footer]:
+def _footers(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> dict[str, Footer]:
+    """By file name; a damaged file that may be has none."""
     needed = [*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry]
-    return for_every_file(files, lambda file: read_footer(file, needed, parameters.storage))
+
+    def look(file: SourceFile) -> Footer | None:
+        try:
+            return read_footer(file, needed, parameters.storage)
+        except DamagedError:
+            if parameters.damaged == "fail":
+                raise
+            return None
+
+    found = zip(files, for_every_file(files, look), strict=True)
+    return {file.name: footer for file, footer in found if footer is not None}
 
 
 def _lines_of(file: SourceFile, head: Head) -> tuple[int, int]:

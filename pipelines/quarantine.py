@@ -13,7 +13,9 @@ from pipelines.schema import QUARANTINE_SCHEMA
 ROW_CHARACTERS = 2000
 """What is kept of a bad row's text."""
 
-_DETAIL_CHARACTERS = 500
+DETAIL_CHARACTERS = 500
+"""What is kept of the words on what is wrong."""
+
 # No character of UTF-8 takes more bytes, so this much of a value is enough to fill ROW_CHARACTERS.
 _VALUE_BYTES = 4 * ROW_CHARACTERS
 
@@ -36,6 +38,7 @@ class Reason(StrEnum):
     TEXT_TOO_LONG = "text_too_long"
     NO_TOKENS = "no_tokens"
     QUESTION_TOO_LONG = "question_too_long"
+    UNREADABLE = "unreadable"
     CRASHED = "crashed"
     FAILED = "failed"
 
@@ -84,7 +87,7 @@ def quarantine_rows(
             pa.array([file_name] * len(numbers)),
             places.take(chosen),
             pa.array([faults[number].reason.value for number in numbers]),
-            pa.array([_storable(faults[number].detail)[:_DETAIL_CHARACTERS] for number in numbers]),
+            pa.array([_storable(faults[number].detail)[:DETAIL_CHARACTERS] for number in numbers]),
             pa.array(_texts(table.take(chosen)), pa.string()),
         ],
         schema=QUARANTINE_SCHEMA,

@@ -7,10 +7,11 @@ from typing import Protocol, Self, TypeVar
 import pyarrow as pa
 
 from pipelines.corpus import SourceFile
-from pipelines.errors import SpanmillError
+from pipelines.damage import Gap, with_gaps
+from pipelines.errors import DamagedError, SpanmillError
 from pipelines.jsonl_reader import read_lines
 from pipelines.layout import Layout
-from pipelines.lines import LINE_SCHEMA
+from pipelines.lines import LINE_SCHEMA, Lines
 from pipelines.parquet_reader import read_groups
 from pipelines.plan import ReadUnit
 from pipelines.unchanged import check_unchanged
@@ -28,7 +29,9 @@ class RawShard:
     """No shard of the unit comes after this one."""
 
     table: pa.Table
-    """Parquet: the needed columns and `_row` (int64). JSONL: `_line` (large_binary) and `_byte` (int64)."""
+    """Parquet: the needed columns and `_row` (int64). JSONL: `_line` (large_binary) and `_byte` (int64). Its schema
+    tells what is missing of it (`gaps_of`).
+    """
 
 
 class _Rows(Protocol):
@@ -51,10 +54,15 @@ def read_unit(
     Every shard has `layout.shard_rows` rows but the last; a unit without rows has one empty shard. Memory: two
     shards, and a row group's compressed bytes (Parquet) or a read buffer (JSONL).
 
+    Where `layout.damaged` is "quarantine", a shard lacks the rows that cannot be read, and its table says so
+    (`gaps_of`). Lost rows of a row group count as rows, so that all others are in the shards where they would be;
+    a compressed stream is over where it breaks off.
+
     No shard comes of a file that is not, before and after its reading, the one that was listed.
 
     Raises:
-        CorpusError: the file is gone, changed, damaged or cut short.
+        DamagedError: the file is damaged or cut short.
+        CorpusError: the file is gone or changed.
         StorageError: the file cannot be read.
     """
     check_unchanged(file, storage)
@@ -71,40 +79,58 @@ def read_unit(
 def _shards(
     file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object], committed: frozenset[int]
 ) -> Iterator[RawShard]:
+    rows: Iterator[pa.Table | Lines | Gap]
     if file.format == "parquet":
         rows = _parquet_rows(file, unit, layout, storage, committed)
         empty = pa.table({**{name: pa.nulls(0) for name in layout.needed}, "_row": pa.array([], pa.int64())})
-        for number, last, tables in _cut(_capped(rows, unit.rows), layout.shard_rows):
-            if number not in committed:
-                yield RawShard(unit.index, number, last, pa.concat_tables(tables or [empty]))
     else:
-        lines_read = _capped(read_lines(file, unit.start, unit.stop, storage, layout.max_line_bytes), unit.rows)
-        for number, last, lines in _cut(lines_read, layout.shard_rows):
-            if number not in committed:
-                tables = [LINE_SCHEMA.empty_table(), *(part.table() for part in lines)]
-                yield RawShard(unit.index, number, last, pa.concat_tables(tables))
+        rows = _lines(file, unit, layout, storage)
+        empty = LINE_SCHEMA.empty_table()
+    for number, last, parts in _cut(_capped(rows, unit.rows), layout.shard_rows):
+        if number not in committed:
+            gaps = [part for part in parts if isinstance(part, Gap)]
+            tables = [part.table() if isinstance(part, Lines) else part for part in parts if not isinstance(part, Gap)]
+            yield RawShard(unit.index, number, last, with_gaps(pa.concat_tables(tables or [empty]), gaps))
 
 
 def _parquet_rows(
     file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object], committed: frozenset[int]
-) -> Iterator[pa.Table]:
+) -> Iterator[pa.Table | Gap]:
     def is_wanted(first: int, stop: int) -> bool:
         shards = range(first // layout.shard_rows, -(-stop // layout.shard_rows))
         return not committed.issuperset(shards)
 
     groups = range(unit.start, unit.stop)
-    return read_groups(file, groups, unit.first_row, layout.needed, layout.shard_rows, storage, is_wanted)
+    keep_on = layout.damaged == "quarantine"
+    try:
+        yield from read_groups(
+            file, groups, unit.first_row, layout.needed, layout.shard_rows, storage, is_wanted, keep_on
+        )
+    except DamagedError as error:
+        if not keep_on:
+            raise
+        # It is the footer, so there was not one row before.
+        yield Gap(unit.first_row, unit.rows or 0, str(error))
+
+
+def _lines(file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object]) -> Iterator[Lines | Gap]:
+    try:
+        yield from read_lines(file, unit.start, unit.stop, storage, layout.max_line_bytes)
+    except DamagedError as error:
+        if layout.damaged == "fail":
+            raise
+        yield Gap(error.place, 0, str(error))
 
 
 def _capped(stream: Iterable[R], most: int | None) -> Iterator[R]:
+    if most is None:
+        yield from stream
+        return
     left = most
     for rows in stream:
-        if left is None:
-            yield rows
-        elif left > 0:
-            yield rows.slice(0, min(left, len(rows)))
-            left -= len(rows)
-        else:
+        yield rows.slice(0, min(left, len(rows)))
+        left -= len(rows)
+        if left <= 0:
             return
 
 
@@ -113,6 +139,8 @@ def _cut(stream: Iterable[R], shard_rows: int) -> Iterator[tuple[int, bool, list
     number, parts, room = 0, list[R](), shard_rows
     for rows in stream:
         offset = 0
+        if not len(rows) and isinstance(rows, Gap):
+            parts.append(rows)
         while offset < len(rows):
             if room == 0:
                 yield number, False, parts

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.damage import gaps_of, quarantined_gaps
 from pipelines.layout import Layout
 from pipelines.parsing import JsonRows, parse_lines
-from pipelines.quarantine import Faults, Reason, quarantine_rows
+from pipelines.quarantine import DETAIL_CHARACTERS, Faults, Reason, quarantine_rows
 from pipelines.readers import RawShard
 from pipelines.settling import settle
 
@@ -29,8 +30,11 @@ class ValidShard:
 
 
 def validate(raw: RawShard, file_name: str, layout: Layout) -> ValidShard:
-    """Checks every row, and gives it an id if it has none: `name:row` (Parquet) or `name@byte` (JSONL)."""
-    table, faults = raw.table, Faults()
+    """Checks every row, and gives it an id if it has none: `name:row` (Parquet) or `name@byte` (JSONL).
+
+    What the shard lost to a damage of its file is in quarantine too, one row for every gap.
+    """
+    table, faults, gaps = raw.table, Faults(), gaps_of(raw.table)
     source: JsonRows | _TableRows
     if "_line" in table.column_names:
         places, prefix = table["_byte"], f"{file_name}@"
@@ -58,6 +62,9 @@ def validate(raw: RawShard, file_name: str, layout: Layout) -> ValidShard:
 
     rows = pa.table(columns)
     quarantine = quarantine_rows(table, ids, places, file_name, faults.by_row)
+    if gaps:
+        lost = quarantined_gaps(gaps, file_name, Reason.UNREADABLE, DETAIL_CHARACTERS)
+        quarantine = pa.concat_tables([quarantine, lost]).sort_by("place")
     if faults.by_row:
         good = np.ones(len(rows), dtype=bool)
         good[list(faults.by_row)] = False

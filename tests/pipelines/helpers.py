@@ -1,12 +1,14 @@
 """Small corpora on disk, and the usual way through the readers."""
 
 import gzip
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
 
 from pipelines.config import CorpusParameters
@@ -38,6 +40,24 @@ def compressed(data: bytes, compression: str | None) -> bytes:
     if compression == "zstd":
         return zstandard.compress(data[:middle]) + zstandard.compress(data[middle:])
     return data
+
+
+def spoil(path: Path, data: bytes) -> None:
+    """Other bytes without a trace in the time of change, as a disk might leave them."""
+    before = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def spoil_group(path: Path, group: int, pages: slice = slice(None)) -> None:
+    """Spoils some of the bytes of the first column of a row group of a Parquet file."""
+    metadata = pq.read_metadata(path).row_group(group)
+    column = metadata.column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    places = range(start, start + column.total_compressed_size)[pages]
+    data = bytearray(path.read_bytes())
+    data[places.start : places.stop] = b"\xff" * len(places)
+    spoil(path, bytes(data))
 
 
 def plan_of(path: Path, kind: JobKind = "answer", **parameters: Any) -> Plan:

@@ -1,6 +1,5 @@
 """One whole job over good files and bad ones: what is good is committed, what is bad is said."""
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,17 +10,10 @@ from rich.console import Console
 from pipelines.errors import JobError, ManifestError
 from pipelines.execute import execute
 from pipelines.job import bind
-from tests.pipelines.helpers import compressed, jsonl, qa_rows
+from tests.pipelines.helpers import compressed, jsonl, qa_rows, spoil, spoil_group
 from tests.pipelines.jobs import make_job, part_rows, parts, run_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-def _damage(path: Path, data: bytes) -> None:
-    """Spoils a file without a trace in its size and time of change, as a disk might."""
-    before = path.stat()
-    path.write_bytes(data)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_bad_files_take_no_good_one_with_them(tmp_path: Path, untrained_model: Path) -> None:
@@ -42,8 +34,8 @@ def test_bad_files_take_no_good_one_with_them(tmp_path: Path, untrained_model: P
     (folder / "d-gone.parquet").unlink()
     data = bytearray((folder / "e-damaged.parquet").read_bytes())
     data[8:150] = b"\xff" * 142
-    _damage(folder / "e-damaged.parquet", bytes(data))
-    _damage(folder / "f-cut.jsonl.gz", cut[:-9] + bytes(9))
+    spoil(folder / "e-damaged.parquet", bytes(data))
+    spoil(folder / "f-cut.jsonl.gz", cut[:-9] + bytes(9))
 
     with pytest.raises(JobError, match="4 of 8 read units are not complete; everything else is committed") as raised:
         execute(job, Console(quiet=True))
@@ -73,3 +65,27 @@ def test_a_corpus_of_nothing_is_done(tmp_path: Path, untrained_model: Path) -> N
     assert (ran.outcome.tally.rows, ran.outcome.tally.quarantined) == (0, 0)
     assert [len(pq.read_table(part)) for part in parts(tmp_path / "out")] == [0, 0]
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_damaged_files_cost_what_cannot_be_read_of_them(tmp_path: Path, untrained_model: Path) -> None:
+    folder, output = tmp_path / "in", tmp_path / "out"
+    rows = qa_rows(30)
+    write_jsonl(folder / "a.jsonl", rows[:5])
+    (folder / "b.parquet").write_bytes(b"PAR1 and nothing else")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "c.parquet", row_group_size=10)
+    spoil_group(folder / "c.parquet", 1)
+    (folder / "d.jsonl.gz").write_bytes(compressed(jsonl(rows), "gzip")[:-9])
+
+    words = ("corpus.shard_rows=10", "corpus.damaged=quarantine", "ray.passes=1")
+    ran = run_job([folder], output, untrained_model, *words)
+    found = [row["id"] for row in part_rows(output)]
+    names = [row["id"] for row in rows]
+    assert found == names[:5] + names[:10] + names[20:] + names[: len(found) - 25]
+    assert len(found) >= 5 + 20 + 15
+    quarantine = pq.read_table(output / "_quarantine").sort_by("file").to_pylist()
+    assert [(row["file"], row["reason"]) for row in quarantine] == [
+        (name, "unreadable") for name in ("b.parquet", "c.parquet", "d.jsonl.gz")
+    ]
+    assert (quarantine[1]["place"], quarantine[1]["detail"][:17]) == (10, "10 rows are lost.")
+    assert (ran.outcome.tally.rows, ran.outcome.tally.quarantined) == (len(found), 3)
+    assert (output / "_SUCCESS").exists()

@@ -16,7 +16,7 @@ def test_needed_columns_each_once() -> None:
 
 def test_there_and_back_as_json() -> None:
     carry = pa.schema([("tags", pa.list_(pa.struct([("n", pa.int8())]))), ("at", pa.timestamp("us", "UTC"))])
-    layout = Layout("embed", Columns(text="body"), carry, 7, 99)
+    layout = Layout("embed", Columns(text="body"), carry, 7, 99, "quarantine")
     assert Layout.from_json(layout.to_json()) == layout
 
 

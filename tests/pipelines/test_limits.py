@@ -1,5 +1,6 @@
 """The first N rows, whatever the format."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.errors import CorpusError
 from pipelines.limits import limit_rows
 from pipelines.plan import Plan
-from tests.pipelines.helpers import compressed, jsonl, plan_of, qa_rows, rows_of, validate_all
+from tests.pipelines.helpers import compressed, jsonl, plan_of, qa_rows, quarantine_of, rows_of, validate_all
 
 
 def _parquet(folder: Path) -> Path:
@@ -48,3 +50,16 @@ def test_only_as_many_files_are_read_as_the_limit_needs(tmp_path: Path) -> None:
     # Damaged where the plan does not look.
     (tmp_path / "b.jsonl.gz").write_bytes(compressed(b"\n" * 100_000 + jsonl(qa_rows(5)), "gzip")[:-9])
     assert _ids(limit_rows(plan_of(tmp_path), 5, {})) == [f"q{i}" for i in range(5)]
+
+
+def test_a_damage_is_met_only_where_the_limit_lies_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(compressed(jsonl(qa_rows(200)), "gzip")[:-9])
+    (tmp_path / "b.jsonl").write_bytes(jsonl(qa_rows(300)[200:]))
+    plan = plan_of(tmp_path, damaged="quarantine")
+    assert quarantine_of(validate_all(limit_rows(plan, 50, {}))) == []
+    limited = limit_rows(plan, 250, {})
+    shards = validate_all(limited)
+    assert len(rows_of(shards)) == limited.row_estimate == 250
+    assert [row["reason"] for row in quarantine_of(shards)] == ["unreadable"]
+    with pytest.raises(CorpusError, match=r"a\.jsonl\.gz"):
+        limit_rows(replace(plan, layout=replace(plan.layout, damaged="fail")), 250, {})

@@ -8,9 +8,10 @@ import pytest
 
 from pipelines.config import CorpusParameters
 from pipelines.corpus import SourceFile, list_files
-from pipelines.errors import CorpusError, MissingError
-from pipelines.parquet_reader import read_footer, read_groups
-from tests.pipelines.helpers import qa_rows
+from pipelines.damage import Gap
+from pipelines.errors import DamagedError, MissingError, StorageError
+from pipelines.parquet_reader import _damage, read_footer, read_groups
+from tests.pipelines.helpers import qa_rows, spoil_group
 
 NEEDED = ("id", "question", "context")
 
@@ -54,14 +55,18 @@ def test_unwanted_groups_are_not_read(path: Path) -> None:
 
     tables = list(read_groups(_file(path), range(3), 0, NEEDED, 100, {}, is_wanted))
     assert asked == [(0, 10), (10, 20), (20, 25)]
-    assert [table.column_names for table in tables] == [["_row"], [*NEEDED, "_row"], ["_row"]]
+    assert [table.column_names for table in tables if isinstance(table, pa.Table)] == [
+        ["_row"],
+        [*NEEDED, "_row"],
+        ["_row"],
+    ]
     assert sum(map(len, tables)) == 25
 
 
 @pytest.mark.parametrize("keep", [0, 3, -20])
 def test_a_file_cut_short(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CorpusError, match=r"a\.parquet: damaged, cut short .* Replace"):
+    with pytest.raises(DamagedError, match=r"a\.parquet: damaged, cut short .* Replace"):
         read_footer(_file(path), NEEDED, {})
 
 
@@ -69,7 +74,7 @@ def test_a_damaged_page(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[10:200] = b"\xff" * 190
     path.write_bytes(data)
-    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+    with pytest.raises(DamagedError, match=r"a\.parquet: damaged"):
         list(read_groups(_file(path), range(3), 0, NEEDED, 100, {}, lambda first, stop: True))
 
 
@@ -78,3 +83,16 @@ def test_a_file_that_vanished(path: Path) -> None:
     path.unlink()
     with pytest.raises(MissingError, match=r"a\.parquet"):
         read_footer(file, NEEDED, {})
+
+
+def test_other_row_groups_go_on_behind_a_damaged_one(path: Path) -> None:
+    spoil_group(path, 1)
+    first, gap, last = read_groups(_file(path), range(3), 0, NEEDED, 100, {}, lambda first, stop: True, keep_on=True)
+    assert isinstance(gap, Gap)
+    assert (gap.place, gap.rows, len(first), len(last)) == (10, 10, 10, 5)
+    assert gap.message.startswith("a.parquet: damaged")
+
+
+def test_a_disk_that_fails_is_no_damage(path: Path) -> None:
+    with pytest.raises(StorageError, match=r"a\.parquet: reading failed: .*Input/output error"):
+        _damage(_file(path), OSError(5, "Input/output error"))

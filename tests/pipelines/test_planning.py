@@ -104,3 +104,29 @@ def test_a_wrong_field_name_in_jsonl_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl([{**qa_rows(1)[0], "title": "t"}]))
     with pytest.raises(CorpusError, match=r"no column 'titel'.*Did you mean 'title'"):
         plan_of(tmp_path, carry=("titel",))
+
+
+def test_damaged_files_have_a_unit_where_they_go_to_quarantine(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
+    (tmp_path / "c.jsonl.gz").write_bytes(compressed(jsonl(qa_rows(100)), "gzip")[:-9])
+    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+        plan_of(tmp_path)
+    plan = plan_of(tmp_path, damaged="quarantine", carry=("question",))
+    assert [(unit.file, unit.start, unit.rows) for unit in plan.units] == [(0, 0, 0), (1, 0, None), (2, 0, None)]
+    assert plan.layout.damaged == "quarantine"
+    _parquet(tmp_path / "d.parquet", 30, 10)
+    plan = plan_of(tmp_path, damaged="quarantine")
+    assert plan.units[-1] == ReadUnit(3, 3, 0, 3, 0, 30)
+
+
+def test_nothing_but_damaged_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+        plan_of(tmp_path, damaged="quarantine")
+    (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+        plan_of(tmp_path, damaged="quarantine")
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(CorpusError, match=r"b\.jsonl\.gz: the gzip stream is damaged"):
+        plan_of(tmp_path, damaged="quarantine")
