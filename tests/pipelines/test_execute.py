@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -23,13 +24,13 @@ from rich.console import Console
 from transformers import DistilBertForQuestionAnswering
 
 from actors.parameters import EmbeddingParameters, QAParameters
-from pipelines import run
+from pipelines import staging
 from pipelines.config import EmbedConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.execute import execute
 from pipelines.job import bind
-from pipelines.stages import PrepareStage
-from pipelines.tickets import Ticket
+from pipelines.stages import ReadStage
+from pipelines.work import Work
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import (
     SAMPLES,
@@ -324,20 +325,72 @@ def test_a_unit_that_fails_is_tried_again_and_takes_no_other_with_it(tmp_path: P
     assert not (output / "_SUCCESS").exists()
 
 
-def test_a_shard_that_kills_its_workers_is_given_up_and_takes_no_other_with_it(
+def test_a_file_that_kills_whoever_reads_it_takes_no_other_with_it(
     tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Deadly(PrepareStage):
-        def __call__(self, table: pa.Table) -> pa.Table:
-            if Ticket.from_table(table).number == 1:
+    class Deadly(ReadStage):
+        def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+            if any(work.file.name == "b.jsonl" for work in Work.from_table(table)):
                 os._exit(7)
-            return PrepareStage.__call__(self, table)
+            return ReadStage.__call__(self, table)
 
-    monkeypatch.setattr(run, "PrepareStage", Deadly)
-    corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(20))
-    with pytest.raises(JobError, match="a worker died with its shard"):
-        run_job([corpus], tmp_path / "out", untrained_model, "corpus.shard_rows=5", "ray.passes=1")
-    assert [row["id"] for row in part_rows(tmp_path / "out")] == [f"q{i}" for i in range(20) if not 5 <= i < 10]
+    monkeypatch.setattr(staging, "ReadStage", Deadly)
+    for name in ("a", "b", "c"):
+        write_jsonl(tmp_path / "in" / f"{name}.jsonl", [{**row, "id": f"{name}-{row['id']}"} for row in qa_rows(6)])
+    with pytest.raises(JobError, match="1 of 3 read units are not complete") as raised:
+        run_job([tmp_path / "in"], tmp_path / "out", untrained_model, "corpus.shard_rows=5", "ray.passes=1")
+    assert "died" in str(raised.value)
+    assert [row["id"] for row in part_rows(tmp_path / "out")] == [f"{name}-q{i}" for name in "ac" for i in range(6)]
+    assert not (tmp_path / "out" / "_quarantine").exists(), "nobody knows which row it was"
+
+
+def test_a_store_that_refuses_for_good_stops_the_job_and_too_many_bad_rows_do_until_more_may_be(
+    tmp_path: Path, untrained_model: Path, expected: dict[str, dict[str, Any]]
+) -> None:
+    rows, output = mixed_rows(40), tmp_path / "out"
+    bad = {**rows[0], "question": None}
+    pq.write_table(pa.Table.from_pylist([bad, *rows[1:]]), tmp_path / "in.parquet")
+
+    def run(*words: str) -> Ran:
+        return run_job([tmp_path / "in.parquet"], output, untrained_model, "corpus.shard_rows=1", *words)
+
+    output.mkdir()
+    (output / "_quarantine").write_text("in the way")
+    with pytest.raises(JobError, match=r"_quarantine/.*writing failed.*What is committed stays"):
+        run()
+    first = _written(output)
+    assert len(first) < len(rows) // 2, "the rest was computed for nothing"
+    assert not (output / "_SUCCESS").exists()
+
+    (output / "_quarantine").unlink()
+    with pytest.raises(JobError, match=r"1 of .* rows .*max_quarantined \(2%\) allows\. Reasons: null_question 1\."):
+        run("max_quarantined=2%")
+    second = _written(output)
+    assert first.items() <= second.items()
+    assert len(second) < len(rows)
+
+    ran = run("max_quarantined=3%")
+    assert ran.outcome.shards_before == len(second)
+    assert (ran.outcome.counts.rows, ran.outcome.counts.quarantined, ran.outcome.guilty) == (len(rows) - 1, 1, 0)
+    assert second.items() <= _written(output).items(), "what was committed is computed again"
+    _assert_answers(part_rows(output), rows[1:], expected)
+    assert (output / "_SUCCESS").exists()
+
+
+def _written(output: Path) -> dict[str, tuple[int, bytes]]:
+    return {part.name: (part.stat().st_mtime_ns, part.read_bytes()) for part in parts(output)}
+
+
+def test_a_share_of_a_corpus_of_unknown_size_is_known_at_its_end(tmp_path: Path, untrained_model: Path) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", [b"{", b"{", *qa_rows(6)])
+    words = ("corpus.shard_rows=2", "max_quarantined=24.9%")
+    with pytest.raises(JobError, match=r"2 of 8 rows so far are quarantined.*\(24\.9%\).*malformed_json 2"):
+        run_job([corpus], tmp_path / "out", untrained_model, *words)
+    assert [row["id"] for row in part_rows(tmp_path / "out")] == [f"q{i}" for i in range(6)]
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+    again = run_job([corpus], tmp_path / "out", untrained_model, "max_quarantined=2")
+    assert (again.log, again.outcome.tally.shards, again.outcome.counts.quarantined) == ("", 0, 2)
+    assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
 def test_a_pool_that_cannot_fit_is_refused(tmp_path: Path, untrained_model: Path) -> None:

@@ -16,13 +16,14 @@ from transformers import DistilBertForQuestionAnswering
 from actors.parameters import QAParameters
 from pipelines import staging
 from pipelines.commands import GUILTY_ROWS, run_job
+from pipelines.config import AnswerConfig
 from pipelines.errors import JobError
 from pipelines.settings import load_config
 from pipelines.stages import PrepareStage
 from pipelines.tickets import Ticket
 from tests.pipelines import jobs
 from tests.pipelines.helpers import qa_rows
-from tests.pipelines.jobs import AnswerConfig, bare_engine, mixed_rows, part_rows, same_answer, write_jsonl
+from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
