@@ -26,19 +26,20 @@ _SALVAGE_BYTES = 256
 
 
 def read_lines(
-    file: SourceFile, start: int, stop: int, storage: Mapping[str, object], max_bytes: int
+    file: SourceFile, start: int, stop: int, storage: Mapping[str, object], max_bytes: int, keep_on: bool = False
 ) -> Iterator[Lines]:
     """Lines whose first byte lies in [start, stop) of the stream, blank ones left out.
 
     A compressed file has one range, [0, stop), whatever its stop. A line of more than `max_bytes` may be cut, and is
-    then longer than that all the same. Memory: `max_bytes` and twice READ_BYTES.
+    then longer than that all the same. Memory: `max_bytes` and twice READ_BYTES. With `keep_on`, every whole line of a
+    stream that is cut short comes before the error, else those of whole reads.
 
     Raises:
-        DamagedError: after the last whole line that can be read: a compressed stream is damaged or cut short.
+        DamagedError: a compressed stream is damaged or cut short.
         StorageError: the file cannot be read.
     """
     if file.compression is not None:
-        return cut_lines(_decompressed(file, storage, READ_BYTES), 0, sys.maxsize, max_bytes)
+        return cut_lines(_decompressed(file, storage, READ_BYTES, keep_on), 0, sys.maxsize, max_bytes)
     return cut_lines(_plain(file, start, stop, storage, READ_BYTES), start, stop, max_bytes)
 
 
@@ -70,7 +71,7 @@ def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]
         StorageError: the file cannot be read.
     """
     for size in (read_bytes, READ_BYTES):
-        beginning, damage = _beginning(file, size, storage)
+        beginning, damage = _beginning(file, size, storage, keep_on)
         if damage is not None and not keep_on:
             raise damage
         if b"\n" in beginning or len(beginning) < size:
@@ -92,10 +93,12 @@ def _objects(lines: Lines) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _beginning(file: SourceFile, size: int, storage: Mapping[str, object]) -> tuple[bytes, DamagedError | None]:
+def _beginning(
+    file: SourceFile, size: int, storage: Mapping[str, object], keep_on: bool
+) -> tuple[bytes, DamagedError | None]:
     if file.compression is None:
         return next(_plain(file, 0, min(size, file.size), storage, size), b""), None
-    beginning, chunks = b"", _decompressed(file, storage, size)
+    beginning, chunks = b"", _decompressed(file, storage, size, keep_on)
     try:
         while len(beginning) < size:
             beginning += next(chunks)
@@ -117,7 +120,7 @@ def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object
         position = end
 
 
-def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
+def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: int, keep_on: bool) -> Iterator[bytes]:
     stream, position = _stream(file, storage, read_bytes), 0
     try:
         while chunk := stream.read(read_bytes):
@@ -125,7 +128,7 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
             position += len(chunk)
     except OSError as error:
         # Of a stream that is cut short all bytes are good; where others are damaged, those before may be wrong too.
-        if _CUT_SHORT in str(error):
+        if keep_on and _CUT_SHORT in str(error):
             rest = _salvaged(_stream(file, storage, read_bytes), position, read_bytes)
             yield rest
             position += len(rest)

@@ -31,14 +31,16 @@ def _taken(plan: Plan, limit: int, storage: Mapping[str, object]) -> Iterator[tu
 
 def _count(plan: Plan, unit: ReadUnit, enough: int, storage: Mapping[str, object]) -> tuple[int, bool]:
     """Rows that can be read, up to about `enough`, and whether there is no damage behind them."""
-    rows = 0
+    rows, keep_on = 0, plan.layout.damaged == "quarantine"
     try:
-        for lines in read_lines(plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes):
+        for lines in read_lines(
+            plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes, keep_on
+        ):
             rows += len(lines)
             if rows >= enough:
                 break
     except DamagedError:
-        if plan.layout.damaged == "fail":
+        if not keep_on:
             raise
         return rows, False
     return rows, True

@@ -114,10 +114,11 @@ def _parquet_rows(
 
 
 def _lines(file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object]) -> Iterator[Lines | Gap]:
+    keep_on = layout.damaged == "quarantine"
     try:
-        yield from read_lines(file, unit.start, unit.stop, storage, layout.max_line_bytes)
+        yield from read_lines(file, unit.start, unit.stop, storage, layout.max_line_bytes, keep_on)
     except DamagedError as error:
-        if layout.damaged == "fail":
+        if not keep_on:
             raise
         yield Gap(error.place, 0, str(error))
 
