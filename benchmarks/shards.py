@@ -70,10 +70,11 @@ def write_lines(path: Path, rows: int) -> int:
 
 def write_parts(job: Job) -> None:
     """All parts but the last ten, as empty files, and their receipts."""
-    output, ledger = Path(job.store.root), Ledger(job.parts)
+    output, parts = Path(job.store.root), job.parts
+    ledger = Ledger(parts)
     for unit in job.plan.units[:-_MISSING]:
         shard = ShardId(unit.index, 0, True)
-        output.joinpath(shard.part_name(job.parts.job8, job.parts.format)).touch()
+        output.joinpath(shard.part_name(parts.job8, parts.format)).touch()
         ledger.add(Receipt(shard, job.plan.files[0].name, rows=_ROWS, answered=_ROWS))
     ledger.write()
 
