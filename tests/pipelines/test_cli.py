@@ -66,6 +66,8 @@ def test_the_installed_command_answers_with_its_help() -> None:
         "--limit",
         "--dry-run",
         "--overwrite",
+        "--extend",
+        "--max-quarantined",
         "Exit codes",
     ):
         assert word in done.stdout
@@ -111,6 +113,7 @@ def test_an_embed_dry_run(spanmill: Spanmill, corpus: Path, tmp_path: Path, untr
         (["--config", "none.yaml"], "none.yaml: cannot be read"),
         (["--limit", "0"], "--limit"),
         (["--nonsense"], "--nonsense"),
+        (["--max-quarantined", "few"], "max_quarantined"),
     ],
 )
 def test_wrong_use_is_exit_code_2(spanmill: Spanmill, corpus: Path, words: list[str], message: str) -> None:

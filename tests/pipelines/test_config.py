@@ -1,10 +1,12 @@
 """The configs that ship, and the documentation of every key."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from pipelines.config import AnswerConfig, EmbedConfig
+from pipelines.quarantine_limit import QuarantineLimit
 from pipelines.settings import as_yaml, list_keys, load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -28,6 +30,19 @@ def test_every_key_is_documented(kind: type[AnswerConfig] | type[EmbedConfig]) -
     keys = list(list_keys(kind))
     assert len(keys) > 25
     assert [key for key, documentation, _ in keys if len(documentation) < 15] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        ("100", QuarantineLimit(100, None)),
+        ('"7"', QuarantineLimit(7, None)),
+        ("0.5%", QuarantineLimit(None, Fraction(1, 200))),
+        ("null", None),
+    ],
+)
+def test_a_limit_is_a_number_or_a_share(value: str, limit: QuarantineLimit | None) -> None:
+    assert load_config(EmbedConfig, None, [f"max_quarantined={value}"]).quarantine_limit == limit
 
 
 def test_a_config_cannot_be_changed() -> None:

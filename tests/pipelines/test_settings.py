@@ -52,6 +52,8 @@ def test_words_reach_into_storage_options_and_groups_that_are_null() -> None:
         ("qa.top_k=0", r"qa.top_k: .*greater than or equal to 1 \(got 0\)"),
         ("output.format=csv", "output.format: Input should be 'parquet' or 'jsonl'"),
         ("pool.max_size=0", "pool.max_size"),
+        ("max_quarantined=lots", r"max_quarantined: .*a number of rows \(100\) or a share of them \(0\.5%\)"),
+        ("max_quarantined=-1", "max_quarantined: .*a number of rows"),
         ("qa.top_k", "write it as key=value"),
         ("=3", "write it as key=value"),
         ("qa.top_k=[", "the value is not YAML"),
