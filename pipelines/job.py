@@ -1,5 +1,6 @@
 """A job: bound to its output, run in passes over what is missing, until nothing is."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -108,6 +109,9 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
         overwrite(job.store)
     stored = open_or_create(job.store, job.manifest)
     plan = settle_inputs(job.store, stored, job.plan, extend)
+    # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
+    layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)
+    plan = dataclasses.replace(plan, layout=layout)
     return Job(job.config, job.store, job.model, job.task, plan, stored)
 
 
@@ -145,7 +149,7 @@ def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
 def _results(config: Config, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
-    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes", "damaged"})
+    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
     return {
         **keys,
         "semantics": _SEMANTICS,

@@ -188,3 +188,11 @@ def test_a_column_that_is_not_there_is_named(corpus: Path, untrained_model: Path
     column = "question" if kind is AnswerConfig else "text"
     with pytest.raises(CorpusError, match="querry"):
         make_job([corpus], "out", untrained_model, f"corpus.columns.{column}=querry", kind=kind)
+
+
+def test_a_job_that_met_a_damaged_file_may_go_on_without_it(tmp_path: Path, untrained_model: Path) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(3))
+    first = bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
+    again = bind(make_job([corpus], tmp_path / "out", untrained_model, "corpus.damaged=quarantine"), replace=False)
+    assert (first.plan.layout.damaged, again.plan.layout.damaged) == ("fail", "quarantine")
+    assert first.manifest == again.manifest
