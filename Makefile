@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODEL := models/untrained/model.safetensors
 
-.PHONY: demo test style bench bench-size clean
+.PHONY: demo test style chaos bench bench-size clean
 
 demo: $(MODEL) ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.demo
@@ -14,6 +14,9 @@ style: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+chaos: $(MODEL) ## Eight kinds of faults, each at least twenty times at random moments; about an hour
+	$(BIN)/python -m tests.chaos
 
 bench: .venv/installed ## The engine and the job against the speed of a large sgemm on the same threads
 	$(BIN)/python -m benchmarks.offline

@@ -10,6 +10,7 @@ RAY_MODULES = frozenset(
     f"test_{name}.py"
     for name in (
         "bad_files",
+        "chaos",
         "cluster",
         "demo",
         "estimate",

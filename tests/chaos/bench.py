@@ -38,6 +38,7 @@ class Bench:
         """A cluster whose second node has more to do than its first, which has room for one model actor only."""
         made = self.stack.enter_context(cluster(self.folder / "r2", cpus=1, second_cpus=2))
         made.add_second()
+        made.wait_for_second()
         return made
 
     @cached_property

@@ -1,6 +1,9 @@
 """Ray clusters of one or two nodes on this machine, ended by the ids of their processes."""
 
+import os
 import socket
+import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.workers import Worker, end_all, workers_below
-from tests.pipelines.processes import Command
+from tests.pipelines.processes import BIN, Command
 
 # With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": uuid.uuid4().hex,
+    # A node is dead after five looks that fail, fifteen seconds in all, in which nothing happens that we want to see.
+    "RAY_health_check_period_ms": "1000",
+}
 
 # Ports that the system picks: two nodes of one machine would take the same ones.
 _WORDS = ("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=134217728", "--block")
@@ -24,6 +33,7 @@ class Cluster:
     address: str
     folder: Path
     head: Command
+    cpus: int
     second_cpus: int
     seconds: list[Command] = field(default_factory=list)
     """Second nodes so far; only the last one may still run."""
@@ -32,6 +42,17 @@ class Cluster:
         """Starts the second node; it has joined a little later."""
         words = ("ray", "start", f"--address={self.address}", f"--num-cpus={self.second_cpus}", *_WORDS)
         self.seconds.append(Command(words, self.folder, SETTINGS))
+
+    def wait_for_second(self, seconds: float = 60) -> None:
+        """Returns when the cluster has the second node's CPUs too. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        env = {**os.environ, **SETTINGS}
+        while time.monotonic() < deadline:
+            words = (str(BIN / "ray"), "status", f"--address={self.address}")
+            said = subprocess.run(words, env=env, capture_output=True, text=True).stdout
+            if f"/{self.cpus + self.second_cpus:.1f} CPU" in said:
+                return
+        raise TimeoutError(f"the second node has not joined:\n{said}")
 
     def workers(self) -> list[Worker]:
         """Processes of the head node."""
@@ -49,7 +70,7 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0) -> Iterator[Cluster]:
     port = _free_port()
     words = ("ray", "start", "--head", f"--num-cpus={cpus}", f"--port={port}", f"--temp-dir={folder}")
     head = Command((*words, "--include-dashboard=false", *_WORDS), folder, SETTINGS)
-    made = Cluster(f"127.0.0.1:{port}", folder, head, second_cpus)
+    made = Cluster(f"127.0.0.1:{port}", folder, head, cpus, second_cpus)
     try:
         head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
         yield made

@@ -79,6 +79,7 @@ class Job:
         try:
             command.process.wait(self.random.uniform(0, most))
         except subprocess.TimeoutExpired:
+            print(f"  {time.strftime('%H:%M:%S')} a fault after {len(self.watch)} parts", flush=True)
             return True
         return False
 
