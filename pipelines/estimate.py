@@ -56,7 +56,7 @@ def estimate_job(job: Job, console: Console) -> Estimate:
         ConfigError: the cluster cannot hold the pool.
     """
     plan = sample_plan(job.plan, _PIECES, _piece_rows(job))
-    progress = Progress(console, 0, len(plan.units), plan.layout.shard_rows)
+    progress = Progress(console, 0, len(plan.units), plan.row_estimate)
     works = [Work(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
     with connected(job.config.ray), progress.shown():

@@ -64,7 +64,7 @@ def execute(job: Job, console: Console) -> Outcome:
     started = time.monotonic()
     committed = job.committed()
     before = committed.shards
-    progress = Progress(console, before, job.plan.expected_shards, job.plan.layout.shard_rows)
+    progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate)
     limit = job.config.quarantine_limit
     works = Work.left(job.plan, committed)
     observer = Observer(job, progress.tally, before)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import orjson
@@ -66,7 +67,7 @@ class Manifest(BaseModel):
         """The input listing: name → (bytes, version)."""
         return {name: (size, version) for _, name, size, version, *_ in self.plan["files"]}
 
-    @property
+    @cached_property
     def job_id(self) -> str:
         """SHA-256 of what changes rows and of how they are cut into shards, in hex."""
         pinned = {"keys": self.identity(), "inputs": self.inputs(), "plan": self.plan}

@@ -71,7 +71,8 @@ class Progress:
     """Shards that earlier runs committed."""
     shards_expected: int
     """Shards of the whole job, as far as the plan can tell."""
-    rows_per_shard: int
+    rows_expected: int
+    """Rows of the whole job, likewise."""
     tally: Tally = field(default_factory=Tally)
     _started: float = field(default_factory=time.monotonic)
     _first: float | None = None
@@ -145,7 +146,7 @@ class Progress:
         parts = [f"{done:,}/{expected:,} shards", f"{tally.rows:,} rows"]
         rate = self.rate()
         if rate:
-            left = (expected - done) * self.rows_per_shard / rate
+            left = self.rows_expected * (expected - done) / expected / rate
             parts += [f"{rate:,.0f} rows/s", f"ETA {_clock(left)}"]
         else:
             parts.append(f"starting, {_clock(time.monotonic() - self._started)}")

@@ -8,6 +8,8 @@ _USUAL_ROWS = 4096
 """Instead, where nobody knows how fast the model is."""
 _USUAL_SHARDS, _FEWEST_ROWS = 128, 64
 """A small corpus is shared out all the same, but not into crumbs."""
+_WORTH_SECONDS, _WORTH_ROWS, _SHARDS_AT_LEAST = 2.0, 2048, 8
+"""Handing a shard over costs some tens of milliseconds, so it should be worth so long, or hold so many rows."""
 _MOST_FILES = 100_000
 """Listing more parts than that would take minutes."""
 _MOST_BYTES = 16 << 20
@@ -25,8 +27,10 @@ def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | No
         tokens_per_second: of one actor, predicted; None where that is not known.
     """
     tokens = max(row_bytes / _TOKEN_BYTES, 1.0)
-    by_time = _USUAL_ROWS if tokens_per_second is None else _octave(_SECONDS * tokens_per_second / tokens)
-    shared_out = max(rows // _USUAL_SHARDS, _FEWEST_ROWS)
+    pace = _USUAL_ROWS / _SECONDS if tokens_per_second is None else tokens_per_second / tokens
+    by_time = _octave(_SECONDS * pace)
+    worth_it = min(_octave(_WORTH_SECONDS * pace), _WORTH_ROWS, rows // _SHARDS_AT_LEAST)
+    shared_out = max(rows // _USUAL_SHARDS, worth_it, _FEWEST_ROWS)
     few_files = -(-rows // _MOST_FILES)
     by_memory = int(_MOST_BYTES / max(row_bytes, 1.0))
     return max(min(max(min(by_time, shared_out), few_files), by_memory), 1)

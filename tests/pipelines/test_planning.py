@@ -55,7 +55,7 @@ def test_rows_are_estimated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "given", "expected"),
-    [(10, None, 64), (12_800, None, 100), (600_000, None, 4096), (8000, 7, 7)],
+    [(10, None, 64), (12_800, None, 128), (600_000, None, 4096), (8000, 7, 7)],
 )
 def test_shard_rows(tmp_path: Path, rows: int, given: int | None, expected: int) -> None:
     _parquet(tmp_path / "a.parquet", rows, 100_000)

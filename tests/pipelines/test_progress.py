@@ -44,7 +44,7 @@ def _found(number: int) -> Receipt:
 
 
 def _progress(console: Console, before: int = 0) -> Progress:
-    return Progress(console, before, shards_expected=10, rows_per_shard=100, _started=time.monotonic())
+    return Progress(console, before, shards_expected=10, rows_expected=1000, _started=time.monotonic())
 
 
 def _plain() -> tuple[Console, io.StringIO]:

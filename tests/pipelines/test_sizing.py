@@ -28,7 +28,9 @@ def test_a_minute_of_the_actors_time() -> None:
 
 def test_small_corpora_are_shared_out_and_large_ones_make_few_files() -> None:
     assert choose_shard_rows(364, 450, 1e6) == 64
-    assert choose_shard_rows(128 * 500, 450, 1e6) == 500
+    assert choose_shard_rows(128 * 500, 450, 1_000) == 500
+    assert choose_shard_rows(128 * 500, 450, 1e6) == 2048, "a fast model wants more in hand"
+    assert choose_shard_rows(800, 450, 1e6) == 100
     assert choose_shard_rows(10**9, 450, 500) == 10_000
     assert choose_shard_rows(10**9, 450, 1e6) == (16 << 20) // 450
 
