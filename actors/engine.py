@@ -22,6 +22,8 @@ from actors.spans import Candidates, best_spans, candidates_wanted
 from actors.stats import PassStats
 from actors.tokens import Longs
 
+_NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -72,6 +74,7 @@ class Engine:
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
+            ModelError: the model computes NaN.
         """
         pooled = _Pooled(prepared, embedding, self.hidden_size, beside_answers=False)
         stats = PassStats()
@@ -126,6 +129,8 @@ class _Pooled:
         return weights
 
     def keep(self, chosen: Longs, sums: Floats) -> None:
+        if not np.isfinite(sums).all():
+            raise ModelError(_NOT_A_NUMBER)
         self._sums[chosen] = sums
 
     def join(self) -> npt.NDArray[np.float32]:
@@ -138,5 +143,5 @@ def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> 
         raise ModelError("the backend returned no logits")
     found = best_spans(output.start_logits, output.end_logits, batch, k, max_answer_len)
     if (found.start[:, 0] < 0).any():
-        raise ModelError("the model computes NaN; try model.dtype: float32 or bfloat16")
+        raise ModelError(_NOT_A_NUMBER)
     return found

@@ -187,6 +187,14 @@ def test_logits_that_are_nan_are_an_error_not_an_answer() -> None:
         _table_engine(backend).answer(prepared, QA)
 
 
+def test_embeddings_that_are_nan_are_an_error_too() -> None:
+    backend = TableBackend()
+    backend.hidden_table[FIRST_WORD + 7] = np.nan
+    prepared, _ = prepare(SPEC, QA, [("w1", "w2 w3"), ("w1", "w7 w8")])
+    with pytest.raises(ModelError, match=r"NaN.*model\.dtype"):
+        _table_engine(backend).answer(prepared, QA, EmbeddingParameters())
+
+
 class _NoLogits(TableBackend):
     def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
         return super().forward(batch, False, pool_weights)
