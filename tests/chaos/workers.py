@@ -24,8 +24,12 @@ class Worker:
 
     @property
     def is_other_worker(self) -> bool:
-        """True for a worker that runs tasks, waits for some, or is an actor of Ray Data's own."""
-        return self.title.startswith("ray::") and not self.is_model_actor
+        """True for a worker that runs tasks, waits for some, or is an actor of Ray Data's own.
+
+        A node's two agents call themselves like workers, but the node ends when one of them does.
+        """
+        is_worker = self.title.startswith("ray::") and not self.title.endswith("Agent")
+        return is_worker and not self.is_model_actor
 
     @property
     def is_at_work(self) -> bool:
