@@ -4,6 +4,8 @@ python -m tests.chaos --times 20 --kinds driver,actor --seed 7
 """
 
 import random
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +32,8 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Of the random moments; printed, so that it can be given.")] = None,
 ) -> None:
     """Runs the kinds one after the other; exit code 1 when a row or a shard came to harm."""
+    # So that what runs below is ended too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     chosen = [KINDS[name] for name in kinds.split(",")]
     seed = random.randrange(10_000) if seed is None else seed
     console = Console(width=max(Console().width, 110))
@@ -60,6 +64,7 @@ def _run(bench: Bench, kind: Kind, times: int, console: Console, table: Table) -
             except WrongEnd as error:
                 total.problems.append(str(error))
                 console.print(f"{kind.name}: {error}", style="red", markup=False)
+                bench.renew_clusters()
                 break
         found = judge(job.output, job.watch, job.expected, kind.may_write_again)
         total.add(found)

@@ -27,16 +27,17 @@ class Bench:
     random: Random
     stack: ExitStack
     _jobs: int = 0
+    _clusters: int = 0
 
     @cached_property
     def cluster(self) -> Cluster:
         """A running cluster with room for the actors of two drivers at once."""
-        return self.stack.enter_context(cluster(self.folder / "r", cpus=4))
+        return self.stack.enter_context(cluster(self._sockets(), cpus=4))
 
     @cached_property
     def two_nodes(self) -> Cluster:
         """A cluster whose second node has more to do than its first, which has room for one model actor only."""
-        made = self.stack.enter_context(cluster(self.folder / "r2", cpus=1, second_cpus=2))
+        made = self.stack.enter_context(cluster(self._sockets(), cpus=1, second_cpus=2))
         made.add_second()
         made.wait_for_second()
         return made
@@ -75,6 +76,15 @@ class Bench:
         job.settings = (*job.settings, f"corpus.storage={storage}", f"output.storage={storage}")
         job.inputs, job.target = [f"s3://bucket/in/{name}" for name in FILES], f"s3://bucket/{job.output.name}"
         return job
+
+    def renew_clusters(self) -> None:
+        """Whatever has happened to the clusters that run: later jobs get others."""
+        for name in ("cluster", "two_nodes"):
+            self.__dict__.pop(name, None)
+
+    def _sockets(self) -> Path:
+        self._clusters += 1
+        return self.folder / f"r{self._clusters}"
 
     def _on(self, running: Cluster, folder: Path, *settings: str, files: int = len(FILES)) -> Job:
         job = self._job(folder, f"ray.address={running.address}", *settings, files=files)
