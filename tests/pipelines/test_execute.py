@@ -2,9 +2,6 @@
 
 import io
 import os
-import signal
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,54 +237,6 @@ def test_a_pool_that_grows(tmp_path: Path, untrained_model: Path, expected: dict
     words = ("pool.max_size=2", "pool.cpus=0.4", "corpus.shard_rows=6")
     run_job([corpus], tmp_path / "out", untrained_model, *words)
     _assert_answers(part_rows(tmp_path / "out"), rows, expected)
-
-
-def test_a_model_actor_that_dies_is_replaced(
-    tmp_path: Path, untrained_model: Path, expected: dict[str, dict[str, Any]]
-) -> None:
-    rows = mixed_rows(90)
-    corpus = write_jsonl(tmp_path / "in.jsonl", rows)
-    killed = []
-
-    def kill_an_actor() -> None:
-        deadline = time.monotonic() + 60
-        while not parts(tmp_path / "out") and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for pid in _model_actors():
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
-
-    killer = threading.Thread(target=kill_an_actor)
-    killer.start()
-    ran = run_job([corpus], tmp_path / "out", untrained_model, "corpus.shard_rows=4")
-    killer.join()
-    assert killed, "the job was over before its actor could be killed"
-    assert ran.outcome.tally.rows == len(rows)
-    _assert_answers(part_rows(tmp_path / "out"), rows, expected)
-
-
-def _model_actors() -> list[int]:
-    """Ray's workers name themselves; those of other clusters on this machine are not below this process."""
-    names = {pid: Path(f"/proc/{pid}/cmdline") for pid in _descendants(os.getpid())}
-    return [
-        pid for pid, path in names.items() if path.exists() and b"MapWorker(MapBatches(ModelStage" in path.read_bytes()
-    ]
-
-
-def _descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = defaultdict(list)
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = path.read_text()
-        except OSError:
-            continue
-        children[int(text.rpartition(")")[2].split()[1])].append(int(path.parent.name))
-    found, waiting = list[int](), [pid]
-    while waiting:
-        below = children[waiting.pop()]
-        found += below
-        waiting += below
-    return found
 
 
 class Mender(io.StringIO):
