@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,14 +76,13 @@ def make_forecast(
     # The first piece pays for warming up.
     seconds = _ratio(passes[1:], size[1:]).times(1 / (actors * _busy(done, actors)))
     noisy = Interval(seconds.value, seconds.low * (1 - _NOISE), seconds.high * (1 + _NOISE))
-    body = np.array([max(receipt.bytes - empty_part_bytes, 0) for receipt in done], dtype=np.float64)
     bad = np.array([receipt.quarantined for receipt in done], dtype=np.float64)
     return Forecast(
         rows=rows,
         sampled=int(size.sum()),
         seconds_per_row=noisy,
         startup=startup,
-        output_bytes=_ratio(body, size).times(rows).plus(shards * empty_part_bytes),
+        output_bytes=_output(done, size, rows, shards, empty_part_bytes),
         quarantined=_share(bad, size),
     )
 
@@ -95,10 +95,34 @@ def _busy(done: Sequence[Receipt], actors: int) -> float:
     return float(min(max(sum(receipt.stats.total.seconds for receipt in done[1:]) / (actors * span), 0.01), 1.0))
 
 
+def _output(done: Sequence[Receipt], size: Doubles, rows: int, shards: int, empty_part_bytes: int) -> Interval:
+    """Bytes of all parts: a line through the pieces tells what a part takes, and what each row adds."""
+    body = np.array([max(receipt.bytes - empty_part_bytes, 0) for receipt in done], dtype=np.float64)
+
+    def total(draws: Any) -> Doubles:
+        x, y = size[draws], body[draws]
+        x_mean, y_mean = x.mean(axis=-1, keepdims=True), y.mean(axis=-1, keepdims=True)
+        spread = ((x - x_mean) ** 2).sum(axis=-1)
+        slope = ((x - x_mean) * (y - y_mean)).sum(axis=-1) / np.maximum(spread, 1e-9)
+        per_row = (y_mean / np.maximum(x_mean, 1e-9))[..., 0]
+        # Neither a part nor a row takes less than nothing; pieces of one size do not tell one from the other.
+        slope = np.where(spread < 1.0, per_row, np.clip(slope, 0.0, per_row))
+        part = y_mean[..., 0] - slope * x_mean[..., 0]
+        summed: Doubles = shards * (empty_part_bytes + part) + slope * rows
+        return summed
+
+    value = float(total(np.arange(len(done))))
+    low, high = np.percentile(total(_draws(len(done))), [_LOW, _HIGH])
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def _draws(pieces: int) -> NDArray[np.int64]:
+    return np.random.default_rng(0).integers(0, pieces, size=(_RESAMPLES, pieces))
+
+
 def _ratio(amounts: Doubles, sizes: Doubles) -> Interval:
     """Amount per row, pieces drawn again and again: rows of one place are alike, so it is pieces that vary."""
-    rng = np.random.default_rng(0)
-    draws = rng.integers(0, len(sizes), size=(_RESAMPLES, len(sizes)))
+    draws = _draws(len(sizes))
     low, high = np.percentile(_per_row(amounts[draws], sizes[draws]), [_LOW, _HIGH])
     return Interval(float(_per_row(amounts, sizes)), float(low), float(high))
 

@@ -14,6 +14,8 @@ _SEED = 11
 def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
     """`pieces` units of at most `piece_rows` rows, each one shard, from random places; the same for the same plan.
 
+    Every other piece is half as long, so that what a part costs can be told from what its rows do.
+
     Places are drawn in proportion to size. A compressed file can only be read from its beginning, so all that is seen
     of it are its first rows. A row that two pieces share counts in both.
     """
@@ -22,7 +24,11 @@ def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
     if not sizes.sum():
         sizes += 1
     chosen = rng.choice(len(sizes), size=pieces, p=sizes / sizes.sum())
-    units = [_piece(plan, plan.units[number], piece_rows, rng.random()) for number in np.sort(chosen)]
+    lengths = (max(piece_rows // 2, 1), piece_rows)
+    units = [
+        _piece(plan, plan.units[number], lengths[place % 2], rng.random())
+        for place, number in enumerate(np.sort(chosen))
+    ]
     return replace(
         plan,
         units=tuple(replace(unit, index=index) for index, unit in enumerate(units)),

@@ -1,5 +1,7 @@
 """What a sample says of the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,6 +38,14 @@ def test_an_even_corpus() -> None:
     assert forecast.quarantined.value == pytest.approx(0.02)
     assert forecast.quarantined.low < 0.016
     assert forecast.quarantined.high > 0.025
+
+
+def test_what_a_part_takes_is_told_from_what_its_rows_do() -> None:
+    pieces = [_receipt(n, 100 if n % 2 else 50, 1.0, float(n)) for n in range(20)]
+    dearer = [replace(receipt, bytes=receipt.bytes + 700) for receipt in pieces]
+    output = make_forecast(dearer, 1, 1_000_000, 200, empty_part_bytes=1000, startup=0.0).output_bytes
+    assert output.value == pytest.approx(200 * 1700 + 50 * 1_000_000)
+    assert output.low == pytest.approx(output.high)
 
 
 def test_two_actors_take_half_the_time() -> None:
