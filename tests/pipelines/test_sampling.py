@@ -28,7 +28,7 @@ def test_pieces_come_from_all_over_and_are_one_shard_each(tmp_path: Path) -> Non
     assert sum(len(raw.table) for raw in shards) > 130
     rows = rows_of(validate_all(sample))
     assert all(row["question"] == f"Who is {row['id'][1:]}?" for row in rows), "pieces begin where rows do"
-    assert len({row["id"] for row in rows}) > 100
+    assert len({row["id"] for row in rows}) > 60
     assert {plan.file_of(unit).name for unit in sample.units} >= {"a.parquet", "b.jsonl"}
 
 
