@@ -77,12 +77,12 @@ def _one_each(receipts: pa.Table, committed: Committed) -> pa.Table:
 
 def _count_parts(parts: Parts, shards: Iterable[ShardId]) -> tuple[int, int]:
     names = [shard.part_name(parts.job8, parts.format) for shard in shards]
-    quarantine = {shard.part_name(parts.job8, "parquet") for shard in shards}
-    quarantine.intersection_update(list_names(parts.store, QUARANTINE_FOLDER))
+    quarantine = {parts.quarantine_name(shard) for shard in shards}
+    quarantine.intersection_update(f"{QUARANTINE_FOLDER}/{name}" for name in list_names(parts.store, QUARANTINE_FOLDER))
     count_rows = _footer_rows if parts.format == "parquet" else _lines
     with ThreadPoolExecutor(_THREADS) as threads:
         rows = sum(threads.map(lambda name: count_rows(parts.store, name), names))
-        bad = sum(threads.map(lambda name: _footer_rows(parts.store, f"{QUARANTINE_FOLDER}/{name}"), quarantine))
+        bad = sum(threads.map(lambda name: _footer_rows(parts.store, name), quarantine))
     return rows, bad
 
 

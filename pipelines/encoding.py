@@ -22,6 +22,11 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return data
 
 
+def from_parquet(data: bytes) -> pa.Table:
+    """What `to_parquet` wrote, without the metadata."""
+    return pq.read_table(pa.BufferReader(data)).replace_schema_metadata()
+
+
 def to_jsonl(table: pa.Table) -> bytes:
     """One JSON object a line, null for null and for NaN, bytes as base64, decimals and the like as strings."""
     columns = [_values(column) for column in table.columns]

@@ -17,6 +17,7 @@ from pipelines.receipts import Receipt
 from pipelines.run import build, receipts
 from pipelines.sampling import sample_plan, sampled_lines
 from pipelines.shards import encode
+from pipelines.sizing import tokens_of
 from pipelines.staging import make_stages
 from pipelines.work import Work
 
@@ -25,7 +26,6 @@ _SECONDS = 30.0
 """What the passes over the sample should take on one actor."""
 _FEWEST_ROWS, _MOST_ROWS = 16, 2048
 """Of a piece."""
-_TOKEN_BYTES = 4.5
 _MIN_PIECES = 3
 _HOUR = 3600.0
 
@@ -128,7 +128,7 @@ def _piece_rows(job: Job) -> int:
     """Rows of a piece, so that the whole sample keeps one actor busy for about `_SECONDS`."""
     plan = job.plan
     row_bytes = sum(file.size for file in plan.files) / max(plan.row_estimate, 1)
-    rows = _SECONDS * job.model.tokens_per_second / max(row_bytes / _TOKEN_BYTES, 1.0) / _PIECES
+    rows = _SECONDS * job.model.tokens_per_second / tokens_of(row_bytes) / _PIECES
     return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))
 
 

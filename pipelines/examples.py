@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.counts import Counts
+from pipelines.encoding import from_parquet
 from pipelines.errors import StorageError
 from pipelines.schema import QUARANTINE_SCHEMA
 from pipelines.shards import QUARANTINE_FOLDER, Parts, ShardId, list_names
@@ -40,7 +40,7 @@ def _names(parts: Parts, counts: Counts) -> Iterator[str]:
     for reason in counts.reasons:
         holding = bad.filter(pc.match_substring(bad["reasons"], f'"{reason}"')).slice(0, EACH)
         for row in holding.select(["unit", "number", "last"]).to_pylist():
-            yield f"{QUARANTINE_FOLDER}/{ShardId(**row).part_name(parts.job8, 'parquet')}"
+            yield parts.quarantine_name(ShardId(**row))
 
 
 def _read(parts: Parts, name: str) -> pa.Table:
@@ -48,4 +48,4 @@ def _read(parts: Parts, name: str) -> pa.Table:
         data = read_bytes(parts.store.fs, parts.store.path(name))
     except StorageError:
         return QUARANTINE_SCHEMA.empty_table()
-    return pq.read_table(pa.BufferReader(data)).replace_schema_metadata()
+    return from_parquet(data)

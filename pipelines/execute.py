@@ -18,10 +18,10 @@ from pipelines.pool import Pool, plan_pool
 from pipelines.progress import Progress, Tally
 from pipelines.quarantine_limit import QuarantineLimit
 from pipelines.receipts import Receipt
-from pipelines.reporting import REPORT_JSON
 from pipelines.run import build, receipts
-from pipelines.shards import SUCCESS_NAME, ShardId, list_names, remove_success, write_success
+from pipelines.shards import REPORT_JSON, ShardId, has_success, remove_success, write_success
 from pipelines.staging import Stages, make_stages
+from pipelines.storage import exists
 from pipelines.work import Work
 
 
@@ -81,24 +81,23 @@ def execute(job: Job, console: Console) -> Outcome:
                 observer.begin(pool, resources, nodes)
                 _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(works)
         observer.settle()
-        check_complete(job, progress.tally.reasons_of_failure())
+        committed = check_complete(job, progress.tally.reasons_of_failure())
     except BaseException as error:
         observer.fail(error)
         raise
     outcome = Outcome(
         progress.tally,
-        read_counts(job.parts, job.committed()),
+        read_counts(job.parts, committed),
         before,
         time.monotonic() - started,
         progress.final_rate(),
     )
-    present = list_names(job.store)
-    if works or REPORT_JSON not in present:
+    if works or not exists(job.store.fs, job.store.path(REPORT_JSON)):
         observer.end(outcome.counts)
     if limit is not None:
         limit.check(outcome.counts)
-    if SUCCESS_NAME not in present:
-        write_success(job.store, _summary(job, outcome))
+    if not has_success(job.store):
+        write_success(job.store, _summary(job, outcome, committed.shards))
     return outcome
 
 
@@ -119,8 +118,7 @@ class _Run:
         while works and passes < self.job.config.ray.passes:
             before = self.progress.tally.shards
             broken_off = not self._one_pass(works)
-            committed = self.job.committed()
-            works = Work.left(self.job.plan, committed)
+            works = Work.left(self.job.plan, self.job.committed())
             # A pass that was broken off while it got on does not count: the next one goes on.
             passes += 0 if broken_off and self.progress.tally.shards > before else 1
         suspects = [work for work in works if self._is_suspect_unit(work)]
@@ -184,10 +182,10 @@ class _Guard:
             raise JobError(self.limit.complaint(self.counts))
 
 
-def _summary(job: Job, outcome: Outcome) -> dict[str, object]:
+def _summary(job: Job, outcome: Outcome, shards: int) -> dict[str, object]:
     return {
         "job": job.manifest.job_id,
-        "shards": job.committed().shards,
+        "shards": shards,
         "rows": outcome.counts.rows,
         "quarantined": outcome.counts.quarantined,
         "last_run": {

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.corpus import SourceFile
 from pipelines.errors import ManifestError, MissingError
-from pipelines.manifest import EXTENSION_NAME, Manifest
+from pipelines.manifest import EXTENSION_NAME, MANIFEST_NAME, Manifest
 from pipelines.plan import Plan, without_secrets
 from pipelines.storage import Store, create_exclusive, read_bytes
 
@@ -129,7 +129,7 @@ def settle_inputs(store: Store, manifest: Manifest, planned: Plan, extend: bool)
 
 
 def _read_extended(store: Store, manifest: Manifest) -> tuple[Plan, int]:
-    path, number = store.path("_manifest.json"), 0
+    path, number = store.path(MANIFEST_NAME), 0
     try:
         plan = Plan.from_json(manifest.plan)
         while True:

@@ -10,14 +10,13 @@ import ray
 from ray.exceptions import RayError
 
 from actors.stats import PassStats
-from pipelines.errors import JobError, StorageError
+from pipelines.errors import JobError, SpanmillError, StorageError
 from pipelines.pool import Pool
 from pipelines.quarantine import Fault, Reason, quarantine_rows
-from pipelines.readers import RawShard
 from pipelines.receipts import Receipt
 from pipelines.rows import validate
 from pipelines.shards import ShardId
-from pipelines.stages import ModelStage
+from pipelines.stages import ModelStage, raw_shard
 from pipelines.staging import Stages
 from pipelines.tickets import Ticket, read_ipc, write_ipc
 from pipelines.work import Work
@@ -47,15 +46,14 @@ class _Cell:
     def accuse(self, table: pa.Table, fault: Fault) -> pa.Table:
         """The quarantine of a single row."""
         ticket = Ticket.from_table(table)
-        raw = RawShard(ticket.unit, ticket.number, ticket.last, read_ipc(ticket.payloads["raw"]))
-        valid = validate(raw, ticket.file, self._stages.read.layout)
+        valid = validate(raw_shard(ticket), ticket.file, self._stages.read.layout)
         faults = {0: fault} if len(valid.rows) else {}
         return pa.concat_tables(
             [valid.quarantine, quarantine_rows(valid.rows, valid.rows["id"], valid.places, ticket.file, faults)]
         )
 
 
-class _NotTheRowsError(Exception):
+class _NotTheRowsError(SpanmillError):
     """More rows fail alone than can be put down to the rows."""
 
 
@@ -111,7 +109,7 @@ class Isolation:
             shard = _joined(list(self._pieces(ticket, raw)), self._schema)
             self._check_model(shard)
         except _NotTheRowsError as error:
-            return Receipt.of_settled(replace(ticket.failed("model", error), error=str(error)), time.time())
+            return Receipt.of_settled(ticket.failed("model", error), time.time())
         try:
             size = self._stages.write.write(ticket, shard)
         except StorageError as error:

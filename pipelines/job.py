@@ -115,8 +115,8 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     return Job(job.config, job.store, job.model, job.task, plan, stored)
 
 
-def check_complete(job: Job, failures: Sequence[str]) -> None:
-    """Raises JobError when shards are missing, with the reasons that were given."""
+def check_complete(job: Job, failures: Sequence[str]) -> Committed:
+    """What is committed, from a fresh listing. Raises JobError when shards are missing, with the reasons given."""
     committed = job.committed()
     missing = [unit for unit in job.plan.units if not committed.is_complete(unit.index)]
     if missing:
@@ -125,6 +125,7 @@ def check_complete(job: Job, failures: Sequence[str]) -> None:
             f"{len(missing)} of {len(job.plan.units)} read units are not complete; everything else is committed. "
             f"Run the same command again to go on.{reasons}"
         )
+    return committed
 
 
 def _check_apart(inputs: Sequence[str], output: Store) -> None:

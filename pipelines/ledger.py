@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.encoding import to_parquet
+from pipelines.encoding import from_parquet, to_parquet
 from pipelines.errors import StorageError
 from pipelines.receipts import RECEIPT_SCHEMA, Receipt
 from pipelines.shards import Parts, list_names
@@ -84,7 +83,7 @@ def read_ledger(parts: Parts) -> pa.Table:
 
     def read(name: str) -> pa.Table:
         data = read_bytes(parts.store.fs, parts.store.path(f"{RECEIPTS_FOLDER}/{name}"))
-        table = pq.read_table(pa.BufferReader(data)).replace_schema_metadata()
+        table = from_parquet(data)
         run = name.removeprefix(f"{parts.job8}-").rpartition("-")[0]
         return table.append_column("run", pa.array([run] * len(table), pa.string()))
 

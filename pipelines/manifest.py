@@ -14,7 +14,7 @@ from pipelines.ledger import RECEIPTS_FOLDER, is_receipt
 from pipelines.local_files import TEMPORARY_PREFIX
 from pipelines.retries import attempt
 from pipelines.schema import JobKind
-from pipelines.shards import QUARANTINE_FOLDER, SUCCESS_NAME, is_part, list_names
+from pipelines.shards import QUARANTINE_FOLDER, REPORT_HTML, REPORT_JSON, SUCCESS_NAME, is_part, list_names
 from pipelines.storage import Store, create_exclusive, read_bytes
 
 MANIFEST_NAME = "_manifest.json"
@@ -22,7 +22,6 @@ EXTENSION_NAME = "_manifest-{:04d}.json"
 """Of what `pipelines.extension` adds."""
 
 _EXTENSION = re.compile(r"_manifest-\d{4}\.json")
-_REPORTS = ("_report.html", "_report.json")
 
 
 class Manifest(BaseModel):
@@ -60,7 +59,7 @@ class Manifest(BaseModel):
     def identity(self) -> dict[str, str]:
         """Everything that changes rows, flat: dotted key → value as JSON text. Pool, cluster and plan are no part."""
         named = {"kind": self.kind, "model.fingerprint": self.model, "backend": self.backend}
-        pinned = {**named, "schema": self.output_schema, **_flat(self.results, "")}
+        pinned = {**named, "schema": self.output_schema, **flat_keys(self.results)}
         return {key: _json(value) for key, value in pinned.items()}
 
     def inputs(self) -> dict[str, tuple[int, str]]:
@@ -153,7 +152,11 @@ def overwrite(store: Store) -> int:
         StorageError: a file cannot be removed.
     """
     present = list_names(store)
-    own = [name for name in present if is_part(name) or name.startswith(TEMPORARY_PREFIX) or name in _REPORTS]
+    own = [
+        name
+        for name in present
+        if is_part(name) or name.startswith(TEMPORARY_PREFIX) or name in (REPORT_HTML, REPORT_JSON)
+    ]
     for folder in (QUARANTINE_FOLDER, RECEIPTS_FOLDER):
         for name in list_names(store, folder):
             if is_part(name) or name.startswith(TEMPORARY_PREFIX) or is_receipt(name):
@@ -173,10 +176,11 @@ def _remove(store: Store, names: Sequence[str]) -> int:
     return len(names)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def flat_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= flat_keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 

@@ -17,16 +17,15 @@ from pipelines.examples import quarantine_examples
 from pipelines.figures import Work, nodes, runs, scores, slowest
 from pipelines.inspection import Config
 from pipelines.job import Job
+from pipelines.manifest import flat_keys
 from pipelines.pages import render
 from pipelines.plan import without_secrets
 from pipelines.pool import Pool
 from pipelines.progress import Tally
 from pipelines.report import Bucket, Example, Failure, Machines, Quarantined, Report, Subject, Totals
+from pipelines.shards import REPORT_HTML, REPORT_JSON
 from pipelines.speed import Speed, speed
 from pipelines.storage import write_atomic
-
-REPORT_JSON = "_report.json"
-REPORT_HTML = "_report.html"
 
 _MOST_FAILURES = 50
 _PACKAGES = ("spanmill", "ray", "torch", "transformers", "pyarrow")
@@ -116,7 +115,7 @@ def _subject(job: Job) -> Subject:
         units=len(plan.units),
         shard_rows=plan.layout.shard_rows,
         config=_keys(job.config, exclude_defaults=False),
-        changed=_flat(_keys(job.config, exclude_defaults=True)),
+        changed=flat_keys(_keys(job.config, exclude_defaults=True)),
         versions={name: version(name) for name in _PACKAGES},
     )
 
@@ -126,13 +125,6 @@ def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
     if "name" in keys.get("model", {}):
         keys["model"]["name"] = without_secrets(keys["model"]["name"])
     return keys
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _machines(place: Place) -> Machines:

@@ -17,6 +17,8 @@ PartFormat = Literal["parquet", "jsonl"]
 
 QUARANTINE_FOLDER = "_quarantine"
 SUCCESS_NAME = "_SUCCESS"
+REPORT_JSON = "_report.json"
+REPORT_HTML = "_report.html"
 
 _PART = re.compile(r"part-(\d{5,})-(\d{5,})(z?)-([0-9a-f]{8})\.(parquet|jsonl)")
 
@@ -86,6 +88,10 @@ class Parts:
         """Path of a shard's part."""
         return self.store.path(shard.part_name(self.job8, self.format))
 
+    def quarantine_name(self, shard: ShardId) -> str:
+        """Name in the output folder of a shard's quarantine, which is Parquet whatever the parts are."""
+        return f"{QUARANTINE_FOLDER}/{shard.part_name(self.job8, 'parquet')}"
+
     def has(self, shard: ShardId) -> bool:
         """A fresh look at one shard's part, one request. Raises StorageError when the store does not say."""
         return exists(self.store.fs, self.path(shard))
@@ -130,8 +136,7 @@ class Parts:
         keyed = {**metadata, **counts}
         data = encode(table, self.format, keyed)
         if len(quarantine):
-            name = f"{QUARANTINE_FOLDER}/{shard.part_name(self.job8, 'parquet')}"
-            write_atomic(self.store.fs, self.store.path(name), to_parquet(quarantine, keyed))
+            write_atomic(self.store.fs, self.store.path(self.quarantine_name(shard)), to_parquet(quarantine, keyed))
         write_atomic(self.store.fs, self.path(shard), data)
         return len(data)
 
@@ -146,9 +151,14 @@ def write_success(store: Store, summary: Mapping[str, Any]) -> None:
     write_atomic(store.fs, store.path(SUCCESS_NAME), orjson.dumps(dict(summary), option=orjson.OPT_INDENT_2))
 
 
+def has_success(store: Store) -> bool:
+    """True when the job is marked as complete; one request. Raises StorageError when the store does not say."""
+    return exists(store.fs, store.path(SUCCESS_NAME))
+
+
 def remove_success(store: Store) -> None:
     """Takes the mark away: parts are missing, and whoever reads must not think otherwise while they are made."""
-    if SUCCESS_NAME in list_names(store):
+    if has_success(store):
         attempt("removing", store.path(SUCCESS_NAME), lambda: store.fs.rm(store.path(SUCCESS_NAME)))
 
 
@@ -160,7 +170,7 @@ def shard_of(name: str) -> tuple[ShardId, str] | None:
 
 def is_part(name: str) -> bool:
     """True for the name of a part, of whatever job."""
-    return _PART.fullmatch(name) is not None
+    return shard_of(name) is not None
 
 
 def list_names(store: Store, folder: str = "") -> list[str]:

@@ -15,7 +15,12 @@ _MOST_FILES = 100_000
 _MOST_BYTES = 16 << 20
 """Text of a shard: while it is tokenised, it takes some thirty times that."""
 _TOKEN_BYTES = 4.5
-"""Of English in a WordPiece vocabulary; only the shard's size hangs on it."""
+"""Of English in a WordPiece vocabulary; only the sizes of shards and samples hang on it."""
+
+
+def tokens_of(row_bytes: float) -> float:
+    """Tokens of a row, guessed from its text; at least 1."""
+    return max(row_bytes / _TOKEN_BYTES, 1.0)
 
 
 def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | None) -> int:
@@ -26,7 +31,7 @@ def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | No
         row_bytes: text of a row, on average.
         tokens_per_second: of one actor, predicted; None where that is not known.
     """
-    tokens = max(row_bytes / _TOKEN_BYTES, 1.0)
+    tokens = tokens_of(row_bytes)
     pace = _USUAL_ROWS / _SECONDS if tokens_per_second is None else tokens_per_second / tokens
     by_time = _octave(_SECONDS * pace)
     worth_it = min(_octave(_WORTH_SECONDS * pace), _WORTH_ROWS, rows // _SHARDS_AT_LEAST)

@@ -92,8 +92,7 @@ class PrepareStage:
             return ticket.failed("prepare", error).to_table()
 
     def _prepared(self, ticket: Ticket) -> Ticket:
-        raw = RawShard(ticket.unit, ticket.number, ticket.last, read_ipc(ticket.payloads["raw"]))
-        valid = validate(raw, ticket.file, self.layout)
+        valid = validate(raw_shard(ticket), ticket.file, self.layout)
         prepared, rejected = self._prepare(valid.rows)
         rows, quarantine = _split(valid, rejected, ticket.file)
         written = rows.select(["id", *self.layout.carry.names])
@@ -162,6 +161,11 @@ class ModelStage:
             rows=ticket.payloads["rows"],
             quarantine=ticket.payloads["quarantine"],
         )
+
+
+def raw_shard(ticket: Ticket) -> RawShard:
+    """The rows that the read stage put into a ticket."""
+    return RawShard(ticket.unit, ticket.number, ticket.last, read_ipc(ticket.payloads["raw"]))
 
 
 def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Table, pa.Table]:

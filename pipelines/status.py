@@ -7,7 +7,7 @@ from pipelines.counts import read_counts
 from pipelines.errors import ManifestError
 from pipelines.extension import read_plan
 from pipelines.manifest import read_manifest
-from pipelines.shards import SUCCESS_NAME, Parts, list_names
+from pipelines.shards import Parts, has_success
 from pipelines.storage import resolve
 
 
@@ -26,7 +26,7 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     plan = read_plan(store, manifest)
     committed = parts.committed()
     counts = read_counts(parts, committed)
-    complete = SUCCESS_NAME in list_names(store)
+    complete = has_success(store)
     table = two_columns()
     table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
     table.add_row("state", "complete" if complete else "not complete: the same command goes on")

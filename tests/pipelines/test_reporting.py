@@ -16,8 +16,8 @@ from pipelines.ledger import Ledger
 from pipelines.pool import Pool
 from pipelines.progress import Tally
 from pipelines.receipts import Receipt
-from pipelines.reporting import REPORT_HTML, REPORT_JSON, Place, write_report
-from pipelines.shards import ShardId
+from pipelines.reporting import Place, write_report
+from pipelines.shards import REPORT_HTML, REPORT_JSON, ShardId
 from pipelines.stages import ModelStage
 from pipelines.staging import make_stages
 from pipelines.storage import resolve

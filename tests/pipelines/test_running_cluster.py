@@ -1,8 +1,6 @@
 """Jobs on a Ray cluster that runs already, and whose workers know nothing of this repository."""
 
 import re
-import socket
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
@@ -10,38 +8,16 @@ from shutil import copytree
 import pytest
 
 from actors.parameters import EmbeddingParameters, QAParameters
+from tests.chaos.clusters import SETTINGS, cluster
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
-
-# With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of this module only; it is ended by the ids of its processes, since `ray stop` ends every one."""
-    # Ray's sockets lie in this folder, and a socket's path may have 107 characters.
-    folder = tmp_path_factory.mktemp("r")
-    port = _free_port()
-    words = ("--head", "--num-cpus=2", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
-    head = Command(("ray", "start", *words, "--object-store-memory=268435456", "--block"), folder, SETTINGS)
-    try:
-        head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
-        yield f"127.0.0.1:{port}"
-    finally:
-        head.clean_up()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """A cluster of this module only."""
+    with cluster(tmp_path_factory.getbasetemp() / "r", cpus=2) as running:
+        yield running.address
 
 
 def test_answers_and_embeddings_with_relative_paths(address: str, tmp_path: Path, untrained_model: Path) -> None:
