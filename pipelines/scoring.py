@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers, by SQuAD v1.1's official normalisation (Rajpurkar et al. 2016)."""
+"""Exact match and F1 of answers, as the official script of SQuAD v2.0 has them (Rajpurkar et al. 2016, 2018)."""
 
 import re
 import string
@@ -15,15 +15,23 @@ def normalise(text: str) -> str:
 
 
 def exact_match(answer: str | None, gold: Sequence[str]) -> float:
-    """1.0 when the answer equals one of the gold answers, else 0.0."""
-    return float(any(normalise(answer or "") == normalise(text) for text in gold))
+    """1.0 when the answer equals one of the gold answers, else 0.0; without gold, when there is no answer."""
+    return float(normalise(answer or "") in _normalised(gold))
 
 
 def f1(answer: str | None, gold: Sequence[str]) -> float:
-    """Best token F1 of the answer against the gold answers, 0.0 to 1.0."""
-    return max((_f1(normalise(answer or "").split(), normalise(text).split()) for text in gold), default=0.0)
+    """Best token F1 of the answer against the gold answers, 0.0 to 1.0; without gold, 1.0 when there is no answer."""
+    words = normalise(answer or "").split()
+    return max(_f1(words, text.split()) for text in _normalised(gold))
+
+
+def _normalised(gold: Sequence[str]) -> list[str]:
+    """Gold answers of which something is left; of none, the empty answer is the right one."""
+    return [text for text in map(normalise, gold) if text] or [""]
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:
+    if not answer or not gold:
+        return float(answer == gold)
     shared = sum((Counter(answer) & Counter(gold)).values())
-    return 2 * shared / (len(answer) + len(gold)) if shared else 0.0
+    return 2 * shared / (len(answer) + len(gold))

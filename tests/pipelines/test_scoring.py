@@ -21,6 +21,12 @@ def test_normalisation_as_squads() -> None:
         ("dog", [], 0.0, 0.0),
         (None, ["cat"], 0.0, 0.0),
         ("", ["cat"], 0.0, 0.0),
+        ("The!", ["cat"], 0.0, 0.0),  # nothing is left of the answer
+        ("", [], 1.0, 1.0),  # the passage does not say
+        (None, [], 1.0, 1.0),
+        ("cat", ["the", "cat"], 1.0, 1.0),
+        ("", ["the", "cat"], 0.0, 0.0),  # a gold answer of which nothing is left does not count beside others,
+        ("", ["the", "!"], 1.0, 1.0),  # and alone it is no answer
     ],
 )
 def test_scores(answer: str | None, gold: list[str], match: float, score: float) -> None:
