@@ -118,5 +118,5 @@ class Job:
         stack = subprocess.run(words, capture_output=True, text=True).stdout if spy.exists() else ""
         below = "".join(f"{worker.pid} {worker.title[:150]}\n" for worker in workers_below(pid))
         end_all(command)
-        out, err = command.process.communicate()
+        out, err = command.said()
         return f"{len(self.watch)} parts\n{stack}\n{below}\nstdout: {out[-2000:]}\nstderr: {err[-3000:]}"

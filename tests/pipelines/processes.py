@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 BIN = Path(sys.executable).parent
 _MARK = "SPANMILL_TEST_MARK"
@@ -24,14 +26,15 @@ class Command:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
+        # Files, not pipes: a pipe that nobody empties while the command runs would hold the command up.
+        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | self.env
         self.process = subprocess.Popen(
             [str(BIN / self.words[0]), *self.words[1:]],
             cwd=self.folder,
             env={**env, _MARK: self.mark},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=self._out,
+            stderr=self._err,
             start_new_session=True,
         )
 
@@ -39,7 +42,7 @@ class Command:
         """Waits for the condition; the command must not end before."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert self.process.poll() is None, self.process.communicate()
+            assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, "nothing happened in time"
             time.sleep(0.01)
 
@@ -49,8 +52,11 @@ class Command:
 
     def end(self, seconds: float = 150) -> tuple[int, str, str]:
         """Exit code, output and errors of the command when it has ended."""
-        out, err = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out, err
+        return self.process.wait(seconds), *self.said()
+
+    def said(self) -> tuple[str, str]:
+        """Output and errors so far."""
+        return _read(self._out), _read(self._err)
 
     def left_behind(self) -> list[int]:
         """Processes that the command or its children started and that still run, whosever children they are now."""
@@ -70,7 +76,13 @@ class Command:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self.process.communicate()
+        self.process.wait()
+
+
+def _read(file: IO[str]) -> str:
+    # A second handle: the command's writes go to where its own, shared with ours, stands.
+    with open(f"/proc/self/fd/{file.fileno()}", encoding="utf-8", errors="replace") as again:
+        return again.read()
 
 
 def gone_within(command: Command, seconds: float) -> bool:
