@@ -28,6 +28,8 @@ class Answers:
     """[A] first code point of the span in its passage; -1 where the model abstains."""
     end: Ints
     """[A] code point after the span's last; -1 where the model abstains."""
+    null_score: npt.NDArray[np.float64]
+    """[R] probability that there is no answer: the least of the row's windows."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,17 @@ def read_answers(prepared: Prepared, candidates: Candidates, qa: QAParameters) -
     merged, score = _merge(spans.owner, text, spans.score)
     owner, start, end = spans.owner[merged], spans.char_start[merged], spans.char_end[merged]
     text = text.take(pa.array(merged))
+    null_score = _null_scores(prepared, candidates)
     if qa.handle_impossible_answer:
         owners = prepared.owners
         nothing = np.full(owners, -1, dtype=np.int32)
         owner = np.concatenate([owner, np.arange(owners, dtype=np.int32)])
         start, end = np.concatenate([start, nothing]), np.concatenate([end, nothing])
-        score = np.concatenate([score, _null_scores(prepared, candidates)])
+        score = np.concatenate([score, null_score])
         text = pa.concat_arrays([text, pa.nulls(owners, pa.large_string())])
-    return _best(prepared.owners, owner, text, score, (start, end), qa.top_k)
+    offsets, kept = _best(prepared.owners, owner, score, qa.top_k)
+    texts = text.take(pa.array(kept)).cast(pa.string())
+    return Answers(offsets, texts, score[kept], start[kept], end[kept], null_score)
 
 
 def _locate(prepared: Prepared, places: Places, candidates: Candidates, align_to_words: bool) -> _Spans:
@@ -138,18 +143,12 @@ def _null_scores(prepared: Prepared, candidates: Candidates) -> npt.NDArray[np.f
     return least
 
 
-def _best(
-    owners: int,
-    owner: Ints,
-    text: pa.LargeStringArray,
-    score: npt.NDArray[np.float64],
-    place: tuple[Ints, Ints],
-    top_k: int,
-) -> Answers:
+def _best(owners: int, owner: Ints, score: npt.NDArray[np.float64], top_k: int) -> tuple[Ints, Longs]:
+    """Offsets of every owner's answers, and which of all they are, best first."""
     order = np.lexsort((-score, owner))
     ranked = owner[order]
     rank = np.arange(len(ranked)) - np.searchsorted(ranked, ranked)
     kept = order[rank < top_k]
     offsets = np.zeros(owners + 1, dtype=np.int32)
     np.cumsum(np.bincount(owner[kept], minlength=owners), out=offsets[1:])
-    return Answers(offsets, text.take(pa.array(kept)).cast(pa.string()), score[kept], place[0][kept], place[1][kept])
+    return offsets, kept

@@ -51,7 +51,7 @@ class ModelActor:
 
         Returns:
             The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
-            `top_k` > 1 `answers`; and `embedding`.
+            `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
         """
         prepared = Prepared.from_ipc(prepared_ipc)
         task = self._task
@@ -73,6 +73,8 @@ def _columns(results: Results, task: Task) -> pa.Table:
             fields = _answer_fields(results.answers)
             structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
             columns["answers"] = pa.ListArray.from_arrays(pa.array(results.answers.offsets), structs)
+        if task.qa.null_score:
+            columns["null_score"] = pa.array(results.answers.null_score, type=pa.float64())
     if results.embeddings is not None and task.embedding is not None:
         vectors = results.embeddings.astype(task.embedding.dtype)
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])

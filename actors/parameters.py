@@ -63,6 +63,10 @@ class QAParameters(Settings):
     handle_impossible_answer: bool = False
     """Let the model abstain: the null answer competes with the spans."""
 
+    null_score: bool = False
+    """Also write how probable it is that the passage holds no answer, as null_score: set against score, it lets a
+    model abstain at another threshold than handle_impossible_answer's, which is null_score > score."""
+
     align_to_words: bool = True
     """Widen an answer to whole words. Turn it off for languages written without blanks."""
 

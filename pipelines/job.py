@@ -141,7 +141,7 @@ def _check_apart(inputs: Sequence[str], output: Store) -> None:
 def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
     vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
     if task.qa is not None:
-        return answer_schema(plan.layout.carry, task.qa.top_k, vector)
+        return answer_schema(plan.layout.carry, task.qa.top_k, vector, task.qa.null_score)
     if vector is None:
         raise ValueError("a task asks for answers, embeddings or both")
     return embedding_schema(plan.layout.carry, *vector)

@@ -131,11 +131,13 @@ def test_answers_are_merged_as_upstream_merges_them(
             candidates.start[window, place], candidates.end[window, place] = s, e
             candidates.score[window, place] = score
         candidates.null_score[window] = data.draw(SCORES)
-    got = answers_of(read_answers(prepared, candidates, qa))
+    answers = read_answers(prepared, candidates, qa)
+    got = answers_of(answers)
     assert len(got) == len(rows)
     for row, passage in enumerate(rows):
         mine = np.flatnonzero(prepared.windows.owner == row)
         nulls = [float(candidates.null_score[w]) for w in mine]
+        assert answers.null_score[row] == min(nulls)
         expected = _upstream(passages[passage], [bounds[w] for w in mine], [spans[w] for w in mine], nulls, qa)
         assert [(a.text, a.start, a.end) for a in got[row]] == [(a.text, a.start, a.end) for a in expected]
         assert [a.score for a in got[row]] == pytest.approx([a.score for a in expected], abs=1e-12)
@@ -210,4 +212,5 @@ def test_no_rows_no_answers(impossible: bool, align: bool) -> None:
     prepared = _prepared([Passage([["a"]])], [], 10, 0)
     qa = QAParameters(handle_impossible_answer=impossible, align_to_words=align)
     answers = read_answers(prepared, Candidates.empty(0, 3), qa)
-    assert (answers.offsets.tolist(), len(answers.text), len(answers.score)) == ([0], 0, 0)
+    assert answers.offsets.tolist() == [0]
+    assert [len(answers.text), len(answers.score), len(answers.null_score)] == [0, 0, 0]

@@ -86,6 +86,16 @@ def test_abstaining_is_null_with_a_score(process: Process) -> None:
         assert 0 < nothing["score"] < 1
 
 
+@pytest.mark.parametrize("top_k", [1, 30])
+def test_the_null_score_is_what_abstaining_would_score(process: Process, top_k: int) -> None:
+    qa = QAParameters(top_k=30, handle_impossible_answer=True, max_answer_len=1)
+    found = process(Task(qa, None), 3)["answers"].to_pylist()
+    listed = [[a["score"] for a in row if a["answer"] is None] for row in found]
+    table = process(Task(QAParameters(top_k=top_k, null_score=True), None), 3)
+    assert table.schema.names == [*(ANSWER if top_k == 1 else ["answers"]), "null_score"]
+    assert [[score] for score in table["null_score"].to_pylist()] == [pytest.approx(row, abs=1e-6) for row in listed]
+
+
 @pytest.mark.parametrize("rows", [3, 0])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_embeddings_are_lists_of_fixed_size(process: Process, rows: int, dtype: str) -> None:
@@ -109,7 +119,7 @@ def test_both_come_from_one_task(process: Process, rows: int, top_k: int) -> Non
 def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
     for task in (
         Task(QAParameters(handle_impossible_answer=True), EmbeddingParameters()),
-        Task(QAParameters(top_k=5), None),
+        Task(QAParameters(top_k=5, null_score=True), None),
         Task(None, EmbeddingParameters(pooling="cls", dtype="float16")),
     ):
         assert process(task, 0).schema.equals(process(task, 2).schema)

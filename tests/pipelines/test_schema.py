@@ -22,6 +22,12 @@ def test_several_answers_and_an_embedding() -> None:
     assert schema.field("embedding").type == pa.list_(pa.float16(), 384)
 
 
+def test_a_null_score() -> None:
+    schema = answer_schema(CARRY, top_k=1, embedding=(2, "float32"), null_score=True)
+    assert schema.names == ["id", "title", "answer", "score", "start", "end", "null_score", "embedding"]
+    assert schema.field("null_score").type == pa.float64()
+
+
 def test_embeddings() -> None:
     schema = embedding_schema(pa.schema([]), 8, "float32")
     assert schema == pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32(), 8))])
