@@ -69,7 +69,32 @@ MaxQuarantined = Annotated[
         "--max-quarantined", metavar="N|P%", help="Fail when more rows than this are quarantined: 100, or 0.5%."
     ),
 ]
-
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="SQuAD v1.1 / v2 JSON, or JSONL / Parquet with question, context, answers {text, answer_start}: files, "
+        f"folders, globs; {_STORES}, hf://, https://",
+        show_default=False,
+    ),
+]
+Report = Annotated[str | None, typer.Option("--report", metavar="FILE.json", help="Write all figures as JSON.")]
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        "--predictions",
+        metavar="FOLDER",
+        help="Keep the job there: its answers, and what a run that was cut off has done. A cluster of several machines "
+        "needs one that all of them see.",
+    ),
+]
+JobWords = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of it, e.g. qa.max_answer_len=30; can be given again."),
+]
+Replace = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier job wrote to the folder of --predictions.")
+]
 Log = Annotated[
     Path | None,
     typer.Option("--log", metavar="FILE.jsonl", help="Append what happens, shard by shard, as lines of JSON."),
@@ -130,6 +155,39 @@ def embed(
     chosen = load_config(EmbedConfig, config, _words(words, model, max_quarantined))
     with logging_to(log):
         raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+
+
+@app.command(epilog=_EXIT_CODES)
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL.", show_default=False)],
+    data: Data,
+    config: ConfigFile = None,
+    words: JobWords = None,
+    limit: Limit = None,
+    report: Report = None,
+    predictions: Predictions = None,
+    overwrite: Replace = False,
+    max_quarantined: MaxQuarantined = None,
+    log: Log = None,
+) -> None:
+    """Say how good a model's answers are: EM and F1 by SQuAD's official rules.
+
+    An answer job runs over DATA, so what is judged is what `spanmill answer` gives, and its config is that job's; only
+    qa.top_k, qa.handle_impossible_answer, qa.null_score and the columns are set here. Scores come in total, and by
+    source, length of answer and passage, and question word.
+
+    "answerable" is over the rows with an answer, the model having to answer (SQuAD v1.1). Where DATA has rows without
+    one, "abstaining" is over all rows (SQuAD v2.0): the model may say nothing, by its own decision or with the best
+    threshold on null_score / (null_score + score).
+
+    Rows whose answer is not at its offset, or that lack something, are left out and reported.
+    """
+    from pipelines.evaluate import evaluate as run
+    from pipelines.logs import logging_to
+
+    chosen = load_config(AnswerConfig, config, _words(words, model, max_quarantined))
+    with logging_to(log):
+        raise typer.Exit(run(chosen, data, limit, report, predictions, overwrite))
 
 
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")

@@ -14,6 +14,7 @@ RAY_MODULES = frozenset(
         "cluster",
         "demo",
         "estimate",
+        "evaluate",
         "execute",
         "faulty_job",
         "metrics",

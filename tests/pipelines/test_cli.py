@@ -199,6 +199,28 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "DATA"),
+        (["data", "--set", "qa.topk=3"], 2, "unknown key qa.topk"),
+        (["none.jsonl"], 1, "none.jsonl: there is no such file or folder"),
+        (["data/a.jsonl"], 1, "a.jsonl: there is no 'answers'; it has 'id', 'question', 'context'"),
+        (["data/b.jsonl"], 1, "there is no folder"),
+    ],
+)
+def test_evaluations_that_cannot_be(
+    spanmill: Spanmill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "data" / "a.jsonl", qa_rows(3))
+    write_jsonl(tmp_path / "data" / "b.jsonl", [{**qa_rows(1)[0], "answers": {"text": [], "answer_start": []}}])
+    said = spanmill("evaluate", tmp_path / "no-model", *words)
+    assert said.code == code
+    assert message in said.err
+    assert said.out == ""
+
+
 def test_another_job_in_the_output_is_spelled_out(
     spanmill: Spanmill, corpus: Path, tmp_path: Path, untrained_model: Path
 ) -> None:

@@ -1,0 +1,71 @@
+"""`spanmill evaluate`: how good a model is, by the offline pipeline itself and SQuAD's official rules."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import orjson
+import pyarrow.compute as pc
+
+from pipelines.breakdown import breakdown
+from pipelines.commands import GUILTY_ROWS
+from pipelines.config import AnswerConfig
+from pipelines.consoles import open_console
+from pipelines.evaluation import Evaluation, group_table, report_of, totals_table
+from pipelines.judging import judge
+from pipelines.predicting import predict
+from pipelines.squad import read_examples
+from pipelines.storage import resolve, write_atomic
+
+
+def evaluate(
+    config: AnswerConfig,
+    inputs: Sequence[str],
+    limit: int | None = None,
+    report: str | None = None,
+    predictions: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Runs `spanmill evaluate`: prints the scores, and writes them to `report` as JSON.
+
+    Args:
+        predictions: folder that keeps the examples and the job's output; None takes a temporary one of this machine.
+        overwrite: replace what another job wrote there.
+
+    Returns:
+        The exit code: 0, or GUILTY_ROWS.
+
+    Raises:
+        SpanmillError, ModelError: data, model or report cannot be used, or the job does not complete.
+    """
+    notes = open_console(stderr=True)
+    read = read_examples(inputs, config.corpus.storage)
+    for flaw in read.left_out:
+        notes.print(str(flaw))
+    if read.answers_dropped:
+        notes.print(f"{read.answers_dropped:,} answers are not at their offsets; other answers of their rows are")
+    examples = read.examples if limit is None else read.examples.slice(0, limit)
+    may_abstain = pc.any(pc.equal(pc.list_value_length(examples["answer_texts"]), 0)).as_py()
+    notes.print(f"{len(examples):,} examples{', some without an answer' if may_abstain else ''}")
+    with _folder(predictions) as folder:
+        predicted = predict(examples, config, folder, may_abstain, overwrite, notes)
+    judged = judge(examples, predicted.predictions)
+    evaluation = Evaluation(read, len(examples), limit, predicted, judged, breakdown(examples, judged.rows))
+    console = open_console()
+    console.print(totals_table(evaluation))
+    console.print()
+    console.print(group_table(evaluation))
+    if report is not None:
+        store = resolve(report, config.output.storage)
+        write_atomic(store.fs, store.root, orjson.dumps(report_of(evaluation), option=orjson.OPT_INDENT_2))
+        notes.print(f"report: {store.url}")
+    return GUILTY_ROWS if predicted.outcome.guilty else 0
+
+
+@contextmanager
+def _folder(kept: str | None) -> Iterator[str]:
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="spanmill-") as folder:
+        yield folder
