@@ -53,9 +53,13 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _counts(name: str) -> bool:
+    return "index" not in name and "README" not in name and not name.startswith("_")
+
+
 def _files_that_count(folder: Path) -> list[Path]:
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    texts = [p for pattern in _TEXTS for p in folder.glob(pattern) if "index" not in p.name and "README" not in p.name]
+    texts = [p for pattern in _TEXTS for p in folder.glob(pattern) if _counts(p.name)]
     return sorted({*weights, *texts})
 
 

@@ -33,7 +33,7 @@ def make_stages(job: Job, pool: Pool, rehearsal: bool = False) -> Stages:
     layout, task, config = job.plan.layout, job.task, job.config
     # An actor without a GPU of its own may still see those of the machine.
     device = config.model.device if pool.gpus else config.model.device.replace("auto", "cpu")
-    chosen = {"threads": pool.threads, "device": device, "name": _from_anywhere(config.model.name)}
+    chosen = {"threads": pool.threads, "device": device, "name": from_anywhere(config.model.name)}
     model = config.model.model_copy(update=chosen)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return Stages(
@@ -45,7 +45,7 @@ def make_stages(job: Job, pool: Pool, rehearsal: bool = False) -> Stages:
     )
 
 
-def _from_anywhere(model: str) -> str:
+def from_anywhere(model: str) -> str:
     """A local folder's absolute path, since workers of a running cluster run in other folders."""
     folder = Path(model).expanduser()
     return str(folder.resolve()) if folder.is_dir() else model

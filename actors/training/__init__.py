@@ -1,0 +1,1 @@
+"""Making a model: labels, batches, losses and steps. Plain PyTorch; Ray stays outside."""

@@ -1,0 +1,136 @@
+"""Models, data and learner of a worker, put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from actors.errors import ModelError
+from actors.layout import EncoderSpec
+from actors.loading import load_model, load_spec
+from actors.parameters import QAParameters
+from actors.tokens import Longs
+from actors.training.examples import Pairs, Texts
+from actors.training.learner import Learner, freeze, set_dropout
+from actors.training.models import check_teacher, halve, load_base
+from actors.training.objective import Objective
+from actors.training.parameters import TrainingParameters
+from actors.training.run import Run, choose_texts, total_steps
+from actors.training.trial import embed
+
+Floats = npt.NDArray[np.float32]
+
+
+class Cache(Protocol):
+    """Keeps what is computed once in the life of a run."""
+
+    def get(self) -> Floats | None:
+        """What was kept; None where nothing was."""
+        ...
+
+    def put(self, embeddings: Floats) -> None:
+        """Keeps it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the models come from."""
+
+    base: Path
+    teacher: Path | None
+    halved: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """One worker among several, and its device."""
+
+    device: torch.device
+    threads: int
+    rank: int = 0
+    workers: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module
+    """Joins the objectives of all workers, as DistributedDataParallel does."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What takes steps, and the model that they change."""
+
+    student: PreTrainedModel
+    run: Run
+    spec: EncoderSpec
+
+
+def assemble(
+    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, cache: Cache, place: Place
+) -> Assembly:
+    """Loads, tokenises and labels everything; the same arguments give the same run on every machine.
+
+    Args:
+        table: with the columns question, context, answer_texts and answer_starts; the first answer is learnt.
+
+    Raises:
+        ModelError: base or teacher cannot be used, or there is no window to learn from.
+    """
+    torch.set_num_threads(place.threads)
+    spec = load_spec(sources.base)
+    student = load_base(sources.base, parameters.seed)
+    if sources.halved:
+        student = halve(student)
+    nn.Module.to(student, device=place.device)
+    pairs, _ = Pairs.make(spec, qa, table, *answer_places(table))
+    if not len(pairs.lengths):
+        raise ModelError("no row fits into a window of qa.max_seq_len tokens; raise it")
+    texts = _texts_to_keep(student, spec, table, parameters, cache) if parameters.embeddings.weight else None
+    freeze(student, parameters)
+    set_dropout(student, parameters)
+    student.train()
+    objective = Objective(student, _load_teacher(sources, spec, place.device), parameters)
+    steps = total_steps(len(pairs.lengths), parameters)
+    learner = Learner(place.wrap(objective), parameters, steps, place.device)
+    run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
+    return Assembly(student, run, spec)
+
+
+def answer_places(table: pa.Table) -> tuple[Longs, Longs]:
+    """[R] first code point of each row's first answer, -1 where there is none, and the one after its last."""
+    starts, texts = (table[name].combine_chunks() for name in ("answer_starts", "answer_texts"))
+    answered = np.diff(starts.offsets.to_numpy()) > 0
+    first = starts.offsets.to_numpy()[:-1][answered] - starts.offsets[0].as_py()
+    begin = np.full(len(table), -1, dtype=np.int64)
+    begin[answered] = starts.flatten().to_numpy()[first]
+    lengths = pc.utf8_length(texts.flatten()).to_numpy()
+    end = begin.copy()
+    end[answered] += lengths[first]
+    return begin, end
+
+
+def _texts_to_keep(
+    student: PreTrainedModel, spec: EncoderSpec, table: pa.Table, parameters: TrainingParameters, cache: Cache
+) -> Texts:
+    prepared = Texts.prepare(spec, choose_texts(table, parameters), parameters.embeddings.max_tokens)
+    embeddings = cache.get()
+    if embeddings is None:
+        embeddings = embed(student, spec, prepared)
+        cache.put(embeddings)
+    return Texts(spec, prepared, embeddings)
+
+
+def _load_teacher(sources: Sources, spec: EncoderSpec, device: torch.device) -> PreTrainedModel | None:
+    if sources.teacher is None:
+        return None
+    check_teacher(spec, load_spec(sources.teacher))
+    teacher = load_model(sources.teacher, with_qa_head=True)
+    nn.Module.to(teacher, device=device)
+    teacher.train(False)
+    return teacher

@@ -1,0 +1,132 @@
+"""Everything that a training run learns from, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from actors.collate import Batch, collate
+from actors.layout import EncoderSpec, Frame
+from actors.parameters import EmbeddingParameters, QAParameters
+from actors.prepare import Rejected, prepare_pairs, prepare_texts
+from actors.prepared import Prepared
+from actors.tokens import Ints, Longs
+from actors.training.labels import SpanLabels, label_columns, label_windows
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Question and passage windows with their answers."""
+
+    spec: EncoderSpec
+    prepared: Prepared
+    labels: SpanLabels
+
+    @classmethod
+    def make(
+        cls, spec: EncoderSpec, qa: QAParameters, table: pa.Table, start: Longs, stop: Longs
+    ) -> tuple["Pairs", Rejected]:
+        """Tokenises and labels the rows of a table with the columns question and context.
+
+        Args:
+            start, stop: [R] code points of each row's answer; start -1 where the passage does not answer.
+
+        Returns:
+            The pairs, and the rows that were left out; an answer without any token counts as no answer.
+        """
+        questions, contexts = (table.column(name).combine_chunks() for name in ("question", "context"))
+        prepared, rejected = prepare_pairs(spec, qa, questions, contexts)
+        kept = np.delete(np.arange(len(start)), rejected.rows)
+        return cls(spec, prepared, label_windows(prepared, start[kept], stop[kept])), rejected
+
+    @property
+    def lengths(self) -> Ints:
+        """[W] tokens of every window."""
+        return self.prepared.lengths(self.spec.pair.specials)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Plain texts and the embeddings that they should keep."""
+
+    spec: EncoderSpec
+    prepared: Prepared
+    embeddings: npt.NDArray[np.float32]
+    """[W, D] of length 1."""
+
+    @staticmethod
+    def prepare(spec: EncoderSpec, texts: pa.StringArray, max_tokens: int) -> Prepared:
+        """The distinct texts of at most `max_tokens` tokens, special tokens included; longer ones are left out."""
+        embedding = EmbeddingParameters(max_seq_len=min(max_tokens, spec.max_length))
+        distinct = texts.unique()
+        prepared, rejected = prepare_texts(spec, embedding, distinct)
+        windows_of_owner = np.bincount(prepared.windows.owner, minlength=prepared.owners)
+        kept = np.delete(np.arange(len(distinct)), rejected.rows)[windows_of_owner[prepared.row_owner] == 1]
+        return prepare_texts(spec, embedding, distinct.take(pa.array(kept)))[0]
+
+    @property
+    def lengths(self) -> Ints:
+        """[W] tokens of every text."""
+        return self.prepared.lengths(self.spec.single.specials)
+
+
+@dataclass(frozen=True)
+class PairTensors:
+    """A batch of n windows of width S on its device."""
+
+    inputs: dict[str, Tensor]
+    """What the model's forward takes, [n, S] each."""
+    allowed: Tensor
+    """[n, S] bool: passage tokens and the CLS token."""
+    first: Tensor
+    """[n] int64 column of the answer's first token; the CLS token's where there is none."""
+    last: Tensor
+    """[n] int64"""
+
+    @classmethod
+    def take(cls, pairs: Pairs, chosen: Longs, device: torch.device) -> "PairTensors":
+        """The windows at the positions `chosen`."""
+        batch = _collate(pairs.prepared, pairs.spec, pairs.spec.pair, chosen)
+        first, last = (torch.from_numpy(a).to(device) for a in label_columns(pairs.labels, chosen, batch))
+        columns = np.arange(batch.width)
+        begin = batch.passage_start[:, None]
+        allowed = (columns >= begin) & (columns < begin + batch.passage_length[:, None])
+        if batch.cls is not None:
+            allowed |= columns == batch.cls[:, None]
+        return cls(_inputs(batch, device), torch.from_numpy(allowed).to(device), first, last)
+
+
+@dataclass(frozen=True)
+class TextTensors:
+    """A batch of n plain texts of width S on its device."""
+
+    inputs: dict[str, Tensor]
+    """What the encoder's forward takes, [n, S] each."""
+    mask: Tensor
+    """[n, S] 1 for tokens, 0 for padding."""
+    target: Tensor
+    """[n, D] float32 embeddings of length 1."""
+
+    @classmethod
+    def take(cls, texts: Texts, chosen: Longs, device: torch.device) -> "TextTensors":
+        """The texts at the positions `chosen`."""
+        batch = _collate(texts.prepared, texts.spec, texts.spec.single, chosen)
+        mask = np.arange(batch.width) < batch.lengths[:, None]
+        target = torch.from_numpy(texts.embeddings[chosen]).to(device)
+        return cls(_inputs(batch, device), torch.from_numpy(mask).to(device), target)
+
+
+def _collate(prepared: Prepared, spec: EncoderSpec, frame: Frame, chosen: Longs) -> Batch:
+    return collate(prepared, frame, chosen, spec.pad_id, spec.uses_type_ids)
+
+
+def _inputs(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    arrays = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+    }
+    return {name: torch.from_numpy(a).to(device) for name, a in arrays.items() if a is not None}

@@ -1,0 +1,98 @@
+"""One step after the other: gradients, clipping, the learning rate, and the state that a resume needs."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from actors.errors import ModelError
+from actors.training.examples import PairTensors, TextTensors
+from actors.training.parameters import TrainingParameters
+
+_WORD_EMBEDDINGS = "word_embeddings.weight"
+
+
+class Learner:
+    """Takes steps with AdamW. Nothing but `state` is carried from one step to the next."""
+
+    def __init__(self, objective: nn.Module, parameters: TrainingParameters, steps: int, device: torch.device) -> None:
+        """Takes an `Objective` on its device, wrapped for several workers or not.
+
+        Args:
+            steps: of the whole run; the learning rate is zero after the last.
+        """
+        self._objective = objective
+        self._parameters = parameters
+        self._steps = steps
+        self._device = device
+        self._optimizer = torch.optim.AdamW(_groups(objective, parameters), lr=parameters.learning_rate, fused=True)
+
+    def step(self, number: int, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
+        """Step `number` of the run, from 0; returns the detached losses, [4] as `Objective.forward`.
+
+        Raises:
+            ModelError: the loss is not a number.
+        """
+        # Dropout of a step hangs on its number only, so a resumed run draws the same.
+        torch.manual_seed(self._parameters.seed * 1_000_003 + number)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate_at(number, self._steps, self._parameters)
+        with _autocast(self._device):
+            losses = self._objective(pairs, texts)
+        losses[0].backward()
+        norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self._parameters.clip)
+        if not torch.isfinite(norm):
+            raise ModelError(
+                f"the loss is not a number at step {number:,}; lower training.learning_rate "
+                f"({self._parameters.learning_rate:g}) or lengthen training.warmup_steps, and begin anew"
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        detached: Tensor = losses.detach()
+        return detached
+
+    def state(self) -> dict[str, Any]:
+        """The optimizer's state."""
+        return self._optimizer.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state`."""
+        self._optimizer.load_state_dict(state)
+
+
+def learning_rate_at(step: int, steps: int, parameters: TrainingParameters) -> float:
+    """Linear warm-up to the peak, linear decay to zero."""
+    warmup = min(parameters.warmup_steps, steps // 10)
+    share = (step + 1) / warmup if step < warmup else (steps - step) / max(steps - warmup, 1)
+    return parameters.learning_rate * share
+
+
+def freeze(model: nn.Module, parameters: TrainingParameters) -> None:
+    """Takes the word embeddings out of the training, where the parameters say so."""
+    for name, weight in model.named_parameters():
+        weight.requires_grad = not (parameters.freeze_word_embeddings and name.endswith(_WORD_EMBEDDINGS))
+
+
+def set_dropout(model: nn.Module, parameters: TrainingParameters) -> None:
+    """Gives every dropout of the model the rate of the parameters, where they name one."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and parameters.dropout is not None:
+            module.p = parameters.dropout
+
+
+def _groups(objective: nn.Module, parameters: TrainingParameters) -> list[dict[str, Any]]:
+    learning = [weight for weight in objective.parameters() if weight.requires_grad]
+    # Vectors are biases and norms.
+    decays: Callable[[Tensor], bool] = lambda weight: weight.ndim > 1  # noqa: E731
+    return [
+        {"params": [w for w in learning if decays(w)], "weight_decay": parameters.weight_decay},
+        {"params": [w for w in learning if not decays(w)], "weight_decay": 0.0},
+    ]
+
+
+def _autocast(device: torch.device) -> AbstractContextManager[object]:
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()

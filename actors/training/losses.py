@@ -1,0 +1,50 @@
+"""What a step should make smaller."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+
+def span_loss(start: Tensor, end: Tensor, allowed: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Mean cross entropy of start and end, over the tokens that an answer may touch.
+
+    Args:
+        start, end: [n, S] logits.
+        allowed: [n, S] bool: passage tokens and the CLS token, as in decoding.
+        first, last: [n] int64 columns of the label.
+    """
+    start, end = (logits.float().masked_fill(~allowed, float("-inf")) for logits in (start, end))
+    return (F.cross_entropy(start, first) + F.cross_entropy(end, last)) / 2
+
+
+def distillation_loss(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], allowed: Tensor, temperature: float
+) -> Tensor:
+    """Mean KL divergence of the student's start and end distributions from the teacher's (Hinton et al. 2015).
+
+    Args:
+        student, teacher: start and end logits, [n, S] each.
+        allowed: [n, S] bool: passage tokens and the CLS token.
+        temperature: divides all logits; the result is multiplied by its square.
+    """
+    losses = []
+    for ours, theirs in zip(student, teacher, strict=True):
+        log_p, log_q = (
+            torch.log_softmax((logits.float() / temperature).masked_fill(~allowed, -1e4), dim=-1)
+            for logits in (ours, theirs)
+        )
+        losses.append(F.kl_div(log_p, log_q, log_target=True, reduction="batchmean"))
+    return sum(losses, torch.zeros((), device=allowed.device)) * temperature**2 / 2
+
+
+def keeping_loss(hidden: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+    """Mean of 1 - cosine between mean-pooled token vectors and the embeddings to keep.
+
+    Args:
+        hidden: [n, S, D] token vectors.
+        mask: [n, S] 1 for tokens, 0 for padding.
+        target: [n, D] embeddings of length 1.
+    """
+    weights = mask.unsqueeze(-1).float()
+    pooled = (hidden.float() * weights).sum(1) / weights.sum(1)
+    return (1 - F.cosine_similarity(pooled, target.float())).mean()

@@ -1,0 +1,71 @@
+"""What a caller may choose about training: the config keys that the learner reads."""
+
+from pydantic import Field
+
+from actors.parameters import Settings
+
+
+class DistillationParameters(Settings):
+    """Learning from a teacher's start and end distributions (Hinton et al. 2015), beside the labels."""
+
+    temperature: float = Field(default=2.0, gt=0.0)
+    """Softens both distributions; the loss is multiplied by its square, so that gradients keep their size."""
+
+    weight: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of the teacher's loss; the labels get the rest."""
+
+
+class KeepingParameters(Settings):
+    """Keeps the mean-pooled embeddings of plain texts close to the base's, so that one model serves both jobs."""
+
+    weight: float = Field(default=0.0, ge=0.0)
+    """Weight of 1 - cosine beside the span loss; 0 lets the embeddings go."""
+
+    texts_per_step: int = Field(default=4, ge=1)
+    """Plain texts (passages and questions of the training data) in a step."""
+
+    texts: int = Field(default=8192, ge=1)
+    """Distinct texts that are embedded by the base, once, before the training."""
+
+    max_tokens: int = Field(default=256, ge=8)
+    """Longer texts are cut to this many tokens, special tokens included."""
+
+
+class TrainingParameters(Settings):
+    """The settings of a training run. The defaults are those usual for fine-tuning an encoder on SQuAD."""
+
+    epochs: float = Field(default=2.0, gt=0.0)
+    """Passes over the data; parts of one are fine."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Windows in a step, over all workers."""
+
+    learning_rate: float = Field(default=3e-5, gt=0.0)
+    """Peak of the learning rate: linear warm-up before, linear decay to zero after."""
+
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps of warm-up, at most a tenth of all."""
+
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    """AdamW's decay; biases and norms have none."""
+
+    clip: float = Field(default=1.0, gt=0.0)
+    """Largest norm of the gradient of all weights together."""
+
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """Dropout everywhere; null keeps the base's. On a CPU, 0 saves a third of the time."""
+
+    freeze_word_embeddings: bool = False
+    """Leaves the word embeddings as they are: half of a small model's weights, which small data do not need to move."""
+
+    bucket_batches: int = Field(default=50, ge=1)
+    """Batches whose windows are sorted by length together: more pad less, fewer mix better."""
+
+    seed: int = 42
+    """Of the order of the rows, a fresh QA head, and dropout."""
+
+    distillation: DistillationParameters = DistillationParameters()
+    """With --teacher."""
+
+    embeddings: KeepingParameters = KeepingParameters()
+    """Holds the embeddings in place."""

@@ -1,0 +1,102 @@
+"""A training run on one of its workers: all steps in order, from whichever it starts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from actors.tokens import Ints, Longs
+from actors.training.examples import Pairs, PairTensors, Texts, TextTensors
+from actors.training.learner import Learner
+from actors.training.order import epoch_order, share_of, steps_of
+from actors.training.parameters import TrainingParameters
+
+_TEXTS_SEED = 1
+"""Added to the seed for what concerns plain texts, so that their order is not that of the windows."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did, on one worker."""
+
+    number: int
+    """From 0."""
+    losses: npt.NDArray[np.float32]
+    """[4] in the order of `objective.LOSSES`."""
+    windows: int
+    tokens: int
+    """Of the windows, without padding."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Data, order and learner of one worker."""
+
+    pairs: Pairs
+    texts: Texts | None
+    learner: Learner
+    parameters: TrainingParameters
+    device: torch.device
+    rank: int
+    workers: int
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return total_steps(len(self.pairs.lengths), self.parameters)
+
+    def steps(self, first: int) -> Iterator[Step]:
+        """Takes the steps from `first` to the last.
+
+        Raises:
+            ModelError: the loss is not a number.
+        """
+        lengths = self.pairs.lengths
+        for number in range(first, self.total):
+            chosen = share_of(self._batch(number, lengths, self.parameters.batch_size, 0), self.rank, self.workers)
+            pairs = PairTensors.take(self.pairs, chosen, self.device)
+            losses = self.learner.step(number, pairs, self._texts(number))
+            yield Step(number, losses.cpu().numpy(), len(chosen), int(lengths[chosen].sum()))
+
+    def _texts(self, number: int) -> TextTensors | None:
+        if self.texts is None:
+            return None
+        # Every worker takes that many: a batch that is split may leave one without any.
+        size = min(self.parameters.embeddings.texts_per_step, len(self.texts.embeddings))
+        chosen = self._batch(number * self.workers + self.rank, self.texts.lengths, size, _TEXTS_SEED)
+        return TextTensors.take(self.texts, chosen, self.device)
+
+    def _batch(self, number: int, lengths: Ints, size: int, seed: int) -> Longs:
+        epoch, place = divmod(number, steps_of(len(lengths), size))
+        order = _orders(lengths.tobytes(), size, self.parameters.bucket_batches, self.parameters.seed + seed, epoch)
+        return order[place]
+
+
+@lru_cache(maxsize=4)
+def _orders(lengths: bytes, size: int, bucket_batches: int, seed: int, epoch: int) -> list[Longs]:
+    return epoch_order(np.frombuffer(lengths, dtype=np.int32), size, bucket_batches, seed, epoch)
+
+
+def total_steps(windows: int, parameters: TrainingParameters) -> int:
+    """Steps of a whole run."""
+    return max(round(steps_of(windows, parameters.batch_size) * parameters.epochs), 1)
+
+
+def choose_texts(table: pa.Table, parameters: TrainingParameters) -> pa.StringArray:
+    """Distinct plain texts to keep the embeddings of: three passages for every question, as far as there are any.
+
+    Args:
+        table: with the columns question and context.
+    """
+    rng = np.random.default_rng((parameters.seed, _TEXTS_SEED))
+    wanted = parameters.embeddings.texts
+    chosen = []
+    for name, number in (("context", wanted * 3 // 4), ("question", wanted // 4)):
+        distinct = table[name].combine_chunks().unique()
+        places = rng.choice(len(distinct), min(max(number, 1), len(distinct)), replace=False)
+        chosen.append(distinct.take(pa.array(places)))
+    return pa.concat_arrays(chosen).unique()

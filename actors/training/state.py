@@ -1,0 +1,33 @@
+"""What a checkpoint holds."""
+
+import io
+
+import torch
+from torch import nn
+
+from actors.errors import ModelError
+from actors.models import first_line
+from actors.training.learner import Learner
+
+
+def dump_state(model: nn.Module, learner: Learner, step: int) -> bytes:
+    """A checkpoint: weights, optimizer, and the number of steps taken."""
+    sink = io.BytesIO()
+    torch.save({"model": model.state_dict(), "optimizer": learner.state(), "step": step}, sink)
+    return sink.getvalue()
+
+
+def load_state(data: bytes, model: nn.Module, learner: Learner | None) -> int:
+    """Puts a checkpoint back; returns the number of steps taken.
+
+    Raises:
+        ModelError: it is damaged, or of another model.
+    """
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        if learner is not None:
+            learner.restore(state["optimizer"])
+        return int(state["step"])
+    except Exception as error:  # torch raises what pickle, zip and its own checks raise
+        raise ModelError(f"the checkpoint cannot be used: {first_line(error)}") from error

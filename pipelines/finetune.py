@@ -1,0 +1,106 @@
+"""`spanmill finetune`: a base and examples become a model folder, by way of Ray Train."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from actors.loading import load_spec
+from actors.models import fingerprint
+from actors.training.assembly import Sources
+from actors.training.models import check_teacher, halve, load_base, save
+from actors.training.state import load_state
+from pipelines.checkpoints import Checkpoints
+from pipelines.errors import JobError
+from pipelines.fitting import fit
+from pipelines.foreman import Judged, read_history
+from pipelines.model_card import Card, render_card
+from pipelines.staging import from_anywhere
+from pipelines.storage import Store, resolve, write_atomic
+from pipelines.training_config import FinetuneConfig
+from pipelines.training_data import read_training_data
+from pipelines.training_pin import Pin, bind_training
+from pipelines.training_worker import find_sources
+
+_LAST = "config.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run left in its output."""
+
+    store: Store
+    history: tuple[Judged, ...]
+    """Held-out scores from the base to the end; empty where nothing is held out."""
+    was_complete: bool
+    """An earlier call had made it all."""
+
+
+def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwrite: bool, console: Console) -> Trained:
+    """Makes a model, or goes on with it where an earlier call stopped.
+
+    Raises:
+        SpanmillError, ModelError: whatever keeps the run from its end.
+    """
+    store = resolve(output, config.output.storage)
+    sources = _check_models(config)
+    data = read_training_data(inputs, config.data)
+    for complaint in data.complaints:
+        console.print(complaint, style="yellow")
+    teacher = None if sources.teacher is None else fingerprint(sources.teacher)
+    pin = Pin.of(config, fingerprint(sources.base), teacher, data.files, len(data.held_out))
+    checkpoints = _open_checkpoints(config, store, pin)
+    if bind_training(store, pin, overwrite):
+        return Trained(store, (), was_complete=True)
+    if overwrite:
+        checkpoints.clear()
+    fit(_located(config), data, checkpoints, console)
+    history = read_history(checkpoints)
+    _write(store, config, sources, checkpoints, Card.of(config, data, history))
+    checkpoints.clear()
+    return Trained(store, tuple(history), was_complete=False)
+
+
+def _check_models(config: FinetuneConfig) -> Sources:
+    """Fails before a cluster starts."""
+    sources = find_sources(config)
+    spec = load_spec(sources.base)
+    if sources.teacher is not None:
+        check_teacher(spec, load_spec(sources.teacher))
+    return sources
+
+
+def _open_checkpoints(config: FinetuneConfig, output: Store, pin: Pin) -> Checkpoints:
+    chosen = config.checkpoints
+    if chosen.url is None:
+        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), pin.run8)
+    return Checkpoints(resolve(chosen.url, chosen.storage or config.output.storage), pin.run8)
+
+
+def _located(config: FinetuneConfig) -> FinetuneConfig:
+    """Local folders of models by their absolute paths, since workers run elsewhere."""
+    named = {
+        key: source.model_copy(update={"name": from_anywhere(source.name)})
+        for key, source in (("base", config.base), ("teacher", config.teacher))
+        if source is not None
+    }
+    return config.model_copy(update=named)
+
+
+def _write(store: Store, config: FinetuneConfig, sources: Sources, checkpoints: Checkpoints, card: Card) -> None:
+    state = checkpoints.latest()
+    if state is None:
+        raise JobError(f"{checkpoints.store.url}: the last checkpoint is gone; run the same command again")
+    student = load_base(sources.base, config.training.seed)
+    if config.halve:
+        student = halve(student)
+    load_state(state, student, None)
+    with tempfile.TemporaryDirectory(prefix="spanmill-") as scratch:
+        folder = Path(scratch)
+        save(student, sources.base, folder, config.output.dtype)
+        (folder / "README.md").write_text(render_card(card), encoding="utf-8")
+        names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == _LAST)
+        for name in names:
+            write_atomic(store.fs, store.path(name), (folder / name).read_bytes())

@@ -1,0 +1,112 @@
+"""What the first worker of a training run does besides its steps: it tells, judges and writes checkpoints."""
+
+import time
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from ray.util.queue import Queue
+
+from actors.training.assembly import Assembly
+from actors.training.run import Step
+from actors.training.state import dump_state
+from actors.training.trial import answer
+from pipelines.checkpoints import Checkpoints
+from pipelines.judging import judge
+from pipelines.training_config import FinetuneConfig
+
+_SAY_EVERY_SECONDS = 1.0
+_HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far the run is."""
+
+    step: int
+    """Steps taken."""
+    steps: int
+    loss: float
+    """Mean over the steps since the last word."""
+    steps_per_second: float
+    rows_per_second: float
+    """Windows of all workers."""
+    tokens_per_second: float
+    """Likewise, without padding."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The held-out rows, answered by the model as it was."""
+
+    step: int
+    """Steps taken; 0 is the base."""
+    rows: int
+    """Answerable rows."""
+    em: float
+    """Percent, without abstaining."""
+    f1: float
+    """Percent, without abstaining."""
+
+
+@dataclass
+class Foreman:
+    """Follows the steps of one worker."""
+
+    config: FinetuneConfig
+    checkpoints: Checkpoints
+    assembly: Assembly
+    held_out: pa.Table
+    words: Queue
+    """Takes `Advance` and `Judged`, for people."""
+    _since: float = field(default_factory=time.monotonic)
+    _steps: list[Step] = field(default_factory=list)
+
+    def oversee(self, first: int) -> None:
+        """Takes the steps from `first` to the last; the last one is judged on all held-out rows and kept."""
+        schedule, last = self.config.checkpoints, self.assembly.run.total
+        if not first:
+            self._judge(0, self.config.data.held_out_rows)
+        for step in self.assembly.run.steps(first):
+            taken = step.number + 1
+            self._tell(step, last)
+            if taken == last:
+                self._judge(taken, len(self.held_out))
+            elif taken % schedule.judge_every_steps == 0:
+                self._judge(taken, self.config.data.held_out_rows)
+            if taken == last or taken % schedule.every_steps == 0:
+                state = dump_state(self.assembly.student, self.assembly.run.learner, taken)
+                self.checkpoints.save(taken, state)
+
+    def _tell(self, step: Step, last: int) -> None:
+        self._steps.append(step)
+        seconds = time.monotonic() - self._since
+        if seconds < _SAY_EVERY_SECONDS and step.number + 1 < last:
+            return
+        windows, tokens = (sum(getattr(s, name) for s in self._steps) for name in ("windows", "tokens"))
+        loss = float(np.mean([s.losses[0] for s in self._steps]))
+        rates = (self.assembly.run.workers * amount / seconds for amount in (windows, tokens))
+        self.words.put(Advance(step.number + 1, last, loss, len(self._steps) / seconds, *rates))
+        self._steps.clear()
+        self._since = time.monotonic()
+
+    def _judge(self, step: int, most: int) -> None:
+        rows = self.held_out[:most]
+        if not len(rows):
+            return
+        texts = (rows[name].combine_chunks() for name in ("question", "context"))
+        found = answer(self.assembly.student, self.assembly.spec, self.config.qa, *texts)
+        predictions = pa.table({"answer": found, "no_answer": pa.nulls(len(found), pa.float64())})
+        score = judge(rows, predictions).answerable
+        judged = Judged(step, score.rows, score.em, score.f1)
+        history = [*(old for old in read_history(self.checkpoints) if old.step < step), judged]
+        self.checkpoints.cache(_HISTORY, orjson.dumps([asdict(entry) for entry in history]))
+        self.words.put(judged)
+        self._since = time.monotonic()
+
+
+def read_history(checkpoints: Checkpoints) -> list[Judged]:
+    """All judgements of a run so far, oldest first."""
+    data = checkpoints.cached(_HISTORY)
+    return [] if data is None else [Judged(**entry) for entry in orjson.loads(data)]

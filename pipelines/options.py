@@ -1,0 +1,91 @@
+"""Words that several commands take."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STORES = "local, s3://, gs://, abfs://"
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 not done or not complete, and why; 2 wrong use or config; 3 done, but rows that broke the "
+    "model or its worker are quarantined; 130 stopped by Ctrl-C."
+)
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help=f"Parquet or JSONL (plain, .gz, .zst): files, folders, globs; {STORES}, hf://, https://",
+        show_default=False,
+    ),
+]
+Output = Annotated[str, typer.Argument(metavar="OUTPUT", help=f"Folder for the results: {STORES}", show_default=False)]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Config; `spanmill config answer` prints one.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Local folder, hub id or URL: sets model.name.")
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any config key, e.g. qa.top_k=3; can be given again."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N rows.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show plan, schema and a few rows as they go in; write nothing.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Remove what an earlier job wrote to OUTPUT, and start anew.")
+]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate", help="Try a sample of INPUT on the pool, and forecast time, cost and output; write nothing."
+    ),
+]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Take files into the job in OUTPUT that are new since it was begun.")
+]
+MaxQuarantined = Annotated[
+    str | None,
+    typer.Option(
+        "--max-quarantined", metavar="N|P%", help="Fail when more rows than this are quarantined: 100, or 0.5%."
+    ),
+]
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="SQuAD v1.1 / v2 JSON, or JSONL / Parquet with question, context, answers {text, answer_start}: files, "
+        f"folders, globs; {STORES}, hf://, https://",
+        show_default=False,
+    ),
+]
+Report = Annotated[str | None, typer.Option("--report", metavar="FILE.json", help="Write all figures as JSON.")]
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        "--predictions",
+        metavar="FOLDER",
+        help="Keep the job there: its answers, and what a run that was cut off has done. A cluster of several machines "
+        "needs one that all of them see.",
+    ),
+]
+JobWords = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of it, e.g. qa.max_answer_len=30; can be given again."),
+]
+Replace = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier job wrote to the folder of --predictions.")
+]
+Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE.jsonl", help="Append what happens, shard by shard, as lines of JSON."),
+]
+
+
+def with_named(words: list[str] | None, named: Mapping[str, object]) -> list[str]:
+    """The words of --set, and those of options that stand for a key, where they are given."""
+    return [*(words or []), *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None)]

@@ -1,0 +1,95 @@
+"""What Ray Train runs on every worker."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import ray.train
+import ray.train.torch
+from ray.util.queue import Queue
+
+from actors.models import find_model
+from actors.parameters import ModelParameters
+from actors.training.assembly import Place, Sources, assemble
+from actors.training.state import load_state
+from pipelines.checkpoints import Checkpoints
+from pipelines.foreman import Foreman
+from pipelines.training_config import FinetuneConfig, SourceModel
+
+_EMBEDDINGS = "embeddings.npy"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Everything that a worker is told."""
+
+    config: FinetuneConfig
+    checkpoints: Checkpoints
+    tables: Any
+    """Reference of (examples, held-out rows), both EXAMPLE_SCHEMA."""
+    threads: int
+    words: Queue
+    """Takes what the foreman says."""
+
+
+def train(settings: dict[str, Assignment]) -> None:
+    """Takes all steps from the last checkpoint on; Ray Train calls it anew when a worker has died.
+
+    Raises:
+        SpanmillError, ModelError: whatever keeps the run from its end.
+    """
+    assignment = settings["assignment"]
+    config, checkpoints = assignment.config, assignment.checkpoints
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    examples, held_out = ray.get(assignment.tables)
+    place = Place(
+        device=ray.train.torch.get_device(),
+        threads=assignment.threads,
+        rank=rank,
+        workers=context.get_world_size(),
+        wrap=ray.train.torch.prepare_model,
+    )
+    kept = _Embeddings(checkpoints, writes=rank == 0)
+    assembly = assemble(find_sources(config), config.qa, config.training, examples, kept, place)
+    found = checkpoints.latest()
+    first = 0 if found is None else load_state(found, assembly.student, assembly.run.learner)
+    if rank == 0:
+        Foreman(config, checkpoints, assembly, held_out, assignment.words).oversee(first)
+    else:
+        for _ in assembly.run.steps(first):
+            pass
+
+
+def find_sources(config: FinetuneConfig) -> Sources:
+    """Base and teacher on this machine; see `actors.models.find_model`."""
+    return Sources(_find(config.base), None if config.teacher is None else _find(config.teacher), config.halve)
+
+
+def _find(source: SourceModel) -> Path:
+    return find_model(ModelParameters(name=source.name, revision=source.revision, storage=source.storage))
+
+
+@dataclass(frozen=True)
+class _Embeddings:
+    """The base's embeddings of plain texts, computed once in the life of a run."""
+
+    checkpoints: Checkpoints
+    writes: bool
+
+    def get(self) -> npt.NDArray[np.float32] | None:
+        data = self.checkpoints.cached(_EMBEDDINGS)
+        if data is None:
+            return None
+        embeddings: npt.NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
+        return embeddings
+
+    def put(self, embeddings: npt.NDArray[np.float32]) -> None:
+        if self.writes:
+            sink = io.BytesIO()
+            np.save(sink, embeddings)
+            self.checkpoints.cache(_EMBEDDINGS, sink.getvalue())
