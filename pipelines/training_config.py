@@ -12,7 +12,7 @@ from pipelines.config import RayParameters
 class SourceModel(Settings):
     """A model to learn from."""
 
-    name: str
+    name: str = "distilbert/distilbert-base-uncased"
     """A local folder, a Hugging Face hub id, or any fsspec URL of a folder."""
 
     revision: str | None = None
@@ -83,7 +83,7 @@ class ModelOutputParameters(Settings):
 class FinetuneConfig(Settings):
     """`spanmill finetune`: a base and examples become a model that answers."""
 
-    base: SourceModel = SourceModel(name="distilbert/distilbert-base-uncased")
+    base: SourceModel = SourceModel()
     """The model to start from, with a QA head or without; --base names it."""
 
     teacher: SourceModel | None = None
@@ -95,7 +95,7 @@ class FinetuneConfig(Settings):
     data: DataParameters = DataParameters()
     """Training and held-out rows."""
 
-    qa: QAParameters = QAParameters(max_answer_len=30)
+    qa: QAParameters = QAParameters()
     """Windows of the training, and how held-out rows are answered."""
 
     training: TrainingParameters = TrainingParameters()
