@@ -18,28 +18,28 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TEXTS = ("*.json", "*.txt", "*.model")
 
 
-def find_model(parameters: ModelParameters) -> Path:
+def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     """The folder of a model, downloaded first where it is not local.
 
     A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`.
+
+    Args:
+        key: the group of the config that names the model, for errors.
 
     Raises:
         ModelError: there is no such folder, hub id or URL, or it holds no config.json.
     """
     name = parameters.name
     if "://" in name:
-        folder = _copy_from_url(name, parameters.storage)
+        folder = _copy_from_url(name, parameters.storage, key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
     elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
-        raise ModelError(
-            f"model.name: there is no folder {name}; name another with --model"
-            + (" (`make demo` builds models/untrained)" if name == "models/untrained" else "")
-        )
+        raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
-        folder = _download_from_hub(name, parameters.revision)
+        folder = _download_from_hub(name, parameters.revision, key)
     if not (folder / "config.json").is_file():
-        raise ModelError(f"model.name: {name} holds no config.json, so it is not a transformers model folder")
+        raise ModelError(f"{key}.name: {name} holds no config.json, so it is not a transformers model folder")
     return folder
 
 
@@ -63,27 +63,27 @@ def _files_that_count(folder: Path) -> list[Path]:
     return sorted({*weights, *texts})
 
 
-def _download_from_hub(name: str, revision: str | None) -> Path:
+def _download_from_hub(name: str, revision: str | None, key: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*_WEIGHTS, *_TEXTS]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"model.name: {name} is neither a local folder nor a hub id that could be downloaded: {first_line(error)}"
+            f"{key}.name: {name} is neither a local folder nor a hub id that could be downloaded: {first_line(error)}"
         ) from error
 
 
-def _copy_from_url(url: str, storage: dict[str, object]) -> Path:
+def _copy_from_url(url: str, storage: dict[str, object], key: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "models"
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
         listing = {str(path): info for path, info in fs.find(root, maxdepth=1, detail=True).items()}
     except Exception as error:  # every fsspec implementation raises its own kind
-        raise ModelError(f"model.name: {url} cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{key}.name: {url} cannot be read: {first_line(error)}") from error
     patterns = (*_WEIGHTS, *_TEXTS)
     wanted = {path for path in listing if any(fnmatch(path.removeprefix(root).strip("/"), p) for p in patterns)}
     wanted = {path for path in wanted if "/" not in path.removeprefix(root).strip("/")}
     if not wanted:
-        raise ModelError(f"model.name: {url} holds no model files")
+        raise ModelError(f"{key}.name: {url} holds no model files")
     identity = hashlib.sha256(repr((url, sorted((p, _version(listing[p])) for p in wanted))).encode()).hexdigest()[:16]
     target = cache / identity
     if not target.is_dir():
@@ -94,7 +94,7 @@ def _copy_from_url(url: str, storage: dict[str, object]) -> Path:
                 fs.get_file(path, str(partial / Path(path).name))
         except Exception as error:
             shutil.rmtree(partial)
-            raise ModelError(f"model.name: {url} cannot be copied: {first_line(error)}") from error
+            raise ModelError(f"{key}.name: {url} cannot be copied: {first_line(error)}") from error
         try:
             partial.rename(target)
         except OSError:  # another process was faster

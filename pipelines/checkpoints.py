@@ -19,6 +19,8 @@ class Checkpoints:
 
     store: Store
     run8: str
+    alone: bool = False
+    """Whether the folder is this run's own, and goes with it."""
 
     def save(self, step: int, state: bytes) -> None:
         """Writes the checkpoint after `step` steps, whole or not at all; all but the last two are removed.
@@ -29,14 +31,17 @@ class Checkpoints:
         write_atomic(self.store.fs, self.store.path(f"{self.run8}-{step:09d}.pt"), state)
         self._remove(self.names()[:-_KEPT])
 
-    def latest(self) -> bytes | None:
-        """The last checkpoint; None where there is none.
+    def latest(self) -> tuple[str, bytes] | None:
+        """Path and content of the last checkpoint; None where there is none.
 
         Raises:
             StorageError: it cannot be read.
         """
         names = self.names()
-        return read_bytes(self.store.fs, self.store.path(names[-1])) if names else None
+        if not names:
+            return None
+        path = self.store.path(names[-1])
+        return path, read_bytes(self.store.fs, path)
 
     def names(self) -> list[str]:
         """Of this run, oldest first."""
@@ -55,8 +60,12 @@ class Checkpoints:
         write_atomic(self.store.fs, self.store.path(f"{self.run8}-{name}"), data)
 
     def clear(self) -> None:
-        """Removes everything of this run."""
-        self._remove([name for name in list_names(self.store) if name.startswith(f"{self.run8}-")])
+        """Removes everything of this run; of a folder of its own, the folder too."""
+        names = list_names(self.store)
+        if not self.alone:
+            self._remove([name for name in names if name.startswith(f"{self.run8}-")])
+        elif names:
+            attempt("removing", self.store.url, lambda: self.store.fs.rm(self.store.root, recursive=True))
 
     def _remove(self, names: Sequence[str]) -> None:
         if names:

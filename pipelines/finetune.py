@@ -9,6 +9,7 @@ from rich.console import Console
 
 from actors.loading import load_spec
 from actors.models import fingerprint
+from actors.prepare import qa_window_size
 from actors.training.assembly import Sources
 from actors.training.models import check_teacher, halve, load_base, save
 from actors.training.state import load_state
@@ -21,10 +22,8 @@ from pipelines.staging import from_anywhere
 from pipelines.storage import Store, resolve, write_atomic
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import read_training_data
-from pipelines.training_pin import Pin, bind_training
+from pipelines.training_pin import COMPLETE, Pin, bind_training
 from pipelines.training_worker import find_sources
-
-_LAST = "config.json"
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwri
         return Trained(store, (), was_complete=True)
     if overwrite:
         checkpoints.clear()
-    fit(_located(config), data, checkpoints, console)
+    left_out = fit(_located(config), data, checkpoints, console)
     history = read_history(checkpoints)
-    _write(store, config, sources, checkpoints, Card.of(config, data, history))
+    _write(store, config, sources, checkpoints, Card.of(config, data, left_out, history))
     checkpoints.clear()
     return Trained(store, tuple(history), was_complete=False)
 
@@ -67,15 +66,16 @@ def _check_models(config: FinetuneConfig) -> Sources:
     """Fails before a cluster starts."""
     sources = find_sources(config)
     spec = load_spec(sources.base)
+    qa_window_size(spec, config.qa)
     if sources.teacher is not None:
-        check_teacher(spec, load_spec(sources.teacher))
+        check_teacher(spec, load_spec(sources.teacher), config.qa)
     return sources
 
 
 def _open_checkpoints(config: FinetuneConfig, output: Store, pin: Pin) -> Checkpoints:
     chosen = config.checkpoints
     if chosen.url is None:
-        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), pin.run8)
+        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), pin.run8, alone=True)
     return Checkpoints(resolve(chosen.url, chosen.storage or config.output.storage), pin.run8)
 
 
@@ -90,17 +90,17 @@ def _located(config: FinetuneConfig) -> FinetuneConfig:
 
 
 def _write(store: Store, config: FinetuneConfig, sources: Sources, checkpoints: Checkpoints, card: Card) -> None:
-    state = checkpoints.latest()
-    if state is None:
+    found = checkpoints.latest()
+    if found is None:
         raise JobError(f"{checkpoints.store.url}: the last checkpoint is gone; run the same command again")
     student = load_base(sources.base, config.training.seed)
     if config.halve:
         student = halve(student)
-    load_state(state, student, None)
+    load_state(found[1], student, None, found[0])
     with tempfile.TemporaryDirectory(prefix="spanmill-") as scratch:
         folder = Path(scratch)
         save(student, sources.base, folder, config.output.dtype)
         (folder / "README.md").write_text(render_card(card), encoding="utf-8")
-        names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == _LAST)
+        names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == COMPLETE)
         for name in names:
             write_atomic(store.fs, store.path(name), (folder / name).read_bytes())

@@ -3,6 +3,8 @@
 import queue
 import tempfile
 import threading
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 import ray
@@ -13,17 +15,23 @@ from rich.console import Console
 
 from pipelines.checkpoints import Checkpoints
 from pipelines.cluster import cluster_size, connected
-from pipelines.errors import JobError
+from pipelines.errors import ConfigError, JobError
+from pipelines.foreman import Failed
+from pipelines.squad import LeftOut
 from pipelines.training_config import FinetuneConfig, WorkerParameters
 from pipelines.training_data import TrainingData
 from pipelines.training_progress import TrainingProgress
 from pipelines.training_worker import Assignment, train
 
 
-def fit(config: FinetuneConfig, data: TrainingData, checkpoints: Checkpoints, console: Console) -> None:
+def fit(config: FinetuneConfig, data: TrainingData, checkpoints: Checkpoints, console: Console) -> tuple[LeftOut, ...]:
     """Takes all steps that are not taken yet; the last checkpoint is then the result.
 
+    Returns:
+        The rows of the data that were not learnt from, one entry for every reason.
+
     Raises:
+        ConfigError: the cluster cannot hold the workers.
         JobError: the workers failed, more often than is allowed.
     """
     with (
@@ -31,7 +39,7 @@ def fit(config: FinetuneConfig, data: TrainingData, checkpoints: Checkpoints, co
         TrainingProgress(console) as progress,
         connected(config.ray),
     ):
-        scaling, threads = _scale(config.workers)
+        scaling, threads = plan_workers(config.workers, cluster_size()[0])
         words = Queue(actor_options={"num_cpus": 0})
         tables = ray.put((data.examples, data.held_out))
         trainer = TorchTrainer(
@@ -44,24 +52,36 @@ def fit(config: FinetuneConfig, data: TrainingData, checkpoints: Checkpoints, co
                 failure_config=ray.train.FailureConfig(max_failures=config.workers.max_failures),
             ),
         )
-        _watch(trainer, words, progress)
+        return _watch(trainer, words, progress)
 
 
-def _scale(wanted: WorkerParameters) -> tuple[ray.train.ScalingConfig, int]:
-    """Ray Train's workers, and the threads of each."""
-    resources, _ = cluster_size()
+def plan_workers(wanted: WorkerParameters, resources: Mapping[str, float]) -> tuple[ray.train.ScalingConfig, int]:
+    """Ray Train's workers, and the threads of each.
+
+    Args:
+        resources: Ray's names and amounts of the whole cluster: CPU, GPU.
+
+    Raises:
+        ConfigError: the cluster cannot hold the workers; Ray Train would wait for another one without a word.
+    """
     gpus, cpus = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
     workers = wanted.number or max(gpus, 1)
     # One CPU is left to Ray and the system, where there is one to leave.
-    each = wanted.cpus or max((cpus - (cpus > 2)) // workers, 1.0)
-    on_gpu = gpus >= workers
-    share = {"CPU": each} | ({"GPU": 1.0} if on_gpu else {})
-    scaling = ray.train.ScalingConfig(num_workers=workers, use_gpu=on_gpu, resources_per_worker=share)
+    spare = cpus - (cpus > 2)
+    each = wanted.cpus or (spare // workers if spare >= workers else spare / workers)
+    for amount, there, unit in ((each * workers, cpus, "CPUs"), (workers if gpus else 0, gpus, "GPUs")):
+        if amount > there:
+            raise ConfigError(
+                f"workers: {workers} workers need {amount:g} {unit}, the cluster has {there:g}; "
+                "lower workers.number" + (" or workers.cpus" if unit == "CPUs" else "")
+            )
+    share = {"CPU": each} | ({"GPU": 1.0} if gpus else {})
+    scaling = ray.train.ScalingConfig(num_workers=workers, use_gpu=bool(gpus), resources_per_worker=share)
     return scaling, max(int(each), 1)
 
 
-def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> None:
-    """Runs the trainer beside this thread, which shows what the foreman says and hears Ctrl-C."""
+def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> tuple[LeftOut, ...]:
+    """Runs the trainer beside this thread, which shows what the workers say and hears Ctrl-C."""
     ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def run() -> None:
@@ -72,14 +92,23 @@ def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> None:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
+    # Keyed, because workers that are started again say it again.
+    left_out: dict[StrEnum, LeftOut] = {}
     while thread.is_alive() or words.qsize():
         try:
-            progress.add(words.get(timeout=0.5))
+            word = words.get(timeout=0.5)
         except Empty:
             continue
+        if isinstance(word, Failed):
+            raise JobError(word.reason)
+        if not isinstance(word, LeftOut) or word.flaw not in left_out:
+            progress.add(word)
+        if isinstance(word, LeftOut):
+            left_out[word.flaw] = word
     failure = ended.get()
     if failure is not None:
         raise JobError(_reason(failure))
+    return tuple(left_out.values())
 
 
 def _reason(failure: BaseException) -> str:

@@ -50,6 +50,13 @@ class Judged:
     """Percent, without abstaining."""
 
 
+@dataclass(frozen=True)
+class Failed:
+    """Something went wrong that would go wrong again."""
+
+    reason: str
+
+
 @dataclass
 class Foreman:
     """Follows the steps of one worker."""

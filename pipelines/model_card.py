@@ -1,7 +1,9 @@
 """The card of a model that was made here: what it learnt from, with which settings, and how well it does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,6 +11,7 @@ from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.foreman import Judged
+from pipelines.squad import LeftOut
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import TrainingData
 
@@ -22,20 +25,24 @@ class Card:
     halved: bool
     files: tuple[str, ...]
     rows: int
-    """Rows that were learnt from."""
+    """Rows to learn from."""
     unanswerable: int
     """Of them."""
     held_out: str
     """What was judged on."""
     complaints: tuple[str, ...]
-    """What was left out of the data."""
+    """What was left out of the data, and does not count among the rows."""
+    unlearnt: tuple[str, ...]
+    """Which of the rows were not learnt from."""
     settings: dict[str, Any]
     """Windows and training, nested as in the config."""
     history: tuple[Judged, ...]
     license: str | None
 
     @classmethod
-    def of(cls, config: FinetuneConfig, data: TrainingData, history: list[Judged]) -> "Card":
+    def of(
+        cls, config: FinetuneConfig, data: TrainingData, left_out: Sequence[LeftOut], history: Sequence[Judged]
+    ) -> "Card":
         """The card of a run."""
         share = f"{config.data.held_out_share:.1%} of the passages, which were not learnt from"
         answers = data.examples["answer_texts"].combine_chunks()
@@ -48,6 +55,7 @@ class Card:
             unanswerable=int((answers.value_lengths().to_numpy() == 0).sum()),
             held_out=", ".join(config.data.held_out) or share,
             complaints=data.complaints,
+            unlearnt=tuple(str(one) for one in left_out),
             settings={"qa": config.qa.model_dump(), "training": config.training.model_dump()},
             history=tuple(history),
             license=config.output.license,
@@ -60,7 +68,7 @@ def render_card(card: Card) -> str:
         license=card.license,
         library_name="transformers",
         pipeline_tag="question-answering",
-        base_model=card.base if card.base.count("/") == 1 and not card.base.startswith((".", "/")) else None,
+        base_model=card.base if _is_hub_id(card.base) else None,
         tags=["extractive-qa", "spanmill"],
     )
     environment = Environment(
@@ -72,3 +80,7 @@ def render_card(card: Card) -> str:
         settings=yaml.safe_dump(card.settings, sort_keys=False).strip(),
         version=version("spanmill"),
     )
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir()

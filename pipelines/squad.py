@@ -25,7 +25,8 @@ EXAMPLE_SCHEMA = pa.schema(
 )
 """Starts count code points of the context. No answers: the passage does not say."""
 
-_NAMED = 5
+NAMED = 5
+"""Rows of a flaw that are named."""
 
 
 class Flaw(StrEnum):
@@ -42,7 +43,7 @@ class Flaw(StrEnum):
 class LeftOut:
     """Rows that have the same flaw."""
 
-    flaw: Flaw
+    flaw: StrEnum
     rows: int
 
     places: tuple[str, ...]
@@ -93,7 +94,7 @@ def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examp
             else:
                 good.append(settled[0])
                 dropped += settled[1]
-    left_out = tuple(LeftOut(flaw, len(places), tuple(places[:_NAMED])) for flaw, places in flawed.items() if places)
+    left_out = tuple(LeftOut(flaw, len(places), tuple(places[:NAMED])) for flaw, places in flawed.items() if places)
     if not good:
         said = "".join(f"\n  {one}" for one in left_out)
         raise CorpusError(f"there is not one usable example in {', '.join(inputs)}. Wanted is {WANTED}.{said}")

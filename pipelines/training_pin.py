@@ -3,19 +3,26 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from functools import partial
 from typing import Any
 
 import orjson
 
+from actors.training.models import TOKENIZER_FILES
 from pipelines.corpus import SourceFile
 from pipelines.errors import ManifestError, MissingError
 from pipelines.manifest import flat_keys
-from pipelines.storage import Store, create_exclusive, exists, read_bytes, write_atomic
+from pipelines.retries import attempt
+from pipelines.shards import list_names
+from pipelines.storage import Store, create_exclusive, exists, read_bytes
 from pipelines.training_config import FinetuneConfig
 
 PIN_NAME = "_training.json"
-_COMPLETE = "config.json"
+COMPLETE = "config.json"
 """Written last: a folder without it is no model yet."""
+
+_MODEL_FILES = (COMPLETE, "*.safetensors", "*.safetensors.index.json", "README.md", *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Pin:
             "held_out": held_out,
             "qa": config.qa.model_dump(),
             "training": config.training.model_dump(),
+            "output.dtype": config.output.dtype,
         }
         return cls({key: orjson.dumps(value).decode() for key, value in flat_keys(tree).items()})
 
@@ -56,24 +64,35 @@ class Pin:
 def bind_training(store: Store, pin: Pin, overwrite: bool) -> bool:
     """Binds the output folder to a run, or finds it bound to the same one; True when the run is complete.
 
+    Args:
+        overwrite: remove the model or run that is there first.
+
     Raises:
         ManifestError: the folder belongs to another run, or holds a model that no run of ours made.
         StorageError: it cannot be read or written.
     """
+    if overwrite:
+        _discard(store)
     stored = _read(store)
-    complete = exists(store.fs, store.path(_COMPLETE))
+    complete = exists(store.fs, store.path(COMPLETE))
     if stored == pin:
-        return complete and not overwrite
-    if not overwrite and (stored is not None or complete):
+        return complete
+    if stored is not None or complete:
         raise ManifestError(_refusal(store, stored, pin))
-    data = orjson.dumps(asdict(pin), option=orjson.OPT_INDENT_2)
-    if stored is None and not complete:
-        create_exclusive(store.fs, store.path(PIN_NAME), data)
-        if _read(store) != pin:
-            raise ManifestError(f"{store.url}: another run began here at the same moment; name another OUTPUT")
-    else:
-        write_atomic(store.fs, store.path(PIN_NAME), data)
+    create_exclusive(store.fs, store.path(PIN_NAME), orjson.dumps(asdict(pin), option=orjson.OPT_INDENT_2))
+    if _read(store) != pin:
+        raise ManifestError(f"{store.url}: another run began here at the same moment; name another OUTPUT")
     return False
+
+
+def _discard(store: Store) -> None:
+    """Removes a model and its pin; what an interrupted call leaves is no model, and still says whose it was."""
+    names = list_names(store)
+    files = [name for name in names if any(fnmatch(name, pattern) for pattern in _MODEL_FILES)]
+    for group in ({COMPLETE} & set(names), set(files) - {COMPLETE}, {PIN_NAME} & set(names)):
+        if group:
+            paths = [store.path(name) for name in sorted(group)]
+            attempt("removing files", store.url, partial(store.fs.rm, paths))
 
 
 def _read(store: Store) -> Pin | None:

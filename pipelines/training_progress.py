@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pipelines.foreman import Advance, Judged
+from pipelines.squad import LeftOut
 
 _LOG_EVERY_SECONDS = 10.0
 
@@ -32,8 +33,11 @@ class TrainingProgress:
         if self._live is not None:
             self._live.stop()
 
-    def add(self, word: Advance | Judged) -> None:
+    def add(self, word: Advance | Judged | LeftOut) -> None:
         """Shows one word."""
+        if isinstance(word, LeftOut):
+            self.console.print(str(word), style="yellow")
+            return
         if isinstance(word, Judged):
             self.console.print(f"step {word.step:,}: EM {word.em:.1f}, F1 {word.f1:.1f} on {word.rows:,} held-out rows")
             return

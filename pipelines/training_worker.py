@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import ray
 import ray.train
 import ray.train.torch
 from ray.util.queue import Queue
 
+from actors.errors import ModelError
 from actors.models import find_model
 from actors.parameters import ModelParameters
-from actors.training.assembly import Place, Sources, assemble
+from actors.training.assembly import Assembly, Place, Sources, assemble
 from actors.training.state import load_state
 from pipelines.checkpoints import Checkpoints
-from pipelines.foreman import Foreman
+from pipelines.foreman import Failed, Foreman
+from pipelines.squad import NAMED, LeftOut
 from pipelines.training_config import FinetuneConfig, SourceModel
 
 _EMBEDDINGS = "embeddings.npy"
@@ -33,7 +36,7 @@ class Assignment:
     """Reference of (examples, held-out rows), both EXAMPLE_SCHEMA."""
     threads: int
     words: Queue
-    """Takes what the foreman says."""
+    """Takes what people should know."""
 
 
 def train(settings: dict[str, Assignment]) -> None:
@@ -43,6 +46,15 @@ def train(settings: dict[str, Assignment]) -> None:
         SpanmillError, ModelError: whatever keeps the run from its end.
     """
     assignment = settings["assignment"]
+    try:
+        _train(assignment)
+    except ModelError as error:
+        # Another try would end alike, and Ray Train does not know.
+        assignment.words.put(Failed(str(error)))
+        raise
+
+
+def _train(assignment: Assignment) -> None:
     config, checkpoints = assignment.config, assignment.checkpoints
     context = ray.train.get_context()
     rank = context.get_world_rank()
@@ -57,21 +69,31 @@ def train(settings: dict[str, Assignment]) -> None:
     kept = _Embeddings(checkpoints, writes=rank == 0)
     assembly = assemble(find_sources(config), config.qa, config.training, examples, kept, place)
     found = checkpoints.latest()
-    first = 0 if found is None else load_state(found, assembly.student, assembly.run.learner)
+    first = 0 if found is None else load_state(found[1], assembly.student, assembly.run.learner, found[0])
     if rank == 0:
+        for one in _left_out(assembly, examples["id"]):
+            assignment.words.put(one)
         Foreman(config, checkpoints, assembly, held_out, assignment.words).oversee(first)
     else:
         for _ in assembly.run.steps(first):
             pass
 
 
+def _left_out(assembly: Assembly, ids: pa.ChunkedArray) -> list[LeftOut]:
+    return [
+        LeftOut(flaw, len(rows), tuple(ids.take(pa.array(rows[:NAMED])).to_pylist()))
+        for flaw, rows in assembly.left_out.items()
+    ]
+
+
 def find_sources(config: FinetuneConfig) -> Sources:
     """Base and teacher on this machine; see `actors.models.find_model`."""
-    return Sources(_find(config.base), None if config.teacher is None else _find(config.teacher), config.halve)
+    teacher = None if config.teacher is None else _find(config.teacher, "teacher")
+    return Sources(_find(config.base, "base"), teacher, config.halve)
 
 
-def _find(source: SourceModel) -> Path:
-    return find_model(ModelParameters(name=source.name, revision=source.revision, storage=source.storage))
+def _find(source: SourceModel, key: str) -> Path:
+    return find_model(ModelParameters(name=source.name, revision=source.revision, storage=source.storage), key)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Models, data and learner of a worker, put together."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,10 +18,10 @@ from actors.layout import EncoderSpec
 from actors.loading import load_model, load_spec
 from actors.parameters import QAParameters
 from actors.tokens import Longs
-from actors.training.examples import Pairs, Texts
+from actors.training.examples import Pairs, Texts, Unlearnable
 from actors.training.learner import Learner, freeze, set_dropout
 from actors.training.models import check_teacher, halve, load_base
-from actors.training.objective import Objective
+from actors.training.objective import Objective, Teacher
 from actors.training.parameters import TrainingParameters
 from actors.training.run import Run, choose_texts, total_steps
 from actors.training.trial import embed
@@ -69,6 +69,8 @@ class Assembly:
     student: PreTrainedModel
     run: Run
     spec: EncoderSpec
+    left_out: Mapping[Unlearnable, Longs]
+    """Rows of the table that are not learnt from, [X] for every reason that occurs."""
 
 
 def assemble(
@@ -80,7 +82,7 @@ def assemble(
         table: with the columns question, context, answer_texts and answer_starts; the first answer is learnt.
 
     Raises:
-        ModelError: base or teacher cannot be used, or there is no window to learn from.
+        ModelError: base or teacher cannot be used, or there are too few windows to learn from.
     """
     torch.set_num_threads(place.threads)
     spec = load_spec(sources.base)
@@ -88,18 +90,19 @@ def assemble(
     if sources.halved:
         student = halve(student)
     nn.Module.to(student, device=place.device)
-    pairs, _ = Pairs.make(spec, qa, table, *answer_places(table))
-    if not len(pairs.lengths):
-        raise ModelError("no row fits into a window of qa.max_seq_len tokens; raise it")
+    teacher = _load_teacher(sources, spec, qa, place.device)
+    typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
+    pairs, left_out = Pairs.make(replace(spec, uses_type_ids=typed), qa, table, *answer_places(table))
+    _check_shares(len(pairs.lengths), parameters.batch_size, place.workers)
     texts = _texts_to_keep(student, spec, table, parameters, cache) if parameters.embeddings.weight else None
     freeze(student, parameters)
     set_dropout(student, parameters)
     student.train()
-    objective = Objective(student, _load_teacher(sources, spec, place.device), parameters)
+    objective = Objective(student, spec.uses_type_ids, teacher, parameters)
     steps = total_steps(len(pairs.lengths), parameters)
     learner = Learner(place.wrap(objective), parameters, steps, place.device)
     run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
-    return Assembly(student, run, spec)
+    return Assembly(student, run, spec, left_out)
 
 
 def answer_places(table: pa.Table) -> tuple[Longs, Longs]:
@@ -115,6 +118,16 @@ def answer_places(table: pa.Table) -> tuple[Longs, Longs]:
     return begin, end
 
 
+def _check_shares(windows: int, batch_size: int, workers: int) -> None:
+    if not windows:
+        raise ModelError("no row fits into a window of qa.max_seq_len tokens; raise it")
+    if min(windows, batch_size) < workers:
+        raise ModelError(
+            f"a step of {min(windows, batch_size)} windows cannot be shared by {workers} workers; lower workers.number"
+            + (" or raise training.batch_size" if windows >= workers else "")
+        )
+
+
 def _texts_to_keep(
     student: PreTrainedModel, spec: EncoderSpec, table: pa.Table, parameters: TrainingParameters, cache: Cache
 ) -> Texts:
@@ -126,11 +139,12 @@ def _texts_to_keep(
     return Texts(spec, prepared, embeddings)
 
 
-def _load_teacher(sources: Sources, spec: EncoderSpec, device: torch.device) -> PreTrainedModel | None:
+def _load_teacher(sources: Sources, base: EncoderSpec, qa: QAParameters, device: torch.device) -> Teacher | None:
     if sources.teacher is None:
         return None
-    check_teacher(spec, load_spec(sources.teacher))
+    spec = load_spec(sources.teacher)
+    check_teacher(base, spec, qa)
     teacher = load_model(sources.teacher, with_qa_head=True)
     nn.Module.to(teacher, device=device)
     teacher.train(False)
-    return teacher
+    return Teacher(teacher, spec.uses_type_ids)

@@ -1,6 +1,7 @@
 """Everything that a training run learns from, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,19 @@ from torch import Tensor
 from actors.collate import Batch, collate
 from actors.layout import EncoderSpec, Frame
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.prepare import Rejected, prepare_pairs, prepare_texts
+from actors.prepare import Rejection, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
 from actors.tokens import Ints, Longs
 from actors.training.labels import SpanLabels, label_columns, label_windows
+from actors.windows import Windows
+
+
+class Unlearnable(StrEnum):
+    """Why a row is not learnt from."""
+
+    NO_TOKENS = "the passage has no tokens"
+    QUESTION_TOO_LONG = "the question leaves too little room in a window of qa.max_seq_len tokens"
+    NO_WINDOW = "no window of qa.max_seq_len tokens holds the whole answer"
 
 
 @dataclass(frozen=True)
@@ -28,19 +38,31 @@ class Pairs:
     @classmethod
     def make(
         cls, spec: EncoderSpec, qa: QAParameters, table: pa.Table, start: Longs, stop: Longs
-    ) -> tuple["Pairs", Rejected]:
+    ) -> tuple["Pairs", dict[Unlearnable, Longs]]:
         """Tokenises and labels the rows of a table with the columns question and context.
 
         Args:
             start, stop: [R] code points of each row's answer; start -1 where the passage does not answer.
 
         Returns:
-            The pairs, and the rows that were left out; an answer without any token counts as no answer.
+            The pairs, and the rows [X] that were left out for every reason that occurs. They are left out whole, since
+            a model that is not shown their answers would learn to abstain.
         """
         questions, contexts = (table.column(name).combine_chunks() for name in ("question", "context"))
         prepared, rejected = prepare_pairs(spec, qa, questions, contexts)
         kept = np.delete(np.arange(len(start)), rejected.rows)
-        return cls(spec, prepared, label_windows(prepared, start[kept], stop[kept])), rejected
+        labels = label_windows(prepared, start[kept], stop[kept])
+        silent = np.array([reason is Rejection.NO_TOKENS for reason in rejected.reasons], dtype=bool)
+        left_out = {
+            Unlearnable.NO_TOKENS: rejected.rows[silent].astype(np.int64),
+            Unlearnable.QUESTION_TOO_LONG: rejected.rows[~silent].astype(np.int64),
+            Unlearnable.NO_WINDOW: kept[labels.lost],
+        }
+        learnt = ~np.isin(prepared.windows.owner, labels.lost)
+        windows = Windows(**{f.name: getattr(prepared.windows, f.name)[learnt] for f in fields(Windows)})
+        labels = replace(labels, first=labels.first[learnt], last=labels.last[learnt])
+        pairs = cls(spec, replace(prepared, windows=windows), labels)
+        return pairs, {reason: rows for reason, rows in left_out.items() if len(rows)}
 
     @property
     def lengths(self) -> Ints:

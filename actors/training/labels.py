@@ -18,7 +18,7 @@ class SpanLabels:
     last: Ints
     """[W] last token of the answer, counted likewise."""
     lost: Ints
-    """[X] owners whose answer holds no token at all, such as a blank."""
+    """[X] owners whose answer no window holds whole: it has no token, or is longer than what windows share."""
 
 
 def label_windows(prepared: Prepared, start: Longs, stop: Longs) -> SpanLabels:
@@ -44,14 +44,13 @@ def label_windows(prepared: Prepared, start: Longs, stop: Longs) -> SpanLabels:
         np.searchsorted(base + prepared.places.char_start, passage * reach + stop, side="left") - offsets[passage] - 1
     )
     answered = start >= 0
-    lost = np.flatnonzero(answered & (first > last)).astype(np.int32)
-    held = answered & (first <= last)
     owner = windows.owner
-    inside = held[owner] & (first[owner] >= windows.first) & (last[owner] < windows.stop)
+    inside = (answered & (first <= last))[owner] & (first[owner] >= windows.first) & (last[owner] < windows.stop)
+    held = np.bincount(owner[inside], minlength=len(answered)) > 0
     return SpanLabels(
         first=np.where(inside, first[owner] - windows.first, -1).astype(np.int32),
         last=np.where(inside, last[owner] - windows.first, -1).astype(np.int32),
-        lost=lost,
+        lost=np.flatnonzero(answered & ~held).astype(np.int32),
     )
 
 

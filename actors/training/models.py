@@ -13,9 +13,11 @@ from actors.errors import ModelError
 from actors.layout import EncoderSpec
 from actors.loading import load_model
 from actors.models import first_line
+from actors.parameters import QAParameters
+from actors.prepare import qa_window_size
 
 _LAYER_COUNTS = {"n_layers", "num_hidden_layers"}
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -23,6 +25,8 @@ _TOKENIZER_FILES = (
     "merges.txt",
     "*.model",
 )
+"""Patterns of what `save` copies from the base."""
+
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -47,20 +51,22 @@ def load_base(folder: Path, seed: int) -> PreTrainedModel:
     return model
 
 
-def check_teacher(base: EncoderSpec, teacher: EncoderSpec) -> None:
+def check_teacher(base: EncoderSpec, teacher: EncoderSpec, qa: QAParameters) -> None:
     """A teacher must see the same tokens at the same places.
 
     Raises:
-        ModelError: it has another tokenizer, or shorter windows.
+        ModelError: it has another tokenizer, or cannot take the windows.
     """
     if (base.tokenizer_json, base.pair) != (teacher.tokenizer_json, teacher.pair):
         raise ModelError(
             "the teacher has another tokenizer than the base, so its distributions are over other tokens; "
             "name a teacher with the base's vocabulary, or start from the teacher itself with --halve"
         )
-    if teacher.max_length < base.max_length:
+    wanted = qa_window_size(base, qa).max_seq_len
+    if teacher.max_length < wanted:
         raise ModelError(
-            f"the teacher takes {teacher.max_length} tokens and the base {base.max_length}; lower qa.max_seq_len"
+            f"the teacher takes {teacher.max_length} tokens, and a window has {wanted}; set qa.max_seq_len to "
+            f"{teacher.max_length} or less"
         )
 
 
@@ -106,6 +112,6 @@ def save(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, dtype: st
     written = copy.deepcopy(model)
     nn.Module.to(written, device="cpu", dtype=_DTYPES[dtype])
     written.save_pretrained(folder)
-    for pattern in _TOKENIZER_FILES:
+    for pattern in TOKENIZER_FILES:
         for path in tokenizer_folder.glob(pattern):
             shutil.copyfile(path, folder / path.name)

@@ -17,8 +17,11 @@ def dump_state(model: nn.Module, learner: Learner, step: int) -> bytes:
     return sink.getvalue()
 
 
-def load_state(data: bytes, model: nn.Module, learner: Learner | None) -> int:
+def load_state(data: bytes, model: nn.Module, learner: Learner | None, place: str) -> int:
     """Puts a checkpoint back; returns the number of steps taken.
+
+    Args:
+        place: where it was read, for the error.
 
     Raises:
         ModelError: it is damaged, or of another model.
@@ -30,4 +33,7 @@ def load_state(data: bytes, model: nn.Module, learner: Learner | None) -> int:
             learner.restore(state["optimizer"])
         return int(state["step"])
     except Exception as error:  # torch raises what pickle, zip and its own checks raise
-        raise ModelError(f"the checkpoint cannot be used: {first_line(error)}") from error
+        raise ModelError(
+            f"{place}: the checkpoint cannot be used ({first_line(error)}). Remove it, and the same command goes on "
+            "from the one before it, if there is one; or begin anew with --overwrite"
+        ) from error
