@@ -1,0 +1,72 @@
+"""How close the embeddings of a model are to those of another: cosines, and whether neighbours stay neighbours.
+
+python models/compare_embeddings.py build/base models/minilm-qa qa-dev.jsonl.gz
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from actors.loading import load_engine
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters
+from actors.prepare import prepare_texts
+from pipelines.squad import read_examples
+
+MAX_TOKENS = 256
+NEIGHBOURS = 10
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """Figures over N texts."""
+
+    mean: float
+    """Mean cosine of a text's two embeddings."""
+    fifth_percentile: float
+    recall: float
+    """Share of a text's NEIGHBOURS nearest among the others that both models name."""
+
+
+def main(original: Path, model: Path, data: str) -> None:
+    """Compares over the distinct passages of SQuAD-like data that have at most MAX_TOKENS tokens."""
+    passages = read_examples([data], {}).examples["context"].combine_chunks().unique()
+    found = compare(embed(original, passages), embed(model, passages))
+    print(
+        f"{len(passages):,} passages: cosine mean {found.mean:.4f}, 5th percentile {found.fifth_percentile:.4f}; "
+        f"recall@{NEIGHBOURS} {found.recall:.3f}"
+    )
+
+
+def embed(folder: Path, texts: pa.StringArray) -> Floats:
+    """[N, D] mean-pooled embeddings of length 1 of the texts of at most MAX_TOKENS tokens."""
+    engine = load_engine(folder, ModelParameters(), BatchingParameters(), with_qa_head=False)
+    prepared, _ = prepare_texts(engine.spec, EmbeddingParameters(max_seq_len=MAX_TOKENS), texts)
+    short = np.bincount(prepared.windows.owner)[prepared.row_owner] == 1
+    embeddings = engine.embed(prepared, EmbeddingParameters()).embeddings
+    if embeddings is None:
+        raise ValueError(f"{folder} gave no embeddings")
+    return embeddings[short]
+
+
+def compare(ours: Floats, theirs: Floats) -> Closeness:
+    """Figures of two [N, D] arrays of vectors of length 1, row by row of the same texts."""
+    cosines = (ours * theirs).sum(axis=1)
+    near, also_near = _nearest(ours), _nearest(theirs)
+    shared = [len(np.intersect1d(*pair)) for pair in zip(near, also_near, strict=True)]
+    return Closeness(float(cosines.mean()), float(np.percentile(cosines, 5)), float(np.mean(shared)) / NEIGHBOURS)
+
+
+def _nearest(vectors: Floats) -> npt.NDArray[np.int64]:
+    similar = vectors @ vectors.T
+    np.fill_diagonal(similar, -np.inf)
+    return np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,39 @@
+"""The rows of the model that ships."""
+
+import gzip
+import random
+from pathlib import Path
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.make_mixture import crop, main
+
+SENTENCES = ["The mill stands still.", "Ada waits by it!", "Who knows why?", "Nobody in the village does."]
+
+
+def row(source: str, sentences: list[str], answer: str) -> dict[str, Any]:
+    context = " ".join(sentences)
+    start = context.rindex(answer)
+    return {"source": source, "context": context, "answers": {"text": [answer], "answer_start": [start]}}
+
+
+@given(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=8), st.integers(1, 40), st.randoms())
+def test_a_crop_holds_its_answer_where_it_says(sentences: list[str], words: int, chance: random.Random) -> None:
+    whole = row("squad", sentences, sentences[-1].split()[0])
+    cropped = crop(whole, words, chance)
+    start = cropped["answers"]["answer_start"][0]
+    assert cropped["context"][start:].startswith(cropped["answers"]["text"][0])
+    assert cropped["context"] in whole["context"]
+    assert len(cropped["context"].split()) >= min(words, len(whole["context"].split()))
+
+
+def test_what_becomes_of_each_source(tmp_path: Path) -> None:
+    rows = [row(source, SENTENCES, "Ada") for source in ("squad", "qamr", "policyqa", "qed")]
+    with gzip.open(tmp_path / "a.jsonl.gz", "wb") as file:
+        file.write(b"".join(orjson.dumps(one) + b"\n" for one in rows))
+    main(tmp_path / "a.jsonl.gz", tmp_path / "out" / "b.jsonl")
+    sources = [orjson.loads(line)["source"] for line in (tmp_path / "out" / "b.jsonl").read_bytes().splitlines()]
+    assert sorted(sources) == ["qamr", "qed", "squad", "squad", "squad"]
