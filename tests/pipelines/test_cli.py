@@ -11,11 +11,13 @@ from shutil import copytree
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import BaseModel
 
 from pipelines.cli import main
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.job import bind
 from pipelines.settings import as_yaml
+from pipelines.training_config import FinetuneConfig
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
@@ -73,8 +75,10 @@ def test_the_installed_command_answers_with_its_help() -> None:
         assert word in done.stdout
 
 
-@pytest.mark.parametrize(("kind", "config"), [("answer", AnswerConfig), ("embed", EmbedConfig)])
-def test_config_prints_a_config(spanmill: Spanmill, kind: str, config: type[AnswerConfig] | type[EmbedConfig]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "config"), [("answer", AnswerConfig), ("embed", EmbedConfig), ("finetune", FinetuneConfig)]
+)
+def test_config_prints_a_config(spanmill: Spanmill, kind: str, config: type[BaseModel]) -> None:
     assert spanmill("config", kind) == Said(0, as_yaml(config), "")
 
 

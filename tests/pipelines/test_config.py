@@ -8,25 +8,29 @@ import pytest
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.quarantine_limit import QuarantineLimit
 from pipelines.settings import as_yaml, list_keys, load_config
+from pipelines.training_config import FinetuneConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-KINDS = [("answer.yaml", AnswerConfig), ("embed.yaml", EmbedConfig)]
+Kind = type[AnswerConfig] | type[EmbedConfig] | type[FinetuneConfig]
+KINDS: list[tuple[str, Kind]] = [
+    ("answer.yaml", AnswerConfig),
+    ("embed.yaml", EmbedConfig),
+    ("finetune.yaml", FinetuneConfig),
+]
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
-def test_the_files_that_ship_are_what_the_command_prints(
-    name: str, kind: type[AnswerConfig] | type[EmbedConfig]
-) -> None:
+def test_the_files_that_ship_are_what_the_command_prints(name: str, kind: Kind) -> None:
     assert (CONFIGS / name).read_text(encoding="utf-8") == as_yaml(kind)
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
-def test_the_files_that_ship_are_the_defaults(name: str, kind: type[AnswerConfig] | type[EmbedConfig]) -> None:
+def test_the_files_that_ship_are_the_defaults(name: str, kind: Kind) -> None:
     assert load_config(kind, CONFIGS / name, []) == kind()
 
 
-@pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig])
-def test_every_key_is_documented(kind: type[AnswerConfig] | type[EmbedConfig]) -> None:
+@pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig, FinetuneConfig])
+def test_every_key_is_documented(kind: Kind) -> None:
     keys = list(list_keys(kind))
     assert len(keys) > 25
     assert [key for key, documentation, _ in keys if len(documentation) < 15] == []

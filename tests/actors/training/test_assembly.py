@@ -1,0 +1,134 @@
+"""Models, data and learner, put together."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from actors.errors import ModelError
+from actors.training.assembly import answer_places
+from tests.actors.training.helpers import (
+    BERT,
+    DISTILBERT,
+    QA,
+    Memory,
+    assembled,
+    few_rows,
+    parameters,
+    same_bits,
+    table,
+    take_steps,
+    weights,
+)
+
+KEEPING = {"weight": 1.0, "texts": 16, "max_tokens": 32}
+
+
+def test_places_of_first_answers() -> None:
+    rows = table([("q", "Żółw 🐢 Ada", "🐢 Ada"), ("q", "c", None), ("q", "a b", "b"), ("q", "c", None)])
+    several = (
+        rows.slice(0, 3)
+        .set_column(2, "answer_texts", [[["🐢 Ada", "Żółw"], [], ["b"]]])
+        .set_column(3, "answer_starts", [[[5, 0], [], [2]]])
+    )
+    for found in (answer_places(rows.slice(0, 3)), answer_places(several)):
+        assert [part.tolist() for part in found] == [[5, -1, 2], [10, -1, 3]]
+    assert [part.tolist() for part in answer_places(rows.slice(1))] == [[-1, 2, -1], [-1, 3, -1]]
+    assert [part.tolist() for part in answer_places(rows.slice(3))] == [[-1], [-1]]
+
+
+def test_embeddings_are_computed_once_in_the_life_of_a_run() -> None:
+    cache = Memory()
+    first = assembled(parameters(embeddings=KEEPING), cache=cache)
+    assert cache.kept is not None
+    cache.kept = -cache.kept
+    second = assembled(parameters(embeddings=KEEPING), cache=cache)
+    assert cache.puts == 1
+    assert first.run.texts is not None
+    assert second.run.texts is not None
+    assert np.array_equal(first.run.texts.embeddings, -second.run.texts.embeddings)
+
+
+def test_without_a_weight_no_text_is_embedded() -> None:
+    cache = Memory()
+    assert assembled(parameters(), cache=cache).run.texts is None
+    assert cache.puts == 0
+
+
+def test_rows_that_are_not_learnt_from_are_told() -> None:
+    rows = table([("Who?", "Ada keeps goats.", "Ada"), ("Who? " * 40, "Ada keeps goats.", "Ada"), ("Who?", " ", None)])
+    assembly = assembled(parameters(), rows)
+    assert {reason.name: found.tolist() for reason, found in assembly.left_out.items()} == {
+        "QUESTION_TOO_LONG": [1],
+        "NO_TOKENS": [2],
+    }
+    assert assembly.run.total == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "workers", "words"),
+    [
+        (2, 8, 3, "a step of 2 windows cannot be shared by 3 workers; lower workers.number$"),
+        (
+            5,
+            2,
+            3,
+            "a step of 2 windows cannot be shared by 3 workers; lower workers.number or raise training.batch_size",
+        ),
+    ],
+)
+def test_a_step_that_is_too_small_to_share(count: int, batch: int, workers: int, words: str) -> None:
+    rows = table([("Who?", "Ada keeps goats.", "Ada")] * count)
+    with pytest.raises(ModelError, match=words):
+        assembled(parameters(batch_size=batch), rows, workers=workers)
+
+
+def test_not_one_row_that_fits() -> None:
+    with pytest.raises(ModelError, match=r"raise it"):
+        assembled(parameters(), table([("Who? " * 40, "Ada keeps goats.", "Ada")]))
+
+
+def test_a_halved_student_and_its_teacher() -> None:
+    assembly = assembled(parameters(dropout=0.0), teacher=DISTILBERT, halved=True)
+    student: PreTrainedModel = assembly.student
+    assert student.config.num_hidden_layers == 1
+    (step,) = take_steps(assembly, 0, 1)
+    assert step.losses[2] > 0
+
+
+def test_a_model_is_its_own_best_teacher() -> None:
+    assembly = assembled(parameters(dropout=0.0), teacher=DISTILBERT)
+    (step,) = take_steps(assembly, 0, 1)
+    assert step.losses[2] == pytest.approx(0.0, abs=1e-5)
+    assert step.losses[0] == pytest.approx(0.5 * step.losses[1], abs=1e-5)
+
+
+def test_a_teacher_of_other_tokens_is_refused() -> None:
+    with pytest.raises(ModelError, match="another tokenizer"):
+        assembled(parameters(), teacher=BERT)
+
+
+def test_the_student_is_in_training_and_the_same_each_time() -> None:
+    one, other = assembled(parameters()), assembled(parameters())
+    assert one.student.training
+    assert same_bits(weights(one), weights(other))
+
+
+def test_objectives_are_wrapped() -> None:
+    """As DistributedDataParallel wraps them: steps go through what the place makes of the objective."""
+    from actors.training.assembly import Place, Sources, assemble
+
+    class Twice(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *batch: object) -> torch.Tensor:
+            losses: torch.Tensor = 2 * self.module(*batch)
+            return losses
+
+    plain = assembled(parameters(dropout=0.0))
+    place = Place(torch.device("cpu"), 1, wrap=Twice)
+    wrapped = assemble(Sources(DISTILBERT, None, False), QA, parameters(dropout=0.0), few_rows(), Memory(), place)
+    (one,), (two,) = take_steps(plain, 0, 1), take_steps(wrapped, 0, 1)
+    assert two.losses.tolist() == (2 * one.losses).tolist()

@@ -1,0 +1,84 @@
+"""Losses against sums written out, row by row."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, kl_divergence
+
+from actors.training.losses import distillation_loss, keeping_loss, span_loss
+
+LENGTHS = (9, 4, 6)
+"""Allowed columns of three windows of width 12: the first, which is CLS, and a stretch at their end."""
+
+
+@pytest.fixture
+def logits() -> list[Tensor]:
+    """Start and end of a student, then of a teacher."""
+    torch.manual_seed(3)
+    return [torch.randn(3, 12) * 4 for _ in range(4)]
+
+
+@pytest.fixture
+def allowed() -> Tensor:
+    mask = torch.zeros(3, 12, dtype=torch.bool)
+    mask[:, 0] = True
+    for row, length in enumerate(LENGTHS):
+        mask[row, 12 - length : 11] = True
+    return mask
+
+
+def test_span_loss_is_cross_entropy_over_the_allowed_tokens(logits: list[Tensor], allowed: Tensor) -> None:
+    labels = [(0, 0), (9, 10), (7, 8)]
+    first, last = (torch.tensor(column) for column in zip(*labels, strict=True))
+    expected = 0.0
+    for row, label in enumerate(labels):
+        for values, column in zip(logits[:2], label, strict=True):
+            there = [math.exp(float(values[row, i])) for i in range(12) if allowed[row, i]]
+            expected -= math.log(math.exp(float(values[row, column])) / sum(there)) / 6
+    assert float(span_loss(logits[0], logits[1], allowed, first, last)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_tokens_of_the_question_get_no_gradient(logits: list[Tensor], allowed: Tensor) -> None:
+    start, end = (values.requires_grad_() for values in logits[:2])
+    column = torch.tensor([0, 9, 7])
+    torch.autograd.backward(span_loss(start, end, allowed, column, column))
+    for values in (start, end):
+        assert values.grad is not None
+        assert bool((values.grad[~allowed] == 0).all())
+        assert bool((values.grad[allowed] != 0).all())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_distillation_is_the_divergence_from_the_teacher(
+    logits: list[Tensor], allowed: Tensor, temperature: float
+) -> None:
+    expected = 0.0
+    for ours, theirs in ((logits[0], logits[2]), (logits[1], logits[3])):
+        for row in range(3):
+            student, teacher = (Categorical(logits=v[row, allowed[row]] / temperature) for v in (ours, theirs))
+            expected += float(kl_divergence(teacher, student)) * temperature**2 / 6
+    found = distillation_loss((logits[0], logits[1]), (logits[2], logits[3]), allowed, temperature)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_nothing_is_left_to_learn_from_oneself(logits: list[Tensor], allowed: Tensor) -> None:
+    # Logits differ by a constant and in the question, and the distributions do not.
+    theirs = (logits[0] + 5.0, torch.where(allowed, logits[1], torch.full_like(logits[1], 99.0)))
+    assert float(distillation_loss((logits[0], logits[1]), theirs, allowed, 2.0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_keeping_is_one_minus_the_cosine_of_the_mean_token() -> None:
+    torch.manual_seed(4)
+    hidden, lengths = torch.randn(3, 7, 5), (7, 2, 4)
+    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
+    target = torch.nn.functional.normalize(torch.randn(3, 5), dim=-1)
+    expected = 0.0
+    for row, length in enumerate(lengths):
+        mean = [sum(float(hidden[row, i, d]) for i in range(length)) / length for d in range(5)]
+        dot = sum(a * float(b) for a, b in zip(mean, target[row], strict=True))
+        expected += (1 - dot / math.sqrt(sum(a * a for a in mean))) / 3
+    assert float(keeping_loss(hidden, mask, target)) == pytest.approx(expected, rel=1e-5)
+    pooled = torch.stack([hidden[row, :length].mean(0) for row, length in enumerate(lengths)])
+    assert float(keeping_loss(hidden, mask, pooled)) == pytest.approx(0.0, abs=1e-6)

@@ -1,0 +1,94 @@
+"""A student, its teacher and the embeddings that it keeps: the parts of the loss and their sum."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from actors.loading import load_model, load_spec
+from actors.training.assembly import answer_places
+from actors.training.examples import Pairs, PairTensors, Texts, TextTensors
+from actors.training.losses import distillation_loss, keeping_loss, span_loss
+from actors.training.objective import LOSSES, Objective, Teacher
+from actors.training.parameters import TrainingParameters
+from tests.actors.helpers import strings
+from tests.actors.training.helpers import BERT, CPU, DISTILBERT, QA, few_rows, parameters
+
+
+def _quiet(folder: Path) -> PreTrainedModel:
+    model = load_model(folder, with_qa_head=True)
+    model.train(False)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def student() -> PreTrainedModel:
+    return _quiet(DISTILBERT)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> PairTensors:
+    """With token types, as where one of the models takes them."""
+    examples = few_rows()
+    spec = replace(load_spec(DISTILBERT), uses_type_ids=True)
+    return PairTensors.take(Pairs.make(spec, QA, examples, *answer_places(examples))[0], np.arange(0, 40, 5), CPU)
+
+
+@pytest.fixture(scope="module")
+def texts() -> TextTensors:
+    spec = load_spec(DISTILBERT)
+    prepared = Texts.prepare(spec, strings(["Ada keeps three goats.", "Lisbon"]), 32)
+    target = torch.nn.functional.normalize(torch.ones(2, 32), dim=-1).numpy()
+    return TextTensors.take(Texts(spec, prepared, target), np.arange(2), CPU)
+
+
+def _forward(objective: Objective, pairs: PairTensors, texts: TextTensors | None) -> dict[str, float]:
+    with torch.no_grad():
+        return dict(zip(LOSSES, objective(pairs, texts).tolist(), strict=True))
+
+
+def test_without_teacher_and_texts_it_is_the_span_loss(student: PreTrainedModel, pairs: PairTensors) -> None:
+    found = _forward(Objective(student, False, None, TrainingParameters()), pairs, None)
+    plain = {name: values for name, values in pairs.inputs.items() if name != "token_type_ids"}
+    output = student(**plain)
+    expected = span_loss(output.start_logits, output.end_logits, pairs.allowed, pairs.first, pairs.last).item()
+    assert found == {"loss": expected, "span": expected, "teacher": 0.0, "embedding": 0.0}
+
+
+def test_the_parts_are_mixed_by_their_weights(student: PreTrainedModel, pairs: PairTensors, texts: TextTensors) -> None:
+    # BERT, as a teacher that takes token types beside a student that does not.
+    teacher = _quiet(BERT)
+    chosen = parameters(distillation={"weight": 0.3, "temperature": 3.0}, embeddings={"weight": 7.0})
+    found = _forward(Objective(student, False, Teacher(teacher, True), chosen), pairs, texts)
+    theirs = teacher(**pairs.inputs)
+    ours = student(input_ids=pairs.inputs["input_ids"], attention_mask=pairs.inputs["attention_mask"])
+    taught = distillation_loss(
+        (ours.start_logits, ours.end_logits), (theirs.start_logits, theirs.end_logits), pairs.allowed, 3.0
+    )
+    assert found["teacher"] == pytest.approx(float(taught))
+    untyped = teacher(input_ids=pairs.inputs["input_ids"], attention_mask=pairs.inputs["attention_mask"])
+    assert not torch.allclose(untyped.start_logits, theirs.start_logits, atol=1e-2), "types matter to this teacher"
+    hidden = student.base_model(**texts.inputs)[0]
+    assert found["embedding"] == pytest.approx(float(keeping_loss(hidden, texts.mask, texts.target)))
+    assert found["loss"] == pytest.approx(0.7 * found["span"] + 0.3 * found["teacher"] + 7.0 * found["embedding"])
+
+
+def test_a_student_that_takes_token_types_gets_them(pairs: PairTensors) -> None:
+    bert = _quiet(BERT)
+    found = _forward(Objective(bert, True, Teacher(_quiet(DISTILBERT), False), TrainingParameters()), pairs, None)
+    output = bert(**pairs.inputs)
+    expected = span_loss(output.start_logits, output.end_logits, pairs.allowed, pairs.first, pairs.last)
+    assert found["span"] == pytest.approx(float(expected))
+    assert found["teacher"] > 0
+
+
+def test_the_teacher_does_not_learn(pairs: PairTensors) -> None:
+    student, teacher = (load_model(DISTILBERT, with_qa_head=True) for _ in range(2))
+    objective = Objective(student, False, Teacher(teacher, False), TrainingParameters())
+    assert {id(weight) for weight in objective.parameters()} == {id(weight) for weight in student.parameters()}
+    objective(pairs, None)[0].backward()
+    assert all(weight.grad is not None for weight in student.parameters())
+    assert all(weight.grad is None for weight in teacher.parameters())
