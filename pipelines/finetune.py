@@ -16,13 +16,14 @@ from actors.training.state import load_state
 from pipelines.checkpoints import Checkpoints
 from pipelines.errors import JobError
 from pipelines.fitting import fit
-from pipelines.foreman import Judged, read_history
+from pipelines.foreman import read_history
 from pipelines.model_card import Card, render_card
 from pipelines.staging import from_anywhere
 from pipelines.storage import Store, resolve, write_atomic
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import read_training_data
 from pipelines.training_pin import COMPLETE, Pin, bind_training
+from pipelines.training_words import Judged
 from pipelines.training_worker import find_sources
 
 

@@ -16,12 +16,12 @@ from rich.console import Console
 from pipelines.checkpoints import Checkpoints
 from pipelines.cluster import cluster_size, connected
 from pipelines.errors import ConfigError, JobError
-from pipelines.foreman import Failed
 from pipelines.squad import LeftOut
 from pipelines.training_config import FinetuneConfig, WorkerParameters
 from pipelines.training_data import TrainingData
+from pipelines.training_entry import Assignment, train
 from pipelines.training_progress import TrainingProgress
-from pipelines.training_worker import Assignment, train
+from pipelines.training_words import Failed
 
 
 def fit(config: FinetuneConfig, data: TrainingData, checkpoints: Checkpoints, console: Console) -> tuple[LeftOut, ...]:

@@ -15,46 +15,10 @@ from actors.training.trial import answer
 from pipelines.checkpoints import Checkpoints
 from pipelines.judging import judge
 from pipelines.training_config import FinetuneConfig
+from pipelines.training_words import Advance, Judged
 
 _SAY_EVERY_SECONDS = 1.0
 _HISTORY = "history.json"
-
-
-@dataclass(frozen=True)
-class Advance:
-    """How far the run is."""
-
-    step: int
-    """Steps taken."""
-    steps: int
-    loss: float
-    """Mean over the steps since the last word."""
-    steps_per_second: float
-    rows_per_second: float
-    """Windows of all workers."""
-    tokens_per_second: float
-    """Likewise, without padding."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The held-out rows, answered by the model as it was."""
-
-    step: int
-    """Steps taken; 0 is the base."""
-    rows: int
-    """Answerable rows."""
-    em: float
-    """Percent, without abstaining."""
-    f1: float
-    """Percent, without abstaining."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Something went wrong that would go wrong again."""
-
-    reason: str
 
 
 @dataclass

@@ -10,10 +10,10 @@ import yaml
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipelines.foreman import Judged
 from pipelines.squad import LeftOut
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import TrainingData
+from pipelines.training_words import Judged
 
 
 @dataclass(frozen=True)

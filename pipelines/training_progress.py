@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipelines.foreman import Advance, Judged
 from pipelines.squad import LeftOut
+from pipelines.training_words import Advance, Judged
 
 _LOG_EVERY_SECONDS = 10.0
 

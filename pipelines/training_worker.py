@@ -1,9 +1,8 @@
-"""What Ray Train runs on every worker."""
+"""A worker of a training run."""
 
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,6 @@ import pyarrow as pa
 import ray
 import ray.train
 import ray.train.torch
-from ray.util.queue import Queue
 
 from actors.errors import ModelError
 from actors.models import find_model
@@ -19,42 +17,30 @@ from actors.parameters import ModelParameters
 from actors.training.assembly import Assembly, Place, Sources, assemble
 from actors.training.state import load_state
 from pipelines.checkpoints import Checkpoints
-from pipelines.foreman import Failed, Foreman
+from pipelines.foreman import Foreman
 from pipelines.squad import NAMED, LeftOut
 from pipelines.training_config import FinetuneConfig, SourceModel
+from pipelines.training_entry import Assignment
+from pipelines.training_words import Failed
 
 _EMBEDDINGS = "embeddings.npy"
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """Everything that a worker is told."""
-
-    config: FinetuneConfig
-    checkpoints: Checkpoints
-    tables: Any
-    """Reference of (examples, held-out rows), both EXAMPLE_SCHEMA."""
-    threads: int
-    words: Queue
-    """Takes what people should know."""
-
-
-def train(settings: dict[str, Assignment]) -> None:
-    """Takes all steps from the last checkpoint on; Ray Train calls it anew when a worker has died.
+def work(assignment: Assignment) -> None:
+    """Takes all steps from the last checkpoint on.
 
     Raises:
         SpanmillError, ModelError: whatever keeps the run from its end.
     """
-    assignment = settings["assignment"]
     try:
-        _train(assignment)
+        _work(assignment)
     except ModelError as error:
         # Another try would end alike, and Ray Train does not know.
         assignment.words.put(Failed(str(error)))
         raise
 
 
-def _train(assignment: Assignment) -> None:
+def _work(assignment: Assignment) -> None:
     config, checkpoints = assignment.config, assignment.checkpoints
     context = ray.train.get_context()
     rank = context.get_world_rank()

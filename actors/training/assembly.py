@@ -18,7 +18,8 @@ from actors.layout import EncoderSpec
 from actors.loading import load_model, load_spec
 from actors.parameters import QAParameters
 from actors.tokens import Longs
-from actors.training.examples import Pairs, Texts, Unlearnable
+from actors.training.examples import Pairs, Texts
+from actors.training.labels import Unlearnable
 from actors.training.learner import Learner, freeze, set_dropout
 from actors.training.models import check_teacher, halve, load_base
 from actors.training.objective import Objective, Teacher

@@ -1,7 +1,6 @@
 """Everything that a training run learns from, as arrays."""
 
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +14,8 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepare import Rejection, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
 from actors.tokens import Ints, Longs
-from actors.training.labels import SpanLabels, label_columns, label_windows
+from actors.training.labels import SpanLabels, Unlearnable, label_columns, label_windows
 from actors.windows import Windows
-
-
-class Unlearnable(StrEnum):
-    """Why a row is not learnt from."""
-
-    NO_TOKENS = "the passage has no tokens"
-    QUESTION_TOO_LONG = "the question leaves too little room in a window of qa.max_seq_len tokens"
-    NO_WINDOW = "no window of qa.max_seq_len tokens holds the whole answer"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,21 @@
 """Answers as code points → answers as tokens of windows."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
 from actors.collate import Batch
 from actors.prepared import Prepared
 from actors.tokens import Ints, Longs
+
+
+class Unlearnable(StrEnum):
+    """Why a row is not learnt from."""
+
+    NO_TOKENS = "the passage has no tokens"
+    QUESTION_TOO_LONG = "the question leaves too little room in a window of qa.max_seq_len tokens"
+    NO_WINDOW = "no window of qa.max_seq_len tokens holds the whole answer"
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from actors.training.state import load_state
 from actors.training.trial import answer
 from pipelines.checkpoints import Checkpoints
 from pipelines.errors import StorageError
-from pipelines.foreman import Advance, Foreman, Judged, read_history
+from pipelines.foreman import Foreman, read_history
 from pipelines.judging import judge
 from pipelines.settings import load_config
 from pipelines.squad import EXAMPLE_SCHEMA
 from pipelines.storage import Store
 from pipelines.training_config import FinetuneConfig
+from pipelines.training_words import Advance, Judged
 from tests.pipelines.jobs import mixed_rows
 
 TINY = Path(__file__).parents[1] / "golden" / "models" / "distilbert"

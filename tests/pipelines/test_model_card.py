@@ -8,14 +8,14 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from actors.training.examples import Unlearnable
+from actors.training.labels import Unlearnable
 from pipelines.corpus import SourceFile
-from pipelines.foreman import Judged
 from pipelines.model_card import Card, render_card
 from pipelines.settings import load_config
 from pipelines.squad import EXAMPLE_SCHEMA, LeftOut
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import TrainingData
+from pipelines.training_words import Judged
 
 ROW: dict[str, Any] = {"id": "a", "question": "q", "context": "c", "answer_texts": ["c"], "answer_starts": [0]}
 NO_ANSWER = ROW | {"answer_texts": [], "answer_starts": []}

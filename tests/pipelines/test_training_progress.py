@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from pipelines.foreman import Advance, Judged
 from pipelines.squad import Flaw, LeftOut
 from pipelines.training_progress import TrainingProgress
+from pipelines.training_words import Advance, Judged
 
 
 def _advance(step: int) -> Advance:
