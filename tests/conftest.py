@@ -17,6 +17,7 @@ RAY_MODULES = frozenset(
         "evaluate",
         "execute",
         "faulty_job",
+        "finetune",
         "metrics",
         "isolation",
         "resume",

@@ -28,6 +28,7 @@ class Command:
     def __post_init__(self) -> None:
         # Files, not pipes: a pipe that nobody empties while the command runs would hold the command up.
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._said = ("", "")
         env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | self.env
         self.process = subprocess.Popen(
             [str(BIN / self.words[0]), *self.words[1:]],
@@ -56,7 +57,9 @@ class Command:
 
     def said(self) -> tuple[str, str]:
         """Output and errors so far."""
-        return _read(self._out), _read(self._err)
+        if not self._out.closed:
+            self._said = _read(self._out), _read(self._err)
+        return self._said
 
     def left_behind(self) -> list[int]:
         """Processes that the command or its children started and that still run, whosever children they are now."""
@@ -77,6 +80,9 @@ class Command:
             except ProcessLookupError:
                 continue
         self.process.wait()
+        self.said()
+        self._out.close()
+        self._err.close()
 
 
 def _read(file: IO[str]) -> str:
