@@ -93,9 +93,9 @@ def test_a_day_that_goes_on_ends_the_same(tmp_path: Path) -> None:
 
     class Breaking(Checkpoints):
         def save(self, step: int, state: bytes) -> None:
-            super().save(step, state)
-            if step == 6:
+            if step == 9:
                 raise Stop
+            super().save(step, state)
 
     config, said = whole.config, cast(Any, queue.SimpleQueue())
     with pytest.raises(Stop):

@@ -76,13 +76,15 @@ def test_the_parts_are_mixed_by_their_weights(student: PreTrainedModel, pairs: P
     assert found["loss"] == pytest.approx(0.7 * found["span"] + 0.3 * found["teacher"] + 7.0 * found["embedding"])
 
 
-def test_a_student_that_takes_token_types_gets_them(pairs: PairTensors) -> None:
+def test_token_types_go_to_the_model_that_takes_them(pairs: PairTensors) -> None:
     bert = _quiet(BERT)
-    found = _forward(Objective(bert, True, Teacher(_quiet(DISTILBERT), False), TrainingParameters()), pairs, None)
-    output = bert(**pairs.inputs)
-    expected = span_loss(output.start_logits, output.end_logits, pairs.allowed, pairs.first, pairs.last)
-    assert found["span"] == pytest.approx(float(expected))
-    assert found["teacher"] > 0
+    found = _forward(Objective(bert, True, Teacher(bert, False), parameters()), pairs, None)
+    typed = bert(**pairs.inputs)
+    untyped = bert(input_ids=pairs.inputs["input_ids"], attention_mask=pairs.inputs["attention_mask"])
+    ours, theirs = ((output.start_logits, output.end_logits) for output in (typed, untyped))
+    assert found["span"] == pytest.approx(float(span_loss(*ours, pairs.allowed, pairs.first, pairs.last)))
+    assert found["teacher"] == pytest.approx(float(distillation_loss(ours, theirs, pairs.allowed, 2.0)))
+    assert found["teacher"] > 1e-3
 
 
 def test_the_teacher_does_not_learn(pairs: PairTensors) -> None:
