@@ -51,7 +51,8 @@ def embed(folder: Path, texts: pa.StringArray) -> Floats:
     embeddings = engine.embed(prepared, EmbeddingParameters()).embeddings
     if embeddings is None:
         raise ValueError(f"{folder} gave no embeddings")
-    return embeddings[short]
+    kept: Floats = embeddings[short]
+    return kept
 
 
 def compare(ours: Floats, theirs: Floats) -> Closeness:

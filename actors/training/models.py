@@ -76,23 +76,18 @@ def halve(model: PreTrainedModel) -> PreTrainedModel:
     Raises:
         ModelError: its layers are not found, or there is only one.
     """
-    found = [
-        (parent, name, child)
-        for parent in model.base_model.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.ModuleList)
-    ]
-    if len(found) != 1:
-        raise ModelError(f"{type(model).__name__}: its stack of layers is not found, so it cannot be halved")
-    if len(found[0][2]) < 2:
-        raise ModelError("a model of one layer cannot be halved")
     student = copy.deepcopy(model)
-    parent, name, layers = next(
+    stacks = [
         (parent, name, child)
         for parent in student.base_model.modules()
         for name, child in parent.named_children()
         if isinstance(child, nn.ModuleList)
-    )
+    ]
+    if len(stacks) != 1:
+        raise ModelError(f"{type(model).__name__}: its stack of layers is not found, so it cannot be halved")
+    parent, name, layers = stacks[0]
+    if len(layers) < 2:
+        raise ModelError("a model of one layer cannot be halved")
     setattr(parent, name, nn.ModuleList(layers[i] for i in range(0, len(layers), 2)))
     config: Any = student.config
     for key in _LAYER_COUNTS:
