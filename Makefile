@@ -1,13 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
-MODEL := models/untrained/model.safetensors
+UNTRAINED := models/untrained/model.safetensors
 
 .PHONY: demo test style chaos bench bench-size clean
 
-demo: $(MODEL) ## The main job on the sample corpus: real rows in, answers out
+demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.demo
 
-test: $(MODEL) style ## Everything that CI runs
+test: style ## Everything that CI runs
 	$(BIN)/python -m pytest -n 2
 
 style: .venv/installed
@@ -15,7 +15,7 @@ style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-chaos: $(MODEL) ## Eight kinds of faults, each at least twenty times at random moments; about an hour
+chaos: $(UNTRAINED) ## Eight kinds of faults, each at least twenty times at random moments; about an hour
 	$(BIN)/python -m tests.chaos
 
 bench: .venv/installed ## The engine and the job against the speed of a large sgemm on the same threads
@@ -30,7 +30,7 @@ bench-size: .venv/installed ## The whole job without a model against the tokeniz
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-$(MODEL): models/make_untrained.py samples/corpus.jsonl | .venv/installed
+$(UNTRAINED): models/make_untrained.py samples/corpus.jsonl | .venv/installed
 	$(BIN)/python models/make_untrained.py
 
 clean: ## Removes what the other targets made

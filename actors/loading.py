@@ -105,6 +105,8 @@ def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
         )
     config = _load_config(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # What is missing is looked at below; a QA head that an embedding does without is none of it.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         model, report = auto.from_pretrained(
             folder,

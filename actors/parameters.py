@@ -14,7 +14,7 @@ class Settings(BaseModel):
 class ModelParameters(Settings):
     """Which model runs, and how its weights are held."""
 
-    name: str = "models/untrained"
+    name: str = "models/minilm-qa"
     """A local folder, a Hugging Face hub id, or any fsspec URL of a folder (s3://bucket/model)."""
 
     revision: str | None = None

@@ -15,7 +15,7 @@ from transformers.utils import logging
 from actors.training.convert import to_distilbert
 
 SEED = 42
-_TOKENIZER = ("tokenizer.json", "vocab.txt", "special_tokens_map.json")
+_TOKENIZER = ("vocab.txt", "special_tokens_map.json")
 
 
 def main(source: Path, folder: Path) -> None:
@@ -24,6 +24,12 @@ def main(source: Path, folder: Path) -> None:
     to_distilbert(BertModel.from_pretrained(source, add_pooling_layer=False), SEED).save_pretrained(folder)
     for name in _TOKENIZER:
         shutil.copyfile(source / name, folder / name)
+    # Its own truncation to 128 tokens would cut what is longer without a word.
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8")) | {
+        "truncation": None,
+        "padding": None,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
     settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
     # BERT's tokenizer hands out token types, which DistilBERT's forward does not take.
     settings["tokenizer_class"] = "DistilBertTokenizer"

@@ -36,4 +36,4 @@ def test_what_becomes_of_each_source(tmp_path: Path) -> None:
         file.write(b"".join(orjson.dumps(one) + b"\n" for one in rows))
     main(tmp_path / "a.jsonl.gz", tmp_path / "out" / "b.jsonl")
     sources = [orjson.loads(line)["source"] for line in (tmp_path / "out" / "b.jsonl").read_bytes().splitlines()]
-    assert sorted(sources) == ["qamr", "qed", "squad", "squad", "squad"]
+    assert sorted(sources) == ["qamr", "qed", "squad"]
