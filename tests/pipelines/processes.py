@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ class Command:
     def __post_init__(self) -> None:
         # Files, not pipes: a pipe that nobody empties while the command runs would hold the command up.
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
+        for file in (self._out, self._err):
+            weakref.finalize(self, file.close)
         self._said = ("", "")
         env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | self.env
         self.process = subprocess.Popen(
