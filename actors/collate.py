@@ -1,6 +1,7 @@
 """Windows → the padded arrays of one forward pass, without a loop over windows."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from actors.layout import Frame
 from actors.prepared import Prepared
 from actors.segments import segments
 from actors.tokens import Longs
+from actors.windows import Flags
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,6 +43,17 @@ class Batch:
     def width(self) -> int:
         """S"""
         return int(self.input_ids.shape[1])
+
+    @cached_property
+    def passage_mask(self) -> Flags:
+        """[n, S] True on passage tokens."""
+        return _between(self.width, self.passage_start, self.passage_length)
+
+    @property
+    def answer_mask(self) -> Flags:
+        """[n, S] True where an answer may be: on passage tokens, and on the CLS token, which stands for none."""
+        passage = self.passage_mask
+        return passage if self.cls is None else passage | (np.arange(self.width) == self.cls[:, None])
 
 
 def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
@@ -96,7 +109,7 @@ def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
         target[rows, starts + i] = value
 
 
-def _between(width: int, starts: Longs, lengths: Longs) -> npt.NDArray[np.bool_]:
+def _between(width: int, starts: Longs, lengths: Longs) -> Flags:
     columns = np.arange(width)
     return (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
 

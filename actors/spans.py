@@ -56,13 +56,7 @@ def best_spans(start_logits: Floats, end_logits: Floats, batch: Batch, k: int, m
     Args:
         start_logits, end_logits: [n, S] float32; what stands on padding is ignored.
     """
-    columns = np.arange(batch.width)
-    passage = (columns >= batch.passage_start[:, None]) & (
-        columns < (batch.passage_start + batch.passage_length)[:, None]
-    )
-    allowed = passage
-    if batch.cls is not None:
-        allowed = passage | (columns == batch.cls[:, None])
+    passage, allowed = batch.passage_mask, batch.answer_mask
     start = _log_softmax(start_logits, allowed)
     end = _log_softmax(end_logits, allowed)
     null = np.zeros(batch.windows, dtype=np.float32)

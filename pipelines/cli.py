@@ -25,7 +25,7 @@ from pipelines.options import (
     Output,
     Overwrite,
     Words,
-    with_named,
+    job_words,
 )
 from pipelines.settings import as_yaml, load_config
 
@@ -62,9 +62,7 @@ def answer(
     from pipelines.commands import run_job
     from pipelines.logs import logging_to
 
-    chosen = load_config(
-        AnswerConfig, config, with_named(words, {"model.name": model, "max_quarantined": max_quarantined})
-    )
+    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined))
     with logging_to(log):
         raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
@@ -92,9 +90,7 @@ def embed(
     from pipelines.commands import run_job
     from pipelines.logs import logging_to
 
-    chosen = load_config(
-        EmbedConfig, config, with_named(words, {"model.name": model, "max_quarantined": max_quarantined})
-    )
+    chosen = load_config(EmbedConfig, config, job_words(words, model, max_quarantined))
     with logging_to(log):
         raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 

@@ -22,3 +22,10 @@ def two_columns() -> Table:
     # A path is wanted whole: on a narrow terminal it goes on in the next line.
     table.add_column(overflow="fold")
     return table
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them: 1:05, or 2:01:05."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.text import Text
@@ -11,7 +12,7 @@ from pipelines.config import AnswerConfig
 from pipelines.consoles import open_console
 from pipelines.execute import execute
 from pipelines.job import bind, plan_job
-from pipelines.scoring import exact_match, f1
+from pipelines.judging import judge, without_abstaining
 from pipelines.settings import load_config
 
 CORPUS = Path("samples/corpus.parquet")
@@ -29,9 +30,10 @@ def main() -> None:
     gold = {row["id"]: row for row in pq.read_table(CORPUS).to_pylist()}
     found = pq.read_table(OUTPUT).to_pylist()
     table = outcome_table(job, outcome)
-    pairs = [(row["answer"], gold[row["id"]]["answers"]["text"]) for row in found]
-    table.add_row("EM", f"{100 * sum(exact_match(*pair) for pair in pairs) / len(pairs):.1f}")
-    table.add_row("F1", f"{100 * sum(f1(*pair) for pair in pairs) / len(pairs):.1f}")
+    examples = pa.table({"answer_texts": [gold[row["id"]]["answers"]["text"] for row in found]})
+    score = judge(examples, without_abstaining(pa.array([row["answer"] for row in found]))).answerable
+    table.add_row("EM", f"{score.em:.1f}")
+    table.add_row("F1", f"{score.f1:.1f}")
     console.print(table)
     console.print()
     for row in found[:: len(found) // 4][:4]:

@@ -40,10 +40,8 @@ def evaluate(
     """
     notes = open_console(stderr=True)
     read = read_examples(inputs, config.corpus.storage)
-    for flaw in read.left_out:
-        notes.print(str(flaw))
-    if read.answers_dropped:
-        notes.print(f"{read.answers_dropped:,} answers are not at their offsets; other answers of their rows are")
+    for complaint in read.complaints:
+        notes.print(complaint)
     examples = read.examples if limit is None else read.examples.slice(0, limit)
     may_abstain = pc.any(pc.equal(pc.list_value_length(examples["answer_texts"]), 0)).as_py()
     notes.print(f"{len(examples):,} examples{', some without an answer' if may_abstain else ''}")

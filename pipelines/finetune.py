@@ -10,8 +10,8 @@ from rich.console import Console
 from actors.loading import load_spec
 from actors.models import fingerprint
 from actors.prepare import qa_window_size
-from actors.training.assembly import Sources
-from actors.training.models import check_teacher, halve, load_base, save
+from actors.training.assembly import Sources, load_student
+from actors.training.models import check_teacher, save
 from actors.training.state import load_state
 from pipelines.checkpoints import Checkpoints
 from pipelines.errors import JobError
@@ -94,9 +94,7 @@ def _write(store: Store, config: FinetuneConfig, sources: Sources, checkpoints: 
     found = checkpoints.latest()
     if found is None:
         raise JobError(f"{checkpoints.store.url}: the last checkpoint is gone; run the same command again")
-    student = load_base(sources.base, config.training.seed)
-    if config.halve:
-        student = halve(student)
+    student = load_student(sources, config.training.seed)
     load_state(found[1], student, None, found[0])
     with tempfile.TemporaryDirectory(prefix="spanmill-") as scratch:
         folder = Path(scratch)

@@ -13,7 +13,7 @@ from actors.training.run import Step
 from actors.training.state import dump_state
 from actors.training.trial import answer
 from pipelines.checkpoints import Checkpoints
-from pipelines.judging import judge
+from pipelines.judging import judge, without_abstaining
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_words import Advance, Judged
 
@@ -68,8 +68,7 @@ class Foreman:
             return
         texts = (rows[name].combine_chunks() for name in ("question", "context"))
         found = answer(self.assembly.student, self.assembly.spec, self.config.qa, *texts)
-        predictions = pa.table({"answer": found, "no_answer": pa.nulls(len(found), pa.float64())})
-        score = judge(rows, predictions).answerable
+        score = judge(rows, without_abstaining(found)).answerable
         judged = Judged(step, score.rows, score.em, score.f1)
         history = [*(old for old in read_history(self.checkpoints) if old.step < step), judged]
         self.checkpoints.cache(_HISTORY, orjson.dumps([asdict(entry) for entry in history]))

@@ -61,6 +61,11 @@ class Judgement:
     """
 
 
+def without_abstaining(answers: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The predictions of a model that must answer, as PREDICTION_SCHEMA."""
+    return pa.table([answers, pa.nulls(len(answers), pa.float64())], schema=PREDICTION_SCHEMA)
+
+
 def judge(examples: pa.Table, predictions: pa.Table) -> Judgement:
     """Scores predictions by the rules of SQuAD's official script (v2.0).
 

@@ -79,12 +79,7 @@ class Manifest(BaseModel):
 
     def differences(self, other: Self) -> list[str]:
         """What of this job's identity is another in `other`, one line each; the input is no part of it."""
-        mine, theirs = self.identity(), other.identity()
-        return [
-            f"{key}: {_shown(mine.get(key))} -> {_shown(theirs.get(key))}"
-            for key in dict.fromkeys((*mine, *theirs))
-            if mine.get(key) != theirs.get(key)
-        ]
+        return changed_keys(self.identity(), other.identity())
 
 
 def read_manifest(store: Store) -> Manifest | None:
@@ -174,6 +169,15 @@ def _remove(store: Store, names: Sequence[str]) -> int:
     if names:
         attempt("removing files", store.url, lambda: store.fs.rm([store.path(name) for name in names]))
     return len(names)
+
+
+def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between two identities (key → value as JSON text), one line each."""
+    return [
+        f"{key}: {_shown(before.get(key))} -> {_shown(now.get(key))}"
+        for key in dict.fromkeys((*before, *now))
+        if before.get(key) != now.get(key)
+    ]
 
 
 def flat_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pipelines.options import (
     Replace,
     Report,
     Words,
+    job_words,
     with_named,
 )
 from pipelines.settings import load_config
@@ -110,8 +111,6 @@ def evaluate(
     from pipelines.evaluate import evaluate as run
     from pipelines.logs import logging_to
 
-    chosen = load_config(
-        AnswerConfig, config, with_named(words, {"model.name": model, "max_quarantined": max_quarantined})
-    )
+    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined))
     with logging_to(log):
         raise typer.Exit(run(chosen, data, limit, report, predictions, overwrite))

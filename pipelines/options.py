@@ -86,6 +86,11 @@ Log = Annotated[
 ]
 
 
+def job_words(words: list[str] | None, model: str | None, max_quarantined: str | None) -> list[str]:
+    """The words of a command that runs a job."""
+    return with_named(words, {"model.name": model, "max_quarantined": max_quarantined})
+
+
 def with_named(words: list[str] | None, named: Mapping[str, object]) -> list[str]:
     """The words of --set, and those of options that stand for a key, where they are given."""
     return [*(words or []), *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None)]

@@ -11,7 +11,7 @@ from pipelines.config import AnswerConfig, CorpusParameters, OutputParameters
 from pipelines.encoding import from_parquet, to_parquet
 from pipelines.execute import Outcome, execute
 from pipelines.job import Job, bind, plan_job
-from pipelines.judging import PREDICTION_SCHEMA
+from pipelines.judging import PREDICTION_SCHEMA, without_abstaining
 from pipelines.storage import exists, read_bytes, resolve, write_atomic
 
 
@@ -56,7 +56,7 @@ def _aligned(found: pa.Table, rows: int, may_abstain: bool) -> pa.Table:
     place[found["id"].cast(pa.int64()).to_numpy()] = np.arange(len(found))
     found = found.take(pa.array(place, mask=place < 0))
     if not may_abstain:
-        return pa.table([found["answer"], pa.nulls(rows, pa.float64())], schema=PREDICTION_SCHEMA)
+        return without_abstaining(found["answer"])
     null, span = (found[name].to_numpy() for name in ("null_score", "score"))
     # Quarantined rows abstain; a tie does not.
     no_answer = np.where(place < 0, 1.0, 0.5)

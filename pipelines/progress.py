@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from actors.stats import PassStats
+from pipelines.consoles import clock
 from pipelines.receipts import Receipt
 
 _LOG_EVERY_SECONDS = 10.0
@@ -147,17 +148,11 @@ class Progress:
         rate = self.rate()
         if rate:
             left = self.rows_expected * (expected - done) / expected / rate
-            parts += [f"{rate:,.0f} rows/s", f"ETA {_clock(left)}"]
+            parts += [f"{rate:,.0f} rows/s", f"ETA {clock(left)}"]
         else:
-            parts.append(f"starting, {_clock(time.monotonic() - self._started)}")
+            parts.append(f"starting, {clock(time.monotonic() - self._started)}")
         parts.append(f"{tally.quarantined:,} quarantined")
         if tally.stats.total.passes:
             sizes = " ".join(f"{bucket}:{size:.0f}" for bucket, size in tally.stats.batch_sizes().items())
             parts += [f"padding {tally.stats.total.padding:.1%}", f"batch by length {sizes}"]
         return Text(" · ".join(parts), overflow="fold")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

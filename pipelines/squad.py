@@ -69,6 +69,14 @@ class Examples:
     answers_dropped: int
     """Misplaced answers of rows that stay, because another answer of theirs is right."""
 
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What was left out, a line each, for people."""
+        said = [str(one) for one in self.left_out]
+        if self.answers_dropped:
+            said.append(f"{self.answers_dropped:,} answers left out of rows that stay: they are not at their offsets")
+        return tuple(said)
+
 
 def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examples:
     """Reads SQuAD v1.1 / v2 JSON, or JSONL (plain, gzip, zstd) and Parquet with SQuAD's flat fields.

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines.corpus import SourceFile
 from pipelines.errors import CorpusError
-from pipelines.squad import Examples, read_examples
+from pipelines.squad import read_examples
 from pipelines.training_config import DataParameters
 
 _HASHES = 1 << 32
@@ -41,11 +41,11 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
         StorageError: a file cannot be read.
     """
     read = read_examples(inputs, parameters.storage)
-    complaints = _complaints(read)
+    complaints = read.complaints
     if parameters.held_out:
         judged = read_examples(parameters.held_out, parameters.storage)
         examples, held_out = read.examples, judged.examples
-        complaints += _complaints(judged)
+        complaints += judged.complaints
     else:
         held = _hashes(read.examples["context"]) < parameters.held_out_share * _HASHES
         examples, held_out = (read.examples.filter(pa.array(mask)) for mask in (~held, held))
@@ -53,7 +53,7 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
         raise CorpusError(
             f"not one of {len(examples):,} rows in {', '.join(inputs)} has an answer, so there is nothing to learn from"
         )
-    return TrainingData(examples, held_out.filter(pa.array(_answered(held_out))), read.files, tuple(complaints))
+    return TrainingData(examples, held_out.filter(pa.array(_answered(held_out))), read.files, complaints)
 
 
 def _answered(examples: pa.Table) -> npt.NDArray[np.bool_]:
@@ -66,10 +66,3 @@ def _hashes(contexts: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     distinct = np.array([zlib.crc32(text.encode()) for text in encoded.dictionary.to_pylist()], dtype=np.int64)
     hashes: npt.NDArray[np.int64] = distinct[encoded.indices.to_numpy()]
     return hashes
-
-
-def _complaints(read: Examples) -> list[str]:
-    said = [str(one) for one in read.left_out]
-    if read.answers_dropped:
-        said.append(f"{read.answers_dropped:,} answers left out of rows that stay: they are not at their offsets")
-    return said

@@ -12,7 +12,7 @@ import orjson
 from actors.training.models import TOKENIZER_FILES
 from pipelines.corpus import SourceFile
 from pipelines.errors import ManifestError, MissingError
-from pipelines.manifest import flat_keys
+from pipelines.manifest import changed_keys, flat_keys
 from pipelines.retries import attempt
 from pipelines.shards import list_names
 from pipelines.storage import Store, create_exclusive, exists, read_bytes
@@ -111,9 +111,5 @@ def _refusal(store: Store, stored: Pin | None, pin: Pin) -> str:
     mend = "Name another OUTPUT, or replace what is there with --overwrite."
     if stored is None:
         return f"{store.url}: holds a model already, and no {PIN_NAME} that says how it was made. {mend}"
-    lines = [
-        f"\n  {key}: {stored.keys.get(key, '(absent)')} -> {pin.keys.get(key, '(absent)')}"
-        for key in dict.fromkeys((*stored.keys, *pin.keys))
-        if stored.keys.get(key) != pin.keys.get(key)
-    ]
-    return f"{store.url}: belongs to another training run. What differs, there -> now:{''.join(lines)}\n{mend}"
+    lines = "".join(f"\n  {line}" for line in changed_keys(stored.keys, pin.keys))
+    return f"{store.url}: belongs to another training run. What differs, there -> now:{lines}\n{mend}"

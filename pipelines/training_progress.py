@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pipelines.consoles import clock
 from pipelines.squad import LeftOut
 from pipelines.training_words import Advance, Judged
 
@@ -44,7 +45,7 @@ class TrainingProgress:
         left = (word.steps - word.step) / max(word.steps_per_second, 1e-9)
         self._line = (
             f"step {word.step:,}/{word.steps:,} · loss {word.loss:.3f} · {word.rows_per_second:,.1f} rows/s · "
-            f"{word.tokens_per_second:,.0f} tokens/s · ETA {_clock(left)}"
+            f"{word.tokens_per_second:,.0f} tokens/s · ETA {clock(left)}"
         )
         now = time.monotonic()
         if self._live is None and (now - self._logged >= _LOG_EVERY_SECONDS or word.step == word.steps):
@@ -52,10 +53,4 @@ class TrainingProgress:
             self.console.print(self._line)
 
     def _text(self) -> Text:
-        return Text(f"{self._line} · {_clock(time.monotonic() - self._started)}", overflow="fold")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        return Text(f"{self._line} · {clock(time.monotonic() - self._started)}", overflow="fold")

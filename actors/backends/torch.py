@@ -59,7 +59,7 @@ class TorchBackend:
 
     def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder
-        output = module(**self._inputs(batch))
+        output = module(**model_inputs(batch, self._device))
         start = end = pooled = None
         if want_spans:
             start, end = _to_host(output.start_logits), _to_host(output.end_logits)  # type: ignore[attr-defined]
@@ -68,20 +68,22 @@ class TorchBackend:
             pooled = _to_host(torch.bmm(weights.unsqueeze(1), self._hidden.float()).squeeze(1))
         return PassOutput(start, end, pooled, self._memory.peak())
 
-    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
-        arrays = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": batch.token_type_ids,
-        }
-        return {
-            name: torch.from_numpy(array).to(self._device, non_blocking=True)
-            for name, array in arrays.items()
-            if array is not None
-        }
-
     def _keep_hidden(self, module: torch.nn.Module, inputs: object, output: tuple[torch.Tensor, ...]) -> None:
         self._hidden = output[0]
+
+
+def model_inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    """What a model's forward takes of a batch, [n, S] int64 each, by the names of its arguments."""
+    arrays = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+    }
+    return {
+        name: torch.from_numpy(array).to(device, non_blocking=True)
+        for name, array in arrays.items()
+        if array is not None
+    }
 
 
 def sees_gpu() -> bool:

@@ -87,9 +87,7 @@ def assemble(
     """
     torch.set_num_threads(place.threads)
     spec = load_spec(sources.base)
-    student = load_base(sources.base, parameters.seed)
-    if sources.halved:
-        student = halve(student)
+    student = load_student(sources, parameters.seed)
     nn.Module.to(student, device=place.device)
     teacher = _load_teacher(sources, spec, qa, place.device)
     typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
@@ -104,6 +102,16 @@ def assemble(
     learner = Learner(place.wrap(objective), parameters, steps, place.device)
     run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
     return Assembly(student, run, spec, left_out)
+
+
+def load_student(sources: Sources, seed: int) -> PreTrainedModel:
+    """The model that learns, as it is before the first step.
+
+    Raises:
+        ModelError: the base cannot be used, or not be halved.
+    """
+    base = load_base(sources.base, seed)
+    return halve(base) if sources.halved else base
 
 
 def answer_places(table: pa.Table) -> tuple[Longs, Longs]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from actors.backends.torch import model_inputs
 from actors.collate import Batch, collate
 from actors.layout import EncoderSpec, Frame
 from actors.parameters import EmbeddingParameters, QAParameters
@@ -104,12 +105,8 @@ class PairTensors:
         """The windows at the positions `chosen`."""
         batch = _collate(pairs.prepared, pairs.spec, pairs.spec.pair, chosen)
         first, last = (torch.from_numpy(a).to(device) for a in label_columns(pairs.labels, chosen, batch))
-        columns = np.arange(batch.width)
-        begin = batch.passage_start[:, None]
-        allowed = (columns >= begin) & (columns < begin + batch.passage_length[:, None])
-        if batch.cls is not None:
-            allowed |= columns == batch.cls[:, None]
-        return cls(_inputs(batch, device), torch.from_numpy(allowed).to(device), first, last)
+        allowed = torch.from_numpy(batch.answer_mask).to(device)
+        return cls(model_inputs(batch, device), allowed, first, last)
 
 
 @dataclass(frozen=True)
@@ -129,17 +126,8 @@ class TextTensors:
         batch = _collate(texts.prepared, texts.spec, texts.spec.single, chosen)
         mask = np.arange(batch.width) < batch.lengths[:, None]
         target = torch.from_numpy(texts.embeddings[chosen]).to(device)
-        return cls(_inputs(batch, device), torch.from_numpy(mask).to(device), target)
+        return cls(model_inputs(batch, device), torch.from_numpy(mask).to(device), target)
 
 
 def _collate(prepared: Prepared, spec: EncoderSpec, frame: Frame, chosen: Longs) -> Batch:
     return collate(prepared, frame, chosen, spec.pad_id, spec.uses_type_ids)
-
-
-def _inputs(batch: Batch, device: torch.device) -> dict[str, Tensor]:
-    arrays = {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
-    }
-    return {name: torch.from_numpy(a).to(device) for name, a in arrays.items() if a is not None}

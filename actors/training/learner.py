@@ -1,6 +1,5 @@
 """One step after the other: gradients, clipping, the learning rate, and the state that a resume needs."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -85,10 +84,9 @@ def set_dropout(model: nn.Module, parameters: TrainingParameters) -> None:
 def _groups(objective: nn.Module, parameters: TrainingParameters) -> list[dict[str, Any]]:
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
     # Vectors are biases and norms.
-    decays: Callable[[Tensor], bool] = lambda weight: weight.ndim > 1  # noqa: E731
     return [
-        {"params": [w for w in learning if decays(w)], "weight_decay": parameters.weight_decay},
-        {"params": [w for w in learning if not decays(w)], "weight_decay": 0.0},
+        {"params": [w for w in learning if w.ndim > 1], "weight_decay": parameters.weight_decay},
+        {"params": [w for w in learning if w.ndim <= 1], "weight_decay": 0.0},
     ]
 
 

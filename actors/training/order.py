@@ -1,5 +1,7 @@
 """Which windows go into which step: shuffled, and yet of like length."""
 
+from functools import partial
+
 import numpy as np
 
 from actors.tokens import Ints, Longs
@@ -29,6 +31,24 @@ def epoch_order(lengths: Ints, batch_size: int, bucket_batches: int, seed: int, 
         for i in range(0, len(part), batch_size)
     ]
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class Order:
+    """The batches of a whole run, by their number; the epoch that is under way is kept."""
+
+    def __init__(self, lengths: Ints, batch_size: int, bucket_batches: int, seed: int) -> None:
+        """Takes the [W] lengths of all windows; the other arguments are those of `epoch_order`."""
+        self._epoch_order = partial(epoch_order, lengths, batch_size, bucket_batches, seed)
+        self._steps = steps_of(len(lengths), batch_size)
+        self._epoch = -1
+        self._batches: list[Longs] = []
+
+    def batch(self, number: int) -> Longs:
+        """Batch `number` of the run, from 0, as positions of windows."""
+        epoch, place = divmod(number, self._steps)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._epoch_order(epoch)
+        return self._batches[place]
 
 
 def share_of(batch: Longs, rank: int, workers: int) -> Longs:

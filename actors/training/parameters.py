@@ -28,7 +28,7 @@ class KeepingParameters(Settings):
     """Distinct texts that are embedded by the base, once, before the training."""
 
     max_tokens: int = Field(default=256, ge=8)
-    """Longer texts are cut to this many tokens, special tokens included."""
+    """Longest such text in tokens, special tokens included; longer ones are left out."""
 
 
 class TrainingParameters(Settings):

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from actors.tokens import Ints, Longs
 from actors.training.examples import Pairs, PairTensors, Texts, TextTensors
 from actors.training.learner import Learner
-from actors.training.order import epoch_order, share_of, steps_of
+from actors.training.order import Order, share_of, steps_of
 from actors.training.parameters import TrainingParameters
 
 _TEXTS_SEED = 1
@@ -55,30 +53,27 @@ class Run:
         Raises:
             ModelError: the loss is not a number.
         """
-        lengths = self.pairs.lengths
+        lengths, settings = self.pairs.lengths, self.parameters
+        windows = Order(lengths, settings.batch_size, settings.bucket_batches, settings.seed)
+        texts = self._text_order()
         for number in range(first, self.total):
-            chosen = share_of(self._batch(number, lengths, self.parameters.batch_size, 0), self.rank, self.workers)
+            chosen = share_of(windows.batch(number), self.rank, self.workers)
             pairs = PairTensors.take(self.pairs, chosen, self.device)
-            losses = self.learner.step(number, pairs, self._texts(number))
+            losses = self.learner.step(number, pairs, self._texts(texts, number))
             yield Step(number, losses.cpu().numpy(), len(chosen), int(lengths[chosen].sum()))
 
-    def _texts(self, number: int) -> TextTensors | None:
+    def _text_order(self) -> Order | None:
         if self.texts is None:
             return None
-        # Every worker takes that many: a batch that is split may leave one without any.
         size = min(self.parameters.embeddings.texts_per_step, len(self.texts.embeddings))
-        chosen = self._batch(number * self.workers + self.rank, self.texts.lengths, size, _TEXTS_SEED)
+        return Order(self.texts.lengths, size, self.parameters.bucket_batches, self.parameters.seed + _TEXTS_SEED)
+
+    def _texts(self, order: Order | None, number: int) -> TextTensors | None:
+        if self.texts is None or order is None:
+            return None
+        # Every worker takes a batch of its own: one that is split may leave a worker without any.
+        chosen = order.batch(number * self.workers + self.rank)
         return TextTensors.take(self.texts, chosen, self.device)
-
-    def _batch(self, number: int, lengths: Ints, size: int, seed: int) -> Longs:
-        epoch, place = divmod(number, steps_of(len(lengths), size))
-        order = _orders(lengths.tobytes(), size, self.parameters.bucket_batches, self.parameters.seed + seed, epoch)
-        return order[place]
-
-
-@lru_cache(maxsize=4)
-def _orders(lengths: bytes, size: int, bucket_batches: int, seed: int, epoch: int) -> list[Longs]:
-    return epoch_order(np.frombuffer(lengths, dtype=np.int32), size, bucket_batches, seed, epoch)
 
 
 def total_steps(windows: int, parameters: TrainingParameters) -> int:
