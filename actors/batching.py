@@ -6,6 +6,7 @@ out, per predicted second. Sizes that nobody has tried yet are tried from small 
 pays, so a CPU settles at small passes and a GPU at large ones.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,14 +89,21 @@ class Batcher:
             )
         self._too_large = min(size.tokens, self._too_large or size.tokens)
 
-    def choose(self, schedule: Schedule) -> int:
-        """How many windows the next pass takes; at least 1."""
+    def choose(self, schedule: Schedule, quantum: float = math.inf) -> int:
+        """How many windows the next pass takes; at least 1.
+
+        Args:
+            quantum: seconds that the pass may be predicted to take; a single window may take longer.
+        """
         width = schedule.width
         fixed = self.parameters.fixed_windows
         if fixed is not None:
             fixed = min(fixed, len(schedule))
             return next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
         windows = np.array([n for n in _ladder(len(schedule)) if self._fits(Size(n, width))] or [1])
+        if quantum < math.inf:
+            # The prediction of what is not known at all is inf, so that one window is tried first.
+            windows = windows[: max(int((self.costs.seconds_each(windows, width) <= quantum).sum()), 1)]
         probe = self._windows_to_try(schedule, windows)
         if probe is not None:
             return probe

@@ -1,5 +1,6 @@
 """Windows → the padded arrays of one forward pass, without a loop over windows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,6 +97,42 @@ def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_t
         _place(types, m_start, frame.middle_types)
         _place(types, s_start, frame.suffix_types)
     return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(frame, lengths))
+
+
+def stack(batches: Sequence[Batch], pad_id: int) -> Batch:
+    """The windows of several batches as one batch, padded to the widest.
+
+    Args:
+        batches: of one model, so that all or none of them have token types and CLS tokens.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    width = max(batch.width for batch in batches)
+    lengths = np.concatenate([batch.lengths for batch in batches])
+    padded = bool((lengths < width).any())
+    types = [batch.token_type_ids for batch in batches if batch.token_type_ids is not None]
+    cls = [batch.cls for batch in batches if batch.cls is not None]
+    return Batch(
+        input_ids=np.concatenate([_widen(batch.input_ids, width, pad_id) for batch in batches]),
+        attention_mask=(np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None,
+        token_type_ids=np.concatenate([_widen(t, width, 0) for t in types]) if types else None,
+        lengths=lengths,
+        passage_start=np.concatenate([batch.passage_start for batch in batches]),
+        passage_length=np.concatenate([batch.passage_length for batch in batches]),
+        cls=np.concatenate(cls) if cls else None,
+    )
+
+
+def stack_weights(weights: Sequence[Floats | None], width: int) -> Floats | None:
+    """[n, width] the token weights of several batches, in order; None where there are none."""
+    given = [w for w in weights if w is not None]
+    if not given:
+        return None
+    return np.concatenate([np.pad(w, ((0, 0), (0, width - w.shape[1]))) for w in given])
+
+
+def _widen(values: Longs, width: int, fill: int) -> Longs:
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
 
 
 def _scatter(target: Longs, starts: Longs, lengths: Longs, source: npt.NDArray[np.int32], source_starts: Longs) -> None:

@@ -2,56 +2,62 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from actors.answers import Answers, read_answers
 from actors.backends.protocol import Backend, PassOutput
 from actors.batching import Batcher, Schedule
-from actors.collate import Batch, Floats, collate
+from actors.collate import Batch, Floats, stack, stack_weights
 from actors.costs import Size
-from actors.errors import ModelError, OutOfMemory
-from actors.layout import EncoderSpec, Frame
+from actors.errors import OutOfMemory
+from actors.layout import EncoderSpec
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
-from actors.pooling import Pooling, embed_owners
 from actors.prepared import Prepared
-from actors.spans import Candidates, best_spans, candidates_wanted
-from actors.stats import PassStats
 from actors.tokens import Longs
+from actors.turns import Turns
+from actors.work import Results, Wanted, Work
 
-_NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
+Turn = Callable[[float], AbstractContextManager[bool]]
+"""Waits for the device for a pass of so many predicted seconds; gives False where the pass should be chosen again."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """What the rows of a prepared shard get."""
+class Share(NamedTuple):
+    """What one call has in a pass."""
 
-    answers: Answers | None
-    """None in an embedding job."""
-    embeddings: npt.NDArray[np.float32] | None
-    """[R, D]; None when none was asked for."""
-    stats: PassStats
+    work: Work
+    chosen: Longs
+    """Positions of its windows."""
 
 
 class Engine:
     """A model with its batcher. Calls from several threads are safe: their passes take turns on the device."""
 
-    def __init__(self, backend: Backend, spec: EncoderSpec, batching: BatchingParameters) -> None:
-        """Takes a loaded model; `actors.loading` loads one."""
+    def __init__(
+        self, backend: Backend, spec: EncoderSpec, batching: BatchingParameters, turns: Turns | None = None
+    ) -> None:
+        """Takes a loaded model; `actors.loading` loads one.
+
+        Args:
+            turns: who else is on the device; None where nobody is.
+        """
         self.spec = spec
+        self.turns = turns or Turns()
         self._backend = backend
         limit = backend.memory_limit
         self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
         self._learning = threading.Lock()
-        self._device = threading.Lock()
 
     @property
     def hidden_size(self) -> int:
         """D, the width of an embedding."""
         return self._backend.hidden_size
+
+    def begin(self, prepared: Prepared, wanted: Wanted) -> Work:
+        """A call, before its first pass."""
+        return Work(prepared, self.spec, wanted, self.hidden_size)
 
     def answer(self, prepared: Prepared, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
         """Answers the rows of a prepared shard; with `embedding`, also embeds the tokens of their passages.
@@ -60,14 +66,7 @@ class Engine:
             WindowTooLarge: the device cannot hold even one window.
             ModelError: the model computes NaN.
         """
-        k = candidates_wanted(qa.top_k, qa.align_to_words)
-        candidates = Candidates.empty(len(prepared.windows), k)
-        pooled = None if embedding is None else _Pooled(prepared, embedding, self.hidden_size, beside_answers=True)
-        stats = PassStats()
-        for chosen, batch, output in self._passes(prepared, self.spec.pair, True, pooled, stats):
-            candidates.put(chosen, _spans_of(output, batch, k, qa.max_answer_len))
-        embeddings = None if pooled is None else pooled.join()
-        return Results(read_answers(prepared, candidates, qa), embeddings, stats)
+        return self.finish(self.begin(prepared, Wanted(qa, embedding)))
 
     def embed(self, prepared: Prepared, embedding: EmbeddingParameters) -> Results:
         """Embeds the rows of a prepared shard.
@@ -76,72 +75,74 @@ class Engine:
             WindowTooLarge: the device cannot hold even one window.
             ModelError: the model computes NaN.
         """
-        pooled = _Pooled(prepared, embedding, self.hidden_size, beside_answers=False)
-        stats = PassStats()
-        for _ in self._passes(prepared, self.spec.single, False, pooled, stats):
-            pass
-        return Results(None, pooled.join(), stats)
+        return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
 
-    def _passes(
-        self, prepared: Prepared, frame: Frame, want_spans: bool, pooled: "_Pooled | None", stats: PassStats
-    ) -> Iterator[tuple[Longs, Batch, PassOutput]]:
-        schedule = Schedule(prepared.lengths(frame.specials))
+    def finish(self, work: Work) -> Results:
+        """Runs all passes of a call in the offline class: each as large as pays, and as short as online work needs.
+
+        Raises:
+            WindowTooLarge: the device cannot hold even one window.
+            ModelError: the model computes NaN.
+        """
+        schedule = Schedule(work.lengths)
         while len(schedule):
-            with self._learning:
-                chosen = schedule.peek(self.batcher.choose(schedule))
-            batch = collate(prepared, frame, chosen, self.spec.pad_id, self.spec.uses_type_ids)
-            weights = None if pooled is None else pooled.weigh(chosen, batch)
-            size = Size(batch.windows, batch.width)
+            chosen = schedule.peek(self.choose(schedule, self.turns.quantum()))
+            if self.run([Share(work, chosen)], self.turns.offline):
+                schedule.drop(len(chosen))
+        return work.results()
+
+    def choose(self, schedule: Schedule, quantum: float) -> int:
+        """Windows of the next pass, predicted to take at most `quantum` seconds, or one."""
+        with self._learning:
+            return self.batcher.choose(schedule, quantum)
+
+    def seconds(self, size: Size) -> float:
+        """Predicted time of a pass; inf before the first."""
+        with self._learning:
+            return self.batcher.costs.seconds(size)
+
+    def run(self, shares: Sequence[Share], turn: Turn) -> bool:
+        """One pass over windows of one or several calls of one kind; each call keeps what is its own.
+
+        Returns:
+            False where the pass did not take place, since it was too large or the turn was not given: choose again.
+
+        Raises:
+            WindowTooLarge: the device cannot hold even one window.
+            ModelError: the model computes NaN.
+        """
+        batches = [share.work.batch(share.chosen) for share in shares]
+        weights = [share.work.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
+        size = Size(sum(b.windows for b in batches), max(b.width for b in batches))
+        joined, joined_weights = stack(batches, self.spec.pad_id), stack_weights(weights, size.width)
+        output, seconds = self._forward(joined, joined_weights, shares[0].work, size, turn)
+        if output is None:
+            return False
+        first = 0
+        for share, batch in zip(shares, batches, strict=True):
+            rows = slice(first, first + batch.windows)
+            share.work.stats.add_pass(batch, seconds * batch.windows / size.windows)
+            share.work.keep(share.chosen, batch, output.part(rows, batch.width))
+            first = rows.stop
+        return True
+
+    def _forward(
+        self, batch: Batch, weights: Floats | None, work: Work, size: Size, turn: Turn
+    ) -> tuple[PassOutput | None, float]:
+        predicted = 0.0 if size.windows == 1 else self.seconds(size)
+        # A first pass, of which nothing is known, must not wait for a prediction.
+        with turn(predicted if np.isfinite(predicted) else 0.0) as granted:
+            if not granted:
+                return None, 0.0
+            started = time.perf_counter()
             try:
-                with self._device:
-                    started = time.perf_counter()
-                    output = self._backend.forward(batch, want_spans, weights)
-                    seconds = time.perf_counter() - started
+                output = self._backend.forward(batch, work.wanted.qa is not None, weights, work.wanted.tokens)
             except OutOfMemory:
-                stats.out_of_memory += 1
+                work.stats.out_of_memory += 1
                 with self._learning:
                     self.batcher.out_of_memory(size)
-                continue
-            with self._learning:
-                self.batcher.costs.observe(size, seconds, output.peak_bytes)
-            schedule.drop(batch.windows)
-            stats.add_pass(batch, seconds)
-            if pooled is not None and output.pooled is not None:
-                pooled.keep(chosen, output.pooled)
-            yield chosen, batch, output
-
-
-class _Pooled:
-    """Collects the pooled vectors of a shard's windows."""
-
-    def __init__(
-        self, prepared: Prepared, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
-    ) -> None:
-        self._prepared = prepared
-        self._normalize = embedding.normalize
-        self._pooling = Pooling.plan(prepared, embedding, beside_answers)
-        self._sums = np.zeros((len(prepared.windows), hidden_size), dtype=np.float32)
-        self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
-
-    def weigh(self, chosen: Longs, batch: Batch) -> Floats:
-        weights = self._pooling.weights(self._prepared, chosen, batch)
-        self._weights[chosen] = weights.sum(axis=1)
-        return weights
-
-    def keep(self, chosen: Longs, sums: Floats) -> None:
-        if not np.isfinite(sums).all():
-            raise ModelError(_NOT_A_NUMBER)
-        self._sums[chosen] = sums
-
-    def join(self) -> npt.NDArray[np.float32]:
-        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
-        return vectors[self._prepared.row_owner]
-
-
-def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> Candidates:
-    if output.start_logits is None or output.end_logits is None:
-        raise ModelError("the backend returned no logits")
-    found = best_spans(output.start_logits, output.end_logits, batch, k, max_answer_len)
-    if (found.start[:, 0] < 0).any():
-        raise ModelError(_NOT_A_NUMBER)
-    return found
+                return None, 0.0
+            seconds = time.perf_counter() - started
+        with self._learning:
+            self.batcher.costs.observe(size, seconds, output.peak_bytes)
+        return output, seconds

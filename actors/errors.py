@@ -11,3 +11,11 @@ class OutOfMemory(Exception):
 
 class WindowTooLarge(ModelError):
     """Not even one window fits into the device's memory."""
+
+
+class QueueFull(Exception):
+    """As many online calls as may wait do so already."""
+
+
+class DeadlinePassed(Exception):
+    """An online call's time was up before its turn."""

@@ -23,6 +23,7 @@ from actors.errors import ModelError
 from actors.layout import EncoderSpec, make_spec
 from actors.models import first_line
 from actors.parameters import BatchingParameters, ModelParameters
+from actors.turns import Turns
 
 _POSITIONS_AFTER_PADDING = {
     "camembert",
@@ -41,13 +42,22 @@ _POSITIONS_AFTER_PADDING = {
 }
 
 
-def load_engine(folder: Path, model: ModelParameters, batching: BatchingParameters, with_qa_head: bool) -> Engine:
+def load_engine(
+    folder: Path,
+    model: ModelParameters,
+    batching: BatchingParameters,
+    with_qa_head: bool,
+    turns: Turns | None = None,
+) -> Engine:
     """Loads a model folder.
+
+    Args:
+        turns: who else is on the device; None where nobody is.
 
     Raises:
         ModelError: it cannot be used.
     """
-    return Engine(load_backend(folder, model, with_qa_head), load_spec(folder), batching)
+    return Engine(load_backend(folder, model, with_qa_head), load_spec(folder), batching, turns)
 
 
 def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:

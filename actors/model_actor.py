@@ -1,18 +1,21 @@
-"""The engine as an actor: prepared shards in, result columns out."""
+"""The engine as an actor, for offline shards and online requests alike. Knows neither Ray, nor files, nor HTTP."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from actors.answers import Answers
-from actors.engine import Results
+from actors.desk import Call, Desk
 from actors.errors import ModelError
 from actors.loading import load_engine
 from actors.models import find_model, fingerprint
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters, SharingParameters
 from actors.prepared import Prepared
 from actors.stats import PassStats
+from actors.turns import Turns
+from actors.work import Results, Wanted
 
 
 @dataclass(frozen=True)
@@ -24,44 +27,62 @@ class Task:
 
 
 class ModelActor:
-    """One copy of the model on one device. Knows neither Ray nor files; adapters host it."""
+    """One copy of the model on one device."""
 
     def __init__(
-        self, model: ModelParameters, batching: BatchingParameters, task: Task, expected: str | None = None
+        self,
+        model: ModelParameters,
+        batching: BatchingParameters,
+        with_qa_head: bool,
+        expected: str | None = None,
+        sharing: SharingParameters | None = None,
     ) -> None:
         """Loads the model.
 
         Args:
+            with_qa_head: whether answers will be asked for.
             expected: fingerprint that the model must have; None takes any.
+            sharing: how online calls and shards share the device; None where there are only shards.
 
         Raises:
             ModelError: it cannot be found or used, or is another one than expected.
         """
         folder = find_model(model)
-        if expected is not None and fingerprint(folder) != expected:
+        self.fingerprint = fingerprint(folder)
+        if expected is not None and self.fingerprint != expected:
             raise ModelError(
-                f"{model.name} differs between machines: here it is {fingerprint(folder)[:12]}, "
+                f"{model.name} differs between machines: here it is {self.fingerprint[:12]}, "
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
-        self._task = task
-        self._engine = load_engine(folder, model, batching, with_qa_head=task.qa is not None)
+        self.engine = load_engine(folder, model, batching, with_qa_head, Turns(sharing))
+        self.desk = None if sharing is None else Desk(self.engine, sharing.quantum_ms / 1000, sharing.queue_requests)
 
-    def process(self, prepared_ipc: pa.Buffer) -> tuple[pa.Table, PassStats]:
-        """Runs one prepared shard; several threads may call at once.
+    def process(self, prepared_ipc: pa.Buffer, task: Task) -> tuple[pa.Table, PassStats]:
+        """Runs one prepared shard, or a part of one, in the offline class; several threads may call at once.
 
         Returns:
             The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
             `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
         """
-        prepared = Prepared.from_ipc(prepared_ipc)
-        task = self._task
-        if task.qa is not None:
-            results = self._engine.answer(prepared, task.qa, task.embedding)
-        elif task.embedding is not None:
-            results = self._engine.embed(prepared, task.embedding)
-        else:
+        if task.qa is None and task.embedding is None:
             raise ValueError("a task asks for answers, embeddings or both")
+        work = self.engine.begin(Prepared.from_ipc(prepared_ipc), Wanted(task.qa, task.embedding))
+        results = self.engine.finish(work)
         return _columns(results, task), results.stats
+
+    def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None) -> Call:
+        """Queues an online call, which shares passes with others that wait; its future holds the results.
+
+        Args:
+            seconds: after which it is not wanted any more; None waits for ever.
+
+        Raises:
+            QueueFull: too many wait already.
+        """
+        if self.desk is None:
+            raise ValueError("an actor without `sharing` takes shards only")
+        work = self.engine.begin(prepared, wanted)
+        return self.desk.take(work) if seconds is None else self.desk.take(work, time.monotonic() + seconds)
 
 
 def _columns(results: Results, task: Task) -> pa.Table:

@@ -111,3 +111,20 @@ class BatchingParameters(Settings):
         if self.fixed_windows is not None and self.fixed_windows > self.max_windows:
             raise ValueError(f"fixed_windows ({self.fixed_windows}) is more than max_windows ({self.max_windows})")
         return self
+
+
+class SharingParameters(Settings):
+    """How a model actor divides its device between online requests and offline jobs."""
+
+    quantum_ms: float = Field(default=50.0, gt=0.0)
+    """Longest that an offline pass is predicted to take while requests come in, in milliseconds: an online request
+    waits for one such pass at most. A single window may take longer."""
+
+    idle_seconds: float = Field(default=2.0, ge=0.0)
+    """After so long without an online request, offline passes are as large as is best for throughput."""
+
+    queue_requests: int = Field(default=64, ge=1)
+    """Online requests that wait in a model actor, at most; beyond that, they are refused."""
+
+    offline_calls: int = Field(default=2, ge=1)
+    """Pieces of offline shards in a model actor's hands: one in the forward pass, the others unpacked beside it."""

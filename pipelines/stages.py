@@ -127,7 +127,8 @@ class ModelStage:
         # Here and not above: torch takes seconds and hundreds of MB, in every worker of the other stages too.
         from actors.model_actor import ModelActor
 
-        self._actor = ModelActor(model, batching, task, fingerprint)
+        self._task = task
+        self._actor = ModelActor(model, batching, with_qa_head=task.qa is not None, expected=fingerprint)
         self._parts = parts
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -154,7 +155,7 @@ class ModelStage:
 
     def _computed(self, ticket: Ticket) -> Ticket:
         work = ModelWork.begin()
-        results, stats = self._actor.process(ticket.payloads["prepared"])
+        results, stats = self._actor.process(ticket.payloads["prepared"], self._task)
         return ticket.with_payloads(
             results=write_ipc(results),
             work=write_ipc(work.done(stats).to_table()),

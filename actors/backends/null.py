@@ -32,7 +32,9 @@ class NullBackend:
         """None: a pass takes what its logits take."""
         return None
 
-    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
         """Looks the numbers up; see `Backend.forward`. A hidden state is a sum of two directions, by the two logits."""
         cells = _cells(batch)
         start, end = self._start.take(cells), self._end.take(cells)
@@ -40,7 +42,10 @@ class NullBackend:
         if pool_weights is not None:
             amounts = np.stack([(pool_weights * start).sum(axis=1), (pool_weights * end).sum(axis=1)], axis=1)
             pooled = amounts @ self._directions
-        return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None)
+        hidden: Floats | None = None
+        if want_hidden:
+            hidden = np.stack([start, end], axis=-1) @ self._directions
+        return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None, hidden)
 
 
 def _cells(batch: Batch) -> Ints:

@@ -18,6 +18,17 @@ class PassOutput:
     """[n, D] weighted sums of the last hidden states; None when no weights were given."""
     peak_bytes: int | None
     """Most memory the pass held beyond the weights; None where the device does not say."""
+    hidden: Floats | None = None
+    """[n, S, D] last hidden states; None when they were not asked for."""
+
+    def part(self, rows: slice, width: int) -> "PassOutput":
+        """What some windows got, cut to a width that holds all of their tokens."""
+        start, end, hidden = (
+            None if values is None else values[rows, :width]
+            for values in (self.start_logits, self.end_logits, self.hidden)
+        )
+        pooled = None if self.pooled is None else self.pooled[rows]
+        return PassOutput(start, end, pooled, self.peak_bytes, hidden)
 
 
 class Backend(Protocol):
@@ -33,12 +44,15 @@ class Backend(Protocol):
         """Bytes that are free for a pass; None where the device does not say."""
         ...
 
-    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
         """Runs the model.
 
         Args:
             want_spans: whether start and end logits are needed.
             pool_weights: [n, S] weights of the last hidden states in `pooled`; None when no embedding is needed.
+            want_hidden: whether the hidden states themselves are needed.
 
         Raises:
             OutOfMemory: the batch does not fit; nothing is left allocated.

@@ -42,11 +42,13 @@ class TorchBackend:
         return self._memory.limit()
 
     @torch.inference_mode()
-    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
         """Runs the model; see `Backend.forward`."""
         self._memory.start()
         try:
-            return self._run(batch, want_spans, pool_weights)
+            return self._run(batch, want_spans, pool_weights, want_hidden)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and _CPU_ALLOCATOR_MESSAGE not in str(error):
                 raise
@@ -57,7 +59,7 @@ class TorchBackend:
         self._memory.release()
         raise OutOfMemory(message)
 
-    def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+    def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder
         output = module(**model_inputs(batch, self._device))
         start = end = pooled = None
@@ -66,7 +68,8 @@ class TorchBackend:
         if pool_weights is not None and self._hidden is not None:
             weights = torch.from_numpy(pool_weights).to(self._device)
             pooled = _to_host(torch.bmm(weights.unsqueeze(1), self._hidden.float()).squeeze(1))
-        return PassOutput(start, end, pooled, self._memory.peak())
+        hidden = _to_host(self._hidden) if want_hidden and self._hidden is not None else None
+        return PassOutput(start, end, pooled, self._memory.peak(), hidden)
 
     def _keep_hidden(self, module: torch.nn.Module, inputs: object, output: tuple[torch.Tensor, ...]) -> None:
         self._hidden = output[0]

@@ -1,0 +1,154 @@
+"""A model actor that answers requests. Plain asyncio: Ray Serve hosts it, and a test may too."""
+
+import asyncio
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from actors.answers import Answers
+from actors.desk import Call
+from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
+from actors.model_actor import ModelActor
+from actors.prepare import Rejection, prepare_pairs, prepare_texts
+from actors.prepared import Prepared
+from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
+from actors.work import Results, Wanted
+
+_TOKENISERS = 2
+_REJECTED = {
+    Rejection.NO_TOKENS: "holds nothing that the tokenizer knows; leave it out",
+    Rejection.QUESTION_TOO_LONG: "has a question that leaves no room for its passage; shorten it, or set "
+    "max_question_len",
+}
+
+
+class Replica:
+    """Requests in, replies out: tokenising in threads of its own, passes by the actor's desk."""
+
+    def __init__(self, actor: ModelActor, card: ModelCard) -> None:
+        """Takes a loaded model actor with `sharing`."""
+        self.actor = actor
+        self.card = card
+        self._threads = ThreadPoolExecutor(_TOKENISERS, thread_name_prefix="tokenise")
+
+    async def ask(self, request: Request) -> Reply | Refusal:
+        """Answers one request; a task that is cancelled leaves the queue."""
+        try:
+            return await self._reply(request)
+        except Refused as refused:
+            return refused.refusal
+        except QueueFull as full:
+            return Refusal(429, "queue_full", f"{full}; try again later", retry_after=1)
+        except DeadlinePassed as late:
+            return Refusal(504, "deadline", f"{late}; allow more with X-Request-Timeout-Ms, or try again later")
+        except WindowTooLarge as large:
+            return Refusal(413, "window_too_large", str(large))
+        except ModelError as error:
+            return Refusal(422, "invalid", str(error))
+
+    async def _reply(self, request: Request) -> Reply:
+        started = time.monotonic()
+        if request.task == "answer" and not self.card.answers:
+            raise Refused(
+                Refusal(422, "no_answers", f"{self.card.name} has no QA head; ask it for embeddings, or serve another")
+            )
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(self._threads, self.prepare, request)
+        tokenised = time.monotonic()
+        left = None if request.seconds is None else request.seconds - (tokenised - started)
+        call = self.actor.ask(prepared, _wanted(request), left)
+        try:
+            results = await asyncio.wrap_future(call.future)
+        except asyncio.CancelledError:
+            call.future.cancel()
+            raise
+        timing = _timing(call, started, tokenised)
+        return _reply(results, prepared, self._tokens(request, prepared), timing, request)
+
+    def prepare(self, request: Request) -> Prepared:
+        """The windows of a request.
+
+        Raises:
+            Refused: a row cannot be cut into windows, or is longer than the request lets it be.
+            ModelError: the parameters do not fit the model.
+        """
+        spec = self.actor.engine.spec
+        texts = pa.array(request.texts, pa.string())
+        if request.task == "answer":
+            prepared, rejected = prepare_pairs(spec, request.qa, pa.array(request.questions, pa.string()), texts)
+        else:
+            prepared, rejected = prepare_texts(spec, request.embedding, texts)
+        if len(rejected.rows):
+            row = int(rejected.rows[0])
+            raise Refused(Refusal(422, rejected.reasons[0].value, f"input {row} {_REJECTED[rejected.reasons[0]]}"))
+        if request.task != "answer" and request.long_texts != "window":
+            prepared = self._one_window_each(prepared, request)
+        return prepared
+
+    def _one_window_each(self, prepared: Prepared, request: Request) -> Prepared:
+        first = prepared.windows.first == 0
+        if first.all():
+            return prepared
+        if request.long_texts == "refuse":
+            owner = int(prepared.windows.owner[~first][0])
+            row = int(np.flatnonzero(prepared.row_owner == owner)[0])
+            specials = self.actor.engine.spec.single.specials
+            text = int(prepared.windows.passage[prepared.windows.owner == owner][0])
+            tokens = int(prepared.passage.lengths[text]) + specials
+            limit = request.embedding.max_seq_len or self.card.max_length
+            raise Refused(
+                Refusal(413, "too_long", f"input {row} has {tokens} tokens, the model takes {limit}; shorten or cut it")
+            )
+        windows = prepared.windows
+        kept = {name: getattr(windows, name)[first] for name in vars(windows)}
+        return replace(prepared, windows=type(windows)(**kept))
+
+    def _tokens(self, request: Request, prepared: Prepared) -> tuple[int, ...]:
+        spec = self.actor.engine.spec
+        frame = spec.pair if request.task == "answer" else spec.single
+        per_owner = np.bincount(prepared.windows.owner, weights=prepared.lengths(frame.specials))
+        return tuple(int(n) for n in per_owner[prepared.row_owner])
+
+
+def _wanted(request: Request) -> Wanted:
+    if request.task == "answer":
+        return Wanted(qa=request.qa)
+    if request.task == "embed":
+        return Wanted(embedding=request.embedding)
+    return Wanted(tokens=True)
+
+
+def _timing(call: Call, started: float, tokenised: float) -> Timing:
+    began = tokenised if math.isnan(call.began) else call.began
+    tokenise, queue, inference = tokenised - started, began - tokenised, time.monotonic() - began
+    return Timing(tokenise * 1000, queue * 1000, inference * 1000)
+
+
+def _reply(results: Results, prepared: Prepared, tokens: tuple[int, ...], timing: Timing, request: Request) -> Reply:
+    if results.answers is not None:
+        null_scores = tuple(results.answers.null_score.tolist())
+        return Reply(tokens, timing, spans=_spans(results.answers), null_scores=null_scores)
+    if results.tokens is not None:
+        return Reply(tokens, timing, token_embeddings=_by_row(results.tokens, prepared))
+    embeddings = results.embeddings
+    if embeddings is not None:
+        embeddings = embeddings.astype(request.embedding.dtype).astype(np.float32)
+    return Reply(tokens, timing, embeddings=embeddings)
+
+
+def _spans(answers: Answers) -> tuple[tuple[Span, ...], ...]:
+    fields = (answers.text.to_pylist(), answers.score.tolist(), answers.start.tolist(), answers.end.tolist())
+    spans = [Span(*values) for values in zip(*fields, strict=True)]
+    bounds = answers.offsets.tolist()
+    return tuple(tuple(spans[a:b]) for a, b in pairwise(bounds))
+
+
+def _by_row(windows: tuple[np.ndarray, ...], prepared: Prepared) -> tuple[np.ndarray, ...]:
+    owner = prepared.windows.owner
+    texts = [np.concatenate([windows[i] for i in np.flatnonzero(owner == one)]) for one in range(prepared.owners)]
+    return tuple(texts[one] for one in prepared.row_owner)
