@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.layout import EncoderSpec
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.parameters import LimitParameters
-from actors.serving.requests import ModelCard, Reply, Request
+from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
 
 
 class Dispatcher(Protocol):
@@ -21,6 +22,14 @@ class Dispatcher(Protocol):
 
     async def card(self) -> ModelCard:
         """The model that answers.
+
+        Raises:
+            Refused: no model actor is ready.
+        """
+        ...
+
+    async def spec(self) -> EncoderSpec:
+        """The model's tokenizer and frames.
 
         Raises:
             Refused: no model actor is ready.
@@ -48,3 +57,15 @@ class Context:
     """Likewise."""
     model: str
     """Name of the model, under which clients may ask for it."""
+
+    def check_model(self, name: str) -> None:
+        """Raises Refused where a client asks for another model; the last part of the served model's path will do."""
+        if name not in (self.model, self.model.rstrip("/").rpartition("/")[2]):
+            raise Refused(
+                Refusal(
+                    404,
+                    "model_not_found",
+                    f"there is no model {name[:100]!r} here; ask for {self.model!r}",
+                    field="model",
+                )
+            )

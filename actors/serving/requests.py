@@ -86,6 +86,8 @@ class Refusal:
     """One sentence for people: what is wrong with which input, and the mend."""
     retry_after: int | None = None
     """Seconds, where trying again later may help."""
+    field: str | None = None
+    """The field of the request's body that is at fault, where there is one such."""
 
 
 class Refused(Exception):
