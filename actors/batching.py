@@ -99,11 +99,10 @@ class Batcher:
         fixed = self.parameters.fixed_windows
         if fixed is not None:
             fixed = min(fixed, len(schedule))
-            return next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
+            most = next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
+            return int(self._in_time(np.arange(1, most + 1), width, quantum)[-1])
         windows = np.array([n for n in _ladder(len(schedule)) if self._fits(Size(n, width))] or [1])
-        if quantum < math.inf:
-            # The prediction of what is not known at all is inf, so that one window is tried first.
-            windows = windows[: max(int((self.costs.seconds_each(windows, width) <= quantum).sum()), 1)]
+        windows = self._in_time(windows, width, quantum)
         probe = self._windows_to_try(schedule, windows)
         if probe is not None:
             return probe
@@ -120,6 +119,15 @@ class Batcher:
         if self._too_large is not None and size.tokens > self._too_large / 2:
             return False
         return self.memory_limit is None or self.costs.bytes(size) <= self.memory_limit
+
+    def _in_time(self, windows: Longs, width: int, quantum: float) -> Longs:
+        """Those of several numbers of windows, [N], that are predicted to fit the quantum, and the first."""
+        if quantum == math.inf:
+            return windows
+        # The prediction of what is not known at all is inf, so that one window is tried first.
+        fits = self.costs.seconds_each(windows, width) <= quantum
+        fits[0] = True
+        return windows[fits]
 
     def _windows_to_try(self, schedule: Schedule, windows: Longs) -> int | None:
         """A size whose rate is not known well enough; None when there is nothing to learn."""

@@ -5,12 +5,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from actors.batching import Schedule
-from actors.costs import Size
 from actors.engine import Engine, Share
 from actors.errors import DeadlinePassed, QueueFull
 from actors.tokens import Longs
@@ -27,7 +27,7 @@ class Call:
     arrived: float
     future: Future[Results] = field(default_factory=Future)
     began: float = math.nan
-    """When its first pass was chosen; nan before."""
+    """When its first pass began, by the monotonic clock; nan before."""
     next_window: int = 0
 
     @property
@@ -39,9 +39,9 @@ class Call:
 class Desk:
     """One thread that takes online calls to the device, first come, first served, those that wait together at once.
 
-    It goes in rounds. To a round every waiting call brings its next windows, as many as are predicted to take a
-    quantum: so small calls that came together share passes, and a large one does not make the others wait for all of
-    it.
+    It goes in rounds, each of which has the device to itself. To a round every waiting call brings its next windows, as
+    many as are predicted to take a quantum: so small calls that came together, or while the device was taken, share
+    passes, and a large one does not make the others wait for all of it.
     """
 
     def __init__(self, engine: Engine, quantum: float, most: int) -> None:
@@ -62,7 +62,12 @@ class Desk:
 
     def __len__(self) -> int:
         """Calls that wait or are in a pass."""
-        return len(self._calls)
+        return sum(not call.future.done() for call in self._calls)
+
+    @property
+    def alive(self) -> bool:
+        """False once the thread is gone, and nothing will ever be answered."""
+        return self._thread.is_alive()
 
     def take(self, work: Work, deadline: float = math.inf) -> Call:
         """Queues a call.
@@ -72,8 +77,10 @@ class Desk:
         """
         call = Call(work, deadline, time.monotonic())
         with self._changed:
-            if self._closed or len(self._calls) >= self._most:
-                raise QueueFull(f"{len(self._calls)} requests wait already")
+            if self._closed:
+                raise QueueFull("the model actor is shutting down")
+            if (waiting := len(self)) >= self._most:
+                raise QueueFull(f"{waiting} requests wait already")
             self._engine.turns.arrived()
             self._calls.append(call)
             self._changed.notify()
@@ -92,24 +99,18 @@ class Desk:
                 self._changed.wait_for(lambda: self._calls or self._closed)
                 if not self._calls:
                     return
-                calls = list(self._calls)
-            self._round([call for call in calls if self._still_wanted(call)])
+            # The calls are looked at only when the device is free: whoever came meanwhile is in the round too.
+            with self._engine.turns.online():
+                self._round(list(self._calls))
             self._engine.turns.arrived()
             with self._changed:
                 self._calls = [call for call in self._calls if not call.future.done()]
 
-    def _still_wanted(self, call: Call) -> bool:
-        if call.future.cancelled():
-            return False
-        if time.monotonic() >= call.deadline:
-            _settle(call, error=DeadlinePassed("the deadline passed before the request had its turn"))
-            return False
-        return True
-
     def _round(self, calls: Sequence[Call]) -> None:
         kinds: dict[tuple[bool, bool, bool], list[Call]] = {}
         for call in calls:
-            kinds.setdefault(call.work.kind, []).append(call)
+            if _still_wanted(call):
+                kinds.setdefault(call.work.kind, []).append(call)
         for alike in kinds.values():
             try:
                 self._passes(alike)
@@ -126,29 +127,53 @@ class Desk:
         owner = np.repeat(np.arange(len(calls)), [len(b) for b in brought])
         window = np.concatenate(brought)
         schedule = Schedule(np.concatenate([call.work.lengths[b] for call, b in zip(calls, brought, strict=True)]))
-        now = time.monotonic()
-        for call in calls:
-            call.began = now if math.isnan(call.began) else call.began
         while len(schedule):
             chosen = schedule.peek(self._engine.choose(schedule, math.inf))
-            if self._engine.run(_shares(calls, owner[chosen], window[chosen]), lambda _: self._engine.turns.online()):
+            if self._pass(calls, owner[chosen], window[chosen]):
                 schedule.drop(len(chosen))
         for call, windows in zip(calls, brought, strict=True):
             call.next_window += len(windows)
             if not call.windows:
-                _settle(call, call.work.results())
+                _finish(call)
+
+    def _pass(self, calls: Sequence[Call], owner: Longs, window: Longs) -> bool:
+        """False where it was too large, and has to be chosen again."""
+        present = [i for i in np.unique(owner) if _still_wanted(calls[i])]
+        now = time.monotonic()
+        for i in present:
+            calls[i].began = now if math.isnan(calls[i].began) else calls[i].began
+        shares = [Share(calls[i].work, window[owner == i]) for i in present]
+        return not shares or self._engine.run(shares, _at_once)
 
     def _fair(self, call: Call) -> int:
-        """Next windows of a call that fit a quantum, one at least."""
+        """Next windows of a call that fit a quantum, one at least where there are any."""
         lengths = call.work.lengths[call.next_window :]
-        each = self._engine.seconds(Size(1, int(lengths.max())))
-        if not math.isfinite(each) or each <= 0:
-            return 1
-        return min(max(int(self._quantum / each), 1), len(lengths))
+        if not len(lengths):
+            return 0
+        return self._engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
 
 
-def _shares(calls: Sequence[Call], owner: Longs, window: Longs) -> list[Share]:
-    return [Share(calls[i].work, window[owner == i]) for i in np.unique(owner)]
+def _at_once(seconds: float) -> AbstractContextManager[bool]:
+    """The turn of a pass in a round, which has the device already."""
+    return nullcontext(True)
+
+
+def _still_wanted(call: Call) -> bool:
+    if call.future.done():
+        return False
+    if time.monotonic() >= call.deadline:
+        _settle(call, error=DeadlinePassed("the deadline passed before the request had its turn"))
+        return False
+    return True
+
+
+def _finish(call: Call) -> None:
+    if call.future.done():
+        return
+    try:
+        _settle(call, call.work.results())
+    except Exception as error:
+        _settle(call, error=error)
 
 
 def _settle(call: Call, results: Results | None = None, error: Exception | None = None) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,17 @@ class Share(NamedTuple):
     """Positions of its windows."""
 
 
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass that took place."""
+
+    online: bool
+    size: Size
+    tokens: int
+    """Without padding."""
+    seconds: float
+
+
 class Engine:
     """A model with its batcher. Calls from several threads are safe: their passes take turns on the device."""
 
@@ -49,6 +61,11 @@ class Engine:
         limit = backend.memory_limit
         self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
         self._learning = threading.Lock()
+        self._watcher: Callable[[Pass], None] | None = None
+
+    def watch(self, watcher: Callable[[Pass], None]) -> None:
+        """Has somebody told of every pass, in the thread that ran it."""
+        self._watcher = watcher
 
     @property
     def hidden_size(self) -> int:
@@ -96,10 +113,11 @@ class Engine:
         with self._learning:
             return self.batcher.choose(schedule, quantum)
 
-    def seconds(self, size: Size) -> float:
-        """Predicted time of a pass; inf before the first."""
+    def windows_within(self, seconds: float, width: int, most: int) -> int:
+        """Windows of one width, at most so many and at least one, that a pass is predicted to take so long for."""
         with self._learning:
-            return self.batcher.costs.seconds(size)
+            each = self.batcher.costs.seconds_each(np.arange(1, most + 1), width)
+        return max(int((each <= seconds).sum()), 1)
 
     def run(self, shares: Sequence[Share], turn: Turn) -> bool:
         """One pass over windows of one or several calls of one kind; each call keeps what is its own.
@@ -129,9 +147,7 @@ class Engine:
     def _forward(
         self, batch: Batch, weights: Floats | None, work: Work, size: Size, turn: Turn
     ) -> tuple[PassOutput | None, float]:
-        predicted = 0.0 if size.windows == 1 else self.seconds(size)
-        # A first pass, of which nothing is known, must not wait for a prediction.
-        with turn(predicted if np.isfinite(predicted) else 0.0) as granted:
+        with turn(self._predicted(size)) as granted:
             if not granted:
                 return None, 0.0
             started = time.perf_counter()
@@ -145,4 +161,14 @@ class Engine:
             seconds = time.perf_counter() - started
         with self._learning:
             self.batcher.costs.observe(size, seconds, output.peak_bytes)
+        if self._watcher is not None:
+            self._watcher(Pass(turn != self.turns.offline, size, int(batch.lengths.sum()), seconds))
         return output, seconds
+
+    def _predicted(self, size: Size) -> float:
+        """Seconds; 0 for a pass that has to be taken as it is: nothing smaller is left, or nothing is known yet."""
+        if size.windows == 1:
+            return 0.0
+        with self._learning:
+            seconds = self.batcher.costs.seconds(size)
+        return seconds if np.isfinite(seconds) else 0.0

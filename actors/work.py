@@ -101,7 +101,7 @@ class Work:
             self._pooled.keep(chosen, output.pooled)
         if self.wanted.tokens and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
-                self._tokens[window] = states[:length]
+                self._tokens[window] = _checked(states[:length])
 
     def results(self) -> Results:
         """What the rows get, once every window has had its pass."""
@@ -131,13 +131,17 @@ class _Pooled:
         return weights
 
     def keep(self, chosen: Longs, sums: Floats) -> None:
-        if not np.isfinite(sums).all():
-            raise ModelError(_NOT_A_NUMBER)
-        self._sums[chosen] = sums
+        self._sums[chosen] = _checked(sums)
 
     def join(self) -> npt.NDArray[np.float32]:
         vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
         return vectors[self._prepared.row_owner]
+
+
+def _checked(vectors: Floats) -> Floats:
+    if not np.isfinite(vectors).all():
+        raise ModelError(_NOT_A_NUMBER)
+    return vectors
 
 
 def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> Candidates:

@@ -146,7 +146,9 @@ class TableBackend:
     def memory_limit(self) -> int | None:
         return None
 
-    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
         self.shapes.append(batch.input_ids.shape)
         if self._room is not None and batch.input_ids.size > self._room:
             raise OutOfMemory("the table is full")
@@ -154,7 +156,8 @@ class TableBackend:
         pooled = None
         if pool_weights is not None:
             pooled = np.einsum("ns,nsd->nd", pool_weights, self.hidden_table[batch.input_ids])
-        return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None)
+        hidden = self.hidden_table[batch.input_ids] if want_hidden else None
+        return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None, hidden)
 
 
 def hand_batch(

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from actors.answers import Answers
 from actors.backends.protocol import PassOutput
 from actors.collate import Batch, Floats, collate
-from actors.engine import Engine, Results
+from actors.engine import Engine
 from actors.errors import ModelError, OutOfMemory, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.prepare import prepare_texts
+from actors.work import Results
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import (
     FIRST_WORD,
@@ -196,8 +197,10 @@ def test_embeddings_that_are_nan_are_an_error_too() -> None:
 
 
 class _NoLogits(TableBackend):
-    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
-        return super().forward(batch, False, pool_weights)
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        return super().forward(batch, False, pool_weights, want_hidden)
 
 
 def test_a_backend_without_logits_is_an_error() -> None:
@@ -277,7 +280,9 @@ class _Reporting(TableBackend):
     def memory_limit(self) -> int | None:
         return 10_000
 
-    def forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None) -> PassOutput:
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
         if batch.input_ids.size * 10 > 10_000:
             raise OutOfMemory("more than it said")
         output = super().forward(batch, want_spans, pool_weights)

@@ -31,14 +31,14 @@ def process(engines: dict[str, Engine]) -> Process:
     """Runs a task over the first rows of `PAIRS`."""
 
     def run(task: Task, rows: int) -> pa.Table:
-        actor = ModelActor(MODEL, BatchingParameters(), task)
+        actor = ModelActor(MODEL, BatchingParameters(), with_qa_head=task.qa is not None)
         spec = engines["bert"].spec
         if task.qa is not None:
             prepared, _ = prepare(spec, task.qa, PAIRS[:rows])
         else:
             assert task.embedding is not None
             prepared, _ = prepare_texts(spec, task.embedding, strings([c for _, c in PAIRS[:rows]]))
-        table, stats = actor.process(prepared.to_ipc())
+        table, stats = actor.process(prepared.to_ipc(), task)
         assert stats.total.windows == rows
         return table
 
@@ -128,11 +128,10 @@ def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
 def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) -> None:
     prepared, _ = prepare(engines["bert"].spec, QAParameters(), PAIRS)
     with pytest.raises(ValueError, match="answers, embeddings or both"):
-        ModelActor(MODEL, BatchingParameters(), Task(None, None)).process(prepared.to_ipc())
+        ModelActor(MODEL, BatchingParameters(), with_qa_head=True).process(prepared.to_ipc(), Task(None, None))
 
 
 def test_the_model_must_be_the_one_that_was_planned_with() -> None:
-    task = Task(QAParameters(), None)
-    ModelActor(MODEL, BatchingParameters(), task, expected=fingerprint(BERT))
+    ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected=fingerprint(BERT))
     with pytest.raises(ModelError, match=r"differs between machines.*planned with 000000000000;"):
-        ModelActor(MODEL, BatchingParameters(), task, expected="0" * 64)
+        ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected="0" * 64)
