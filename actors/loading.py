@@ -67,7 +67,7 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
         ModelError: no weights, broken weights, or a QA head is wanted and the folder has none.
     """
     if model.backend == "null":
-        return NullBackend(int(_load_config(folder).hidden_size))
+        return NullBackend(int(load_config(folder).hidden_size))
     return TorchBackend(load_model(folder, with_qa_head), model)
 
 
@@ -90,7 +90,7 @@ def load_spec(folder: Path) -> EncoderSpec:
         raise ModelError(f"{folder} holds no tokenizer: neither tokenizer.json nor a vocabulary")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{folder}: the tokenizer names no pad token; set pad_token in tokenizer_config.json")
-    config = _load_config(folder)
+    config = load_config(folder)
     _check_vocabulary(folder, tokenizer, config)
     return make_spec(
         tokenizer.backend_tokenizer,
@@ -113,7 +113,7 @@ def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
         raise ModelError(
             f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin; copy the whole model there"
         )
-    config = _load_config(folder)
+    config = load_config(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # What is missing is looked at below; a QA head that an embedding does without is none of it.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -141,7 +141,12 @@ def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
     return model  # type: ignore[no-any-return]
 
 
-def _load_config(folder: Path) -> PreTrainedConfig:
+def load_config(folder: Path) -> PreTrainedConfig:
+    """The folder's config.json.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         return config

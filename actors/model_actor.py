@@ -58,17 +58,17 @@ class ModelActor:
         self.desk = None if sharing is None else Desk(self.engine, sharing.quantum_ms / 1000, sharing.queue_requests)
 
     def process(self, prepared_ipc: pa.Buffer, task: Task) -> tuple[pa.Table, PassStats]:
-        """Runs one prepared shard, or a part of one, in the offline class; several threads may call at once.
+        """Runs one prepared shard in the offline class; several threads may call at once.
 
         Returns:
             The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
             `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
         """
-        if task.qa is None and task.embedding is None:
-            raise ValueError("a task asks for answers, embeddings or both")
-        work = self.engine.begin(Prepared.from_ipc(prepared_ipc), Wanted(task.qa, task.embedding))
-        results = self.engine.finish(work)
-        return _columns(results, task), results.stats
+        return self._process(Prepared.from_ipc(prepared_ipc), task)
+
+    def process_part(self, prepared_ipc: pa.Buffer, task: Task, first: int, stop: int) -> tuple[pa.Table, PassStats]:
+        """As `process`, for the owners `first` to `stop` of a shard; one row per owner, in order."""
+        return self._process(Prepared.from_ipc(prepared_ipc).of_owners(first, stop), task)
 
     def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None) -> Call:
         """Queues an online call, which shares passes with others that wait; its future holds the results.
@@ -83,6 +83,12 @@ class ModelActor:
             raise ValueError("an actor without `sharing` takes shards only")
         work = self.engine.begin(prepared, wanted)
         return self.desk.take(work) if seconds is None else self.desk.take(work, time.monotonic() + seconds)
+
+    def _process(self, prepared: Prepared, task: Task) -> tuple[pa.Table, PassStats]:
+        if task.qa is None and task.embedding is None:
+            raise ValueError("a task asks for answers, embeddings or both")
+        results = self.engine.finish(self.engine.begin(prepared, Wanted(task.qa, task.embedding)))
+        return _columns(results, task), results.stats
 
 
 def _columns(results: Results, task: Task) -> pa.Table:

@@ -1,6 +1,6 @@
 """A prepared shard: texts tokenised and cut, in the form that travels to a model actor."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,13 @@ class Prepared:
         """[W] tokens of every window, special tokens included."""
         windows = self.windows
         return self.question.lengths[windows.question] + (windows.stop - windows.first) + np.int32(specials)
+
+    def of_owners(self, first: int, stop: int) -> "Prepared":
+        """The windows of the owners `first` to `stop`, one row for each of them; the texts stay where they are."""
+        begin, end = np.searchsorted(self.windows.owner, [first, stop])
+        cut = {field.name: getattr(self.windows, field.name)[begin:end] for field in fields(Windows)}
+        windows = Windows(**cut | {"owner": cut["owner"] - np.int32(first)})
+        return replace(self, row_owner=np.arange(stop - first, dtype=np.int32), windows=windows)
 
     def to_ipc(self) -> pa.Buffer:
         """Arrow IPC stream of one row whose columns are lists; reading it back copies nothing."""

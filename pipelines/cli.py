@@ -7,7 +7,7 @@ import typer
 from pydantic import BaseModel
 
 from actors.errors import ModelError
-from pipelines import model_commands
+from pipelines import model_commands, serve_commands
 from pipelines.config import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.consoles import open_console
 from pipelines.errors import ConfigError, ManifestError, SpanmillError
@@ -24,6 +24,7 @@ from pipelines.options import (
     ModelName,
     Output,
     Overwrite,
+    Pool,
     Words,
     job_words,
 )
@@ -45,6 +46,7 @@ def answer(
     output: Output,
     config: ConfigFile = None,
     model: ModelName = None,
+    pool: Pool = None,
     words: Words = None,
     limit: Limit = None,
     dry_run: DryRun = False,
@@ -62,7 +64,7 @@ def answer(
     from pipelines.commands import run_job
     from pipelines.logs import logging_to
 
-    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined))
+    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined, pool))
     with logging_to(log):
         raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
@@ -73,6 +75,7 @@ def embed(
     output: Output,
     config: ConfigFile = None,
     model: ModelName = None,
+    pool: Pool = None,
     words: Words = None,
     limit: Limit = None,
     dry_run: DryRun = False,
@@ -90,7 +93,7 @@ def embed(
     from pipelines.commands import run_job
     from pipelines.logs import logging_to
 
-    chosen = load_config(EmbedConfig, config, job_words(words, model, max_quarantined))
+    chosen = load_config(EmbedConfig, config, job_words(words, model, max_quarantined, pool))
     with logging_to(log):
         raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
@@ -111,12 +114,18 @@ def status(output: Output, config: ConfigFile = None, words: Words = None) -> No
 
 @app.command("config")
 def print_config(
-    kind: Annotated[Literal["answer", "embed", "finetune"], typer.Argument(help="Which command's config.")],
+    kind: Annotated[Literal["answer", "embed", "finetune", "serve"], typer.Argument(help="Which command's config.")],
 ) -> None:
     """Print a config with every key, its meaning and its default, ready to edit."""
+    from pipelines.serving_config import ServeConfig
     from pipelines.training_config import FinetuneConfig
 
-    kinds: dict[str, type[BaseModel]] = {"answer": AnswerConfig, "embed": EmbedConfig, "finetune": FinetuneConfig}
+    kinds: dict[str, type[BaseModel]] = {
+        "answer": AnswerConfig,
+        "embed": EmbedConfig,
+        "finetune": FinetuneConfig,
+        "serve": ServeConfig,
+    }
     typer.echo(as_yaml(kinds[kind]), nl=False)
 
 
@@ -124,6 +133,7 @@ app.command(epilog=EXIT_CODES)(model_commands.evaluate)
 app.command(epilog="Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C.")(
     model_commands.finetune
 )
+app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.")(serve_commands.serve)
 
 
 def main() -> None:

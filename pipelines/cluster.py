@@ -14,9 +14,9 @@ os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-from ray.job_config import JobConfig
+from ray import job_config
 
-from pipelines.config import RayParameters
+from pipelines.config import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
 
 _MIB = 1 << 20
@@ -24,8 +24,15 @@ _LARGEST_STORE_MB = 2048
 _ROOT = Path(__file__).parents[1]
 
 
+def cluster_of(config: JobConfig) -> ClusterParameters:
+    """Where a job runs: one that shares a service's replicas runs on the service's cluster."""
+    if config.pool.kind == "own" or config.ray.address or os.environ.get("RAY_ADDRESS"):
+        return config.ray
+    return config.ray.model_copy(update={"address": "auto"})
+
+
 @contextmanager
-def connected(parameters: RayParameters) -> Iterator[None]:
+def connected(parameters: ClusterParameters) -> Iterator[None]:
     """A connection to Ray; a local cluster lives as long as the block.
 
     Raises:
@@ -61,16 +68,17 @@ def metrics_endpoint() -> str:
     return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
 
-def _job_config() -> JobConfig:
+def _job_config() -> job_config.JobConfig:
     """Warnings of workers, of retried calls to a store say, become lines of JSON in Ray's own logs."""
-    config = JobConfig()
+    config = job_config.JobConfig()
     config.set_py_logging_config(ray.LoggingConfig("JSON", "WARNING", ["name"]))
     return config
 
 
-def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
+def _options(address: str, parameters: ClusterParameters) -> dict[str, Any]:
     if address == "local":
-        _check_free(parameters.metrics_port)
+        if parameters.metrics_port is not None:
+            check_free(parameters.metrics_port, "ray.metrics_port", "")
         store = parameters.object_store_mb or min(_LARGEST_STORE_MB, _memory_mb() // 4)
         return {
             "include_dashboard": False,
@@ -84,18 +92,14 @@ def _options(address: str, parameters: RayParameters) -> dict[str, Any]:
     return code if address.startswith("ray://") else code | {"job_config": _job_config()}
 
 
-def _check_free(port: int | None) -> None:
-    """Ray itself waits half a minute, and does not say for what."""
-    if port is None:
-        return
+def check_free(port: int, key: str, host: str) -> None:
+    """Raises ConfigError, which names the key, where a port is taken: Ray itself waits, and does not say for what."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))
+            probe.bind((host, port))
         except OSError as error:
-            raise ConfigError(
-                f"ray.metrics_port: {port} is taken ({error.strerror}); name another, or null for any that is free"
-            ) from error
+            raise ConfigError(f"{key}: {port} is taken ({error.strerror}); name another") from error
 
 
 def _memory_mb() -> int:

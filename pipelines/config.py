@@ -73,6 +73,13 @@ class OutputParameters(Settings):
 class PoolParameters(Settings):
     """The model actors of a job."""
 
+    kind: Literal["own", "serve"] = "own"
+    """own: actors of the job's own; serve: the replicas of a running `spanmill serve`, which answer online requests
+    first. size is then the number of feeders."""
+
+    application: str = "spanmill"
+    """Name of the Ray Serve application (kind serve)."""
+
     size: int | None = Field(default=None, ge=1)
     """Model actors; with max_size, the fewest. null: one per GPU of the cluster, or one where there is none."""
 
@@ -95,8 +102,8 @@ class PoolParameters(Settings):
         return self
 
 
-class RayParameters(Settings):
-    """The cluster that runs the job."""
+class ClusterParameters(Settings):
+    """The Ray cluster that runs it."""
 
     address: str | None = None
     """A running cluster (auto, host:6379, ray://host:10001); null uses RAY_ADDRESS, or starts a local one."""
@@ -106,6 +113,10 @@ class RayParameters(Settings):
 
     metrics_port: int | None = Field(default=None, ge=1024, le=65535)
     """Port on which a local cluster exports metrics for Prometheus; null takes a free one, which --log names."""
+
+
+class RayParameters(ClusterParameters):
+    """The cluster that runs the job, and how hard it tries."""
 
     passes: int = Field(default=3, ge=1)
     """How often the job goes over the shards that are still missing before it gives up."""

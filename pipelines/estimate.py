@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cluster import cluster_size, connected
+from pipelines.cluster import cluster_of, cluster_size, connected
 from pipelines.errors import JobError
 from pipelines.forecast import Forecast, Interval, make_forecast
 from pipelines.job import Job
@@ -59,7 +59,7 @@ def estimate_job(job: Job, console: Console) -> Estimate:
     progress = Progress(console, 0, len(plan.units), plan.row_estimate)
     works = [Work(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
-    with connected(job.config.ray), progress.shown():
+    with connected(cluster_of(job.config)), progress.shown():
         pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
         started = time.time()

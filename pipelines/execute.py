@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from pipelines.cluster import cluster_size, connected
+from pipelines.cluster import cluster_of, cluster_size, connected
 from pipelines.counts import Counts, read_counts
 from pipelines.errors import JobError, SpanmillError
 from pipelines.isolation import Isolation, last_line
@@ -75,7 +75,7 @@ def execute(job: Job, console: Console) -> Outcome:
             watchers: list[Watcher] = [progress, observer]
             if limit is not None:
                 watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
-            with connected(job.config.ray), progress.shown():
+            with connected(cluster_of(job.config)), progress.shown():
                 resources, nodes = cluster_size()
                 pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes)
                 observer.begin(pool, resources, nodes)

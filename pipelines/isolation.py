@@ -35,7 +35,7 @@ class _Cell:
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
-        self._model = ModelStage(*stages.model, None)
+        self._model = ModelStage(stages.own)
 
     def ready(self) -> bool:
         return True

@@ -32,6 +32,14 @@ Words = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any config key, e.g. qa.top_k=3; can be given again."),
 ]
+Pool = Annotated[
+    str | None,
+    typer.Option(
+        "--pool",
+        metavar="own|serve",
+        help="serve: run on the replicas of a running `spanmill serve`, after its online requests: sets pool.kind.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N rows.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show plan, schema and a few rows as they go in; write nothing.")
@@ -86,9 +94,11 @@ Log = Annotated[
 ]
 
 
-def job_words(words: list[str] | None, model: str | None, max_quarantined: str | None) -> list[str]:
+def job_words(
+    words: list[str] | None, model: str | None, max_quarantined: str | None, pool: str | None = None
+) -> list[str]:
     """The words of a command that runs a job."""
-    return with_named(words, {"model.name": model, "max_quarantined": max_quarantined})
+    return with_named(words, {"model.name": model, "max_quarantined": max_quarantined, "pool.kind": pool})
 
 
 def with_named(words: list[str] | None, named: Mapping[str, object]) -> list[str]:

@@ -32,6 +32,9 @@ def plan_pool(parameters: PoolParameters, threads: int | None, resources: Mappin
     Raises:
         ConfigError: the cluster cannot hold the smallest pool.
     """
+    if parameters.kind == "serve":
+        feeders = parameters.size or 1
+        return Pool(size=feeders, max_size=parameters.max_size or feeders, cpus=_FEEDER_CPUS, gpus=0.0, threads=1)
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 if gpus >= 1 else 0.0)
     usual = max(math.floor(gpus / gpus_each), 1) if gpus_each else 1
@@ -60,5 +63,7 @@ def plan_pool(parameters: PoolParameters, threads: int | None, resources: Mappin
     )
 
 
+_FEEDER_CPUS = 0.05
+"""A feeder waits for replicas most of the time; differs from the shares in `pipelines.run`, so that nothing fuses."""
 _STAGE_CPUS = 0.6
 """One task each of reading, preparing and writing, as `pipelines.run` asks for."""

@@ -45,7 +45,7 @@ def _pipeline(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
     dataset = dataset.map_batches(stages.prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
     dataset = dataset.map_batches(
         ModelStage,
-        fn_constructor_args=(*stages.model, stages.known_parts),
+        fn_constructor_args=(stages.model, stages.known_parts),
         compute=ActorPoolStrategy(
             min_size=pool.size,
             max_size=pool.max_size,

@@ -7,13 +7,12 @@ goes on with the next shard: one bad file or shard never takes the others with i
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from actors.layout import EncoderSpec
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepare import Rejected, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
 from pipelines.errors import StorageError
@@ -22,13 +21,11 @@ from pipelines.quarantine import Fault, Reason, quarantine_rows
 from pipelines.readers import RawShard, read_unit
 from pipelines.retries import count_errors
 from pipelines.rows import ValidShard, validate
+from pipelines.runners import OwnModel, SharedModel
 from pipelines.shards import Parts
 from pipelines.tickets import Ticket, read_ipc, write_ipc
 from pipelines.work import Work
 from pipelines.writing import ModelWork
-
-if TYPE_CHECKING:
-    from actors.model_actor import Task
 
 _DETAILS = {
     Reason.NO_TOKENS: "the tokenizer finds nothing in it",
@@ -109,26 +106,15 @@ class PrepareStage:
 
 
 class ModelStage:
-    """Windows → result columns; one of these is one model actor of the pool."""
+    """Windows → result columns; one of these is one model actor of the pool, or one feeder of a service."""
 
-    def __init__(
-        self,
-        model: ModelParameters,
-        batching: BatchingParameters,
-        task: "Task",
-        fingerprint: str,
-        parts: Parts | None = None,
-    ) -> None:
-        """Loads the model, which must be the one that the driver saw.
+    def __init__(self, model: OwnModel | SharedModel, parts: Parts | None = None) -> None:
+        """Loads the model, or finds the service that has one; it must be the one that the driver saw.
 
         Args:
             parts: where to look, just before the work, whether another run has done it; None does not look.
         """
-        # Here and not above: torch takes seconds and hundreds of MB, in every worker of the other stages too.
-        from actors.model_actor import ModelActor
-
-        self._task = task
-        self._actor = ModelActor(model, batching, with_qa_head=task.qa is not None, expected=fingerprint)
+        self._runner = model.open()
         self._parts = parts
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -155,7 +141,7 @@ class ModelStage:
 
     def _computed(self, ticket: Ticket) -> Ticket:
         work = ModelWork.begin()
-        results, stats = self._actor.process(ticket.payloads["prepared"], self._task)
+        results, stats = self._runner.process(ticket.payloads["prepared"])
         return ticket.with_payloads(
             results=write_ipc(results),
             work=write_ipc(work.done(stats).to_table()),

@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from actors.parameters import BatchingParameters, ModelParameters
 from pipelines.job import Job
 from pipelines.pool import Pool
+from pipelines.runners import OwnModel, SharedModel
 from pipelines.shards import Parts
 from pipelines.stages import PrepareStage, ReadStage
 from pipelines.writing import WriteStage
-
-if TYPE_CHECKING:
-    from actors.model_actor import Task
 
 
 @dataclass(frozen=True)
@@ -21,10 +17,12 @@ class Stages:
 
     read: ReadStage
     prepare: PrepareStage
-    model: tuple[ModelParameters, BatchingParameters, "Task", str]
-    """Arguments of `ModelStage`, but for its last."""
+    own: OwnModel
+    """A model of a process of its own."""
+    model: OwnModel | SharedModel
+    """What the model stage runs: that, or a service's."""
     known_parts: Parts | None
-    """Where the model stage looks for what is done already, its last argument."""
+    """Where the model stage looks for what is done already."""
     write: WriteStage
 
 
@@ -35,11 +33,14 @@ def make_stages(job: Job, pool: Pool, rehearsal: bool = False) -> Stages:
     device = config.model.device if pool.gpus else config.model.device.replace("auto", "cpu")
     chosen = {"threads": pool.threads, "device": device, "name": from_anywhere(config.model.name)}
     model = config.model.model_copy(update=chosen)
+    own = OwnModel(model, config.batching, task, job.model.fingerprint)
+    shared = SharedModel(config.pool.application, task, job.model.fingerprint)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return Stages(
         read=ReadStage(layout, config.corpus.storage),
         prepare=PrepareStage(layout, job.model.spec, task.qa, task.embedding),
-        model=(model, config.batching, task, job.model.fingerprint),
+        own=own,
+        model=shared if config.pool.kind == "serve" else own,
         known_parts=None if rehearsal else job.parts,
         write=WriteStage(job.parts, job.schema, metadata, rehearsal),
     )

@@ -1,8 +1,15 @@
 """The config keys of the service."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from actors.parameters import Settings
+from actors.parameters import (
+    BatchingParameters,
+    EmbeddingParameters,
+    ModelParameters,
+    QAParameters,
+    Settings,
+    SharingParameters,
+)
 
 
 class LimitParameters(Settings):
@@ -43,3 +50,78 @@ class CorsParameters(Settings):
 
     origins: tuple[str, ...] = ()
     """Origins, such as https://example.org; empty turns CORS off."""
+
+
+class ReplicaParameters(Settings):
+    """The model actors that serve."""
+
+    min: int = Field(default=1, ge=1)
+    """Fewest replicas."""
+
+    max: int = Field(default=1, ge=1)
+    """Most replicas; more than `min` scales between the two by online load."""
+
+    online_calls: float = Field(default=8.0, gt=0.0)
+    """Online requests that one replica should have in hand on average; more start another replica."""
+
+    count_offline: bool = False
+    """Whether offline work starts replicas too: all of them while any is in hand. Usually it takes what is left."""
+
+    cpus: float = Field(default=1.0, ge=0.0)
+    """CPUs that Ray reserves for a replica; its threads are model.threads."""
+
+    gpus: float = Field(default=0.0, ge=0.0)
+    """GPUs that Ray reserves for a replica."""
+
+    drain_seconds: float = Field(default=30.0, gt=0.0)
+    """Longest that a replica may take to finish what it has in hand, when it is updated or stopped."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ReplicaParameters":
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is less than min ({self.min})")
+        return self
+
+
+class GatewayParameters(Settings):
+    """The processes that speak HTTP in front of the model actors."""
+
+    replicas: int = Field(default=1, ge=1)
+    """How many."""
+
+    cpus: float = Field(default=0.1, ge=0.0)
+    """CPUs that Ray reserves for one."""
+
+
+class ServiceParameters(Settings):
+    """The whole service, as configs/serve.yaml and the `args` of a Ray Serve config file hold it."""
+
+    model: ModelParameters = ModelParameters()
+    """Which model runs."""
+
+    qa: QAParameters = QAParameters()
+    """What requests for answers get that do not say otherwise."""
+
+    embedding: EmbeddingParameters = EmbeddingParameters()
+    """What requests for embeddings get that do not say otherwise."""
+
+    batching: BatchingParameters = BatchingParameters()
+    """Limits of the adaptive batcher."""
+
+    sharing: SharingParameters = SharingParameters()
+    """How online requests and offline jobs share a replica."""
+
+    replicas: ReplicaParameters = ReplicaParameters()
+    """The model actors."""
+
+    gateway: GatewayParameters = GatewayParameters()
+    """Who speaks HTTP."""
+
+    limits: LimitParameters = LimitParameters()
+    """What one request may ask for."""
+
+    keys: KeyParameters = KeyParameters()
+    """Who may ask."""
+
+    cors: CorsParameters = CorsParameters()
+    """Which web pages may ask."""

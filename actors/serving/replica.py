@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,11 @@ import pyarrow as pa
 from actors.answers import Answers
 from actors.desk import Call
 from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
+from actors.loading import load_config, load_spec
 from actors.model_actor import ModelActor
-from actors.prepare import Rejection, prepare_pairs, prepare_texts
+from actors.models import fingerprint
+from actors.parameters import ModelParameters
+from actors.prepare import Rejection, embedding_window_size, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
 from actors.work import Results, Wanted
@@ -27,19 +31,64 @@ _REJECTED = {
 }
 
 
+def describe(folder: Path, model: ModelParameters) -> ModelCard:
+    """What a model folder holds, told without its weights.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    spec, config = load_spec(folder), load_config(folder)
+    architecture = (config.architectures or ["unknown"])[0]
+    return ModelCard(
+        name=model.name,
+        fingerprint=fingerprint(folder),
+        architecture=architecture,
+        dtype=model.dtype,
+        max_length=spec.max_length,
+        hidden_size=int(config.hidden_size),
+        answers=architecture.endswith("ForQuestionAnswering"),
+    )
+
+
 class Replica:
     """Requests in, replies out: tokenising in threads of its own, passes by the actor's desk."""
 
-    def __init__(self, actor: ModelActor, card: ModelCard) -> None:
-        """Takes a loaded model actor with `sharing`."""
+    def __init__(self, actor: ModelActor, card: ModelCard, most: int = 64) -> None:
+        """Takes a loaded model actor with `sharing`.
+
+        Args:
+            most: requests that may be inside at once.
+        """
         self.actor = actor
         self.card = card
+        self.inside = 0
+        self._most = most
         self._threads = ThreadPoolExecutor(_TOKENISERS, thread_name_prefix="tokenise")
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; a task that is cancelled leaves the queue."""
+        # Before anything is tokenised: what is refused must cost nothing.
+        if self.inside >= self._most:
+            return Refusal(429, "queue_full", f"{self.inside} requests wait already; try again later", retry_after=1)
+        self.inside += 1
         try:
             return await self._reply(request)
+        finally:
+            self.inside -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether so many requests wait that offline work would get no turn."""
+        return self.inside > self._most // 2
+
+    def check(self) -> None:
+        """Raises RuntimeError where nothing would ever be answered again."""
+        if self.actor.desk is None or not self.actor.desk.alive:
+            raise RuntimeError("the thread of the online passes is gone")
+
+    async def _reply(self, request: Request) -> Reply | Refusal:
+        try:
+            return await self._computed(request)
         except Refused as refused:
             return refused.refusal
         except QueueFull as full:
@@ -51,7 +100,7 @@ class Replica:
         except ModelError as error:
             return Refusal(422, "invalid", str(error))
 
-    async def _reply(self, request: Request) -> Reply:
+    async def _computed(self, request: Request) -> Reply:
         started = time.monotonic()
         if request.task == "answer" and not self.card.answers:
             raise Refused(
@@ -100,7 +149,7 @@ class Replica:
             specials = self.actor.engine.spec.single.specials
             text = int(prepared.windows.passage[prepared.windows.owner == owner][0])
             tokens = int(prepared.passage.lengths[text]) + specials
-            limit = request.embedding.max_seq_len or self.card.max_length
+            limit = embedding_window_size(self.actor.engine.spec, request.embedding).max_seq_len
             raise Refused(
                 Refusal(413, "too_long", f"input {row} has {tokens} tokens, the model takes {limit}; shorten or cut it")
             )

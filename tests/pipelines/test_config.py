@@ -7,15 +7,17 @@ import pytest
 
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.quarantine_limit import QuarantineLimit
+from pipelines.serving_config import ServeConfig
 from pipelines.settings import as_yaml, list_keys, load_config
 from pipelines.training_config import FinetuneConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-Kind = type[AnswerConfig] | type[EmbedConfig] | type[FinetuneConfig]
+Kind = type[AnswerConfig] | type[EmbedConfig] | type[FinetuneConfig] | type[ServeConfig]
 KINDS: list[tuple[str, Kind]] = [
     ("answer.yaml", AnswerConfig),
     ("embed.yaml", EmbedConfig),
     ("finetune.yaml", FinetuneConfig),
+    ("serve.yaml", ServeConfig),
 ]
 
 

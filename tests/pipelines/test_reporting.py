@@ -45,7 +45,7 @@ class Reported:
 def _run_here(job: Job) -> Tally:
     """The stages one after the other, as Ray would run them; the last shard leaves no receipt."""
     stages, tally, ledger = make_stages(job, PLACE.pool), Tally(), Ledger(job.parts)
-    model = ModelStage(*stages.model, stages.known_parts)
+    model = ModelStage(stages.model, stages.known_parts)
     tables = [table for work in Work.left(job.plan, job.committed()) for table in stages.read(Work.to_table([work]))]
     for number, table in enumerate(tables):
         [receipt] = Receipt.from_table(stages.write(model(stages.prepare(table))))

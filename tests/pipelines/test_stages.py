@@ -19,6 +19,7 @@ from pipelines.layout import Layout
 from pipelines.plan import Plan
 from pipelines.planning import make_plan
 from pipelines.receipts import Receipt
+from pipelines.runners import OwnModel
 from pipelines.schema import QUARANTINE_SCHEMA, answer_schema, embedding_schema
 from pipelines.shards import Committed, Parts, ShardId
 from pipelines.stages import ModelStage, PrepareStage, ReadStage
@@ -41,7 +42,7 @@ def qa_stage(untrained_model: Path) -> ModelStage:
 
 def _model_stage(model: Path, task: Task, parts: Parts | None) -> ModelStage:
     parameters = ModelParameters(name=str(model), device="cpu", threads=1)
-    return ModelStage(parameters, BatchingParameters(), task, _fingerprint(model), parts)
+    return ModelStage(OwnModel(parameters, BatchingParameters(), task, _fingerprint(model)), parts)
 
 
 def _fingerprint(model: Path) -> str:
@@ -210,7 +211,7 @@ def test_another_model_than_the_drivers_is_refused(untrained_model: Path) -> Non
 
     parameters = ModelParameters(name=str(untrained_model), device="cpu")
     with pytest.raises(ModelError, match="differs between machines"):
-        ModelStage(parameters, BatchingParameters(), QA, "0" * 64, None)
+        ModelStage(OwnModel(parameters, BatchingParameters(), QA, "0" * 64))
 
 
 def test_workers_that_hold_no_model_do_not_load_torch() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pipelines.config import AnswerConfig, EmbedConfig
 from pipelines.job import Job, bind
 from pipelines.pool import Pool
+from pipelines.runners import SharedModel
 from pipelines.staging import make_stages
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
@@ -30,16 +31,25 @@ def _job(folder: Path, model: Path, *words: str, kind: Kind = AnswerConfig) -> J
 def test_an_actor_without_a_gpu_takes_none(
     tmp_path: Path, untrained_model: Path, device: str, pool: Pool, chosen: str
 ) -> None:
-    model, _, _, fingerprint = make_stages(_job(tmp_path, untrained_model, f"model.device={device}"), pool).model
-    assert (model.device, model.threads) == (chosen, 3)
-    assert len(fingerprint) == 64
+    own = make_stages(_job(tmp_path, untrained_model, f"model.device={device}"), pool).own
+    assert (own.model.device, own.model.threads) == (chosen, 3)
+    assert len(own.fingerprint) == 64
+
+
+def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
+    own = make_stages(_job(tmp_path / "own", untrained_model), CPU_POOL)
+    assert own.model == own.own
+    job = _job(tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both")
+    shared = make_stages(job, CPU_POOL)
+    assert shared.model == SharedModel("both", job.task, job.model.fingerprint)
+    assert shared.own == own.own
 
 
 def test_a_model_is_found_from_any_folder(
     tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(untrained_model.parent)
-    model = make_stages(_job(tmp_path, Path(untrained_model.name)), CPU_POOL).model[0]
+    model = make_stages(_job(tmp_path, Path(untrained_model.name)), CPU_POOL).own.model
     assert model.name == str(untrained_model)
     assert os.path.isabs(model.name)
 

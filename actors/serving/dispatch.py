@@ -1,0 +1,100 @@
+"""From a gateway to the model actors, through a Ray Serve handle: one retry where a replica dies, deadlines, limits."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
+
+from actors.layout import EncoderSpec
+from actors.serving.parameters import LimitParameters
+from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
+
+_TRIES = 2
+_PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=5.0)
+
+
+class HandleDispatcher:
+    """Asks the replicas of the model deployment."""
+
+    def __init__(self, handle: Any, limits: LimitParameters) -> None:
+        """Takes a DeploymentHandle of `service.MODEL`."""
+        self._handle = handle
+        self._limits = limits
+        self._in_flight = 0
+        self._card: ModelCard | None = None
+        self._spec: EncoderSpec | None = None
+
+    async def ask(self, request: Request) -> Reply:
+        """Asks a replica, and once more another where that one dies.
+
+        Raises:
+            Refused: too many requests are on their way, the deadline passed, a replica refused, or two died of it.
+        """
+        if self._in_flight >= self._limits.max_in_flight:
+            raise Refused(self._later(429, "queue_full", f"{self._in_flight} requests are on their way already"))
+        self._in_flight += 1
+        try:
+            reply = await self._tried(request)
+        finally:
+            self._in_flight -= 1
+        if isinstance(reply, Refusal):
+            if reply.status in (429, 503):
+                reply = replace(reply, retry_after=self._limits.retry_after_seconds)
+            raise Refused(reply)
+        return reply
+
+    async def card(self) -> ModelCard:
+        """The model that answers; asked for once."""
+        if self._card is None:
+            self._card = await self._within(self._handle.card, seconds=_PROBE.seconds or 5.0)
+        return self._card
+
+    async def spec(self) -> EncoderSpec:
+        """The model's tokenizer and frames; asked for once."""
+        if self._spec is None:
+            self._spec = await self._within(self._handle.spec, seconds=_PROBE.seconds or 5.0)
+        return self._spec
+
+    async def ready(self) -> None:
+        """Waits for a forward pass of its own."""
+        try:
+            await self.ask(_PROBE)
+        except Refused as refused:
+            # A full queue is the sign of a service that works.
+            if refused.refusal.status != 429:
+                raise Refused(self._later(503, "not_ready", refused.refusal.message)) from refused
+
+    async def _tried(self, request: Request) -> Reply | Refusal:
+        until = time.monotonic() + (request.seconds or self._limits.timeout_ms / 1000)
+        for _ in range(_TRIES):
+            left = until - time.monotonic()
+            try:
+                reply: Reply | Refusal = await self._within(
+                    self._handle.ask, replace(request, seconds=left), seconds=left
+                )
+            except RayActorError:
+                continue
+            return reply
+        return Refusal(422, "crashed", "the model actor died twice at this request; it is not tried again")
+
+    async def _within(self, method: Any, *args: Any, seconds: float) -> Any:
+        response = method.remote(*args)
+        try:
+            return await asyncio.wait_for(response, seconds)
+        except TimeoutError as late:
+            raise Refused(
+                Refusal(504, "deadline", "no model actor answered in time; allow more with X-Request-Timeout-Ms")
+            ) from late
+        except BackPressureError as full:
+            raise Refused(self._later(429, "queue_full", "the model actors' queues are full")) from full
+        except (DeploymentUnavailableError, RequestCancelledError) as gone:
+            raise Refused(self._later(503, "not_ready", "no model actor is ready")) from gone
+        finally:
+            # Whoever does not wait any more leaves the replica's queue too; nothing happens to what is done.
+            response.cancel()
+
+    def _later(self, status: int, reason: str, message: str) -> Refusal:
+        return Refusal(status, reason, f"{message}; try again later", self._limits.retry_after_seconds)

@@ -1,0 +1,170 @@
+"""The Ray Serve application: a thin gateway that speaks HTTP, and the model actors behind it.
+
+A Ray Serve config file names `actors.serving.service:build`, with the keys of `ServiceParameters` as its args.
+"""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+
+from actors.layout import EncoderSpec
+from actors.model_actor import ModelActor, Task
+from actors.models import find_model
+from actors.parameters import ModelParameters
+from actors.serving.context import Context
+from actors.serving.dispatch import HandleDispatcher
+from actors.serving.gateway import build_app
+from actors.serving.metrics import ReplicaMetrics
+from actors.serving.parameters import ServiceParameters
+from actors.serving.replica import Replica, describe
+from actors.serving.requests import ModelCard, Refusal, Reply, Request
+from actors.serving.scaling import OFFLINE, ONLINE
+from actors.stats import PassStats
+
+APPLICATION = "spanmill"
+MODEL, GATEWAY = "model", "gateway"
+"""Names of the deployments."""
+
+Piece = tuple[pa.Table, PassStats]
+"""Result columns, one row per owner, and what the passes did."""
+
+_HANDLE_ROOM = 2
+"""How many times its queue a replica accepts, so that it refuses by itself and nothing waits where no deadline acts."""
+_WARM_UP = Request(id="warm-up", task="embed", texts=("Does the model run?",))
+
+
+class ModelDeployment:
+    """One model actor as a replica of Ray Serve."""
+
+    def __init__(self, service: ServiceParameters) -> None:
+        """Loads the model; a replica is not ready before a real forward pass of it succeeded."""
+        model = _placed(service)
+        card = describe(find_model(model), service.model)
+        actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
+        self._replica = Replica(actor, card, service.sharing.queue_requests)
+        self._metrics = ReplicaMetrics(self._replica)
+        self._most_offline = service.sharing.offline_calls
+        self._offline = 0
+        self._threads = ThreadPoolExecutor(self._most_offline, thread_name_prefix="offline")
+        warmed = asyncio.run(self._replica.ask(_WARM_UP))
+        if isinstance(warmed, Refusal):
+            raise RuntimeError(f"the first forward pass failed: {warmed.message}")
+
+    async def ask(self, request: Request) -> Reply | Refusal:
+        """Answers an online request."""
+        with self._metrics.online() as record:
+            reply = await self._replica.ask(request)
+            record(reply)
+        return reply
+
+    async def process(
+        self, prepared: pa.Buffer, task: Task, first: int, stop: int
+    ) -> tuple[pa.Table, PassStats] | Refusal:
+        """Runs the owners `first` to `stop` of a prepared shard in the offline class.
+
+        Args:
+            prepared: IPC stream of a `Prepared`; callers hand over its reference.
+        """
+        if self._offline >= self._most_offline:
+            return Refusal(429, "offline_full", f"{self._offline} pieces of shards are in hand already", 1)
+        if self._replica.busy:
+            return Refusal(429, "online_first", "online requests need the room", 1)
+        self._offline += 1
+        try:
+            loop = asyncio.get_running_loop()
+            piece = await loop.run_in_executor(
+                self._threads, self._replica.actor.process_part, prepared, task, first, stop
+            )
+        finally:
+            self._offline -= 1
+        self._metrics.offline(stop - first)
+        return piece
+
+    async def card(self) -> ModelCard:
+        """What the service runs."""
+        return self._replica.card
+
+    async def spec(self) -> EncoderSpec:
+        """The model's tokenizer and frames."""
+        return self._replica.actor.engine.spec
+
+    def check_health(self) -> None:
+        """Raises where the thread of the online passes is gone: Ray Serve then starts another replica."""
+        self._replica.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `scaling.OnlineLoad` goes by."""
+        return {ONLINE: float(self._replica.inside), OFFLINE: float(self._offline)}
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The application of a config: the function that a Ray Serve config file imports.
+
+    Raises:
+        pydantic.ValidationError: an unknown key, or a value that does not fit.
+    """
+    return bind(ServiceParameters.model_validate(args))
+
+
+def bind(service: ServiceParameters) -> Application:
+    """The application of checked parameters."""
+    replicas, sharing = service.replicas, service.sharing
+    scaled: dict[str, Any] = {"num_replicas": replicas.min}
+    if replicas.max > replicas.min:
+        scaled = {"autoscaling_config": _autoscaling(service)}
+    deployment: Any = serve.deployment
+    model = deployment(ModelDeployment, name=MODEL).options(
+        **scaled,
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        max_ongoing_requests=_HANDLE_ROOM * sharing.queue_requests + sharing.offline_calls,
+        graceful_shutdown_timeout_s=replicas.drain_seconds,
+        graceful_shutdown_wait_loop_s=0.5,
+        health_check_period_s=5,
+    )
+    gateway = deployment(serve.ingress(_Gateway(service))(), name=GATEWAY).options(
+        num_replicas=service.gateway.replicas,
+        ray_actor_options={"num_cpus": service.gateway.cpus},
+        # Its own limit comes first; past this one Ray Serve would queue where no deadline acts.
+        max_ongoing_requests=_HANDLE_ROOM * service.limits.max_in_flight,
+        graceful_shutdown_timeout_s=replicas.drain_seconds,
+    )
+    application: Application = gateway.bind(model.bind(service))
+    return application
+
+
+def _placed(service: ServiceParameters) -> ModelParameters:
+    """The model with its threads and device on this machine."""
+    threads = service.model.threads or max((os.cpu_count() or 1) // service.replicas.max, 1)
+    # A replica without a GPU of its own may still see those of the machine.
+    device = service.model.device if service.replicas.gpus else service.model.device.replace("auto", "cpu")
+    return service.model.model_copy(update={"threads": threads, "device": device})
+
+
+class _Gateway:
+    """Makes the FastAPI app inside each gateway replica."""
+
+    def __init__(self, service: ServiceParameters) -> None:
+        self._service = service
+
+    def __call__(self) -> FastAPI:
+        service = self._service
+        application = serve.get_replica_context().app_name
+        dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
+        context = Context(dispatcher, service.limits, service.qa, service.embedding, service.model.name)
+        return build_app(context, service.keys, service.cors)
+
+
+def _autoscaling(service: ServiceParameters) -> AutoscalingConfig:
+    replicas = service.replicas
+    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
+        policy_function="actors.serving.scaling:OnlineLoad",
+        policy_kwargs={"online_calls": replicas.online_calls, "count_offline": replicas.count_offline},
+    )
+    return AutoscalingConfig(min_replicas=replicas.min, max_replicas=replicas.max, policy=policy)

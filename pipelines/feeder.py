@@ -1,0 +1,128 @@
+"""Hands prepared shards to the replicas of a running service, piece by piece and by reference."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from actors.errors import ModelError
+from actors.model_actor import Task
+from actors.prepared import Prepared
+from actors.serving.requests import ModelCard, Refusal
+from actors.serving.service import MODEL, Piece
+from actors.stats import PassStats
+from actors.tokens import Longs
+
+_CREDITS = 4
+"""Pieces of one feeder that replicas have in hand at once."""
+_PIECE_SECONDS = 2.0
+"""What a piece should take a replica: so long it needs to drain, and so much work dies with it."""
+_FIRST_TOKENS = 4096
+"""Of a piece, before any speed is known."""
+_FADE = 0.3
+_CRASHES = 2
+"""How often a piece may take its replica down before its shard is given up."""
+_PATIENCE_SECONDS = 900.0
+"""How long a piece is offered to replicas that are busy, restarted or updated."""
+_ANSWER_SECONDS = 60.0
+
+
+class _NotNowError(Exception):
+    """The replicas have no room for offline work."""
+
+
+class Feeder:
+    """One of a few in a job. It has credits: a piece is handed over when another has come back."""
+
+    def __init__(self, application: str, task: Task, fingerprint: str) -> None:
+        """Finds the replicas of an application on the connected cluster.
+
+        Raises:
+            ModelError: it runs another model than the job was planned with.
+        """
+        self._handle: Any = serve.get_deployment_handle(MODEL, application)
+        card: ModelCard = self._handle.card.remote().result(timeout_s=_ANSWER_SECONDS)
+        if card.fingerprint != fingerprint:
+            raise ModelError(
+                f"the service {application} runs {card.name} ({card.fingerprint[:12]}), the job was planned with "
+                f"another model ({fingerprint[:12]}); set model.name to what the service runs"
+            )
+        self._task = task
+        self._tokens_per_second = _FIRST_TOKENS / _PIECE_SECONDS
+        self._threads = ThreadPoolExecutor(_CREDITS, thread_name_prefix="feed")
+
+    def process(self, prepared: pa.Buffer) -> tuple[pa.Table, PassStats]:
+        """Runs a prepared shard, an IPC stream; the columns have one row per row of the shard.
+
+        Raises:
+            ModelError: a piece took its replicas down, or a replica refused it for good.
+            RayError: no replica had room for it in a quarter of an hour.
+        """
+        shard = Prepared.from_ipc(prepared)
+        reference = ray.put(prepared)
+        bounds = list(self._pieces(shard))
+        pieces = list(self._threads.map(partial(self._piece, reference, _tokens_before(shard)), bounds))
+        by_owner = pa.concat_tables([table for table, _ in pieces])
+        stats = reduce(_added, (stats for _, stats in pieces), PassStats())
+        return by_owner.take(pa.array(shard.row_owner)), stats
+
+    def _pieces(self, shard: Prepared) -> Iterator[tuple[int, int]]:
+        """First owner, and the one after the last, of every piece; a shard without rows is one empty piece."""
+        before = _tokens_before(shard)
+        first = 0
+        while first < shard.owners:
+            room = before[first] + self._tokens_per_second * _PIECE_SECONDS
+            stop = max(int(np.searchsorted(before, room, side="right")) - 1, first + 1)
+            yield first, stop
+            first = stop
+        if not shard.owners:
+            yield 0, 0
+
+    def _piece(self, reference: Any, before: Longs, bounds: tuple[int, int]) -> Piece:
+        first, stop = bounds
+        started, crashes = time.monotonic(), 0
+        for attempt in Retrying(
+            retry=retry_if_exception_type((_NotNowError, RayActorError, BackPressureError, DeploymentUnavailableError)),
+            wait=wait_random_exponential(multiplier=0.05, max=2.0),
+            stop=stop_after_delay(_PATIENCE_SECONDS),
+            reraise=True,
+        ):
+            with attempt:
+                started = time.monotonic()
+                try:
+                    piece = self._handle.process.remote(reference, self._task, first, stop).result()
+                except RayActorError as dead:
+                    crashes += 1
+                    if crashes >= _CRASHES:
+                        raise ModelError(f"the model actor died {crashes} times at the same rows: {dead}") from dead
+                    raise
+                if isinstance(piece, Refusal):
+                    raise _NotNowError(piece.message) if piece.status == 429 else ModelError(piece.message)
+        self._learn(before[stop] - before[first], time.monotonic() - started)
+        result: Piece = piece
+        return result
+
+    def _learn(self, tokens: float, seconds: float) -> None:
+        if tokens and seconds:
+            self._tokens_per_second += _FADE * (tokens / seconds - self._tokens_per_second)
+
+
+def _tokens_before(shard: Prepared) -> Longs:
+    """[owners + 1] tokens of the windows of all owners before each; special tokens left out."""
+    per_owner = np.bincount(shard.windows.owner, weights=shard.lengths(0), minlength=shard.owners)
+    before: Longs = np.concatenate([[0], np.cumsum(per_owner)]).astype(np.int64)
+    return before
+
+
+def _added(total: PassStats, more: PassStats) -> PassStats:
+    total.add(more)
+    return total

@@ -1,0 +1,82 @@
+"""`spanmill serve`: starts the service, says when it is ready, and stops it when nothing is in hand any more."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray import serve
+from ray.serve.config import HTTPOptions
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import LoggingConfig
+from rich.console import Console
+
+from actors.models import find_model
+from actors.serving.parameters import ServiceParameters
+from actors.serving.replica import describe
+from actors.serving.service import APPLICATION, bind
+from pipelines.cluster import check_free, connected
+from pipelines.errors import JobError
+from pipelines.serving_config import ServeConfig
+from pipelines.staging import from_anywhere
+
+
+def run_service(config: ServeConfig, console: Console) -> None:
+    """Serves until Ctrl-C or SIGTERM.
+
+    Raises:
+        ModelError: the model cannot be found or used.
+        ConfigError: the port is taken.
+        JobError: Ray or the application cannot be started.
+    """
+    service = _service(config)
+    card = describe(find_model(service.model), service.model)
+    check_free(config.http.port, "http.port", config.http.host)
+    with _stopped() as stopped, connected(config.ray):
+        console.print(f"starting Ray Serve and {card.name} ...")
+        _start(config, service)
+        try:
+            console.print(f"ready: http://{config.http.host}:{config.http.port}  (routes: /docs, stop: Ctrl-C)")
+            stopped.wait()
+            console.print("stopping: what is in hand is finished first ...")
+        finally:
+            # Drains: replicas finish the requests that they have, and take no new ones.
+            serve.delete(APPLICATION)
+    console.print("stopped")
+
+
+def _start(config: ServeConfig, service: ServiceParameters) -> None:
+    quiet: Any = LoggingConfig(log_level="WARNING", enable_access_log=False)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    options = HTTPOptions(host=config.http.host, port=config.http.port)
+    try:
+        serve.start(http_options=options, logging_config=quiet)
+        serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
+    except (RuntimeError, RayServeException) as error:
+        raise JobError(f"the service could not be started: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _service(config: ServeConfig) -> ServiceParameters:
+    """Without the keys that only this machine needs, and with a model that all machines find."""
+    model = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
+    fields = {name: getattr(config, name) for name in ServiceParameters.model_fields}
+    return ServiceParameters(**fields | {"model": model})
+
+
+@contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C breaks off as usual."""
+    event = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
