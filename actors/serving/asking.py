@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.requests import Request as HTTPRequest
 
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.context import Context
 from actors.serving.parameters import LimitParameters
+from actors.serving.refusals import invalid
 from actors.serving.requests import LongTexts, Refusal, Refused, Reply, Request, Task
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -23,7 +25,7 @@ async def ask(
     embedding: EmbeddingParameters | None = None,
     long_texts: LongTexts = "window",
 ) -> Reply:
-    """Asks a model actor, and leaves the request's timing in `http.state.timing`.
+    """Asks a model actor, and leaves what the log and the headers say of the request in `http.state`: rows, timing.
 
     Args:
         http: its `state.request_id` names the request.
@@ -33,6 +35,7 @@ async def ask(
     Raises:
         Refused: a limit is passed, or the model actors cannot answer.
     """
+    http.state.rows = len(texts)
     request = Request(
         id=http.state.request_id,
         task=task,
@@ -53,9 +56,13 @@ def with_parameters(qa: QAParameters, **changes: Any) -> QAParameters:
     """The parameters with those of a request that are not None, checked.
 
     Raises:
-        pydantic.ValidationError: a value does not fit.
+        Refused: a value does not fit.
     """
-    return QAParameters.model_validate(qa.model_dump() | {k: v for k, v in changes.items() if v is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return QAParameters.model_validate(qa.model_dump() | given)
+    except ValidationError as error:
+        raise Refused(invalid([(e["loc"], e) for e in error.errors()])) from error
 
 
 def check_inputs(request: Request, limits: LimitParameters) -> None:

@@ -4,6 +4,7 @@ import logging
 import time
 from uuid import uuid4
 
+import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,7 +12,7 @@ from actors.serving.refusals import Refusals, refusal_of
 from actors.serving.requests import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A record for every request, with the fields `id`, `route`, `status`, `ms`, `rows`; never bodies, never keys."""
+"""A line of JSON for every request: id, route, status, ms, rows; never bodies, never keys."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = ("X-Queue-Ms", "X-Tokenise-Ms", "X-Inference-Ms")
@@ -24,10 +25,15 @@ _CLIENT_GONE = 499
 class IdentityMiddleware:
     """The outermost of the service's own: what fails further in is still named, logged and answered."""
 
-    def __init__(self, app: ASGIApp, refusals: Refusals) -> None:
-        """Leaves the id in `state.request_id`; takes `state.timing` and `state.rows` from where requests are asked."""
+    def __init__(self, app: ASGIApp, refusals: Refusals, signed: bool = False) -> None:
+        """Leaves the id in `state.request_id`; takes `state.timing` and `state.rows` from where requests are asked.
+
+        Args:
+            signed: whether the server puts the id on responses by itself.
+        """
         self._app = app
         self._refusals = refusals
+        self._signed = signed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -40,20 +46,23 @@ class IdentityMiddleware:
         # Nobody was told anything, unless a response begins.
         status = _CLIENT_GONE
 
-        async def signed(message: Message) -> None:
+        async def note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _sign(MutableHeaders(scope=message), state)
+                headers = MutableHeaders(scope=message)
+                headers.update(_times(state))
+                if not self._signed:
+                    headers[REQUEST_ID] = state["request_id"]
             await send(message)
 
         try:
-            await self._app(scope, receive, signed)
+            await self._app(scope, receive, note)
         except Exception as error:
-            LOGGER.exception("request failed", extra={"id": state["request_id"]})
+            LOGGER.exception("request %s failed", state["request_id"])
             if status != _CLIENT_GONE:
                 raise
-            await self._refusals.response(scope, refusal_of(error))(scope, receive, signed)
+            await self._refusals.response(scope, refusal_of(error))(scope, receive, note)
         finally:
             _log(scope, status, time.perf_counter() - started)
 
@@ -64,16 +73,22 @@ def _id_of(scope: Scope) -> str:
     return given if fits else uuid4().hex
 
 
-def _sign(headers: MutableHeaders, state: dict[str, object]) -> None:
-    headers[REQUEST_ID] = str(state["request_id"])
+def _times(state: dict[str, object]) -> dict[str, str]:
     timing = state.get("timing")
-    if isinstance(timing, Timing):
-        for name, value in zip(TIMES, (timing.queue, timing.tokenise, timing.inference), strict=True):
-            headers[name] = f"{value:.1f}"
+    if not isinstance(timing, Timing):
+        return {}
+    return {
+        name: f"{ms:.1f}" for name, ms in zip(TIMES, (timing.queue, timing.tokenise, timing.inference), strict=True)
+    }
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
     state = scope["state"]
-    route = getattr(scope.get("route"), "path", "unknown")
-    fields = {"id": state["request_id"], "route": f"{scope['method']} {route}", "status": status}
-    LOGGER.info("request", extra=fields | {"ms": round(seconds * 1000, 1), "rows": state.get("rows", 0)})
+    line = {
+        "id": state["request_id"],
+        "route": f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}",
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "rows": state.get("rows", 0),
+    }
+    LOGGER.info(orjson.dumps(line).decode())

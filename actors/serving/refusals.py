@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import Scope
@@ -53,8 +52,8 @@ def refusal_of(error: Exception) -> Refusal:
     """Why a request failed, from what was raised on its way; "internal" where it is not the request's fault."""
     if isinstance(error, Refused):
         return error.refusal
-    if isinstance(error, RequestValidationError | ValidationError):
-        return _invalid(error.errors())
+    if isinstance(error, RequestValidationError):
+        return _not_a_body(error) or invalid([(e["loc"][1:], e) for e in error.errors()])
     if isinstance(error, HTTPException):
         return _http(error)
     return Refusal(500, "internal", "something went wrong here; the log has it under the id in X-Request-Id")
@@ -76,28 +75,45 @@ def _unreadable(cause: BaseException | None) -> Refusal:
         return Refusal(400, "invalid", "the body is nested too deeply; send it flat")
     if isinstance(cause, UnicodeDecodeError):
         return Refusal(400, "invalid", f"the body is not UTF-8: byte {cause.start}; encode it anew")
-    return Refusal(400, "invalid", f"the body is not JSON that can be read: {cause or 'broken'}")
+    # Python's way to say that an integer has thousands of digits.
+    if isinstance(cause, ValueError):
+        return Refusal(400, "invalid", "the body holds a number of too many digits")
+    return Refusal(400, "invalid", "the body cannot be read; send JSON")
 
 
-def _invalid(errors: Sequence[Any]) -> Refusal:
-    first = errors[0]
+def _not_a_body(error: RequestValidationError) -> Refusal | None:
+    first = error.errors()[0]
     if first["type"] == "json_invalid":
         where = first["loc"][-1]
         return Refusal(400, "invalid", f"the body is not JSON: {first['ctx']['error']} at character {where}")
-    said = dict.fromkeys(f"{_field(error['loc'])}: {_problem(error)}" for error in errors)
+    if isinstance(error.body, bytes):
+        return Refusal(415, "not_json", "send the body as JSON, with the header Content-Type: application/json")
+    if error.body is None and first["loc"] == ("body",):
+        return Refusal(422, "invalid", "the body is empty; send JSON")
+    return None
+
+
+def invalid(errors: Iterable[tuple[Sequence[object], Any]]) -> Refusal:
+    """The refusal of values that pydantic found wrong.
+
+    Args:
+        errors: where each of them stands in what the client sent, and pydantic's description of it.
+    """
+    named = [(_field(place), _problem(error)) for place, error in errors]
+    said = list(dict.fromkeys(f"{field or 'the body'}: {problem}" for field, problem in named))
     more = f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
-    return Refusal(422, "invalid", "; ".join(list(said)[:_SHOWN]) + more)
+    return Refusal(422, "invalid", "; ".join(said[:_SHOWN]) + more, field=named[0][0] or None)
 
 
-def _field(place: Iterable[object]) -> str:
-    steps = [str(step) for step in place]
+def _field(place: Sequence[object]) -> str:
     # Tags of unions stand in brackets.
-    named = [step for step in steps[1:] if not step.startswith("(")]
-    return ".".join(named)[:200] or steps[0]
+    return ".".join(step for step in map(str, place) if not step.startswith("("))[:200]
 
 
 def _problem(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return "there is no such parameter here"
+        return "there is no such field here"
+    if error["type"] == "model_attributes_type":
+        return "input should be an object with fields"
     message: str = error["msg"]
     return message[0].lower() + message[1:]
