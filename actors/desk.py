@@ -133,8 +133,8 @@ class Desk:
                 schedule.drop(len(chosen))
         for call, windows in zip(calls, brought, strict=True):
             call.next_window += len(windows)
-            if not call.windows:
-                _finish(call)
+            if not call.windows and not call.future.done():
+                _settle(call, call.work.results())
 
     def _pass(self, calls: Sequence[Call], owner: Longs, window: Longs) -> bool:
         """False where it was too large, and has to be chosen again."""
@@ -165,15 +165,6 @@ def _still_wanted(call: Call) -> bool:
         _settle(call, error=DeadlinePassed("the deadline passed before the request had its turn"))
         return False
     return True
-
-
-def _finish(call: Call) -> None:
-    if call.future.done():
-        return
-    try:
-        _settle(call, call.work.results())
-    except Exception as error:
-        _settle(call, error=error)
 
 
 def _settle(call: Call, results: Results | None = None, error: Exception | None = None) -> None:

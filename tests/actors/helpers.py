@@ -1,7 +1,8 @@
 """Small tokenizers, tensors and shards whose every number can be worked out by hand."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -25,6 +26,7 @@ from actors.parameters import QAParameters
 from actors.prepare import Rejected, prepare_pairs
 from actors.prepared import Prepared
 from actors.tokens import Ints
+from actors.work import Results
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = ("distilbert", "bert", "roberta")
@@ -116,6 +118,23 @@ def same_up_to_ties(got: Sequence[Answer], expected: Sequence[Answer], tolerance
     return True
 
 
+def assert_same_results(got: Results, expected: Results) -> None:
+    """Scores and vectors to 1e-5, spans up to ties."""
+    assert (got.answers is None, got.embeddings is None, got.tokens is None) == (
+        expected.answers is None,
+        expected.embeddings is None,
+        expected.tokens is None,
+    )
+    if got.answers is not None and expected.answers is not None:
+        for mine, theirs in zip(answers_of(got.answers), answers_of(expected.answers), strict=True):
+            assert same_up_to_ties(mine, theirs, 1e-5)
+    if got.embeddings is not None and expected.embeddings is not None:
+        np.testing.assert_allclose(got.embeddings, expected.embeddings, atol=1e-6)
+    if got.tokens is not None and expected.tokens is not None:
+        for states, others in zip(got.tokens, expected.tokens, strict=True):
+            np.testing.assert_allclose(states, others, atol=1e-5)
+
+
 def same_places(got: Sequence[Answer], expected: Sequence[Answer]) -> bool:
     return [(a.text, a.start, a.end) for a in got] == [(a.text, a.start, a.end) for a in expected]
 
@@ -178,3 +197,9 @@ def hand_batch(
 
 def ints(values: Sequence[int] | npt.NDArray[Any]) -> Ints:
     return np.asarray(values, dtype=np.int32)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits for something that another thread does."""
+    while not holds():
+        time.sleep(0.001)
