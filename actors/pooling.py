@@ -44,7 +44,8 @@ class Pooling:
         coverage = np.zeros(int(owner_lengths.sum()) + 1, dtype=np.int32)
         np.add.at(coverage, base + windows.first, 1)
         np.add.at(coverage, base + windows.stop, -1)
-        weight = (1.0 / np.cumsum(coverage)[:-1]).astype(np.float32)
+        # No window holds the end of a text that was cut.
+        weight = (1.0 / np.maximum(np.cumsum(coverage)[:-1], 1)).astype(np.float32)
         return cls(weight, base, np.zeros_like(share) if beside_answers else share)
 
     def weights(self, prepared: Prepared, chosen: Longs, batch: Batch) -> Floats:
