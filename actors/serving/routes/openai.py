@@ -1,0 +1,128 @@
+"""OpenAI's embeddings, for the openai client and all that speaks like it."""
+
+import base64
+from typing import Annotated, Literal
+
+import fastapi
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from actors.serving.asking import ask
+from actors.serving.context import Context
+from actors.serving.family import Family
+from actors.serving.requests import Floats, Refusal, Refused
+from actors.serving.routes.fields import Body, OneOrMany, example
+
+_UNKNOWN_TIME = 0
+_EXAMPLE = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.04, -0.07, 0.01]}],
+    "model": "models/minilm-qa",
+    "usage": {"prompt_tokens": 12, "total_tokens": 12},
+}
+
+
+class EmbeddingsRequest(Body):
+    """Texts to embed. One that is longer than the model's window is pooled over several windows."""
+
+    input: OneOrMany[str]
+    """A text, or a list of texts."""
+    model: str
+    """A name of the model that is served; /v1/models lists it."""
+    encoding_format: Literal["float", "base64"] = "float"
+    """Numbers, or little-endian float32 in base64."""
+    dimensions: int | None = None
+    """The model's own; no other number is possible."""
+    user: str | None = None
+    """Taken and not used."""
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        first = value[0] if isinstance(value, list) and value else None
+        if isinstance(first, int | list):
+            # Not a ValueError: OpenAI's status for it is 400.
+            raise Refused(Refusal(400, "invalid", "input: token arrays are not taken; send texts", field="input"))
+        return value
+
+
+class ModelObject(BaseModel):
+    """A model that can be asked."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = _UNKNOWN_TIME
+    """0: a folder does not say when its model was made."""
+    owned_by: str = "spanmill"
+
+
+class ModelList(BaseModel):
+    """The models that can be asked."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+def family(context: Context) -> Family:
+    """The routes under /v1."""
+    router = APIRouter(prefix="/v1")
+    asked = {"model": context.model, "input": ["Ada Lovelace was born in London in 1815."]}
+
+    @router.post("/embeddings", responses=example(_EXAMPLE))
+    async def embeddings(body: Annotated[EmbeddingsRequest, fastapi.Body(examples=[asked])], http: Request) -> Response:
+        """Embeds texts."""
+        context.check_model(body.model)
+        if body.dimensions is not None:
+            await _check_dimensions(context, body.dimensions)
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        reply = await ask(context, http, "embed", texts)
+        tokens = sum(reply.tokens)
+        content = {
+            "object": "list",
+            "data": _data(np.asarray(reply.embeddings, "<f4"), body.encoding_format),
+            "model": context.model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+        return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+    @router.get("/models")
+    async def models() -> ModelList:
+        """The model that is served, as a list."""
+        return ModelList(data=[ModelObject(id=context.model)])
+
+    @router.get("/models/{model:path}")
+    async def model(model: str) -> ModelObject:
+        """The model that is served."""
+        context.check_model(model)
+        return ModelObject(id=context.model)
+
+    return Family("OpenAI", router, _shape)
+
+
+async def _check_dimensions(context: Context, dimensions: int) -> None:
+    width = (await context.dispatcher.card()).hidden_size
+    if dimensions != width:
+        message = f"dimensions: {context.model} gives {width}, not {dimensions}; leave it out"
+        raise Refused(Refusal(400, "invalid", message, field="dimensions"))
+
+
+def _data(embeddings: Floats, encoding: str) -> list[dict[str, object]]:
+    rows: list[object] = list(embeddings)
+    if encoding == "base64":
+        rows = [base64.b64encode(row).decode() for row in embeddings]
+    return [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
+
+
+def _shape(refusal: Refusal) -> dict[str, object]:
+    kind = "invalid_request_error"
+    if refusal.status == 401:
+        kind = "authentication_error"
+    elif refusal.status == 429:
+        kind = "rate_limit_error"
+    elif refusal.status >= 500:
+        kind = "server_error"
+    return {"error": {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.reason}}
