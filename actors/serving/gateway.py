@@ -6,7 +6,6 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from actors.serving.bodies import BodyMiddleware
@@ -18,9 +17,9 @@ from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.presence import PresenceMiddleware
 from actors.serving.refusals import Refusals, refusal_of
 from actors.serving.requests import Refusal, Refused
-from actors.serving.routes import probes
+from actors.serving.routes import answer, hf, openai, probes, tei
 
-FAMILIES: tuple[Callable[[Context], Family], ...] = (probes.family,)
+FAMILIES: tuple[Callable[[Context], Family], ...] = (hf.family, answer.family, openai.family, tei.family, probes.family)
 """In the order in which they stand at /docs."""
 
 _EXAMPLES = (
@@ -32,8 +31,11 @@ _EXAMPLES = (
 )
 
 
-def build_app(context: Context, keys: KeyParameters, cors: CorsParameters) -> FastAPI:
+def build_app(context: Context, keys: KeyParameters, cors: CorsParameters, signed: bool = False) -> FastAPI:
     """The application over a dispatcher.
+
+    Args:
+        signed: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
 
     Raises:
         NoKeys: keys are asked for, and there are none.
@@ -59,7 +61,7 @@ def build_app(context: Context, keys: KeyParameters, cors: CorsParameters) -> Fa
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, *TIMES, "Retry-After"],
         )
-    app.add_middleware(IdentityMiddleware, refusals=refusals)
+    app.add_middleware(IdentityMiddleware, refusals=refusals, signed=signed)
     return app
 
 
@@ -67,7 +69,7 @@ def _handle_errors(app: FastAPI, refusals: Refusals) -> None:
     async def handle(http: Request, error: Exception) -> Response:
         return refusals.response(http.scope, refusal_of(error))
 
-    for kind in (Refused, RequestValidationError, ValidationError, HTTPException):
+    for kind in (Refused, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)
 
 
