@@ -84,13 +84,13 @@ class Device:
         parameters = parameters or BatchingParameters()
         return Batcher(parameters, int(self.room * parameters.memory_share) if self.reports else None)
 
-    def run(self, batcher: Batcher, shards: Sequence[Ints]) -> list[Pass]:
-        """Takes the shards through the device, as the engine does."""
+    def run(self, batcher: Batcher, shards: Sequence[Ints], quantum: float = math.inf) -> list[Pass]:
+        """Takes the shards through the device, as the engine does; passes are predicted to fit the quantum."""
         rng = np.random.default_rng(self.seed)
         for lengths in shards:
             schedule = Schedule(lengths)
             while len(schedule):
-                size = Size(batcher.choose(schedule), schedule.width)
+                size = Size(batcher.choose(schedule, quantum), schedule.width)
                 real = int(lengths[schedule.peek(size.windows)].sum())
                 seconds, need = self.curve(*size), self.need(size)
                 self.passes.append(Pass(size, real, len(schedule), seconds, need <= self.room))

@@ -1,5 +1,7 @@
 """The batcher, on devices that are formulas (see devices.py)."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -196,3 +198,47 @@ def test_a_schedule_takes_the_longest_first_and_each_once(lengths: np.ndarray, d
 
 def test_a_memory_limit_needs_no_report_to_start() -> None:
     assert Batcher(BatchingParameters(), memory_limit=1).choose(Schedule(ints([10] * 5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("curve", "shards", "efficiency"),
+    [(cache_knee, SMALL, 0.9), (gentle_knee, SMALL, 0.9), (saturating, LARGE[:2], 0.75), (quadratic, LARGE[:2], 0.9)],
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_a_quantum_is_kept_and_costs_little_beyond_what_it_must(
+    curve: Curve, shards: list[np.ndarray], efficiency: float, known: bool
+) -> None:
+    device = Device(curve, noise=0.05)
+    batcher = device.batcher()
+    if known:
+        device.run(batcher, shards[:1])
+        device.passes.clear()
+    passes = device.run(batcher, shards, quantum=0.02)[SETTLED:]
+    assert max(p.seconds for p in passes if p.size.windows > 1) <= 1.25 * 0.02
+    assert device.efficiency(passes) >= efficiency
+
+
+@given(
+    passes=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 200), st.floats(1e-4, 10)), max_size=20),
+    lengths=st.lists(st.integers(1, 200), min_size=1, max_size=60).map(ints),
+    fixed=st.none() | st.integers(1, 70),
+    quantum=st.floats(1e-5, 10),
+)
+def test_whatever_was_measured_a_choice_fits_the_quantum_or_is_one_window(
+    passes: list[tuple[int, int, float]], lengths: np.ndarray, fixed: int | None, quantum: float
+) -> None:
+    """Times without rhyme or reason, where more windows may take less time: the turn would be refused for ever."""
+    batcher = Batcher(BatchingParameters(fixed_windows=fixed))
+    for windows, width, seconds in passes:
+        batcher.costs.observe(Size(windows, width), seconds)
+    schedule = Schedule(lengths)
+    windows = batcher.choose(schedule, quantum)
+    assert windows == 1 or batcher.costs.seconds(Size(windows, schedule.width)) <= quantum
+    assert windows <= len(lengths) if fixed is None else windows <= fixed
+
+
+def test_of_a_device_that_nobody_knows_a_quantum_lets_one_window_pass() -> None:
+    schedule = Schedule(ints([10] * 5))
+    for fixed in (None, 4):
+        assert Batcher(BatchingParameters(fixed_windows=fixed)).choose(schedule, 10.0) == 1
+    assert Batcher(BatchingParameters(fixed_windows=4)).choose(schedule, math.inf) == 4

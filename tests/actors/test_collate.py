@@ -1,11 +1,13 @@
 """Windows become the padded arrays of one pass."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.collate import collate
+from actors.collate import Batch, collate, stack, stack_weights
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepare import prepare_texts
 from tests.actors.helpers import PAD, prepare, strings, word_spec, word_tokenizer, words
@@ -69,3 +71,36 @@ def test_models_without_token_types_get_none() -> None:
     spec = word_spec()
     prepared, _ = prepare(spec, QAParameters(), [("w1", "w2")])
     assert collate(prepared, spec.pair, np.array([0]), PAD, uses_type_ids=False).token_type_ids is None
+
+
+def _assert_equal(got: Batch, expected: Batch) -> None:
+    for field in fields(Batch):
+        mine, theirs = getattr(got, field.name), getattr(expected, field.name)
+        assert (mine is None) == (theirs is None), field.name
+        if mine is not None:
+            assert mine.dtype == theirs.dtype
+            np.testing.assert_array_equal(mine, theirs, err_msg=field.name)
+
+
+@pytest.mark.parametrize("passage_first", [False, True])
+@pytest.mark.parametrize("uses_type_ids", [False, True])
+@given(pairs=st.lists(st.tuples(QUESTION, PASSAGE), min_size=1, max_size=4), data=st.data())
+def test_batches_stacked_are_the_batch_of_all_their_windows(
+    passage_first: bool, uses_type_ids: bool, pairs: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    spec = word_spec(cls_at_the_end=passage_first)
+    prepared, _ = prepare(spec, QAParameters(max_seq_len=ROOM + 3, doc_stride=STRIDE), pairs)
+    order = np.array(data.draw(st.permutations(range(len(prepared.windows)))))
+    cuts = data.draw(st.lists(st.integers(1, len(order)), max_size=3))
+    parts = [part for part in np.split(order, sorted(cuts)) if len(part)]
+    batches = [collate(prepared, spec.pair, part, PAD, uses_type_ids) for part in parts]
+    _assert_equal(stack(batches, PAD), collate(prepared, spec.pair, order, PAD, uses_type_ids))
+
+
+def test_stacked_weights_are_padded_with_nothing() -> None:
+    one, other = np.ones((1, 2), dtype=np.float32), np.full((2, 3), 0.5, dtype=np.float32)
+    stacked = stack_weights([one, other], 4)
+    assert stacked is not None
+    assert stacked.dtype == np.float32
+    assert stacked.tolist() == [[1, 1, 0, 0], [0.5, 0.5, 0.5, 0], [0.5, 0.5, 0.5, 0]]
+    assert stack_weights([None, None], 4) is None

@@ -1,21 +1,25 @@
 """Windows in, answers and embeddings out; and a batch never changes an answer."""
 
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from actors.answers import Answers
 from actors.backends.protocol import PassOutput
 from actors.collate import Batch, Floats, collate
-from actors.engine import Engine
+from actors.costs import Size
+from actors.engine import Engine, Pass, Share
 from actors.errors import ModelError, OutOfMemory, WindowTooLarge
-from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.prepare import prepare_texts
-from actors.work import Results
+from actors.turns import Turns
+from actors.work import Results, Wanted
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import (
     FIRST_WORD,
@@ -88,6 +92,50 @@ def test_a_batch_never_changes_an_answer(
         expected, alone = _alone(model, pair, shape)
         assert same_up_to_ties(got, expected), (PAIRS[pair], got, expected)
         np.testing.assert_allclose(embedding, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=15)
+@given(
+    calls=st.lists(
+        st.tuples(st.integers(0, len(PAIRS) - 1), st.sampled_from(range(len(SHAPES)))), min_size=2, max_size=6
+    )
+)
+def test_calls_that_share_a_pass_get_what_each_gets_alone(
+    models: dict[str, Loaded], name: str, calls: list[tuple[int, int]]
+) -> None:
+    model = models[name]
+    engine = model.engine()
+    kept, works = [], []
+    for pair, shape in calls:
+        prepared, rejected = prepare(model.spec, SHAPES[shape], [PAIRS[pair]])
+        if not len(rejected.rows):
+            kept.append((pair, shape))
+            works.append(engine.begin(prepared, Wanted(SHAPES[shape], EmbeddingParameters())))
+    assume(works)
+    shares = [Share(work, np.arange(len(work.prepared.windows))) for work in works]
+    assert engine.run(shares, engine.turns.offline)
+    for (pair, shape), work in zip(kept, works, strict=True):
+        expected, embedding = _alone(model, pair, shape)
+        results = work.results()
+        assert same_up_to_ties(answers_of(_checked(results))[0], expected)
+        np.testing.assert_allclose(_embeddings(results)[0], embedding, atol=1e-5)
+        assert results.stats.total.windows == len(work.prepared.windows)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_hidden_states_agree_alone_and_in_company(models: dict[str, Loaded], name: str) -> None:
+    model, texts = models[name], [context for _, context in PAIRS[:40:5]]
+    engine, wanted = model.engine(BatchingParameters(fixed_windows=64)), Wanted(tokens=True)
+    together = engine.finish(engine.begin(prepare_texts(model.spec, EMBEDDING, strings(texts))[0], wanted)).tokens
+    assert together is not None
+    assert {states.shape[1] for states in together} == {engine.hidden_size}
+    alone: list[np.ndarray] = []
+    for text in dict.fromkeys(texts):
+        prepared, _ = prepare_texts(model.spec, EMBEDDING, strings([text]))
+        alone += engine.finish(engine.begin(prepared, wanted)).tokens or ()
+    for mine, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
 def _row_of(batch: Batch, row: int) -> Batch:
@@ -296,3 +344,68 @@ def test_reported_memory_bounds_the_passes() -> None:
     results = engine.answer(prepared, QA)
     assert results.stats.out_of_memory == 0
     assert max(n * width * 10 for n, width in backend.shapes) <= 5_000
+
+
+class _Visited(TableBackend):
+    """Lets something happen during each pass."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        self._happens()
+        return super().forward(batch, want_spans, pool_weights, want_hidden)
+
+
+def test_offline_passes_are_short_from_the_moment_that_a_request_comes() -> None:
+    turns = Turns(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    backend = _Visited(lambda: turns.arrived() if len(backend.shapes) == 1 else None)
+    engine = Engine(backend, SPEC, BatchingParameters(fixed_windows=16), turns)
+    for windows in (16, 16, 8, 4, 2, 1):
+        engine.batcher.costs.observe(Size(windows, 14), 0.02 * windows)
+    prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 40)
+    results = engine.answer(prepared, QA)
+    assert len(_checked(results).text) == 40
+    assert [n for n, _ in backend.shapes][:2] == [16, 16], "it came during the second pass"
+    assert max(n for n, _ in backend.shapes[2:]) < 16
+
+
+def test_a_pass_whose_turn_is_not_given_leaves_no_trace() -> None:
+    turns = Turns(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    backend = TableBackend()
+    engine = Engine(backend, SPEC, BatchingParameters(), turns)
+    for _ in range(2):
+        engine.batcher.costs.observe(Size(2, 14), 1.0)
+    prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 2)
+    work = engine.begin(prepared, Wanted(QA))
+    turns.arrived()
+    assert not engine.run([Share(work, np.arange(2))], turns.offline)
+    assert backend.shapes == []
+    assert work.stats.total.passes == 0
+    assert engine.run([Share(work, np.arange(1))], turns.offline), "nothing is smaller than one window"
+
+
+def test_windows_within_some_seconds() -> None:
+    engine = _table_engine(TableBackend())
+    assert engine.windows_within(1.0, 10, 5) == 1, "nothing is known yet"
+    assert engine.windows_within(math.inf, 10, 5) == 5
+    for windows in (4, 4, 1, 2):
+        engine.batcher.costs.observe(Size(windows, 10), 0.1 * windows)
+    assert [engine.windows_within(s, 10, 5) for s in (0.01, 0.25, 0.31, 9.0)] == [1, 2, 3, 5]
+
+
+def test_who_watches_is_told_of_every_pass() -> None:
+    engine = _table_engine(TableBackend(room=70), BatchingParameters(fixed_windows=8))
+    passes: list[Pass] = []
+    engine.watch(passes.append)
+    prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 8 + [("w1", "w2")])
+    stats = engine.answer(prepared, QA).stats
+    work = engine.begin(prepared, Wanted(QA))
+    assert engine.run([Share(work, np.arange(2))], lambda _: engine.turns.online())
+    assert [p.size for p in passes] == [Size(4, 14), Size(4, 14), Size(1, 5), Size(2, 14)]
+    assert [p.tokens for p in passes] == [56, 56, 5, 28]
+    assert [p.online for p in passes] == [False] * 3 + [True]
+    assert sum(p.seconds for p in passes[:3]) == pytest.approx(stats.total.seconds)

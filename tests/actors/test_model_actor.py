@@ -1,17 +1,18 @@
 """Prepared shards in, columns out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from actors.engine import Engine
-from actors.errors import ModelError
+from actors.errors import DeadlinePassed, ModelError, QueueFull
 from actors.model_actor import ModelActor, Task
 from actors.models import fingerprint
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters, SharingParameters
 from actors.prepare import prepare_texts
+from actors.work import Wanted
 from tests.actors.helpers import GOLDEN, answers_of, prepare, strings
 
 BERT = GOLDEN / "models" / "bert"
@@ -135,3 +136,52 @@ def test_the_model_must_be_the_one_that_was_planned_with() -> None:
     ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected=fingerprint(BERT))
     with pytest.raises(ModelError, match=r"differs between machines.*planned with 000000000000;"):
         ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected="0" * 64)
+
+
+QA = QAParameters()
+
+
+@pytest.fixture
+def shared() -> Iterator[ModelActor]:
+    actor = ModelActor(MODEL, BatchingParameters(), with_qa_head=True, sharing=SharingParameters(queue_requests=2))
+    assert actor.desk is not None
+    yield actor
+    actor.desk.close()
+
+
+def test_a_request_gets_what_a_shard_gets(shared: ModelActor) -> None:
+    prepared, _ = prepare(shared.engine.spec, QA, PAIRS)
+    answers = shared.ask(prepared, Wanted(QA)).future.result().answers
+    assert answers is not None
+    table, _ = shared.process(prepared.to_ipc(), Task(QA, None))
+    assert table["answer"].to_pylist() == [a.text for (a,) in answers_of(answers)]
+    assert table["score"].to_pylist() == pytest.approx(answers.score.tolist(), abs=1e-5)
+
+
+def test_parts_of_a_shard_make_up_the_shard(shared: ModelActor) -> None:
+    task = Task(QA, EmbeddingParameters())
+    ipc = prepare(shared.engine.spec, QA, PAIRS)[0].to_ipc()
+    whole, _ = shared.process(ipc, task)
+    parts = [shared.process_part(ipc, task, first, stop)[0] for first, stop in ((0, 1), (1, 1), (1, 3))]
+    assert [part.num_rows for part in parts] == [1, 0, 2]
+    joined = pa.concat_tables(parts)
+    for name in ("answer", "start", "end"):
+        assert joined[name].to_pylist() == whole[name].to_pylist()
+    assert joined["score"].to_pylist() == pytest.approx(whole["score"].to_pylist(), abs=1e-5)
+    np.testing.assert_allclose(joined["embedding"].to_pylist(), whole["embedding"].to_pylist(), atol=1e-5)
+
+
+def test_a_request_may_name_its_time_and_finds_the_queue_no_longer_than_its_limit(shared: ModelActor) -> None:
+    prepared, _ = prepare(shared.engine.spec, QA, PAIRS)
+    with shared.engine.turns.offline(0.0):
+        late, waits = shared.ask(prepared, Wanted(QA), seconds=0.0), shared.ask(prepared, Wanted(QA), seconds=1e9)
+        with pytest.raises(QueueFull, match="2 requests"):
+            shared.ask(prepared, Wanted(QA))
+    assert isinstance(late.future.exception(), DeadlinePassed)
+    assert waits.future.result().answers is not None
+
+
+def test_an_actor_of_a_job_takes_no_requests(engines: dict[str, Engine]) -> None:
+    prepared, _ = prepare(engines["bert"].spec, QA, PAIRS)
+    with pytest.raises(ValueError, match="takes shards only"):
+        ModelActor(MODEL, BatchingParameters(), with_qa_head=True).ask(prepared, Wanted(QA))

@@ -78,3 +78,12 @@ def test_its_answers_are_spans_of_the_passage() -> None:
     for (_, context), (answer,) in zip(PAIRS, answers_of(answers), strict=True):
         assert answer.text
         assert context[answer.start : answer.end] == answer.text
+
+
+def test_hidden_states_pool_to_the_pooled_vectors() -> None:
+    batch = _batch([0, 1])
+    weights = np.random.default_rng(0).random(batch.input_ids.shape, dtype=np.float32)
+    output = NullBackend(8).forward(batch, False, weights, want_hidden=True)
+    assert output.hidden is not None
+    assert output.pooled is not None
+    np.testing.assert_allclose(np.einsum("ns,nsd->nd", weights, output.hidden), output.pooled, atol=1e-3)
