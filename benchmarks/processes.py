@@ -55,21 +55,22 @@ def _watch(root: int, usage: Usage, stop: threading.Event, every_seconds: float)
     total: Counter[str] = Counter()
     while not stop.wait(every_seconds):
         memory: Counter[str] = Counter()
-        for pid in _tree(root):
+        for pid in tree(root):
             try:
-                kind, cpu, resident = _kind(pid), _cpu_seconds(pid), _proportional_mb(pid)
+                name, cpu, resident = kind(pid), _cpu_seconds(pid), memory_mb(pid)[1]
             except (OSError, IndexError):  # it has ended
                 continue
             # A worker is counted as what it does now: Ray gives it now this task, now that.
-            total[kind] += cpu - spent.get(pid, 0.0)  # type: ignore[assignment]
+            total[name] += cpu - spent.get(pid, 0.0)  # type: ignore[assignment]
             spent[pid] = cpu
-            memory[kind] += resident  # type: ignore[assignment]
+            memory[name] += resident  # type: ignore[assignment]
         usage.history.append((time.time(), total.copy()))
         if sum(memory.values()) > usage.peak_mb:
             usage.peak_mb, usage.peak_by_kind = float(sum(memory.values())), memory
 
 
-def _tree(root: int) -> Iterator[int]:
+def tree(root: int) -> Iterator[int]:
+    """A process and all below it."""
     children: dict[int, list[int]] = defaultdict(list)
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
@@ -85,7 +86,12 @@ def _tree(root: int) -> Iterator[int]:
         left += children[pid]
 
 
-def _kind(pid: int) -> str:
+def kind(pid: int) -> str:
+    """What a process is: the title that Ray gave it, a program, or the module that Python runs.
+
+    Raises:
+        OSError, IndexError: it has ended.
+    """
     words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     name = os.path.basename(words[0])
     if words[0].startswith("ray::"):
@@ -98,6 +104,12 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _proportional_mb(pid: int) -> float:
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Resident set size, and proportional one, in which pages that several processes share count once.
+
+    Raises:
+        OSError: it has ended.
+    """
     lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
+    return sizes.get("Rss:", 0.0), sizes.get("Pss:", 0.0)

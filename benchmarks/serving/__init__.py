@@ -1,0 +1,1 @@
+"""The service and the jobs beside it, measured side by side in one run."""
