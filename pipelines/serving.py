@@ -55,7 +55,16 @@ def _start(config: ServeConfig, service: ServiceParameters) -> None:
         serve.start(http_options=options, logging_config=quiet)
         serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
     except (RuntimeError, RayServeException) as error:
-        raise JobError(f"the service could not be started: {str(error).strip().splitlines()[-1]}") from error
+        raise JobError(f"the service could not be started: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """The last line of what a deployment says of itself: that of the exception in its replica."""
+    application = serve.status().applications.get(APPLICATION)
+    deployments = application.deployments.values() if application else ()
+    said = [deployment.message for deployment in deployments if "rror" in deployment.message] or [str(error)]
+    lines = [line.strip() for line in said[0].splitlines() if line.strip() and "retr" not in line]
+    return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else type(error).__name__)
 
 
 def _service(config: ServeConfig) -> ServiceParameters:

@@ -36,6 +36,10 @@ class Dispatcher(Protocol):
         """
         ...
 
+    async def metrics(self) -> str:
+        """Metrics of the whole application in Prometheus' text format."""
+        ...
+
     async def ready(self) -> None:
         """Waits for a real forward pass.
 

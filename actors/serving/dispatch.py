@@ -9,6 +9,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 
 from actors.layout import EncoderSpec
+from actors.serving.counting import application_metrics
 from actors.serving.parameters import LimitParameters
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
 
@@ -57,6 +58,10 @@ class HandleDispatcher:
         if self._spec is None:
             self._spec = await self._within(self._handle.spec, seconds=_PROBE.seconds or 5.0)
         return self._spec
+
+    async def metrics(self) -> str:
+        """Metrics of all nodes that run a part of the application."""
+        return await application_metrics()
 
     async def ready(self) -> None:
         """Waits for a forward pass of its own."""

@@ -24,6 +24,9 @@ from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request,
 from actors.work import Results, Wanted
 
 _TOKENISERS = 2
+_WARM_UP = ("Does the model run?",)
+_WARM_UPS = 3
+"""The first pass pays for loading code, and the batcher forgets it."""
 _REJECTED = {
     Rejection.NO_TOKENS: "holds nothing that the tokenizer knows; leave it out",
     Rejection.QUESTION_TOO_LONG: "has a question that leaves no room for its passage; shorten it, or set "
@@ -40,7 +43,7 @@ def describe(folder: Path, model: ModelParameters) -> ModelCard:
     spec, config = load_spec(folder), load_config(folder)
     architecture = (config.architectures or ["unknown"])[0]
     return ModelCard(
-        name=model.name,
+        name=shown_name(model.name),
         fingerprint=fingerprint(folder),
         architecture=architecture,
         dtype=model.dtype,
@@ -48,6 +51,12 @@ def describe(folder: Path, model: ModelParameters) -> ModelCard:
         hidden_size=int(config.hidden_size),
         answers=architecture.endswith("ForQuestionAnswering"),
     )
+
+
+def shown_name(name: str) -> str:
+    """What clients call a model: a hub id as it is, a folder or URL by its last part."""
+    is_place = "://" in name or name.startswith(("/", ".", "~"))
+    return name.rstrip("/").rpartition("/")[2] if is_place else name
 
 
 class Replica:
@@ -80,6 +89,18 @@ class Replica:
     def busy(self) -> bool:
         """Whether so many requests wait that offline work would get no turn."""
         return self.inside > self._most // 2
+
+    def warm_up(self) -> None:
+        """Runs real passes, so that the first request does not pay for what happens once.
+
+        Raises:
+            ModelError: the model does not run.
+        """
+        requests = [Request(id="warm-up", task="embed", texts=_WARM_UP)]
+        if self.card.answers:
+            requests.append(Request(id="warm-up", task="answer", texts=_WARM_UP, questions=_WARM_UP))
+        for request in requests * _WARM_UPS:
+            self.actor.ask(self.prepare(request), _wanted(request)).future.result()
 
     def check(self) -> None:
         """Raises RuntimeError where nothing would ever be answered again."""

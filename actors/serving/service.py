@@ -5,6 +5,7 @@ A Ray Serve config file names `actors.serving.service:build`, with the keys of `
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,11 +20,12 @@ from actors.model_actor import ModelActor, Task
 from actors.models import find_model
 from actors.parameters import ModelParameters
 from actors.serving.context import Context
+from actors.serving.counting import CountingMiddleware
 from actors.serving.dispatch import HandleDispatcher
 from actors.serving.gateway import build_app
 from actors.serving.metrics import ReplicaMetrics
 from actors.serving.parameters import ServiceParameters
-from actors.serving.replica import Replica, describe
+from actors.serving.replica import Replica, describe, shown_name
 from actors.serving.requests import ModelCard, Refusal, Reply, Request
 from actors.serving.scaling import OFFLINE, ONLINE
 from actors.stats import PassStats
@@ -37,7 +39,6 @@ Piece = tuple[pa.Table, PassStats]
 
 _HANDLE_ROOM = 2
 """How many times its queue a replica accepts, so that it refuses by itself and nothing waits where no deadline acts."""
-_WARM_UP = Request(id="warm-up", task="embed", texts=("Does the model run?",))
 
 
 class ModelDeployment:
@@ -46,16 +47,14 @@ class ModelDeployment:
     def __init__(self, service: ServiceParameters) -> None:
         """Loads the model; a replica is not ready before a real forward pass of it succeeded."""
         model = _placed(service)
-        card = describe(find_model(model), service.model)
+        card = describe(find_model(model), model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
         self._replica = Replica(actor, card, service.sharing.queue_requests)
         self._metrics = ReplicaMetrics(self._replica)
         self._most_offline = service.sharing.offline_calls
         self._offline = 0
         self._threads = ThreadPoolExecutor(self._most_offline, thread_name_prefix="offline")
-        warmed = asyncio.run(self._replica.ask(_WARM_UP))
-        if isinstance(warmed, Refusal):
-            raise RuntimeError(f"the first forward pass failed: {warmed.message}")
+        self._replica.warm_up()
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers an online request."""
@@ -128,7 +127,7 @@ def bind(service: ServiceParameters) -> Application:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
     )
-    gateway = deployment(serve.ingress(_Gateway(service))(), name=GATEWAY).options(
+    gateway = deployment(serve.ingress(_gateway(service))(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
         ray_actor_options={"num_cpus": service.gateway.cpus},
         # Its own limit comes first; past this one Ray Serve would queue where no deadline acts.
@@ -147,18 +146,18 @@ def _placed(service: ServiceParameters) -> ModelParameters:
     return service.model.model_copy(update={"threads": threads, "device": device})
 
 
-class _Gateway:
-    """Makes the FastAPI app inside each gateway replica."""
+def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
+    """What makes the FastAPI app inside each gateway replica; Ray Serve tells it from an app by its being a function."""
 
-    def __init__(self, service: ServiceParameters) -> None:
-        self._service = service
-
-    def __call__(self) -> FastAPI:
-        service = self._service
+    def build_in_replica() -> FastAPI:
         application = serve.get_replica_context().app_name
         dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
-        context = Context(dispatcher, service.limits, service.qa, service.embedding, service.model.name)
-        return build_app(context, service.keys, service.cors)
+        context = Context(dispatcher, service.limits, service.qa, service.embedding, shown_name(service.model.name))
+        app = build_app(context, service.keys, service.cors)
+        app.add_middleware(CountingMiddleware)
+        return app
+
+    return build_in_replica
 
 
 def _autoscaling(service: ServiceParameters) -> AutoscalingConfig:

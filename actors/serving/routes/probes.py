@@ -1,6 +1,7 @@
 """Whether the service lives, and whether it is ready: for those who run it."""
 
 from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
 
 from actors.serving.context import Context
 from actors.serving.family import Family
@@ -8,7 +9,7 @@ from actors.serving.refusals import plain
 
 
 def family(context: Context) -> Family:
-    """`/live` and `/ready`."""
+    """`/live`, `/ready` and `/metrics`."""
     router = APIRouter()
 
     @router.get("/live")
@@ -21,5 +22,11 @@ def family(context: Context) -> Family:
         """A forward pass of the model just succeeded."""
         await context.dispatcher.ready()
         return {"status": "ready", "model": context.model}
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        """Metrics of the whole application, gateways and model actors of all machines, for Prometheus."""
+        text = await context.dispatcher.metrics()
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return Family("Service", router, plain)

@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -11,6 +12,11 @@ from starlette.types import ASGIApp
 from actors.layout import EncoderSpec
 from actors.serving.replica import Replica
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
+
+NAME = "models/minilm-qa"
+"""The model that ships."""
+LOVELACE = "Ada Lovelace was born in London in 1815. She wrote the first program for a machine."
+WHERE = "Where was Ada Lovelace born?"
 
 
 class InProcess:
@@ -31,8 +37,22 @@ class InProcess:
     async def spec(self) -> EncoderSpec:
         return self.replica.actor.engine.spec
 
+    async def metrics(self) -> str:
+        return f"spanmill_inside {self.replica.inside}\n"
+
     async def ready(self) -> None:
         await self.ask(Request(id="ready", task="embed", texts=("ready",)))
+
+
+class Failing(InProcess):
+    """Fails at every request, in one way."""
+
+    def __init__(self, replica: Replica, error: Exception) -> None:
+        super().__init__(replica)
+        self.error = error
+
+    async def ask(self, request: Request) -> Reply:
+        raise self.error
 
 
 @contextmanager
@@ -41,12 +61,28 @@ def serving(app: ASGIApp) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
         # Connections that come before the server accepts them wait in the socket's backlog.
         listening.listen()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def connected(url: str) -> Iterator[socket.socket]:
+    """A bare connection to a server, for clients that misbehave."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        yield connection
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until something is so, and fails where it is not in half a minute."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
