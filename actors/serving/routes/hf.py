@@ -91,7 +91,7 @@ def family(context: Context) -> Family:
     """`/` and `/models/{model}`, for either task, and both with the task at the end."""
     router = APIRouter()
 
-    async def served(model: Annotated[str, Path(examples=["minilm-qa"])]) -> None:
+    async def served(model: Annotated[str, Path(examples=[context.model])]) -> None:
         context.check_model(model)
 
     async def answer(body: AnyQuestions, http: Request) -> Response:

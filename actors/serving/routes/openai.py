@@ -95,7 +95,7 @@ def family(context: Context) -> Family:
         return ModelList(data=[ModelObject(id=context.model)])
 
     @router.get("/models/{model:path}")
-    async def model(model: str) -> ModelObject:
+    async def model(model: Annotated[str, fastapi.Path(examples=[context.model])]) -> ModelObject:
         """The model that is served."""
         context.check_model(model)
         return ModelObject(id=context.model)

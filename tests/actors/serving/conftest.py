@@ -1,6 +1,9 @@
 """The service over the model that ships, once per session."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,9 +20,9 @@ from actors.serving.context import Context
 from actors.serving.gateway import build_app
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
 from actors.serving.replica import Replica, describe
-from tests.actors.serving.helpers import InProcess, serving
+from tests.actors.serving.helpers import NAME, InProcess, serving
 
-NAME = "models/minilm-qa"
+Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +30,7 @@ def replica() -> Iterator[Replica]:
     """The model that ships, on one thread of the CPU."""
     model = ModelParameters(name=NAME, device="cpu", threads=1)
     actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
-    card = describe(find_model(model), model)
-    yield Replica(actor, card)
+    yield Replica(actor, describe(find_model(model), model))
     assert actor.desk is not None
     actor.desk.close()
 
@@ -50,3 +52,16 @@ def server(context: Context) -> Iterator[str]:
     """The URL of the whole service, without keys."""
     with serving(build_app(context, KeyParameters(), CorsParameters())) as url:
         yield url
+
+
+@pytest.fixture
+def serve(context: Context) -> Iterator[Serve]:
+    """Serves another context for the length of a test: `serve(limits=..., keys=..., cors=...)` gives its URL."""
+    with ExitStack() as stack:
+
+        def start(keys: Any = None, cors: Any = None, signed: bool = False, **changes: Any) -> str:
+            app = build_app(replace(context, **changes), keys or KeyParameters(), cors or CorsParameters(), signed)
+            running: AbstractContextManager[str] = serving(app)
+            return stack.enter_context(running)
+
+        yield start
