@@ -17,9 +17,16 @@ from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.presence import PresenceMiddleware
 from actors.serving.refusals import Refusals, refusal_of
 from actors.serving.requests import Refusal, Refused
-from actors.serving.routes import answer, hf, openai, probes, tei
+from actors.serving.routes import answer, hf, oip, openai, probes, tei
 
-FAMILIES: tuple[Callable[[Context], Family], ...] = (hf.family, answer.family, openai.family, tei.family, probes.family)
+FAMILIES: tuple[Callable[[Context], Family], ...] = (
+    hf.family,
+    answer.family,
+    openai.family,
+    tei.family,
+    oip.family,
+    probes.family,
+)
 """In the order in which they stand at /docs."""
 
 _EXAMPLES = (
