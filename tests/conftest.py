@@ -13,6 +13,7 @@ RAY_MODULES = frozenset(
         "chaos",
         "cluster",
         "demo",
+        "deploy",
         "estimate",
         "evaluate",
         "execute",

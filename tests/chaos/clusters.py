@@ -64,12 +64,17 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, cpus: int, second_cpus: int = 0) -> Iterator[Cluster]:
-    """A cluster of one node until the block ends. Ray's sockets lie in `folder`, whose path must be short."""
+def cluster(folder: Path, cpus: int, second_cpus: int = 0, dashboard: int | None = None) -> Iterator[Cluster]:
+    """A cluster of one node until the block ends. Ray's sockets lie in `folder`, whose path must be short.
+
+    Args:
+        dashboard: port of its dashboard; None starts none.
+    """
     folder.mkdir()
-    port = _free_port()
+    port = free_port()
     words = ("ray", "start", "--head", f"--num-cpus={cpus}", f"--port={port}", f"--temp-dir={folder}")
-    head = Command((*words, "--include-dashboard=false", *_WORDS), folder, SETTINGS)
+    shown = ("--include-dashboard=false",) if dashboard is None else (f"--dashboard-port={dashboard}",)
+    head = Command((*words, *shown, *_WORDS), folder, SETTINGS)
     made = Cluster(f"127.0.0.1:{port}", folder, head, cpus, second_cpus)
     try:
         head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
@@ -79,7 +84,8 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0) -> Iterator[Cluster]:
             end_all(command)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

@@ -1,0 +1,35 @@
+"""The dashboard asks for metrics that exist, with labels that they have."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from tests.infra.manifests import INFRA, ROOT
+
+DOCUMENTS = (ROOT / "docs" / "watching.md", ROOT / "docs" / "serving.md")
+
+
+def queries() -> Iterator[str]:
+    dashboard = json.loads((INFRA / "dashboards" / "grafana.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            yield target["expr"]
+
+
+def test_every_metric_is_documented() -> None:
+    documented = set(re.findall(r"`(spanmill_\w+)`", "".join(path.read_text() for path in DOCUMENTS)))
+    asked = {
+        re.sub(r"_(total|bucket|sum|count)$", "", name)
+        for query in queries()
+        for name in re.findall(r"ray_(spanmill_\w+)", query)
+    }
+    assert asked
+    assert asked <= documented
+
+
+def test_every_metric_of_the_service_is_documented() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "actors" / "serving").rglob("*.py"))
+    made = set(re.findall(r'(?:Counter|Gauge|Histogram)\(\s*"(spanmill_\w+)"', code))
+    assert made
+    serving = (ROOT / "docs" / "serving.md").read_text()
+    assert made <= set(re.findall(r"`(spanmill_\w+)`", serving))

@@ -1,0 +1,107 @@
+"""infra/serve.yaml, deployed to a running cluster by its dashboard."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+
+from actors.parameters import QAParameters
+from tests.chaos.clusters import SETTINGS, cluster, free_port
+from tests.infra.manifests import serve_config
+from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer
+from tests.pipelines.processes import BIN
+
+CLIENTS = 3
+UPDATED_TOP_K = 3
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Iterator[str]:
+    """URL of the dashboard of a cluster whose machines have a model in the folder where Ray was started."""
+    port, folder = free_port(), tmp_path_factory.getbasetemp() / "d"
+    with cluster(folder, cpus=2, dashboard=port):
+        copytree(untrained_model, folder / "models" / "mine")
+        url = f"http://127.0.0.1:{port}"
+        _until(lambda: _status(f"{url}/api/version") == 200)
+        yield url
+
+
+def test_deployed_asked_updated_while_asked_and_shut_down(
+    dashboard: str, tmp_path: Path, untrained_model: Path
+) -> None:
+    config, port = serve_config(), free_port()
+    config["http_options"] |= {"host": "127.0.0.1", "port": port}
+    (application,) = config["applications"]
+    application["args"]["model"]["name"] = "models/mine"
+    url = f"http://127.0.0.1:{port}"
+    (row,) = mixed_rows(1)
+
+    _deploy(config, tmp_path, dashboard)
+    _until(lambda: _status(f"{url}/ready") == 200)
+    assert "status: RUNNING" in _serve("status", "--name", application["name"], "-a", dashboard)
+    (expected,) = bare_engine(untrained_model, [row], QAParameters())
+    ((found,),) = _answers(url, row)
+    assert same_answer(found, expected["answers"][0])
+
+    application["args"]["qa"] = {"top_k": UPDATED_TOP_K}
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        asking = [clients.submit(_ask_until_updated, url, row) for _ in range(CLIENTS)]
+        _deploy(config, tmp_path, dashboard)
+        for client in asking:
+            client.result()
+
+    _serve("shutdown", "-y", "-a", dashboard)
+    _until(lambda: _status(f"{url}/ready") is None)
+
+
+def _deploy(config: dict[str, Any], folder: Path, dashboard: str) -> None:
+    path = folder / "serve.yaml"
+    path.write_text(yaml.safe_dump(config))
+    _serve("deploy", str(path), "-a", dashboard)
+
+
+def _serve(*words: str) -> str:
+    done = subprocess.run(
+        (str(BIN / "serve"), *words), env={**os.environ, **SETTINGS}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _answers(url: str, row: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    body = {"context": row["context"], "questions": [row["question"]]}
+    response = httpx2.post(f"{url}/answer", json=body, timeout=90)
+    assert response.status_code == 200, response.text
+    answers: list[list[dict[str, Any]]] = response.json()["answers"]
+    return answers
+
+
+def _ask_until_updated(url: str, row: dict[str, Any]) -> None:
+    """Every request on the way is answered, by the old replicas or the new ones."""
+    deadline = time.monotonic() + 180
+    while len(_answers(url, row)[0]) != UPDATED_TOP_K:
+        assert time.monotonic() < deadline, "the update did not come"
+
+
+def _status(url: str) -> int | None:
+    """The status of a GET; None where nobody listens."""
+    headers = {"Authorization": f"Bearer {SETTINGS['RAY_AUTH_TOKEN']}"}
+    try:
+        return httpx2.get(url, headers=headers, timeout=10).status_code
+    except httpx2.TransportError:
+        return None
+
+
+def _until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.2)

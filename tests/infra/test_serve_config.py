@@ -1,0 +1,39 @@
+"""What Ray Serve and the service make of the configs in infra/, without a cluster."""
+
+from typing import Any
+
+import pytest
+from ray.serve.schema import ServeDeploySchema
+
+from actors.serving.parameters import ServiceParameters
+from actors.serving.service import APPLICATION, build
+from tests.infra.manifests import kubernetes_serve_config, serve_config
+
+CONFIGS = pytest.mark.parametrize("config", [serve_config(), kubernetes_serve_config()], ids=["local", "kubernetes"])
+
+
+@CONFIGS
+def test_ray_serve_knows_every_key(config: dict[str, Any]) -> None:
+    schema = ServeDeploySchema.model_validate(config)
+    (application,) = schema.applications
+    # Ray says nothing of keys that it does not know.
+    for given, taken in (
+        (config, schema),
+        (config["http_options"], schema.http_options),
+        (config["applications"][0], application),
+    ):
+        assert set(given) <= set(type(taken).model_fields)
+
+
+@CONFIGS
+def test_the_service_is_built_of_the_args(config: dict[str, Any]) -> None:
+    (application,) = ServeDeploySchema.model_validate(config).applications
+    assert application.import_path == f"{build.__module__}:{build.__name__}"
+    assert application.name == APPLICATION  # where `--pool serve` looks
+    service = ServiceParameters.model_validate(application.args)
+    assert build(application.args)._bound_deployment.num_replicas == service.gateway.replicas
+
+
+def test_the_local_config_gives_what_the_command_gives() -> None:
+    (application,) = serve_config()["applications"]
+    assert ServiceParameters.model_validate(application["args"]) == ServiceParameters()
