@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2, over REST: what KServe, Triton and MLServer speak."""
 
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
@@ -55,6 +55,8 @@ class Parameters(PipelineParameters):
     """Only 1."""
     normalize: bool | None = None
     """Scale every embedding to length 1."""
+    binary_data_output: Literal[False] | None = None
+    """Only false: tensors travel as JSON."""
 
 
 class Inference(Body):
@@ -72,7 +74,8 @@ class Inference(Body):
 
 def family(context: Context) -> Family:
     """Health, metadata and inference below `/v2`. There are no versions of a model."""
-    router = APIRouter(prefix="/v2")
+    # Triton's client does not say what it sends.
+    router = APIRouter(prefix="/v2", strict_content_type=False)
 
     @router.get("", responses=example({"name": "spanmill", "version": "0.1.0", "extensions": []}))
     async def server() -> dict[str, object]:
@@ -112,7 +115,7 @@ def family(context: Context) -> Family:
         """
         context.check_model(model)
         columns = tensors.columns(body.inputs)
-        given = body.parameters.model_dump(exclude_none=True)
+        given = body.parameters.model_dump(exclude_none=True, exclude={"binary_data_output"})
         if "text" in columns:
             tensors.check_outputs(body.outputs, EMBEDDINGS)
             _check_parameters(given, {"normalize"}, "embeds")

@@ -1,5 +1,6 @@
 """The Open Inference Protocol: health, metadata, and tensors of texts."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -169,6 +170,7 @@ def test_models_that_are_not_served(client: httpx2.Client) -> None:
         ({"inputs": [tensor("text", ["a"])], "parameters": {"doc_stride": 1}}, "parameters.doc_stride: a request that"),
         (asked(outputs=[{"name": "score"}, {"name": "embedding"}]), "outputs.1.name: these inputs give answer, score"),
         (asked(outputs=[{"name": "score", "parameters": {"binary_data": True}}]), "outputs.0.parameters.binary_data: "),
+        (asked(parameters={"binary_data_output": True}), "parameters.binary_data_output: input should be False"),
         (asked(parameters={"normalize": True}), "parameters.normalize: a request that answers has no such parameter"),
         (asked(parameters={"top_k": 2}), "parameters.top_k: tensors hold the best answer alone"),
         (asked(parameters={"max_answer_len": 0}), "max_answer_len: input should be greater than or equal to 1"),
@@ -180,6 +182,12 @@ def test_what_is_wrong_with_a_body_is_named(client: httpx2.Client, body: dict[st
     status, error = refusal(client, body)
     assert status == 422
     assert error.startswith(message)
+
+
+def test_a_body_without_a_content_type_is_json_as_tritons_client_sends_it(client: httpx2.Client) -> None:
+    response = client.post(f"{MODEL}/infer", content=json.dumps(asked(parameters={"binary_data_output": False})))
+    assert "content-type" not in response.request.headers
+    assert columns(response.json())["answer"][0] == "London"
 
 
 def test_an_id_that_is_not_text_is_no_server_error(client: httpx2.Client) -> None:
