@@ -1,7 +1,6 @@
 """Hands prepared shards to the replicas of a running service, piece by piece and by reference."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from typing import Any
@@ -69,23 +68,12 @@ class Feeder:
         """
         shard = Prepared.from_ipc(prepared)
         reference = ray.put(prepared)
-        bounds = list(self._pieces(shard))
-        pieces = list(self._threads.map(partial(self._piece, reference, _tokens_before(shard)), bounds))
+        before = _tokens_before(shard)
+        bounds = cut(before, self._tokens_per_second * _PIECE_SECONDS)
+        pieces = list(self._threads.map(partial(self._piece, reference, before), bounds))
         by_owner = pa.concat_tables([table for table, _ in pieces])
         stats = reduce(_added, (stats for _, stats in pieces), PassStats())
         return by_owner.take(pa.array(shard.row_owner)), stats
-
-    def _pieces(self, shard: Prepared) -> Iterator[tuple[int, int]]:
-        """First owner, and the one after the last, of every piece; a shard without rows is one empty piece."""
-        before = _tokens_before(shard)
-        first = 0
-        while first < shard.owners:
-            room = before[first] + self._tokens_per_second * _PIECE_SECONDS
-            stop = max(int(np.searchsorted(before, room, side="right")) - 1, first + 1)
-            yield first, stop
-            first = stop
-        if not shard.owners:
-            yield 0, 0
 
     def _piece(self, reference: Any, before: Longs, bounds: tuple[int, int]) -> Piece:
         first, stop = bounds
@@ -114,6 +102,25 @@ class Feeder:
     def _learn(self, tokens: float, seconds: float) -> None:
         if tokens and seconds:
             self._tokens_per_second += _FADE * (tokens / seconds - self._tokens_per_second)
+
+
+def cut(before: Longs, tokens: float) -> list[tuple[int, int]]:
+    """First owner, and the one after the last, of pieces of at most so many tokens, or of one owner.
+
+    Args:
+        before: [owners + 1] tokens of all owners before each.
+
+    Returns:
+        The pieces in order; one that is empty where there are no owners.
+    """
+    owners = len(before) - 1
+    pieces, first = [], 0
+    while first < owners:
+        fits = int(np.searchsorted(before, before[first] + tokens, side="right")) - 1
+        stop = max(fits, first + 1)
+        pieces.append((first, stop))
+        first = stop
+    return pieces or [(0, 0)]
 
 
 def _tokens_before(shard: Prepared) -> Longs:

@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data.read_api import from_blocks
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.pool import Pool
@@ -39,7 +40,8 @@ def build(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
 
 
 def _pipeline(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
-    dataset = ray.data.from_arrow(_shares(works)).map_batches(
+    # Not from_arrow, which has a task of one CPU look at every table: beside a service there may be none to have.
+    dataset = from_blocks(_shares(works)).map_batches(
         stages.read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
     )
     dataset = dataset.map_batches(stages.prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
