@@ -74,12 +74,18 @@ def check_inputs(request: Request, limits: LimitParameters) -> None:
         raise Refused(
             Refusal(413, "too_many_inputs", f"{rows} inputs are more than {limits.max_inputs}; send them in parts")
         )
+    total = 0
     for name, texts in (("question", request.questions), ("text", request.texts)):
         for row, text in enumerate(texts):
-            _check_text(name, row, text, limits.max_text_bytes)
+            total += _size(name, row, text, limits.max_text_bytes)
+            # A passage that many questions share comes once and costs as often as it is asked.
+            if total > limits.max_request_bytes:
+                most = limits.max_request_bytes
+                message = f"the inputs add up to more than {most} bytes, each with its own text; send them in parts"
+                raise Refused(Refusal(413, "too_large", message))
 
 
-def _check_text(name: str, row: int, text: str, most: int) -> None:
+def _size(name: str, row: int, text: str, most: int) -> int:
     if not text.strip():
         raise Refused(Refusal(422, "empty", f"the {name} of input {row} is empty; leave the input out"))
     try:
@@ -92,6 +98,7 @@ def _check_text(name: str, row: int, text: str, most: int) -> None:
         raise Refused(
             Refusal(413, "text_too_long", f"the {name} of input {row} has {size} bytes, more than {most}; cut it")
         )
+    return size
 
 
 def _seconds(http: HTTPRequest, limits: LimitParameters) -> float:

@@ -88,6 +88,15 @@ def test_limits_are_named(serve: Serve, body: Any, status: int, reason: str, sai
     assert httpx2.post(f"{url}/answer", json=within).status_code == 200
 
 
+def test_a_passage_that_many_share_counts_for_each(serve: Serve) -> None:
+    url = serve(limits=LimitParameters(max_request_bytes=2000))
+    few, many = ({"context": "a" * 500, "questions": [WHERE] * number} for number in (3, 4))
+    assert httpx2.post(f"{url}/answer", json=few).status_code == 200
+    reply = httpx2.post(f"{url}/answer", json=many)
+    assert (reply.status_code, reply.json()["reason"]) == (413, "too_large")
+    assert "more than 2000 bytes, each with its own text" in reply.json()["error"]
+
+
 def test_parameters_that_are_none_are_the_defaults() -> None:
     qa = QAParameters(top_k=2, doc_stride=5)
     assert with_parameters(qa, top_k=None, doc_stride=None, max_answer_len=3) == QAParameters(

@@ -17,12 +17,11 @@ BODY = {"context": LOVELACE, "questions": [WHERE, "When?"]}
 def _lines(caplog: pytest.LogCaptureFixture, number: int) -> list[dict[str, Any]]:
     """The log's lines of requests; a line is written just after its response."""
 
-    def lines() -> list[str]:
-        found = [r.getMessage() for r in caplog.records if r.name == "spanmill.requests" and r.levelno == logging.INFO]
-        return found
+    def records() -> list[logging.LogRecord]:
+        return [r for r in caplog.records if r.name == "spanmill.requests" and r.levelno == logging.INFO]
 
-    until(lambda: len(lines()) >= number)
-    return [json.loads(line) for line in lines()]
+    until(lambda: len(records()) >= number)
+    return [json.loads(record.getMessage()) for record in records()]
 
 
 @pytest.mark.parametrize("given", ["abc-123", "a b", "x" * 128])

@@ -1,0 +1,217 @@
+"""Requests at a replica, without HTTP."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from actors.model_actor import ModelActor
+from actors.models import find_model, fingerprint
+from actors.parameters import (
+    BatchingParameters,
+    EmbeddingParameters,
+    ModelParameters,
+    QAParameters,
+    SharingParameters,
+)
+from actors.prepare import prepare_pairs, prepare_texts
+from actors.serving.replica import Replica, describe, shown_name
+from actors.serving.requests import Refusal, Reply, Request
+from tests.actors.helpers import GOLDEN, answers_of
+from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, until
+
+QUESTIONS = (WHERE, "How many goats?", WHERE)
+CONTEXTS = (LOVELACE, "Ada keeps three goats in Brindle. " * 60, LOVELACE)
+LONG = "Ada " * 900
+
+
+def ask(replica: Replica, request: Request) -> Reply | Refusal:
+    return asyncio.run(replica.ask(request))
+
+
+def reply(replica: Replica, request: Request) -> Reply:
+    got = ask(replica, request)
+    assert isinstance(got, Reply)
+    return got
+
+
+def refusal(replica: Replica, request: Request) -> Refusal:
+    got = ask(replica, request)
+    assert isinstance(got, Refusal)
+    return got
+
+
+def answering(**changes: object) -> Request:
+    return replace(Request("x", "answer", CONTEXTS, QUESTIONS), **changes)  # type: ignore[arg-type]
+
+
+def test_answers_are_the_engines(replica: Replica) -> None:
+    engine, qa = replica.actor.engine, QAParameters(top_k=3, handle_impossible_answer=True)
+    answers = engine.answer(prepare_pairs(engine.spec, qa, pa.array(QUESTIONS), pa.array(CONTEXTS))[0], qa).answers
+    assert answers is not None
+    got = reply(replica, answering(qa=qa))
+    for mine, theirs in zip(got.spans, answers_of(answers), strict=True):
+        assert [(s.text, s.start, s.end) for s in mine] == [(a.text, a.start, a.end) for a in theirs]
+        assert [s.score for s in mine] == pytest.approx([a.score for a in theirs], abs=1e-4)
+    assert got.null_scores == pytest.approx(answers.null_score.tolist(), abs=1e-4)
+    assert got.spans[0] == got.spans[2]
+
+
+def test_embeddings_are_the_engines(replica: Replica) -> None:
+    engine = replica.actor.engine
+    for embedding in (EmbeddingParameters(), EmbeddingParameters(pooling="cls", normalize=False, dtype="float16")):
+        expected = engine.embed(prepare_texts(engine.spec, embedding, pa.array(CONTEXTS))[0], embedding).embeddings
+        assert expected is not None
+        got = reply(replica, Request("x", "embed", CONTEXTS, embedding=embedding)).embeddings
+        assert got is not None
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, expected, atol=1e-5 if embedding.dtype == "float32" else 2e-3)
+        np.testing.assert_array_equal(got, got.astype(embedding.dtype).astype(np.float32))
+
+
+def test_token_embeddings_have_a_row_for_every_token(replica: Replica) -> None:
+    texts = (LOVELACE, "Ada keeps three goats in Brindle.", LOVELACE)
+    got = reply(replica, Request("x", "tokens", texts))
+    tokenizer = replica.actor.engine.spec.tokenizer()
+    lengths = [len(tokenizer.encode(text)) for text in texts]
+    assert [one.shape for one in got.token_embeddings] == [(length, 384) for length in lengths]
+    assert list(got.tokens) == lengths
+    first = EmbeddingParameters(pooling="cls", normalize=False)
+    cls = reply(replica, Request("x", "embed", texts, embedding=first)).embeddings
+    assert cls is not None
+    np.testing.assert_allclose([one[0] for one in got.token_embeddings], cls, atol=1e-5)
+
+
+def test_timings_and_tokens_are_those_of_the_request(replica: Replica) -> None:
+    one = reply(replica, answering(texts=(LOVELACE,), questions=(WHERE,)))
+    assert one.tokens == (len(replica.actor.engine.spec.tokenizer().encode(WHERE, LOVELACE)),)
+    assert min(one.timing.tokenise, one.timing.queue, one.timing.inference) >= 0
+    assert one.timing.inference > 0
+
+
+def test_long_texts_are_pooled_cut_or_refused(replica: Replica) -> None:
+    texts = (LOVELACE, LONG, LOVELACE)
+
+    def embed(*texts: str, **changes: object) -> Request:
+        return replace(Request("x", "embed", texts), **changes)  # type: ignore[arg-type]
+
+    pooled, cut = reply(replica, embed(*texts)), reply(replica, embed(*texts, long_texts="cut"))
+    # [CLS] and [SEP] take two of the 512 tokens.
+    short = reply(replica, embed(LOVELACE, "Ada " * 510))
+    assert pooled.embeddings is not None
+    assert cut.embeddings is not None
+    assert short.embeddings is not None
+    np.testing.assert_allclose(cut.embeddings, short.embeddings[[0, 1, 0]], atol=1e-5)
+    assert not np.allclose(pooled.embeddings[1], cut.embeddings[1], atol=1e-5)
+    assert cut.tokens[1] == 512 < pooled.tokens[1]
+    refused = refusal(replica, embed(*texts, long_texts="refuse"))
+    assert (refused.status, refused.reason) == (413, "too_long")
+    assert refused.message == "input 1 has 902 tokens, the model takes 512; shorten or cut it"
+    narrow = embed(LOVELACE, long_texts="refuse", embedding=EmbeddingParameters(max_seq_len=8))
+    assert "the model takes 8;" in refusal(replica, narrow).message
+    assert isinstance(ask(replica, embed("Ada " * 510, long_texts="refuse")), Reply)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason", "said"),
+    [
+        (Request("x", "embed", ("Ada", "\x00\x01")), "no_tokens", "input 1 holds nothing that the tokenizer knows"),
+        (answering(questions=(WHERE, "word " * 500, WHERE)), "question_too_long", "input 1 has a question that leaves"),
+        (answering(qa=QAParameters(max_seq_len=1024)), "invalid", "1024"),
+        (answering(qa=QAParameters(max_seq_len=64, doc_stride=64)), "invalid", "doc_stride"),
+    ],
+)
+def test_rows_and_parameters_that_cannot_be_are_named(
+    replica: Replica, request_: Request, reason: str, said: str
+) -> None:
+    got = refusal(replica, request_)
+    assert (got.status, got.reason) == (422, reason)
+    assert said in got.message
+
+
+def test_a_model_without_a_qa_head_answers_nothing(replica: Replica) -> None:
+    headless = Replica(replica.actor, replace(replica.card, answers=False))
+    got = refusal(headless, answering())
+    assert (got.status, got.reason) == (422, "no_answers")
+    assert isinstance(ask(headless, Request("x", "embed", CONTEXTS)), Reply)
+
+
+def test_a_request_beyond_the_room_is_refused_before_it_costs_anything(replica: Replica) -> None:
+    narrow = Replica(replica.actor, replica.card, most=1)
+    got: list[Reply | Refusal] = []
+    first = threading.Thread(target=lambda: got.append(ask(narrow, answering())))
+    with replica.actor.engine.turns.online():
+        first.start()
+        until(lambda: narrow.inside == 1)
+        full = refusal(narrow, answering())
+    first.join()
+    assert (full.status, full.reason, full.retry_after) == (429, "queue_full", 1)
+    assert [type(one) for one in got] == [Reply]
+    assert (narrow.inside, narrow.busy) == (0, False)
+
+
+def test_a_deadline_that_passes_in_the_queue_is_told(replica: Replica) -> None:
+    late = refusal(replica, answering(seconds=1e-9))
+    assert (late.status, late.reason) == (504, "deadline")
+    assert "X-Request-Timeout-Ms" in late.message
+
+
+def test_a_cancelled_request_leaves_the_queue(replica: Replica) -> None:
+    async def hang_up() -> None:
+        task = asyncio.create_task(replica.ask(answering()))
+        while not replica.inside:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with replica.actor.engine.turns.online():
+        asyncio.run(hang_up())
+        assert replica.inside == 0
+    assert isinstance(ask(replica, answering()), Reply)
+
+
+@pytest.fixture
+def small() -> Iterator[Replica]:
+    """A replica of its own, which may be spoilt."""
+    model = ModelParameters(name=str(GOLDEN / "models" / "bert"), device="cpu", threads=1)
+    actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
+    assert actor.desk is not None
+    yield Replica(actor, describe(find_model(model), model))
+    actor.desk.close()
+
+
+def test_a_replica_without_its_thread_says_so(small: Replica) -> None:
+    small.check()
+    assert small.actor.desk is not None
+    small.actor.desk.close()
+    with pytest.raises(RuntimeError, match="thread of the online passes"):
+        small.check()
+    assert refusal(small, answering()).status == 429
+
+
+def test_the_card_tells_what_the_folder_holds(replica: Replica, small: Replica) -> None:
+    card = replica.card
+    assert (card.name, card.architecture, card.dtype) == (NAME, "DistilBertForQuestionAnswering", "float32")
+    assert (card.max_length, card.hidden_size, card.answers) == (512, 384, True)
+    assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)))
+    assert small.card.name == "bert"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("distilbert/distilbert-base", "distilbert/distilbert-base"),
+        ("models/minilm-qa", "models/minilm-qa"),
+        ("/srv/models/mine/", "mine"),
+        ("~/mine", "mine"),
+        ("../mine", "mine"),
+        ("s3://bucket/models/mine", "mine"),
+    ],
+)
+def test_clients_do_not_see_where_a_model_lies(name: str, shown: str) -> None:
+    assert shown_name(name) == shown
