@@ -153,7 +153,7 @@ def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
         application = serve.get_replica_context().app_name
         dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
         context = Context(dispatcher, service.limits, service.qa, service.embedding, shown_name(service.model.name))
-        app = build_app(context, service.keys, service.cors)
+        app = build_app(context, service.keys, service.cors, signed=True)
         app.add_middleware(CountingMiddleware)
         return app
 
