@@ -14,6 +14,7 @@ from actors.batching import Schedule
 from actors.engine import Engine, Share
 from actors.errors import DeadlinePassed, QueueFull
 from actors.tokens import Longs
+from actors.windows import Flags
 from actors.work import Results, Work
 
 
@@ -127,14 +128,15 @@ class Desk:
         owner = np.repeat(np.arange(len(calls)), [len(b) for b in brought])
         window = np.concatenate(brought)
         schedule = Schedule(np.concatenate([call.work.lengths[b] for call, b in zip(calls, brought, strict=True)]))
+        sizes = np.array([len(windows) for windows in brought])
+        left = sizes
+        _advance(calls, sizes, left == 0)
         while len(schedule):
             chosen = schedule.peek(self._engine.choose(schedule, math.inf))
             if self._pass(calls, owner[chosen], window[chosen]):
                 schedule.drop(len(chosen))
-        for call, windows in zip(calls, brought, strict=True):
-            call.next_window += len(windows)
-            if not call.windows and not call.future.done():
-                _settle(call, call.work.results())
+                before, left = left, left - np.bincount(owner[chosen], minlength=len(calls))
+                _advance(calls, sizes, (left == 0) & (before > 0))
 
     def _pass(self, calls: Sequence[Call], owner: Longs, window: Longs) -> bool:
         """False where it was too large, and has to be chosen again."""
@@ -151,6 +153,14 @@ class Desk:
         if not len(lengths):
             return 0
         return self._engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
+
+
+def _advance(calls: Sequence[Call], windows: Longs, through: Flags) -> None:
+    """Calls that are `through` the round leave it at once, with their results where they have no more windows."""
+    for i in np.flatnonzero(through):
+        calls[i].next_window += int(windows[i])
+        if not calls[i].windows and not calls[i].future.done():
+            _settle(calls[i], calls[i].work.results())
 
 
 def _at_once(seconds: float) -> AbstractContextManager[bool]:

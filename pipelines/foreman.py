@@ -9,13 +9,14 @@ import pyarrow as pa
 from ray.util.queue import Queue
 
 from actors.training.assembly import Assembly
+from actors.training.objective import LOSSES
 from actors.training.run import Step
 from actors.training.state import dump_state
 from actors.training.trial import answer
 from pipelines.checkpoints import Checkpoints
 from pipelines.judging import judge, without_abstaining
 from pipelines.training_config import FinetuneConfig
-from pipelines.training_words import Advance, Judged
+from pipelines.training_words import Advance, Judged, Kept
 
 _SAY_EVERY_SECONDS = 1.0
 _HISTORY = "history.json"
@@ -56,9 +57,10 @@ class Foreman:
         if seconds < _SAY_EVERY_SECONDS and step.number + 1 < last:
             return
         windows, tokens = (sum(getattr(s, name) for s in self._steps) for name in ("windows", "tokens"))
-        loss = float(np.mean([s.losses[0] for s in self._steps]))
+        losses = dict(zip(LOSSES, np.mean([s.losses for s in self._steps], axis=0).tolist(), strict=True))
+        kept = Kept(losses["distance"], step.weight) if self.assembly.run.texts is not None else None
         rates = (self.assembly.run.workers * amount / seconds for amount in (windows, tokens))
-        self.words.put(Advance(step.number + 1, last, loss, len(self._steps) / seconds, *rates))
+        self.words.put(Advance(step.number + 1, last, losses["loss"], kept, len(self._steps) / seconds, *rates))
         self._steps.clear()
         self._since = time.monotonic()
 

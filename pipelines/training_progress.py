@@ -43,8 +43,9 @@ class TrainingProgress:
             self.console.print(f"step {word.step:,}: EM {word.em:.1f}, F1 {word.f1:.1f} on {word.rows:,} held-out rows")
             return
         left = (word.steps - word.step) / max(word.steps_per_second, 1e-9)
+        kept = f"distance {word.kept.distance:.4f} · weight {word.kept.weight:.1f} · " if word.kept else ""
         self._line = (
-            f"step {word.step:,}/{word.steps:,} · loss {word.loss:.3f} · {word.rows_per_second:,.1f} rows/s · "
+            f"step {word.step:,}/{word.steps:,} · loss {word.loss:.3f} · {kept}{word.rows_per_second:,.1f} rows/s · "
             f"{word.tokens_per_second:,.0f} tokens/s · ETA {clock(left)}"
         )
         now = time.monotonic()

@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Kept:
+    """How the embeddings are kept."""
+
+    distance: float
+    """From the base's, mean over the steps since the last word."""
+    weight: float
+    """Of keeping them, beside the answers."""
+
+
+@dataclass(frozen=True)
 class Advance:
     """How far the run is."""
 
@@ -12,6 +22,8 @@ class Advance:
     steps: int
     loss: float
     """Mean over the steps since the last word."""
+    kept: Kept | None
+    """None where the embeddings are let go."""
     steps_per_second: float
     rows_per_second: float
     """Windows of all workers."""

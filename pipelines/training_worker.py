@@ -1,11 +1,7 @@
 """A worker of a training run."""
 
-import io
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import ray
 import ray.train
@@ -16,14 +12,11 @@ from actors.models import find_model
 from actors.parameters import ModelParameters
 from actors.training.assembly import Assembly, Place, Sources, assemble
 from actors.training.state import load_state
-from pipelines.checkpoints import Checkpoints
 from pipelines.foreman import Foreman
 from pipelines.squad import NAMED, LeftOut
 from pipelines.training_config import FinetuneConfig, SourceModel
 from pipelines.training_entry import Assignment
 from pipelines.training_words import Failed
-
-_EMBEDDINGS = "embeddings.npy"
 
 
 def work(assignment: Assignment) -> None:
@@ -52,8 +45,7 @@ def _work(assignment: Assignment) -> None:
         workers=context.get_world_size(),
         wrap=ray.train.torch.prepare_model,
     )
-    kept = _Embeddings(checkpoints, writes=rank == 0)
-    assembly = assemble(find_sources(config), config.qa, config.training, examples, kept, place)
+    assembly = assemble(find_sources(config), config.qa, config.training, examples, place)
     found = checkpoints.latest()
     first = 0 if found is None else load_state(found[1], assembly.student, assembly.run.learner, found[0])
     if rank == 0:
@@ -80,24 +72,3 @@ def find_sources(config: FinetuneConfig) -> Sources:
 
 def _find(source: SourceModel, key: str) -> Path:
     return find_model(ModelParameters(name=source.name, revision=source.revision, storage=source.storage), key)
-
-
-@dataclass(frozen=True)
-class _Embeddings:
-    """The base's embeddings of plain texts, computed once in the life of a run."""
-
-    checkpoints: Checkpoints
-    writes: bool
-
-    def get(self) -> npt.NDArray[np.float32] | None:
-        data = self.checkpoints.cached(_EMBEDDINGS)
-        if data is None:
-            return None
-        embeddings: npt.NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
-        return embeddings
-
-    def put(self, embeddings: npt.NDArray[np.float32]) -> None:
-        if self.writes:
-            sink = io.BytesIO()
-            np.save(sink, embeddings)
-            self.checkpoints.cache(_EMBEDDINGS, sink.getvalue())

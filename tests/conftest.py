@@ -24,6 +24,7 @@ RAY_MODULES = frozenset(
         "resume",
         "run",
         "running_cluster",
+        "serving",
     )
 )
 """Modules that start a Ray cluster. `pytest -n` runs them on one worker: a cluster takes some seconds to start, a

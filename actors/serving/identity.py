@@ -22,6 +22,15 @@ _LONGEST_ID = 128
 _CLIENT_GONE = 499
 
 
+def log_requests() -> None:
+    """Has this process write its lines to stderr, which Ray keeps in the logs of the session."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
 class IdentityMiddleware:
     """The outermost of the service's own: what fails further in is still named, logged and answered."""
 

@@ -92,6 +92,9 @@ class GatewayParameters(Settings):
     cpus: float = Field(default=0.1, ge=0.0)
     """CPUs that Ray reserves for one."""
 
+    log_requests: bool = True
+    """Write a line of JSON for every request to the gateway's stderr, in Ray's logs: id, route, status, time, rows."""
+
 
 class ServiceParameters(Settings):
     """The whole service, as configs/serve.yaml and the `args` of a Ray Serve config file hold it."""

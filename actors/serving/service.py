@@ -23,6 +23,7 @@ from actors.serving.context import Context
 from actors.serving.counting import CountingMiddleware
 from actors.serving.dispatch import HandleDispatcher
 from actors.serving.gateway import build_app
+from actors.serving.identity import log_requests
 from actors.serving.metrics import ReplicaMetrics
 from actors.serving.parameters import ServiceParameters
 from actors.serving.replica import Replica, describe, shown_name
@@ -147,9 +148,11 @@ def _placed(service: ServiceParameters) -> ModelParameters:
 
 
 def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
-    """What makes the FastAPI app inside each gateway replica; Ray Serve tells it from an app by its being a function."""
+    """What makes the FastAPI app inside each gateway replica: a function, by which Ray Serve tells it from an app."""
 
     def build_in_replica() -> FastAPI:
+        if service.gateway.log_requests:
+            log_requests()
         application = serve.get_replica_context().app_name
         dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
         context = Context(dispatcher, service.limits, service.qa, service.embedding, shown_name(service.model.name))

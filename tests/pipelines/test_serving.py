@@ -1,0 +1,150 @@
+"""`spanmill serve` as a user starts it: HTTP clients, a job on its replicas, a replica that is killed, Ctrl-C."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from actors.parameters import QAParameters
+from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, write_jsonl
+from tests.pipelines.processes import Command
+
+ROWS = mixed_rows(48)
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        words = ("--model", str(model), "--port", str(self.port), "--set", "ray.object_store_mb=200")
+        self.command = Command(("spanmill", "serve", *words), folder)
+
+    def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any, Any]:
+        """Status, body and headers of one request."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"} | (headers or {}),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, reply.read(), reply.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), error.headers
+
+    def replica(self) -> int | None:
+        """Process of the model's replica; None while there is none."""
+        for pid in self.command.left_behind():
+            try:
+                if b"ServeReplica:spanmill:model" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+            except OSError:
+                continue
+        return None
+
+
+@pytest.fixture(scope="module")
+def service(untrained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(untrained_model, tmp_path_factory.mktemp("service"))
+    try:
+        service.command.wait_until(lambda: "ready: http" in service.command.said()[1])
+        yield service
+    finally:
+        service.command.clean_up()
+
+
+def _pair(row: dict[str, Any]) -> dict[str, str]:
+    return {"question": row["question"], "context": row["context"]}
+
+
+def test_it_answers_what_the_engine_answers(service: Service, untrained_model: Path) -> None:
+    rows = ROWS[:5]
+    status, body, headers = service.ask("/answer", {"inputs": [_pair(row) for row in rows]}, {"X-Request-Id": "mine"})
+    assert status == 200, body
+    expected = bare_engine(untrained_model, rows, QAParameters())
+    for (found,), wanted in zip(json.loads(body)["answers"], expected, strict=True):
+        assert same_answer(found, wanted["answers"][0])
+    assert headers.get_all("X-Request-Id") == ["mine"]
+    assert float(headers["X-Inference-Ms"]) > 0
+
+
+def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> None:
+    assert service.ask("/answer", {"context": "x", "questions": [""]})[0] == 422
+    status, body, _ = service.ask("/answer", {"inputs": [_pair(ROWS[0])]}, {"X-Request-Timeout-Ms": "0"})
+    assert (status, json.loads(body)["reason"]) == (422, "invalid")
+    assert service.ask("/nowhere")[0] == 404
+
+
+def test_one_page_tells_of_gateway_and_model(service: Service) -> None:
+    def page() -> str:
+        return str(service.ask("/metrics")[1].decode())
+
+    deadline = time.monotonic() + 60
+    while "ray_spanmill_requests" not in page() or "ray_spanmill_pass_ms" not in page():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert 'class="online"' in page()
+
+
+def test_a_job_on_its_replicas_survives_the_death_of_one(
+    service: Service, untrained_model: Path, tmp_path: Path
+) -> None:
+    corpus = write_jsonl(tmp_path / "corpus.jsonl", [{**row, "id": str(n)} for n, row in enumerate(ROWS * 20)])
+    words = ("--pool", "serve", "--model", str(untrained_model), "--set", "corpus.shard_rows=120")
+    job = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path)
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def ask_on() -> None:
+        while not done.is_set():
+            statuses.append(service.ask("/answer", {"inputs": [_pair(ROWS[0])]})[0])
+
+    asking = threading.Thread(target=ask_on)
+    asking.start()
+    try:
+        job.wait_until(lambda: any((tmp_path / "out").glob("part-*")))
+        first = service.replica()
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        code, _, errors = job.end(300)
+        assert code == 0, errors
+    finally:
+        done.set()
+        asking.join()
+        job.clean_up()
+    rows = pq.read_table(tmp_path / "out").sort_by("id").to_pylist()
+    assert sorted(int(row["id"]) for row in rows) == list(range(len(ROWS) * 20))
+    expected = bare_engine(untrained_model, ROWS, QAParameters())
+    assert all(same_answer(row, expected[int(row["id"]) % len(ROWS)]["answers"][0]) for row in rows)
+    assert set(statuses) == {200}, "the gateway asks once more where a replica dies"
+    assert service.replica() != first
+
+
+def test_a_job_with_another_model_is_refused(service: Service, tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "corpus.jsonl", ROWS[:4])
+    words = ("--pool", "serve", "--model", str(Path(__file__).parents[2] / "models" / "minilm-qa"))
+    job = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path)
+    code, _, errors = job.end(300)
+    assert code == 1
+    assert "set model.name to what the service runs" in errors
+
+
+def test_ctrl_c_stops_it_cleanly(service: Service) -> None:
+    service.command.signal(signal.SIGINT)
+    code, _, errors = service.command.end()
+    assert code == 0, errors
+    assert errors.rstrip().endswith("stopped")
+    assert not service.command.left_behind()
