@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -43,7 +42,6 @@ def main(
             QAParameters(),
             parameters,
             _examples(Path(folder) / "corpus.parquet"),
-            _NoCache(),
             Place(torch.device("cpu"), threads),
         )
     config = assembly.student.config
@@ -78,14 +76,6 @@ def _examples(path: Path) -> pa.Table:
     starts = [context.index(word) for context, word in zip(rows["context"].to_pylist(), first, strict=True)]
     answers = pa.array([[word] for word in first]), pa.array([[start] for start in starts], type=pa.list_(pa.int32()))
     return rows.append_column("answer_texts", answers[0]).append_column("answer_starts", answers[1])
-
-
-class _NoCache:
-    def get(self) -> None:
-        return None
-
-    def put(self, embeddings: npt.NDArray[np.float32]) -> None:
-        raise AssertionError("no embeddings are kept here")
 
 
 if __name__ == "__main__":

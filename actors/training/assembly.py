@@ -1,12 +1,11 @@
 """Models, data and learner of a worker, put together."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -24,22 +23,8 @@ from actors.training.learner import Learner, freeze, set_dropout
 from actors.training.models import check_teacher, halve, load_base
 from actors.training.objective import Objective, Teacher
 from actors.training.parameters import TrainingParameters
-from actors.training.run import Run, choose_texts, total_steps
-from actors.training.trial import embed
-
-Floats = npt.NDArray[np.float32]
-
-
-class Cache(Protocol):
-    """Keeps what is computed once in the life of a run."""
-
-    def get(self) -> Floats | None:
-        """What was kept; None where nothing was."""
-        ...
-
-    def put(self, embeddings: Floats) -> None:
-        """Keeps it."""
-        ...
+from actors.training.run import Run, total_steps
+from actors.training.texts import choose_texts
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ class Assembly:
 
 
 def assemble(
-    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, cache: Cache, place: Place
+    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, place: Place
 ) -> Assembly:
     """Loads, tokenises and labels everything; the same arguments give the same run on every machine.
 
@@ -93,11 +78,15 @@ def assemble(
     typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
     pairs, left_out = Pairs.make(replace(spec, uses_type_ids=typed), qa, table, *answer_places(table))
     _check_shares(len(pairs.lengths), parameters.batch_size, place.workers)
-    texts = _texts_to_keep(student, spec, table, parameters, cache) if parameters.embeddings.weight else None
+    texts, kept = None, None
+    if parameters.embeddings.distance is not None:
+        texts = Texts.make(spec, choose_texts(table, parameters), parameters.embeddings.max_tokens)
+        # As it is before the first step, on a resume too: a checkpoint is loaded into the student later.
+        kept = copy.deepcopy(student.base_model).train(False)
     freeze(student, parameters)
     set_dropout(student, parameters)
     student.train()
-    objective = Objective(student, spec.uses_type_ids, teacher, parameters)
+    objective = Objective(student, spec.uses_type_ids, teacher, kept, parameters)
     steps = total_steps(len(pairs.lengths), parameters)
     learner = Learner(place.wrap(objective), parameters, steps, place.device)
     run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
@@ -135,17 +124,6 @@ def _check_shares(windows: int, batch_size: int, workers: int) -> None:
             f"a step of {min(windows, batch_size)} windows cannot be shared by {workers} workers; lower workers.number"
             + (" or raise training.batch_size" if windows >= workers else "")
         )
-
-
-def _texts_to_keep(
-    student: PreTrainedModel, spec: EncoderSpec, table: pa.Table, parameters: TrainingParameters, cache: Cache
-) -> Texts:
-    prepared = Texts.prepare(spec, choose_texts(table, parameters), parameters.embeddings.max_tokens)
-    embeddings = cache.get()
-    if embeddings is None:
-        embeddings = embed(student, spec, prepared)
-        cache.put(embeddings)
-    return Texts(spec, prepared, embeddings)
 
 
 def _load_teacher(sources: Sources, base: EncoderSpec, qa: QAParameters, device: torch.device) -> Teacher | None:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
 
 from actors.backends.torch import model_inputs
 from actors.collate import Batch, collate
+from actors.errors import ModelError
 from actors.layout import EncoderSpec, Frame
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepare import Rejection, prepare_pairs, prepare_texts
@@ -64,22 +64,26 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Texts:
-    """Plain texts and the embeddings that they should keep."""
+    """Plain texts whose embeddings are kept, a window each."""
 
     spec: EncoderSpec
     prepared: Prepared
-    embeddings: npt.NDArray[np.float32]
-    """[W, D] of length 1."""
 
-    @staticmethod
-    def prepare(spec: EncoderSpec, texts: pa.StringArray, max_tokens: int) -> Prepared:
-        """The distinct texts of at most `max_tokens` tokens, special tokens included; longer ones are left out."""
+    @classmethod
+    def make(cls, spec: EncoderSpec, texts: pa.StringArray, max_tokens: int) -> "Texts":
+        """The distinct texts of at most `max_tokens` tokens, special tokens included; longer ones are left out.
+
+        Raises:
+            ModelError: all of them are longer.
+        """
         embedding = EmbeddingParameters(max_seq_len=min(max_tokens, spec.max_length))
         distinct = texts.unique()
         prepared, rejected = prepare_texts(spec, embedding, distinct)
         windows_of_owner = np.bincount(prepared.windows.owner, minlength=prepared.owners)
         kept = np.delete(np.arange(len(distinct)), rejected.rows)[windows_of_owner[prepared.row_owner] == 1]
-        return prepare_texts(spec, embedding, distinct.take(pa.array(kept)))[0]
+        if not len(kept):
+            raise ModelError(f"no text has {max_tokens} tokens or less; raise training.embeddings.max_tokens")
+        return cls(spec, prepare_texts(spec, embedding, distinct.take(pa.array(kept)))[0])
 
     @property
     def lengths(self) -> Ints:
@@ -117,16 +121,13 @@ class TextTensors:
     """What the encoder's forward takes, [n, S] each."""
     mask: Tensor
     """[n, S] 1 for tokens, 0 for padding."""
-    target: Tensor
-    """[n, D] float32 embeddings of length 1."""
 
     @classmethod
     def take(cls, texts: Texts, chosen: Longs, device: torch.device) -> "TextTensors":
         """The texts at the positions `chosen`."""
         batch = _collate(texts.prepared, texts.spec, texts.spec.single, chosen)
         mask = np.arange(batch.width) < batch.lengths[:, None]
-        target = torch.from_numpy(texts.embeddings[chosen]).to(device)
-        return cls(model_inputs(batch, device), torch.from_numpy(mask).to(device), target)
+        return cls(model_inputs(batch, device), torch.from_numpy(mask).to(device))
 
 
 def _collate(prepared: Prepared, spec: EncoderSpec, frame: Frame, chosen: Longs) -> Batch:

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from actors.errors import ModelError
+from actors.training.constraint import Constraint
 from actors.training.examples import PairTensors, TextTensors
+from actors.training.objective import LOSSES
 from actors.training.parameters import TrainingParameters
 
 _WORD_EMBEDDINGS = "word_embeddings.weight"
+_DISTANCE = LOSSES.index("distance")
 
 
 class Learner:
@@ -26,10 +29,16 @@ class Learner:
         self._parameters = parameters
         self._steps = steps
         self._device = device
+        self._constraint = Constraint(parameters.embeddings)
         self._optimizer = torch.optim.AdamW(_groups(objective, parameters), lr=parameters.learning_rate, fused=True)
 
+    @property
+    def weight(self) -> float:
+        """Of keeping the embeddings, in the next step; 0 where they are let go."""
+        return self._constraint.weight
+
     def step(self, number: int, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
-        """Step `number` of the run, from 0; returns the detached losses, [4] as `Objective.forward`.
+        """Step `number` of the run, from 0; returns the detached losses, [5] as `Objective.forward`.
 
         Raises:
             ModelError: the loss is not a number.
@@ -39,7 +48,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(number, self._steps, self._parameters)
         with _autocast(self._device):
-            losses = self._objective(pairs, texts)
+            losses = self._objective(pairs, texts, self.weight)
         losses[0].backward()
         norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self._parameters.clip)
         if not torch.isfinite(norm):
@@ -50,22 +59,33 @@ class Learner:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         detached: Tensor = losses.detach()
+        self._constraint.follow(detached[_DISTANCE], decay_at(number, self._steps, self._parameters))
         return detached
 
     def state(self) -> dict[str, Any]:
-        """The optimizer's state."""
-        return self._optimizer.state_dict()
+        """The optimizer's state, and the weight of keeping the embeddings."""
+        return {"optimizer": self._optimizer.state_dict(), "weight": self.weight}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a `state`."""
-        self._optimizer.load_state_dict(state)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._constraint.weight = float(state["weight"])
 
 
 def learning_rate_at(step: int, steps: int, parameters: TrainingParameters) -> float:
     """Linear warm-up to the peak, linear decay to zero."""
-    warmup = min(parameters.warmup_steps, steps // 10)
-    share = (step + 1) / warmup if step < warmup else (steps - step) / max(steps - warmup, 1)
-    return parameters.learning_rate * share
+    warmup = _warmup(steps, parameters)
+    rise = (step + 1) / warmup if step < warmup else 1.0
+    return parameters.learning_rate * rise * decay_at(step, steps, parameters)
+
+
+def decay_at(step: int, steps: int, parameters: TrainingParameters) -> float:
+    """Share of its peak that the decay leaves of the learning rate: 1 during warm-up."""
+    return min((steps - step) / max(steps - _warmup(steps, parameters), 1), 1.0)
+
+
+def _warmup(steps: int, parameters: TrainingParameters) -> int:
+    return min(parameters.warmup_steps, steps // 10)
 
 
 def freeze(model: nn.Module, parameters: TrainingParameters) -> None:

@@ -37,14 +37,20 @@ def distillation_loss(
     return sum(losses, torch.zeros((), device=allowed.device)) * temperature**2 / 2
 
 
-def keeping_loss(hidden: Tensor, mask: Tensor, target: Tensor) -> Tensor:
-    """Mean of 1 - cosine between mean-pooled token vectors and the embeddings to keep.
+def token_error(hidden: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+    """Squared differences of token vectors, as a share of the squares of those to keep.
 
     Args:
-        hidden: [n, S, D] token vectors.
+        hidden, kept: [n, S, D] token vectors.
         mask: [n, S] 1 for tokens, 0 for padding.
-        target: [n, D] embeddings of length 1.
     """
     weights = mask.unsqueeze(-1).float()
-    pooled = (hidden.float() * weights).sum(1) / weights.sum(1)
-    return (1 - F.cosine_similarity(pooled, target.float())).mean()
+    difference = hidden.float() - kept.float()
+    return (difference.square() * weights).sum() / (kept.float().square() * weights).sum()
+
+
+def embedding_distance(hidden: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+    """Mean of 1 - cosine between the means of a text's token vectors and of those to keep; as `token_error`."""
+    weights = mask.unsqueeze(-1).float()
+    ours, theirs = ((vectors.float() * weights).sum(1) / weights.sum(1) for vectors in (hidden, kept))
+    return (1 - F.cosine_similarity(ours, theirs)).mean()

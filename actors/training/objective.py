@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.training.examples import PairTensors, TextTensors
-from actors.training.losses import distillation_loss, keeping_loss, span_loss
+from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
 from actors.training.parameters import TrainingParameters
 
-LOSSES = ("loss", "span", "teacher", "embedding")
+LOSSES = ("loss", "span", "teacher", "tokens", "distance")
 """What `Objective.forward` returns, in order: the sum that is made smaller, and its parts."""
+
+_TOKENS_SHARE = 0.1
+"""Of the token error, beside the distance: it tells every token where to go, and the distance what is asked for."""
 
 
 @dataclass(frozen=True)
@@ -24,29 +27,40 @@ class Teacher:
 
 
 class Objective(nn.Module):
-    """A student, and a teacher that does not learn."""
+    """A student, and a teacher and a base that do not learn."""
 
     def __init__(
-        self, student: PreTrainedModel, uses_type_ids: bool, teacher: Teacher | None, parameters: TrainingParameters
+        self,
+        student: PreTrainedModel,
+        uses_type_ids: bool,
+        teacher: Teacher | None,
+        base: nn.Module | None,
+        parameters: TrainingParameters,
     ) -> None:
         """Takes models that are on their device.
 
         Args:
             uses_type_ids: whether the student takes token types; a batch holds them where one of the models does.
+            base: the encoder whose embeddings are kept, in evaluation mode; None where they are let go.
         """
         super().__init__()
         self.student = student
         self._uses_type_ids = uses_type_ids
-        # In a tuple, so that its weights are not this module's.
-        self._teacher = (teacher,)
+        # In tuples, so that their weights are not this module's.
+        self._teacher, self._base = (teacher,), (base,)
         self._settings = parameters
 
-    def forward(self, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
-        """Losses of one batch, [4] float32 in the order of `LOSSES`."""
+    def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+        """Losses of one batch, [5] float32 in the order of `LOSSES`.
+
+        Args:
+            texts: None where the embeddings are let go.
+            weight: of keeping the embeddings.
+        """
         student: Any = self.student
         logits = _logits(student, pairs, self._uses_type_ids)
         span = span_loss(*logits, pairs.allowed, pairs.first, pairs.last)
-        taught = kept = torch.zeros_like(span)
+        taught = tokens = distance = torch.zeros_like(span)
         total = span
         if (teacher := self._teacher[0]) is not None:
             distillation = self._settings.distillation
@@ -54,11 +68,22 @@ class Objective(nn.Module):
                 theirs = _logits(teacher.model, pairs, teacher.uses_type_ids)
             taught = distillation_loss(logits, theirs, pairs.allowed, distillation.temperature)
             total = (1 - distillation.weight) * span + distillation.weight * taught
-        if texts is not None:
-            hidden = student.base_model(**texts.inputs)[0]
-            kept = keeping_loss(hidden, texts.mask, texts.target)
-            total = total + self._settings.embeddings.weight * kept
-        return torch.stack([total, span.detach(), taught.detach(), kept.detach()])
+        if texts is not None and (base := self._base[0]) is not None:
+            hidden = _without_dropout(student.base_model, texts.inputs)
+            with torch.no_grad():
+                kept = base(**texts.inputs)[0]
+            tokens, distance = (loss(hidden, kept, texts.mask) for loss in (token_error, embedding_distance))
+            total = total + weight * (_TOKENS_SHARE * tokens + distance)
+        return torch.stack([total, *(part.detach() for part in (span, taught, tokens, distance))])
+
+
+def _without_dropout(encoder: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """Token vectors as they are when texts are embedded: the noise of dropout alone is farther off than is allowed."""
+    training = encoder.training
+    encoder.train(False)
+    hidden: Tensor = encoder(**inputs)[0]
+    encoder.train(training)
+    return hidden
 
 
 def _logits(model: Any, pairs: PairTensors, uses_type_ids: bool) -> tuple[Tensor, Tensor]:

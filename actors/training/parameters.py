@@ -18,14 +18,20 @@ class DistillationParameters(Settings):
 class KeepingParameters(Settings):
     """Keeps the mean-pooled embeddings of plain texts close to the base's, so that one model serves both jobs."""
 
-    weight: float = Field(default=0.0, ge=0.0)
-    """Weight of 1 - cosine beside the span loss; 0 lets the embeddings go."""
+    distance: float | None = Field(default=None, gt=0.0)
+    """Distance from the base's embeddings that is allowed at the end: mean of 1 - cosine; null lets them go."""
 
-    texts_per_step: int = Field(default=4, ge=1)
-    """Plain texts (passages and questions of the training data) in a step."""
+    slack: float = Field(default=0.04, ge=0.0)
+    """More distance that is allowed at the peak of the learning rate, and falls with it to zero."""
 
-    texts: int = Field(default=8192, ge=1)
-    """Distinct texts that are embedded by the base, once, before the training."""
+    weight: float = Field(default=10.0, ge=1.0, le=80.0)
+    """First weight beside the span loss; it grows while the distance is more than allowed, and falls while less."""
+
+    texts_per_step: int = Field(default=5, ge=1)
+    """Plain texts in a step: crops of passages, and questions, of the training data."""
+
+    texts: int = Field(default=28_000, ge=1)
+    """Such texts in all; those that are drawn twice count once."""
 
     max_tokens: int = Field(default=256, ge=8)
     """Longest such text in tokens, special tokens included; longer ones are left out."""

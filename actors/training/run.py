@@ -5,16 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 
 from actors.training.examples import Pairs, PairTensors, Texts, TextTensors
 from actors.training.learner import Learner
 from actors.training.order import Order, share_of, steps_of
 from actors.training.parameters import TrainingParameters
-
-_TEXTS_SEED = 1
-"""Added to the seed for what concerns plain texts, so that their order is not that of the windows."""
+from actors.training.texts import TEXTS_SEED
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,9 @@ class Step:
     number: int
     """From 0."""
     losses: npt.NDArray[np.float32]
-    """[4] in the order of `objective.LOSSES`."""
+    """[5] in the order of `objective.LOSSES`."""
+    weight: float
+    """Of keeping the embeddings; 0 where they are let go."""
     windows: int
     tokens: int
     """Of the windows, without padding."""
@@ -59,14 +58,16 @@ class Run:
         for number in range(first, self.total):
             chosen = share_of(windows.batch(number), self.rank, self.workers)
             pairs = PairTensors.take(self.pairs, chosen, self.device)
+            weight = self.learner.weight
             losses = self.learner.step(number, pairs, self._texts(texts, number))
-            yield Step(number, losses.cpu().numpy(), len(chosen), int(lengths[chosen].sum()))
+            yield Step(number, losses.cpu().numpy(), weight, len(chosen), int(lengths[chosen].sum()))
 
     def _text_order(self) -> Order | None:
         if self.texts is None:
             return None
-        size = min(self.parameters.embeddings.texts_per_step, len(self.texts.embeddings))
-        return Order(self.texts.lengths, size, self.parameters.bucket_batches, self.parameters.seed + _TEXTS_SEED)
+        lengths, settings = self.texts.lengths, self.parameters
+        size = min(settings.embeddings.texts_per_step, len(lengths))
+        return Order(lengths, size, settings.bucket_batches, settings.seed + TEXTS_SEED)
 
     def _texts(self, order: Order | None, number: int) -> TextTensors | None:
         if self.texts is None or order is None:
@@ -79,19 +80,3 @@ class Run:
 def total_steps(windows: int, parameters: TrainingParameters) -> int:
     """Steps of a whole run."""
     return max(round(steps_of(windows, parameters.batch_size) * parameters.epochs), 1)
-
-
-def choose_texts(table: pa.Table, parameters: TrainingParameters) -> pa.StringArray:
-    """Distinct plain texts to keep the embeddings of: three passages for every question, as far as there are any.
-
-    Args:
-        table: with the columns question and context.
-    """
-    rng = np.random.default_rng((parameters.seed, _TEXTS_SEED))
-    wanted = parameters.embeddings.texts
-    chosen = []
-    for name, number in (("context", wanted * 3 // 4), ("question", wanted // 4)):
-        distinct = table[name].combine_chunks().unique()
-        places = rng.choice(len(distinct), min(max(number, 1), len(distinct)), replace=False)
-        chosen.append(distinct.take(pa.array(places)))
-    return pa.concat_arrays(chosen).unique()

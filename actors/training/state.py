@@ -11,9 +11,9 @@ from actors.training.learner import Learner
 
 
 def dump_state(model: nn.Module, learner: Learner, step: int) -> bytes:
-    """A checkpoint: weights, optimizer, and the number of steps taken."""
+    """A checkpoint: weights, the learner's state, and the number of steps taken."""
     sink = io.BytesIO()
-    torch.save({"model": model.state_dict(), "optimizer": learner.state(), "step": step}, sink)
+    torch.save({"model": model.state_dict(), "learner": learner.state(), "step": step}, sink)
     return sink.getvalue()
 
 
@@ -30,7 +30,7 @@ def load_state(data: bytes, model: nn.Module, learner: Learner | None, place: st
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         if learner is not None:
-            learner.restore(state["optimizer"])
+            learner.restore(state["learner"])
         return int(state["step"])
     except Exception as error:  # torch raises what pickle, zip and its own checks raise
         raise ModelError(

@@ -58,10 +58,10 @@ def test_strangers_are_neither_taken_up_nor_removed(kept: Checkpoints) -> None:
 
 
 def test_what_is_put_by_comes_back(kept: Checkpoints) -> None:
-    assert kept.cached("embeddings.npy") is None
-    kept.cache("embeddings.npy", b"\x00\x01")
-    kept.cache("embeddings.npy", b"\x02")
-    assert kept.cached("embeddings.npy") == b"\x02"
+    assert kept.cached("history.json") is None
+    kept.cache("history.json", b"[1]")
+    kept.cache("history.json", b"[1, 2]")
+    assert kept.cached("history.json") == b"[1, 2]"
     assert kept.latest() is None
 
 

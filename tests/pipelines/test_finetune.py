@@ -42,7 +42,7 @@ SETTINGS = (
 )
 RESUMED = (
     *("training.epochs=1.5", "checkpoints.every_steps=6", "data.held_out_share=0.1", "data.held_out_rows=4"),
-    *("training.embeddings.weight=1", "training.embeddings.texts=24", "checkpoints.judge_every_steps=20"),
+    *("training.embeddings.distance=0.01", "training.embeddings.texts=24", "checkpoints.judge_every_steps=20"),
 )
 SHORT = ("training.epochs=0.3", "training.dropout=0", "data.held_out_share=0", "workers.max_failures=0")
 
@@ -61,19 +61,11 @@ def commands() -> Iterator[list[Command]]:
         command.clean_up()
 
 
-class _Forgetful:
-    def get(self) -> None:
-        return None
-
-    def put(self, embeddings: object) -> None:
-        return None
-
-
 def _undisturbed(data: Path, config: FinetuneConfig, sources: Sources) -> Assembly:
     """All steps, one after the other, in this process."""
     examples = read_training_data([str(data)], config.data).examples
     place = Place(torch.device("cpu"), threads=1)
-    assembly = assemble(sources, config.qa, config.training, examples, _Forgetful(), place)
+    assembly = assemble(sources, config.qa, config.training, examples, place)
     for _ in assembly.run.steps(0):
         pass
     return assembly
@@ -141,9 +133,20 @@ def test_killed_it_goes_on_to_the_weights_of_an_undisturbed_run(
 def test_two_workers_learn_what_one_does_from_a_teacher(
     tmp_path: Path, untrained_model: Path, data: Path, s3: S3Server
 ) -> None:
-    """A halved student, with its output and checkpoints on S3; without dropout, shares of a batch make the batch."""
+    """A halved student, with its output and checkpoints on S3; without dropout, shares of a batch make the batch.
+
+    Every step keeps the embeddings of all texts, because workers have texts of their own.
+    """
     storage = orjson.dumps(s3.options).decode()
-    words = (*SETTINGS, *SHORT, f"base.name={untrained_model}", f"teacher.name={untrained_model}", "halve=true")
+    keeping = ("training.embeddings.distance=0.001", "training.embeddings.texts=4", "training.embeddings.slack=0")
+    words = (
+        *SETTINGS,
+        *SHORT,
+        *keeping,
+        f"base.name={untrained_model}",
+        f"teacher.name={untrained_model}",
+        "halve=true",
+    )
     config = load_config(FinetuneConfig, None, (*words, "workers.number=2", f"output.storage={storage}"))
     store, log = resolve("s3://bucket/model", s3.options), io.StringIO()
     for name in ("config.json", "vocab.txt", "_checkpoints/0123abcd-000000001.pt"):
@@ -160,9 +163,11 @@ def test_two_workers_learn_what_one_does_from_a_teacher(
     )
     store.fs.get("bucket/model/", f"{tmp_path}/found/", recursive=True)
     alone = _undisturbed(data, config, Sources(untrained_model, untrained_model, True))
-    steps, losses = alone.run.total, re.findall(r"step (\d+)/\d+ · loss ([\d.]+) ", log.getvalue())
-    assert int(losses[-1][0]) == steps > 6
-    assert all(np.isfinite(float(loss)) for _, loss in losses)
+    said = re.findall(r"step (\d+)/\d+ · loss ([\d.]+) · distance ([\d.]+) · weight ([\d.]+) ", log.getvalue())
+    assert int(said[-1][0]) == alone.run.total > 6
+    assert np.isfinite(np.array(said, dtype=float)).all()
+    assert float(said[-1][3]) == pytest.approx(alone.run.learner.weight, rel=0.02)
+    assert abs(alone.run.learner.weight - 10.0) > 0.1
 
     found = load_model(tmp_path / "found", with_qa_head=True)
     alone.student.train(False)

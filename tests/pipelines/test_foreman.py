@@ -1,5 +1,6 @@
 """The first worker's day: when it judges, what it keeps, what it tells. A real run on the CPU, without Ray."""
 
+import math
 import queue
 from pathlib import Path
 from typing import Any, cast
@@ -29,14 +30,6 @@ WORDS = (
 )
 
 
-class _Never:
-    def get(self) -> None:
-        return None
-
-    def put(self, embeddings: object) -> None:
-        raise AssertionError("nothing is to be embedded")
-
-
 def _table(count: int) -> pa.Table:
     rows = [
         {**row, "answer_texts": row["answers"]["text"], "answer_starts": row["answers"]["answer_start"]}
@@ -50,7 +43,7 @@ ROWS = _table(24)[:20]
 
 def _assembly(config: FinetuneConfig) -> Assembly:
     place = Place(torch.device("cpu"), threads=1)
-    return assemble(Sources(TINY, None, False), config.qa, config.training, ROWS, _Never(), place)
+    return assemble(Sources(TINY, None, False), config.qa, config.training, ROWS, place)
 
 
 def _day(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[Foreman, list[Any]]:
@@ -80,8 +73,18 @@ def test_a_whole_day(tmp_path: Path) -> None:
     advances = [word for word in said if isinstance(word, Advance)]
     assert (advances[-1].step, advances[-1].steps) == (last, last)
     assert 0 < advances[-1].loss < 20
+    assert {word.kept for word in advances} == {None}
     assert advances[-1].rows_per_second == pytest.approx(4 * advances[-1].steps_per_second)
     assert advances[-1].tokens_per_second > 20 * advances[-1].rows_per_second
+
+
+def test_how_embeddings_are_kept_is_told(tmp_path: Path) -> None:
+    keeping = (f"training.embeddings.{key}" for key in ("distance=1e-6", "slack=0", "weight=20"))
+    foreman, said = _day(tmp_path, *keeping)
+    kept = [word.kept for word in said if isinstance(word, Advance) and word.kept]
+    assert kept[-1].distance > 1e-6
+    # The first step is where the base is, and all others are too far; the word is of the weight of the last.
+    assert kept[-1].weight == pytest.approx(20 * math.exp(0.01 * (foreman.assembly.run.total - 3)), rel=2e-3)
 
 
 def test_a_day_that_goes_on_ends_the_same(tmp_path: Path) -> None:

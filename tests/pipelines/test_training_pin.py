@@ -38,7 +38,7 @@ def test_the_same_run_goes_on_until_it_is_complete(store: Store) -> None:
 def test_another_run_is_refused_with_what_differs(store: Store) -> None:
     bind_training(store, _pin(), overwrite=False)
     before = read_bytes(store.fs, store.path(PIN_NAME))
-    other = _pin("training.learning_rate=0.5", "training.embeddings.weight=2", teacher="t" * 64)
+    other = _pin("training.learning_rate=0.5", "training.embeddings.distance=2", teacher="t" * 64)
     with pytest.raises(ManifestError) as refused:
         bind_training(store, other, overwrite=False)
     lines = str(refused.value).splitlines()
@@ -46,7 +46,7 @@ def test_another_run_is_refused_with_what_differs(store: Store) -> None:
     assert set(lines[1:-1]) == {
         f'  teacher: null -> "{"t" * 64}"',
         "  training.learning_rate: 0.00003 -> 0.5",
-        "  training.embeddings.weight: 0.0 -> 2.0",
+        "  training.embeddings.distance: null -> 2.0",
     }
     assert lines[-1] == "Name another OUTPUT, or replace what is there with --overwrite."
     assert read_bytes(store.fs, store.path(PIN_NAME)) == before

@@ -1,12 +1,9 @@
 """Rows, tiny models and runs that take a fraction of a second."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -50,21 +47,6 @@ def few_rows() -> pa.Table:
     return table([row for row in golden_rows() if len(row[1]) < 1500])
 
 
-@dataclass
-class Memory:
-    """A cache of embeddings that counts."""
-
-    kept: npt.NDArray[np.float32] | None = None
-    puts: int = 0
-
-    def get(self) -> npt.NDArray[np.float32] | None:
-        return self.kept
-
-    def put(self, embeddings: npt.NDArray[np.float32]) -> None:
-        self.kept = embeddings
-        self.puts += 1
-
-
 def parameters(**changes: Any) -> TrainingParameters:
     """Settings of a short run with dropout on."""
     usual = {"epochs": 1.0, "batch_size": 8, "learning_rate": 1e-3, "warmup_steps": 2}
@@ -78,14 +60,13 @@ def assembled(
     base: Path = DISTILBERT,
     teacher: Path | None = None,
     halved: bool = False,
-    cache: Memory | None = None,
     rank: int = 0,
     workers: int = 1,
 ) -> Assembly:
     """A run on the CPU."""
     place = Place(CPU, threads=1, rank=rank, workers=workers)
     rows = few_rows() if rows is None else rows
-    return assemble(Sources(base, teacher, halved), QA, chosen, rows, cache or Memory(), place)
+    return assemble(Sources(base, teacher, halved), QA, chosen, rows, place)
 
 
 def take_steps(assembly: Assembly, first: int, stop: int | None = None) -> list[Step]:

@@ -1,17 +1,16 @@
 """Models, data and learner, put together."""
 
-import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
 
 from actors.errors import ModelError
 from actors.training.assembly import answer_places
+from actors.training.objective import LOSSES
 from tests.actors.training.helpers import (
     BERT,
     DISTILBERT,
     QA,
-    Memory,
     assembled,
     few_rows,
     parameters,
@@ -21,7 +20,7 @@ from tests.actors.training.helpers import (
     weights,
 )
 
-KEEPING = {"weight": 1.0, "texts": 16, "max_tokens": 32}
+KEEPING = {"distance": 0.01, "texts": 16, "max_tokens": 32}
 
 
 def test_places_of_first_answers() -> None:
@@ -37,22 +36,27 @@ def test_places_of_first_answers() -> None:
     assert [part.tolist() for part in answer_places(rows.slice(3))] == [[-1], [-1]]
 
 
-def test_embeddings_are_computed_once_in_the_life_of_a_run() -> None:
-    cache = Memory()
-    first = assembled(parameters(embeddings=KEEPING), cache=cache)
-    assert cache.kept is not None
-    cache.kept = -cache.kept
-    second = assembled(parameters(embeddings=KEEPING), cache=cache)
-    assert cache.puts == 1
-    assert first.run.texts is not None
-    assert second.run.texts is not None
-    assert np.array_equal(first.run.texts.embeddings, -second.run.texts.embeddings)
+@pytest.mark.parametrize("halved", [False, True])
+def test_the_embeddings_of_the_first_step_are_those_to_keep(halved: bool) -> None:
+    """Without the noise of dropout, which windows have: nothing is to be kept before a step, and something after it."""
+    assembly = assembled(parameters(embeddings=KEEPING), halved=halved)
+    assert any(module.p > 0 for module in assembly.student.modules() if isinstance(module, torch.nn.Dropout))
+    distances = [step.losses[LOSSES.index("distance")] for step in take_steps(assembly, 0, 3)]
+    assert distances[0] == pytest.approx(0.0, abs=1e-6)
+    assert min(distances[1:]) > 1e-5
+    assert all(module.training for module in assembly.student.modules())
 
 
-def test_without_a_weight_no_text_is_embedded() -> None:
-    cache = Memory()
-    assert assembled(parameters(), cache=cache).run.texts is None
-    assert cache.puts == 0
+def test_without_a_distance_no_text_is_read() -> None:
+    assembly = assembled(parameters())
+    assert assembly.run.texts is None
+    assert {step.weight for step in take_steps(assembly, 0, 2)} == {0.0}
+
+
+def test_not_one_text_that_is_short_enough() -> None:
+    rows = table([("Who keeps three goats in Brindle by the old mill?", "Ada-of-the-three-goats-and-the-mill", None)])
+    with pytest.raises(ModelError, match=r"no text has 8 tokens or less; raise training\.embeddings\.max_tokens"):
+        assembled(parameters(embeddings=KEEPING | {"max_tokens": 8}), rows)
 
 
 def test_rows_that_are_not_learnt_from_are_told() -> None:
@@ -129,6 +133,6 @@ def test_objectives_are_wrapped() -> None:
 
     plain = assembled(parameters(dropout=0.0))
     place = Place(torch.device("cpu"), 1, wrap=Twice)
-    wrapped = assemble(Sources(DISTILBERT, None, False), QA, parameters(dropout=0.0), few_rows(), Memory(), place)
+    wrapped = assemble(Sources(DISTILBERT, None, False), QA, parameters(dropout=0.0), few_rows(), place)
     (one,), (two,) = take_steps(plain, 0, 1), take_steps(wrapped, 0, 1)
     assert two.losses.tolist() == (2 * one.losses).tolist()

@@ -68,24 +68,22 @@ def test_a_passage_that_comes_first_is_labelled_where_it_stands() -> None:
 
 def test_texts_are_distinct_and_short_enough() -> None:
     texts = strings([LONG, "w1", "", "w2 w3", "w1", words(range(6)), words(range(7))])
-    prepared = Texts.prepare(word_spec(), texts, 8)
-    assert prepared.passage.ids.tolist() == word_ids("w1 w2 w3 " + words(range(6)))
-    assert prepared.row_owner.tolist() == prepared.windows.owner.tolist() == [0, 1, 2]
+    kept = Texts.make(word_spec(), texts, 8)
+    assert kept.prepared.passage.ids.tolist() == word_ids("w1 w2 w3 " + words(range(6)))
+    assert kept.prepared.row_owner.tolist() == kept.prepared.windows.owner.tolist() == [0, 1, 2]
+    assert kept.lengths.tolist() == [3, 4, 8]
 
 
 def test_texts_are_cut_to_what_the_model_takes() -> None:
-    prepared = Texts.prepare(word_spec(max_length=8), strings([words(range(6)), words(range(7))]), 256)
-    assert prepared.passage.lengths.tolist() == [6]
+    kept = Texts.make(word_spec(max_length=8), strings([words(range(6)), words(range(7))]), 256)
+    assert kept.prepared.passage.lengths.tolist() == [6]
 
 
-def test_a_batch_of_texts_goes_with_its_embeddings() -> None:
-    spec = word_spec()
-    embeddings = np.eye(3, dtype=np.float32)
-    texts = Texts(spec, Texts.prepare(spec, strings(["w1 w2", "w3", "w4 w5 w6"]), 8), embeddings)
+def test_a_batch_of_texts() -> None:
+    texts = Texts.make(word_spec(), strings(["w1 w2", "w3", "w4 w5 w6"]), 8)
     batch = TextTensors.take(texts, np.array([2, 1]), CPU)
     assert batch.inputs["input_ids"].tolist() == [[2, *word_ids("w4 w5 w6"), 3], [2, *word_ids("w3"), 3, 0, 0]]
     assert batch.mask.int().tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
-    assert batch.target.tolist() == embeddings[[2, 1]].tolist()
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from actors.errors import ModelError
 from actors.loading import load_model
 from actors.training.examples import PairTensors, TextTensors
-from actors.training.learner import Learner, freeze, learning_rate_at, set_dropout
+from actors.training.learner import Learner, decay_at, freeze, learning_rate_at, set_dropout
 from tests.actors.helpers import GOLDEN, MODELS
 from tests.actors.training.helpers import CPU, assembled, parameters, take_steps, weights
 
@@ -23,8 +23,8 @@ class _Slope(nn.Module):
         self.matrix, self.vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
         self.slope = slope
 
-    def forward(self, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
-        return torch.stack([self.slope * (self.matrix.sum() + self.vector.sum())] * 4)
+    def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+        return torch.stack([self.slope * (self.matrix.sum() + self.vector.sum())] * 5)
 
 
 PAIRS = PairTensors({}, *(torch.zeros(1) for _ in range(3)))
@@ -37,6 +37,9 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
     assert rates[10] == max(rates) == 1.0
     assert np.diff(rates[10:]) == pytest.approx(-1 / 190)
     assert rates[200] == 0.0
+    decay = [decay_at(step, 200, chosen) for step in range(201)]
+    assert decay[:11] == [1.0] * 11
+    assert decay[10:] == rates[10:]
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 100), (5, 100), (40, 100), (40, 0)])
@@ -61,7 +64,7 @@ def test_the_learning_rate_of_the_step_is_what_adamw_takes() -> None:
     learner = Learner(module, parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=4), 40, CPU)
     losses = learner.step(1, PAIRS, None)
     assert module.vector.tolist() == [pytest.approx(0.95)] * 2
-    assert losses.tolist() == [180.0] * 4
+    assert losses.tolist() == [180.0] * 5
     assert not losses.requires_grad
 
 
@@ -70,8 +73,36 @@ def test_gradients_are_clipped_together() -> None:
     learner = Learner(module, parameters(clip=0.5), 10, CPU)
     learner.step(0, PAIRS, None)
     # The moments of the first step are a tenth of the clipped gradient: six equal numbers of norm 0.5.
-    moments = [state["exp_avg"].flatten() for state in learner.state()["state"].values()]
+    moments = [state["exp_avg"].flatten() for state in learner.state()["optimizer"]["state"].values()]
     assert torch.cat(moments).tolist() == [pytest.approx(0.1 * 0.5 / 6**0.5)] * 6
+
+
+class _Far(nn.Module):
+    """Embeddings that stay at a distance, and what the weight was that they were kept with."""
+
+    def __init__(self, distance: float) -> None:
+        super().__init__()
+        self.one, self.distance = nn.Parameter(torch.ones(1)), distance
+        self.weights: list[float] = []
+
+    def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+        self.weights.append(weight)
+        return torch.cat([self.one, torch.tensor([1.0, 0.0, 9.0, self.distance])])
+
+
+def test_the_weight_of_a_step_follows_the_distance_of_those_before() -> None:
+    """What is allowed falls with the learning rate, from 0.3 to 0.1: 0.2 is little at first, and too much at last."""
+    module = _Far(0.2)
+    keeping = {"distance": 0.1, "slack": 0.2, "weight": 10.0}
+    learner = Learner(module, parameters(warmup_steps=4, embeddings=keeping), 40, CPU)
+    for number in range(40):
+        assert learner.weight == pytest.approx(([10.0, *module.weights])[-1], rel=0.011)
+        learner.step(number, PAIRS, None)
+    moves = np.diff(np.log([*module.weights, learner.weight]))
+    decay = np.array([decay_at(number, 40, parameters(warmup_steps=4)) for number in range(40)])
+    allowed = 0.1 + 0.2 * decay
+    assert moves == pytest.approx(0.01 * (0.2 - allowed) / allowed, abs=1e-6)
+    assert moves[0] < 0 < moves[-1]
 
 
 @pytest.mark.parametrize("slope", [float("nan"), float("inf")])

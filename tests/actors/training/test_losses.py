@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
-from actors.training.losses import distillation_loss, keeping_loss, span_loss
+from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
 
 LENGTHS = (9, 4, 6)
 """Allowed columns of three windows of width 12: the first, which is CLS, and a stretch at their end."""
@@ -69,16 +69,39 @@ def test_nothing_is_left_to_learn_from_oneself(logits: list[Tensor], allowed: Te
     assert float(distillation_loss((logits[0], logits[1]), theirs, allowed, 2.0)) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_keeping_is_one_minus_the_cosine_of_the_mean_token() -> None:
+@pytest.fixture
+def vectors() -> tuple[Tensor, Tensor, Tensor]:
+    """Of three texts of 7, 2 and 4 tokens, ours and those to keep; what stands in the padding is of no matter."""
     torch.manual_seed(4)
-    hidden, lengths = torch.randn(3, 7, 5), (7, 2, 4)
-    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
-    target = torch.nn.functional.normalize(torch.randn(3, 5), dim=-1)
+    hidden, kept = torch.randn(3, 7, 5), torch.randn(3, 7, 5)
+    return hidden, kept, torch.arange(7) < torch.tensor(TOKENS)[:, None]
+
+
+TOKENS = (7, 2, 4)
+
+
+def test_the_token_error_is_a_share_of_the_squares(vectors: tuple[Tensor, Tensor, Tensor]) -> None:
+    hidden, kept, mask = vectors
+    off = there = 0.0
+    for row, length in enumerate(TOKENS):
+        for i in range(length):
+            off += sum((float(a) - float(b)) ** 2 for a, b in zip(hidden[row, i], kept[row, i], strict=True))
+            there += sum(float(b) ** 2 for b in kept[row, i])
+    assert float(token_error(hidden, kept, mask)) == pytest.approx(off / there, rel=1e-5)
+    assert float(token_error(kept, kept, mask)) == 0.0
+
+
+def test_the_distance_is_one_minus_the_cosine_of_the_mean_tokens(vectors: tuple[Tensor, Tensor, Tensor]) -> None:
+    hidden, kept, mask = vectors
     expected = 0.0
-    for row, length in enumerate(lengths):
-        mean = [sum(float(hidden[row, i, d]) for i in range(length)) / length for d in range(5)]
-        dot = sum(a * float(b) for a, b in zip(mean, target[row], strict=True))
-        expected += (1 - dot / math.sqrt(sum(a * a for a in mean))) / 3
-    assert float(keeping_loss(hidden, mask, target)) == pytest.approx(expected, rel=1e-5)
-    pooled = torch.stack([hidden[row, :length].mean(0) for row, length in enumerate(lengths)])
-    assert float(keeping_loss(hidden, mask, pooled)) == pytest.approx(0.0, abs=1e-6)
+    for row, length in enumerate(TOKENS):
+        ours, theirs = (
+            [sum(float(values[row, i, d]) for i in range(length)) / length for d in range(5)]
+            for values in (hidden, kept)
+        )
+        dot, *norms = (
+            sum(a * b for a, b in zip(*both, strict=True)) for both in ((ours, theirs), [ours] * 2, [theirs] * 2)
+        )
+        expected += (1 - dot / math.sqrt(norms[0] * norms[1])) / 3
+    assert float(embedding_distance(hidden, kept, mask)) == pytest.approx(expected, rel=1e-5)
+    assert float(embedding_distance(3 * kept, kept, mask)) == pytest.approx(0.0, abs=1e-6)

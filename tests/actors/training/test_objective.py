@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 from actors.loading import load_model, load_spec
 from actors.training.assembly import answer_places
 from actors.training.examples import Pairs, PairTensors, Texts, TextTensors
-from actors.training.losses import distillation_loss, keeping_loss, span_loss
+from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
 from actors.training.objective import LOSSES, Objective, Teacher
 from actors.training.parameters import TrainingParameters
 from tests.actors.helpers import strings
@@ -39,30 +40,40 @@ def pairs() -> PairTensors:
 
 @pytest.fixture(scope="module")
 def texts() -> TextTensors:
-    spec = load_spec(DISTILBERT)
-    prepared = Texts.prepare(spec, strings(["Ada keeps three goats.", "Lisbon"]), 32)
-    target = torch.nn.functional.normalize(torch.ones(2, 32), dim=-1).numpy()
-    return TextTensors.take(Texts(spec, prepared, target), np.arange(2), CPU)
+    made = Texts.make(load_spec(DISTILBERT), strings(["Ada keeps three goats.", "Lisbon"]), 32)
+    return TextTensors.take(made, np.arange(2), CPU)
 
 
-def _forward(objective: Objective, pairs: PairTensors, texts: TextTensors | None) -> dict[str, float]:
+def _forward(
+    objective: Objective, pairs: PairTensors, texts: TextTensors | None = None, weight: float = 0.0
+) -> dict[str, float]:
     with torch.no_grad():
-        return dict(zip(LOSSES, objective(pairs, texts).tolist(), strict=True))
+        return dict(zip(LOSSES, objective(pairs, texts, weight).tolist(), strict=True))
+
+
+def _moved() -> Any:
+    """An encoder that is not the student's."""
+    model = _quiet(DISTILBERT)
+    torch.manual_seed(6)
+    for weight in model.parameters():
+        weight.add_(0.05 * torch.randn_like(weight))
+    encoder: Any = model.base_model
+    return encoder
 
 
 def test_without_teacher_and_texts_it_is_the_span_loss(student: PreTrainedModel, pairs: PairTensors) -> None:
-    found = _forward(Objective(student, False, None, TrainingParameters()), pairs, None)
+    found = _forward(Objective(student, False, None, None, TrainingParameters()), pairs)
     plain = {name: values for name, values in pairs.inputs.items() if name != "token_type_ids"}
     output = student(**plain)
     expected = span_loss(output.start_logits, output.end_logits, pairs.allowed, pairs.first, pairs.last).item()
-    assert found == {"loss": expected, "span": expected, "teacher": 0.0, "embedding": 0.0}
+    assert found == {"loss": expected, "span": expected, "teacher": 0.0, "tokens": 0.0, "distance": 0.0}
 
 
 def test_the_parts_are_mixed_by_their_weights(student: PreTrainedModel, pairs: PairTensors, texts: TextTensors) -> None:
     # BERT, as a teacher that takes token types beside a student that does not.
-    teacher = _quiet(BERT)
-    chosen = parameters(distillation={"weight": 0.3, "temperature": 3.0}, embeddings={"weight": 7.0})
-    found = _forward(Objective(student, False, Teacher(teacher, True), chosen), pairs, texts)
+    teacher, base = _quiet(BERT), _moved()
+    chosen = parameters(distillation={"weight": 0.3, "temperature": 3.0})
+    found = _forward(Objective(student, False, Teacher(teacher, True), base, chosen), pairs, texts, 7.0)
     theirs = teacher(**pairs.inputs)
     ours = student(input_ids=pairs.inputs["input_ids"], attention_mask=pairs.inputs["attention_mask"])
     taught = distillation_loss(
@@ -71,14 +82,17 @@ def test_the_parts_are_mixed_by_their_weights(student: PreTrainedModel, pairs: P
     assert found["teacher"] == pytest.approx(float(taught))
     untyped = teacher(input_ids=pairs.inputs["input_ids"], attention_mask=pairs.inputs["attention_mask"])
     assert not torch.allclose(untyped.start_logits, theirs.start_logits, atol=1e-2), "types matter to this teacher"
-    hidden = student.base_model(**texts.inputs)[0]
-    assert found["embedding"] == pytest.approx(float(keeping_loss(hidden, texts.mask, texts.target)))
-    assert found["loss"] == pytest.approx(0.7 * found["span"] + 0.3 * found["teacher"] + 7.0 * found["embedding"])
+    vectors = student.base_model(**texts.inputs)[0], base(**texts.inputs)[0], texts.mask
+    assert found["tokens"] == pytest.approx(float(token_error(*vectors)))
+    assert found["distance"] == pytest.approx(float(embedding_distance(*vectors)))
+    assert min(found["tokens"], found["distance"]) > 1e-3
+    kept = 0.1 * found["tokens"] + found["distance"]
+    assert found["loss"] == pytest.approx(0.7 * found["span"] + 0.3 * found["teacher"] + 7.0 * kept)
 
 
 def test_token_types_go_to_the_model_that_takes_them(pairs: PairTensors) -> None:
     bert = _quiet(BERT)
-    found = _forward(Objective(bert, True, Teacher(bert, False), parameters()), pairs, None)
+    found = _forward(Objective(bert, True, Teacher(bert, False), None, parameters()), pairs)
     typed = bert(**pairs.inputs)
     untyped = bert(input_ids=pairs.inputs["input_ids"], attention_mask=pairs.inputs["attention_mask"])
     ours, theirs = ((output.start_logits, output.end_logits) for output in (typed, untyped))
@@ -87,10 +101,11 @@ def test_token_types_go_to_the_model_that_takes_them(pairs: PairTensors) -> None
     assert found["teacher"] > 1e-3
 
 
-def test_the_teacher_does_not_learn(pairs: PairTensors) -> None:
-    student, teacher = (load_model(DISTILBERT, with_qa_head=True) for _ in range(2))
-    objective = Objective(student, False, Teacher(teacher, False), TrainingParameters())
+def test_teacher_and_base_do_not_learn(pairs: PairTensors, texts: TextTensors) -> None:
+    student, teacher, base = (load_model(DISTILBERT, with_qa_head=True) for _ in range(3))
+    objective = Objective(student, False, Teacher(teacher, False), base.base_model, TrainingParameters())
     assert {id(weight) for weight in objective.parameters()} == {id(weight) for weight in student.parameters()}
-    objective(pairs, None)[0].backward()
+    assert objective.state_dict().keys() == {f"student.{name}" for name in student.state_dict()}
+    objective(pairs, texts, 1.0)[0].backward()
     assert all(weight.grad is not None for weight in student.parameters())
-    assert all(weight.grad is None for weight in teacher.parameters())
+    assert all(weight.grad is None for model in (teacher, base) for weight in model.parameters())

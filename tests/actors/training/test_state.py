@@ -20,7 +20,7 @@ def test_weights_optimizer_and_step_come_back() -> None:
     moments = [
         {
             f"{place}.{name}": value
-            for place, state in one.run.learner.state()["state"].items()
+            for place, state in one.run.learner.state()["optimizer"]["state"].items()
             for name, value in state.items()
         }
         for one in (first, second)
