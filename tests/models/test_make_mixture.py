@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.make_mixture import crop, main
+from models.make_mixture import crop, main, mix
 
 SENTENCES = ["The mill stands still.", "Ada waits by it!", "Who knows why?", "Nobody in the village does."]
 
@@ -36,4 +36,18 @@ def test_what_becomes_of_each_source(tmp_path: Path) -> None:
         file.write(b"".join(orjson.dumps(one) + b"\n" for one in rows))
     main(tmp_path / "a.jsonl.gz", tmp_path / "out" / "b.jsonl")
     sources = [orjson.loads(line)["source"] for line in (tmp_path / "out" / "b.jsonl").read_bytes().splitlines()]
-    assert sorted(sources) == ["qamr", "qed", "squad"]
+    assert sorted(sources) == ["qamr", "qed", "squad", "squad"]
+
+
+def test_squad_comes_whole_and_cropped_in_one_random_order() -> None:
+    rows = [row("squad", [f"Ada {i}."] + SENTENCES * 12, f"Ada {i}.") for i in range(40)]
+    mixed = mix(rows)
+    whole = [row["context"] for row in mixed if row in rows]
+    cropped = [one["context"] for one in mixed if one not in rows]
+    assert sorted(whole) == sorted(one["context"] for one in rows)
+    assert len({context[:8] for context in cropped}) == 40
+    assert all(40 <= len(context.split()) <= 110 + 7 for context in cropped)
+    assert whole != [one["context"] for one in rows]
+    assert mixed == mix(rows)
+    assert mixed.index(rows[0]) != 0
+    assert len([i for i in range(40) if mixed[i] in rows]) in range(8, 33), "not all of one kind first"

@@ -16,6 +16,8 @@ from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.prepare import prepare_pairs
 from models.compare_embeddings import compare, embed
 from pipelines.judging import judge, without_abstaining
+from pipelines.settings import load_config
+from pipelines.training_config import FinetuneConfig
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "minilm-qa"
@@ -67,3 +69,9 @@ def test_it_says_what_it_is() -> None:
     for wanted in ("SQuAD", "QAMR", "MiniLM", "CC BY-SA", "Apache-2.0", "F1"):
         assert wanted in card
     assert orjson.loads((MODEL / "config.json").read_bytes())["model_type"] == "distilbert"
+
+
+def test_it_can_be_made_again() -> None:
+    config = load_config(FinetuneConfig, ROOT / "models" / "minilm-qa.yaml", ())
+    assert config.training.embeddings.distance is not None
+    assert (config.base.name, config.output.dtype) == ("build/base", "float16")
