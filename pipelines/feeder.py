@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from actors.errors import ModelError
 from actors.model_actor import Task
 from actors.prepared import Prepared
-from actors.serving.requests import ModelCard, Refusal
+from actors.serving.requests import Refusal
 from actors.serving.service import MODEL, Piece
 from actors.stats import PassStats
 from actors.tokens import Longs
@@ -32,7 +32,6 @@ _CRASHES = 2
 """How often a piece may take its replica down before its shard is given up."""
 _PATIENCE_SECONDS = 900.0
 """How long a piece is offered to replicas that are busy, restarted or updated."""
-_ANSWER_SECONDS = 60.0
 
 
 class _NotNowError(Exception):
@@ -42,19 +41,9 @@ class _NotNowError(Exception):
 class Feeder:
     """One of a few in a job. It has credits: a piece is handed over when another has come back."""
 
-    def __init__(self, application: str, task: Task, fingerprint: str) -> None:
-        """Finds the replicas of an application on the connected cluster.
-
-        Raises:
-            ModelError: it runs another model than the job was planned with.
-        """
+    def __init__(self, application: str, task: Task) -> None:
+        """Takes the name of an application on the connected cluster, of which `check_service` knows that it fits."""
         self._handle: Any = serve.get_deployment_handle(MODEL, application)
-        card: ModelCard = self._handle.card.remote().result(timeout_s=_ANSWER_SECONDS)
-        if card.fingerprint != fingerprint:
-            raise ModelError(
-                f"the service {application} runs {card.name} ({card.fingerprint[:12]}), the job was planned with "
-                f"another model ({fingerprint[:12]}); set model.name to what the service runs"
-            )
         self._task = task
         self._tokens_per_second = _FIRST_TOKENS / _PIECE_SECONDS
         self._threads = ThreadPoolExecutor(_CREDITS, thread_name_prefix="feed")

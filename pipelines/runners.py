@@ -50,18 +50,12 @@ class SharedModel:
     application: str
     """Name of the Ray Serve application."""
     task: "Task"
-    fingerprint: str
-    """What the driver saw, and the service must run."""
 
     def open(self) -> Runner:
-        """Finds the replicas.
-
-        Raises:
-            ModelError: the service runs another model.
-        """
+        """Finds the replicas."""
         from pipelines.feeder import Feeder
 
-        return Feeder(self.application, self.task, self.fingerprint)
+        return Feeder(self.application, self.task)
 
 
 @dataclass(frozen=True)

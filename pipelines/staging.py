@@ -34,7 +34,7 @@ def make_stages(job: Job, pool: Pool, rehearsal: bool = False) -> Stages:
     chosen = {"threads": pool.threads, "device": device, "name": from_anywhere(config.model.name)}
     model = config.model.model_copy(update=chosen)
     own = OwnModel(model, config.batching, task, job.model.fingerprint)
-    shared = SharedModel(config.pool.application, task, job.model.fingerprint)
+    shared = SharedModel(config.pool.application, task)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return Stages(
         read=ReadStage(layout, config.corpus.storage),

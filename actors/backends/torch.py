@@ -1,5 +1,6 @@
 """The forward pass in PyTorch, on a CPU or a GPU."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -21,8 +22,9 @@ class TorchBackend:
     def __init__(self, model: PreTrainedModel, parameters: ModelParameters) -> None:
         """Moves the model to its device and precision."""
         self._device = _device(parameters.device)
-        if parameters.threads is not None:
-            torch.set_num_threads(parameters.threads)
+        self._threads = parameters.threads
+        self._seen = threading.local()
+        self._set_threads()
         dtype = getattr(torch, parameters.dtype)
         self._model = model.train(False)
         torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
@@ -46,6 +48,7 @@ class TorchBackend:
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
         """Runs the model; see `Backend.forward`."""
+        self._set_threads()
         self._memory.start()
         try:
             return self._run(batch, want_spans, pool_weights, want_hidden)
@@ -58,6 +61,13 @@ class TorchBackend:
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
         self._memory.release()
         raise OutOfMemory(message)
+
+    def _set_threads(self) -> None:
+        # OpenMP keeps the number for every thread by itself: one that never set it has OMP_NUM_THREADS, which Ray sets
+        # to 1, whatever torch says.
+        if self._threads is not None and not hasattr(self._seen, "set"):
+            torch.set_num_threads(self._threads)
+            self._seen.set = True
 
     def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from multidict import CIMultiDict
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "corpus.jsonl"
 LOST = 0
@@ -92,11 +93,11 @@ class Client:
     async def _send(self, due: float) -> None:
         late = time.time() - due
         started = time.perf_counter()
-        status, headers, reason = LOST, {}, ""
+        status, headers, reason = LOST, CIMultiDict[str](), ""
         try:
             async with self._ask() as response:
                 body = await response.read()
-            status, headers = response.status, dict(response.headers)
+            status, headers = response.status, response.headers.copy()
             reason = "" if status == 200 else _reason(body)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = type(error).__name__

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from actors.parameters import QAParameters
-from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, write_jsonl
+from actors.parameters import EmbeddingParameters, QAParameters
+from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
 
 ROWS = mixed_rows(48)
+_TIMES = 8
 
 
 class Service:
@@ -102,8 +103,8 @@ def test_one_page_tells_of_gateway_and_model(service: Service) -> None:
 def test_a_job_on_its_replicas_survives_the_death_of_one(
     service: Service, untrained_model: Path, tmp_path: Path
 ) -> None:
-    corpus = write_jsonl(tmp_path / "corpus.jsonl", [{**row, "id": str(n)} for n, row in enumerate(ROWS * 20)])
-    words = ("--pool", "serve", "--model", str(untrained_model), "--set", "corpus.shard_rows=120")
+    corpus = write_jsonl(tmp_path / "corpus.jsonl", [{**row, "id": str(n)} for n, row in enumerate(ROWS * _TIMES)])
+    words = ("--pool", "serve", "--model", str(untrained_model), "--set", "corpus.shard_rows=48")
     job = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path)
     statuses: list[int] = []
     done = threading.Event()
@@ -126,11 +127,24 @@ def test_a_job_on_its_replicas_survives_the_death_of_one(
         asking.join()
         job.clean_up()
     rows = pq.read_table(tmp_path / "out").sort_by("id").to_pylist()
-    assert sorted(int(row["id"]) for row in rows) == list(range(len(ROWS) * 20))
+    assert sorted(int(row["id"]) for row in rows) == list(range(len(ROWS) * _TIMES))
     expected = bare_engine(untrained_model, ROWS, QAParameters())
     assert all(same_answer(row, expected[int(row["id"]) % len(ROWS)]["answers"][0]) for row in rows)
     assert set(statuses) == {200}, "the gateway asks once more where a replica dies"
     assert service.replica() != first
+
+
+def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Path, tmp_path: Path) -> None:
+    # Texts that come again, out of order: their rows share what a piece gives to the text.
+    texts = [{"id": str(n), "text": ROWS[n * 7 % 20]["context"]} for n in range(60)]
+    corpus = write_jsonl(tmp_path / "corpus.jsonl", texts)
+    words = ("--pool", "serve", "--model", str(untrained_model))
+    code, _, errors = Command(("spanmill", "embed", str(corpus), str(tmp_path / "out"), *words), tmp_path).end(300)
+    assert code == 0, errors
+    rows = {row["id"]: row["embedding"] for row in pq.read_table(tmp_path / "out").to_pylist()}
+    expected = bare_engine(untrained_model, texts, embedding=EmbeddingParameters())
+    for text, wanted in zip(texts, expected, strict=True):
+        assert same_vector(rows[text["id"]], wanted["embedding"])
 
 
 def test_a_job_with_another_model_is_refused(service: Service, tmp_path: Path) -> None:
@@ -138,8 +152,16 @@ def test_a_job_with_another_model_is_refused(service: Service, tmp_path: Path) -
     words = ("--pool", "serve", "--model", str(Path(__file__).parents[2] / "models" / "minilm-qa"))
     job = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path)
     code, _, errors = job.end(300)
-    assert code == 1
+    assert code == 2
     assert "set model.name to what the service runs" in errors
+
+
+def test_a_job_without_its_service_is_refused(service: Service, untrained_model: Path, tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "corpus.jsonl", ROWS[:4])
+    words = ("--pool", "serve", "--model", str(untrained_model), "--set", "pool.application=other")
+    code, _, errors = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path).end(300)
+    assert code == 1
+    assert "the application other is not there; start it with `spanmill serve`" in errors
 
 
 def test_ctrl_c_stops_it_cleanly(service: Service) -> None:

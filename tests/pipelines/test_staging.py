@@ -41,7 +41,7 @@ def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     assert own.model == own.own
     job = _job(tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both")
     shared = make_stages(job, CPU_POOL)
-    assert shared.model == SharedModel("both", job.task, job.model.fingerprint)
+    assert shared.model == SharedModel("both", job.task)
     assert shared.own == own.own
 
 

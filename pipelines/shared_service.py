@@ -1,0 +1,37 @@
+"""The running service that a job shares, looked at before the job relies on it."""
+
+from ray import serve
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
+
+from actors.serving.requests import ModelCard
+from actors.serving.service import MODEL
+from pipelines.errors import ConfigError, JobError
+
+_ANSWER_SECONDS = 60.0
+
+
+def check_service(application: str, fingerprint: str) -> None:
+    """Makes sure that an application of the connected cluster can take a job's shards.
+
+    Raises:
+        JobError: it does not run, or does not answer.
+        ConfigError: it runs another model than the job was planned with.
+    """
+    found = serve.status().applications.get(application)
+    if found is None or found.status is ApplicationStatus.DEPLOY_FAILED:
+        state = "is not there" if found is None else "failed to start"
+        raise JobError(
+            f"--pool serve: on this cluster the application {application} {state}; start it with `spanmill serve`, or "
+            "name another with --set pool.application=NAME, another cluster with --set ray.address=HOST:PORT"
+        )
+    try:
+        handle = serve.get_deployment_handle(MODEL, application)
+        card: ModelCard = handle.card.remote().result(timeout_s=_ANSWER_SECONDS)  # type: ignore[attr-defined]
+    except (RayServeException, TimeoutError) as error:
+        raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
+    if card.fingerprint != fingerprint:
+        raise ConfigError(
+            f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
+            f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
+        )
