@@ -120,7 +120,7 @@ class SharingParameters(Settings):
     """Longest that an offline pass is predicted to take while requests come in, in milliseconds: an online request
     waits for one such pass at most. A single window may take longer."""
 
-    idle_seconds: float = Field(default=2.0, ge=0.0)
+    idle_seconds: float = Field(default=10.0, ge=0.0)
     """After so long without an online request, offline passes are as large as is best for throughput."""
 
     queue_requests: int = Field(default=64, ge=1)

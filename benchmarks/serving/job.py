@@ -84,9 +84,8 @@ def answering(corpus: Path, output: Path, words: Sequence[str]) -> Iterator[Job]
             process.wait()
 
 
-def shared(address: str) -> list[str]:
-    """Keys of a job that runs on the replicas of the service on a cluster."""
-    return [f"ray.address={address}", "pool.kind=serve"]
+SHARED = ("pool.kind=serve", "ray.address=auto")
+"""Keys of a job that runs on the replicas of the service that was started last on this machine."""
 
 
 def write_corpus(path: Path, rows: int) -> None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from benchmarks.serving.bench import ONLINE, Bench
 from benchmarks.serving.clients import running
 from benchmarks.serving.figures import Figures, Goal
-from benchmarks.serving.job import Job, answering, read_answers, shared, write_corpus
+from benchmarks.serving.job import SHARED, Job, answering, read_answers, write_corpus
 from benchmarks.serving.load import read_sample
 from benchmarks.serving.service import REPLICA
 
@@ -34,7 +34,7 @@ def measure(bench: Bench) -> Figures:
     figures = Figures(f"5. {setup.kills} x SIGKILL of a replica, online at {ONLINE:.0%}, a job beside it")
     corpus = setup.folder / "killed.jsonl"
     write_corpus(corpus, _ROWS)
-    words = [*setup.job_words, *shared(bench.service.address)]
+    words = [*setup.job_words, *SHARED]
     failures: Counter[str] = Counter()
     killed, asked = 0, 0
     rng = random.Random(7)

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.serving.bench import ONLINE, Bench, Setup, started
 from benchmarks.serving.clients import run
 from benchmarks.serving.figures import Figures, Goal
-from benchmarks.serving.job import Job, answering, shared, write_corpus
+from benchmarks.serving.job import SHARED, Job, answering, write_corpus
 
 _ROWS = 50_000
 _OF_DEDICATED, _OF_CAPACITY = 0.95, 0.9
@@ -20,7 +20,7 @@ def measure(setup: Setup) -> Figures:
     write_corpus(corpus, _ROWS)
     for number in range(setup.rounds):
         with started(setup) as bench:
-            words = [*setup.job_words, *shared(bench.service.address)]
+            words = [*setup.job_words, *SHARED]
             alone, beside, online = _on_replicas(bench, corpus, setup.folder / f"share-{number}", words)
         dedicated = _dedicated(setup, corpus, setup.folder / f"dedicated-{number}")
         figures.add("own pool", dedicated, "rows/s")

@@ -5,7 +5,7 @@ import time
 from benchmarks.serving.bench import ONLINE, Bench
 from benchmarks.serving.clients import run
 from benchmarks.serving.figures import Figures, Goal
-from benchmarks.serving.job import answering, shared, write_corpus
+from benchmarks.serving.job import SHARED, answering, write_corpus
 
 _ROWS = 50_000
 """More than a round can answer: the job is broken off."""
@@ -21,7 +21,7 @@ def measure(bench: Bench) -> Figures:
     quantum = setup.parameters.sharing.quantum_ms
     for number in range(setup.rounds):
         alone = run(bench.load(ONLINE, seed=number))
-        words = [*setup.job_words, *shared(bench.service.address)]
+        words = [*setup.job_words, *SHARED]
         with answering(corpus, setup.folder / f"wait-{number}", words) as job:
             job.wait_warm()
             began = time.time()
