@@ -157,7 +157,7 @@ class Desk:
 
 def _advance(calls: Sequence[Call], windows: Longs, through: Flags) -> None:
     """Calls that are `through` the round leave it at once, with their results where they have no more windows."""
-    for i in np.flatnonzero(through):
+    for i in np.flatnonzero(through).tolist():
         calls[i].next_window += int(windows[i])
         if not calls[i].windows and not calls[i].future.done():
             _settle(calls[i], calls[i].work.results())

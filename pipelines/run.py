@@ -41,7 +41,7 @@ def build(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
 
 def _pipeline(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
     # Not from_arrow, which has a task of one CPU look at every table: beside a service there may be none to have.
-    dataset: Dataset = from_blocks(_shares(works)).map_batches(  # type: ignore[no-untyped-call]
+    dataset: Dataset = from_blocks(_shares(works)).map_batches(
         stages.read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
     )
     dataset = dataset.map_batches(stages.prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)

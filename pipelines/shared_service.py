@@ -27,7 +27,7 @@ def check_service(application: str, fingerprint: str) -> None:
         )
     try:
         handle = serve.get_deployment_handle(MODEL, application)
-        card: ModelCard = handle.card.remote().result(timeout_s=_ANSWER_SECONDS)  # type: ignore[attr-defined]
+        card: ModelCard = handle.card.remote().result(timeout_s=_ANSWER_SECONDS)
     except (RayServeException, TimeoutError) as error:
         raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
     if card.fingerprint != fingerprint:
