@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -24,10 +25,14 @@ UPDATED_TOP_K = 3
 
 
 @pytest.fixture(scope="module")
-def dashboard(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Iterator[str]:
+def dashboard(untrained_model: Path) -> Iterator[str]:
     """URL of the dashboard of a cluster whose machines have a model in the folder where Ray was started."""
-    port, folder = free_port(), tmp_path_factory.getbasetemp() / "d"
-    with cluster(folder, cpus=2, dashboard=port):
+    port = free_port()
+    # The dashboard's sockets have long names, and pytest's own folders are too deep for them.
+    with (
+        TemporaryDirectory(prefix="d", ignore_cleanup_errors=True) as short,
+        cluster(folder := Path(short) / "r", cpus=2, dashboard=port),
+    ):
         copytree(untrained_model, folder / "models" / "mine")
         url = f"http://127.0.0.1:{port}"
         _until(lambda: _status(f"{url}/api/version") == 200)
