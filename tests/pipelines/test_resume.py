@@ -31,7 +31,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_ctrl_c_then_kill_then_the_end(start: Start, tmp_path: Path, untrained_model: Path) -> None:
     output = tmp_path / "out"
     words = ("spanmill", "answer", SAMPLES / "corpus.parquet", output, "--model", untrained_model)
-    settings = ("--set", "corpus.shard_rows=4", "--set", "ray.object_store_mb=128", "--limit", 180)
+    settings = ("--set", "corpus.shard_rows=3", "--set", "ray.object_store_mb=128", "--limit", 180)
 
     first = start(*words, *settings)
     first.wait_until(lambda: len(parts(output)) > 0)
