@@ -1,7 +1,7 @@
 """The engine as an actor, for offline shards and online requests alike. Knows neither Ray, nor files, nor HTTP."""
 
 import time
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -11,19 +11,11 @@ from actors.desk import Call, Desk
 from actors.errors import ModelError
 from actors.loading import load_engine
 from actors.models import find_model, fingerprint
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters, SharingParameters
+from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
 from actors.prepared import Prepared
 from actors.stats import PassStats
 from actors.turns import Turns
 from actors.work import Results, Wanted
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is asked of every shard of a job: answers, embeddings, or both."""
-
-    qa: QAParameters | None
-    embedding: EmbeddingParameters | None
 
 
 class ModelActor:
@@ -47,28 +39,34 @@ class ModelActor:
         Raises:
             ModelError: it cannot be found or used, or is another one than expected.
         """
-        folder = find_model(model)
-        self.fingerprint = fingerprint(folder)
+        self._folder = find_model(model)
         if expected is not None and self.fingerprint != expected:
             raise ModelError(
                 f"{model.name} differs between machines: here it is {self.fingerprint[:12]}, "
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
-        self.engine = load_engine(folder, model, batching, with_qa_head, Turns(sharing))
+        self.engine = load_engine(self._folder, model, batching, with_qa_head, Turns(sharing))
         self.desk = None if sharing is None else Desk(self.engine, sharing.quantum_ms / 1000, sharing.queue_requests)
 
-    def process(self, prepared_ipc: pa.Buffer, task: Task) -> tuple[pa.Table, PassStats]:
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the files that decide what the model computes; they are read when it is asked for."""
+        return fingerprint(self._folder)
+
+    def process(self, prepared_ipc: pa.Buffer, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         """Runs one prepared shard in the offline class; several threads may call at once.
 
         Returns:
             The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
             `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
         """
-        return self._process(Prepared.from_ipc(prepared_ipc), task)
+        return self._process(Prepared.from_ipc(prepared_ipc), wanted)
 
-    def process_part(self, prepared_ipc: pa.Buffer, task: Task, first: int, stop: int) -> tuple[pa.Table, PassStats]:
+    def process_part(
+        self, prepared_ipc: pa.Buffer, wanted: Wanted, first: int, stop: int
+    ) -> tuple[pa.Table, PassStats]:
         """As `process`, for the owners `first` to `stop` of a shard; one row per owner, in order."""
-        return self._process(Prepared.from_ipc(prepared_ipc).of_owners(first, stop), task)
+        return self._process(Prepared.from_ipc(prepared_ipc).of_owners(first, stop), wanted)
 
     def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None) -> Call:
         """Queues an online call, which shares passes with others that wait; its future holds the results.
@@ -84,26 +82,26 @@ class ModelActor:
         work = self.engine.begin(prepared, wanted)
         return self.desk.take(work) if seconds is None else self.desk.take(work, time.monotonic() + seconds)
 
-    def _process(self, prepared: Prepared, task: Task) -> tuple[pa.Table, PassStats]:
-        if task.qa is None and task.embedding is None:
+    def _process(self, prepared: Prepared, wanted: Wanted) -> tuple[pa.Table, PassStats]:
+        if wanted.qa is None and wanted.embedding is None:
             raise ValueError("a task asks for answers, embeddings or both")
-        results = self.engine.finish(self.engine.begin(prepared, Wanted(task.qa, task.embedding)))
-        return _columns(results, task), results.stats
+        results = self.engine.finish(self.engine.begin(prepared, wanted))
+        return _columns(results, wanted), results.stats
 
 
-def _columns(results: Results, task: Task) -> pa.Table:
+def _columns(results: Results, wanted: Wanted) -> pa.Table:
     columns: dict[str, pa.Array] = {}
-    if results.answers is not None and task.qa is not None:
-        if task.qa.top_k == 1:
+    if results.answers is not None and wanted.qa is not None:
+        if wanted.qa.top_k == 1:
             columns |= _answer_fields(results.answers)
         else:
             fields = _answer_fields(results.answers)
             structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
             columns["answers"] = pa.ListArray.from_arrays(pa.array(results.answers.offsets), structs)
-        if task.qa.null_score:
+        if wanted.qa.null_score:
             columns["null_score"] = pa.array(results.answers.null_score, type=pa.float64())
-    if results.embeddings is not None and task.embedding is not None:
-        vectors = results.embeddings.astype(task.embedding.dtype)
+    if results.embeddings is not None and wanted.embedding is not None:
+        vectors = results.embeddings.astype(wanted.embedding.dtype)
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     return pa.table(columns)
 

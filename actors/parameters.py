@@ -35,6 +35,11 @@ class ModelParameters(Settings):
     storage: dict[str, object] = {}
     """fsspec options (endpoint, credentials) for a model that is named by a URL."""
 
+    def placed(self, threads: int, with_gpu: bool) -> "ModelParameters":
+        """As one actor runs it, with its CPU threads; without a GPU of its own it may still see the machine's."""
+        device = self.device if with_gpu else self.device.replace("auto", "cpu")
+        return self.model_copy(update={"threads": threads, "device": device})
+
     @field_validator("backend", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:

@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from actors.errors import ModelError
-from actors.model_actor import Task
 from actors.prepared import Prepared
 from actors.serving.requests import Refusal
 from actors.serving.service import MODEL, Piece
 from actors.stats import PassStats
 from actors.tokens import Longs
+from actors.work import Wanted
 
 _CREDITS = 4
 """Pieces of one feeder that replicas have in hand at once."""
@@ -41,7 +41,7 @@ class _NotNowError(Exception):
 class Feeder:
     """One of a few in a job. It has credits: a piece is handed over when another has come back."""
 
-    def __init__(self, application: str, task: Task) -> None:
+    def __init__(self, application: str, task: Wanted) -> None:
         """Takes the name of an application on the connected cluster, of which `check_service` knows that it fits."""
         self._handle: Any = serve.get_deployment_handle(MODEL, application)
         self._task = task
@@ -61,8 +61,10 @@ class Feeder:
         bounds = cut(before, self._tokens_per_second * _PIECE_SECONDS)
         pieces = list(self._threads.map(partial(self._piece, reference, before), bounds))
         by_owner = pa.concat_tables([table for table, _ in pieces])
-        stats = reduce(_added, (stats for _, stats in pieces), PassStats())
-        return by_owner.take(pa.array(shard.row_owner)), stats
+        total = PassStats()
+        for _, stats in pieces:
+            total.add(stats)
+        return by_owner.take(pa.array(shard.row_owner)), total
 
     def _piece(self, reference: Any, before: Longs, bounds: tuple[int, int]) -> Piece:
         first, stop = bounds
@@ -117,8 +119,3 @@ def _tokens_before(shard: Prepared) -> Longs:
     per_owner = np.bincount(shard.windows.owner, weights=shard.lengths(0), minlength=shard.owners)
     before: Longs = np.concatenate([[0], np.cumsum(per_owner)]).astype(np.int64)
     return before
-
-
-def _added(total: PassStats, more: PassStats) -> PassStats:
-    total.add(more)
-    return total

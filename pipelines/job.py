@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
-from actors.model_actor import Task
+from actors.work import Wanted
 from pipelines.config import AnswerConfig
 from pipelines.corpus import list_files
 from pipelines.errors import CorpusError, JobError, ManifestError
@@ -33,7 +33,7 @@ class Job:
     config: Config
     store: Store
     model: Model
-    task: Task
+    task: Wanted
     plan: Plan
     manifest: Manifest
 
@@ -81,7 +81,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    task = Task(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
     manifest = Manifest(
         kind=kind,
         model=model.fingerprint,
@@ -138,7 +138,7 @@ def _check_apart(inputs: Sequence[str], output: Store) -> None:
             )
 
 
-def _schema(plan: Plan, task: Task, model: Model) -> pa.Schema:
+def _schema(plan: Plan, task: Wanted, model: Model) -> pa.Schema:
     vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
     if task.qa is not None:
         return answer_schema(plan.layout.carry, task.qa.top_k, vector, task.qa.null_score)

@@ -7,9 +7,10 @@ import pyarrow as pa
 
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.stats import PassStats
+from actors.work import Wanted
 
 if TYPE_CHECKING:
-    from actors.model_actor import ModelActor, Task
+    from actors.model_actor import ModelActor
 
 
 class Runner(Protocol):
@@ -26,7 +27,7 @@ class OwnModel:
 
     model: ModelParameters
     batching: BatchingParameters
-    task: "Task"
+    task: Wanted
     fingerprint: str
     """What the driver saw, and the model must be."""
 
@@ -49,7 +50,7 @@ class SharedModel:
 
     application: str
     """Name of the Ray Serve application."""
-    task: "Task"
+    task: Wanted
 
     def open(self) -> Runner:
         """Finds the replicas."""
@@ -61,7 +62,7 @@ class SharedModel:
 @dataclass(frozen=True)
 class _Own:
     actor: "ModelActor"
-    task: "Task"
+    task: Wanted
 
     def process(self, prepared: pa.Buffer) -> tuple[pa.Table, PassStats]:
         return self.actor.process(prepared, self.task)

@@ -31,7 +31,7 @@ def run_service(config: ServeConfig, console: Console) -> None:
         ConfigError: the port is taken.
         JobError: Ray or the application cannot be started.
     """
-    service = _service(config)
+    service = service_of(config)
     card = describe(find_model(service.model), service.model)
     check_free(config.http.port, "http.port", config.http.host)
     with _stopped() as stopped, connected(config.ray):
@@ -67,8 +67,8 @@ def _why(error: Exception) -> str:
     return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else type(error).__name__)
 
 
-def _service(config: ServeConfig) -> ServiceParameters:
-    """Without the keys that only this machine needs, and with a model that all machines find."""
+def service_of(config: ServeConfig) -> ServiceParameters:
+    """The config without the keys that only this machine needs, and with a model that all machines find."""
     model = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
     fields = {name: getattr(config, name) for name in ServiceParameters.model_fields}
     return ServiceParameters(**fields | {"model": model})

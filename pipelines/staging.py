@@ -29,10 +29,8 @@ class Stages:
 def make_stages(job: Job, pool: Pool, rehearsal: bool = False) -> Stages:
     """The stages of a bound job on a pool; a rehearsal writes nothing."""
     layout, task, config = job.plan.layout, job.task, job.config
-    # An actor without a GPU of its own may still see those of the machine.
-    device = config.model.device if pool.gpus else config.model.device.replace("auto", "cpu")
-    chosen = {"threads": pool.threads, "device": device, "name": from_anywhere(config.model.name)}
-    model = config.model.model_copy(update=chosen)
+    named = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
+    model = named.placed(pool.threads, with_gpu=pool.gpus > 0)
     own = OwnModel(model, config.batching, task, job.model.fingerprint)
     shared = SharedModel(config.pool.application, task)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}

@@ -73,3 +73,12 @@ class Context:
                     field="model",
                 )
             )
+
+    async def check_dimensions(self, wanted: int | None, status: int = 422, reason: str = "invalid") -> None:
+        """Raises Refused where a client asks for embeddings of another width than the model's; None takes any."""
+        if wanted is None:
+            return
+        width = (await self.dispatcher.card()).hidden_size
+        if wanted != width:
+            message = f"{self.model} gives {width}, not {wanted}; leave it out"
+            raise Refused.of_field("dimensions", message, status, reason)

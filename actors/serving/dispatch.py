@@ -14,7 +14,8 @@ from actors.serving.parameters import LimitParameters
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
 
 _TRIES = 2
-_PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=5.0)
+_PROBE_SECONDS = 5.0
+_PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS)
 
 
 class HandleDispatcher:
@@ -50,13 +51,13 @@ class HandleDispatcher:
     async def card(self) -> ModelCard:
         """The model that answers; asked for once."""
         if self._card is None:
-            self._card = await self._within(self._handle.card, seconds=_PROBE.seconds or 5.0)
+            self._card = await self._within(self._handle.card, seconds=_PROBE_SECONDS)
         return self._card
 
     async def spec(self) -> EncoderSpec:
         """The model's tokenizer and frames; asked for once."""
         if self._spec is None:
-            self._spec = await self._within(self._handle.spec, seconds=_PROBE.seconds or 5.0)
+            self._spec = await self._within(self._handle.spec, seconds=_PROBE_SECONDS)
         return self._spec
 
     async def metrics(self) -> str:

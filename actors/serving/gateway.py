@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from actors.serving.bodies import BodyMiddleware
 from actors.serving.context import Context
 from actors.serving.family import Family
-from actors.serving.identity import REQUEST_ID, TIMES, IdentityMiddleware
-from actors.serving.keys import KeyMiddleware, read_keys
+from actors.serving.identity import REQUEST_ID, TIMES, IdentityMiddleware, Watcher
+from actors.serving.keys import MISSING, KeyMiddleware, read_keys
 from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.presence import PresenceMiddleware
 from actors.serving.refusals import Refusals, refusal_of
@@ -30,7 +30,7 @@ FAMILIES: tuple[Callable[[Context], Family], ...] = (
 """In the order in which they stand at /docs."""
 
 _EXAMPLES = (
-    Refusal(401, "unauthorized", "this service wants an API key; send it as Authorization: Bearer KEY"),
+    Refusal(401, "unauthorized", MISSING),
     Refusal(413, "too_many_inputs", "300 inputs are more than 256; send them in parts"),
     Refusal(422, "invalid", "parameters.top_k: input should be a valid integer"),
     Refusal(429, "queue_full", "64 requests wait already; try again later", retry_after=1),
@@ -38,11 +38,18 @@ _EXAMPLES = (
 )
 
 
-def build_app(context: Context, keys: KeyParameters, cors: CorsParameters, signed: bool = False) -> FastAPI:
+def build_app(
+    context: Context,
+    keys: KeyParameters,
+    cors: CorsParameters,
+    signed: bool = False,
+    watcher: Watcher | None = None,
+) -> FastAPI:
     """The application over a dispatcher.
 
     Args:
         signed: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
+        watcher: is told of every request when it has ended.
 
     Raises:
         NoKeys: keys are asked for, and there are none.
@@ -68,7 +75,7 @@ def build_app(context: Context, keys: KeyParameters, cors: CorsParameters, signe
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, *TIMES, "Retry-After"],
         )
-    app.add_middleware(IdentityMiddleware, refusals=refusals, signed=signed)
+    app.add_middleware(IdentityMiddleware, refusals=refusals, signed=signed, watcher=watcher)
     return app
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 import orjson
@@ -17,6 +18,9 @@ LOGGER = logging.getLogger("spanmill.requests")
 REQUEST_ID = "X-Request-Id"
 TIMES = ("X-Queue-Ms", "X-Tokenise-Ms", "X-Inference-Ms")
 """Headers of responses whose request reached a model actor."""
+
+Watcher = Callable[[str | None, int, float], None]
+"""Takes the route's path (None for paths that no route knows), the status and the seconds of every request."""
 
 _LONGEST_ID = 128
 _CLIENT_GONE = 499
@@ -34,15 +38,17 @@ def log_requests() -> None:
 class IdentityMiddleware:
     """The outermost of the service's own: what fails further in is still named, logged and answered."""
 
-    def __init__(self, app: ASGIApp, refusals: Refusals, signed: bool = False) -> None:
+    def __init__(self, app: ASGIApp, refusals: Refusals, signed: bool = False, watcher: Watcher | None = None) -> None:
         """Leaves the id in `state.request_id`; takes `state.timing` and `state.rows` from where requests are asked.
 
         Args:
             signed: whether the server puts the id on responses by itself.
+            watcher: is told of every request when it has ended.
         """
         self._app = app
         self._refusals = refusals
         self._signed = signed
+        self._watcher = watcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -73,7 +79,10 @@ class IdentityMiddleware:
                 raise
             await self._refusals.response(scope, refusal_of(error))(scope, receive, note)
         finally:
-            _log(scope, status, time.perf_counter() - started)
+            seconds, path = time.perf_counter() - started, getattr(scope.get("route"), "path", None)
+            _log(scope, path, status, seconds)
+            if self._watcher is not None:
+                self._watcher(path, status, seconds)
 
 
 def _id_of(scope: Scope) -> str:
@@ -91,11 +100,11 @@ def _times(state: dict[str, object]) -> dict[str, str]:
     }
 
 
-def _log(scope: Scope, status: int, seconds: float) -> None:
+def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
     state = scope["state"]
     line = {
         "id": state["request_id"],
-        "route": f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}",
+        "route": f"{scope['method']} {path or 'unknown'}",
         "status": status,
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),

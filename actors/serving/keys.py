@@ -15,7 +15,7 @@ from actors.serving.requests import Refusal
 OPEN = ("/live", "/ready", "/health", "/v2/health/")
 """Paths of probes, which carry no keys; one that ends with a slash stands for all below it."""
 
-_MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
+MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
 _WRONG = "the API key is not known here; send another as Authorization: Bearer KEY"
 
 
@@ -56,7 +56,7 @@ class KeyMiddleware:
         if scheme.lower() == "bearer" and self._knows(given.strip()):
             await self._app(scope, receive, send)
             return
-        refusal = Refusal(401, "unauthorized", _WRONG if given else _MISSING)
+        refusal = Refusal(401, "unauthorized", _WRONG if given else MISSING)
         response = self._refusals.response(scope, refusal)
         response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)

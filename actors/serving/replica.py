@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.answers import Answers
+from actors.collate import Floats
 from actors.desk import Call
 from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
 from actors.loading import load_config, load_spec
@@ -21,7 +22,7 @@ from actors.parameters import ModelParameters
 from actors.prepare import Rejection, embedding_window_size, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
-from actors.work import Results, Wanted
+from actors.work import Results, Wanted, Work
 
 _TOKENISERS = 2
 _WARM_UP = ("Does the model run?",)
@@ -138,7 +139,7 @@ class Replica:
             call.future.cancel()
             raise
         timing = _timing(call, started, tokenised)
-        return _reply(results, prepared, self._tokens(request, prepared), timing, request)
+        return _reply(results, call.work, timing, request)
 
     def prepare(self, request: Request) -> Prepared:
         """The windows of a request.
@@ -178,12 +179,6 @@ class Replica:
         kept = {name: getattr(windows, name)[first] for name in vars(windows)}
         return replace(prepared, windows=type(windows)(**kept))
 
-    def _tokens(self, request: Request, prepared: Prepared) -> tuple[int, ...]:
-        spec = self.actor.engine.spec
-        frame = spec.pair if request.task == "answer" else spec.single
-        per_owner = np.bincount(prepared.windows.owner, weights=prepared.lengths(frame.specials))
-        return tuple(int(n) for n in per_owner[prepared.row_owner])
-
 
 def _wanted(request: Request) -> Wanted:
     if request.task == "answer":
@@ -199,7 +194,8 @@ def _timing(call: Call, started: float, tokenised: float) -> Timing:
     return Timing(tokenise * 1000, queue * 1000, inference * 1000)
 
 
-def _reply(results: Results, prepared: Prepared, tokens: tuple[int, ...], timing: Timing, request: Request) -> Reply:
+def _reply(results: Results, work: Work, timing: Timing, request: Request) -> Reply:
+    prepared, tokens = work.prepared, _tokens(work)
     if results.answers is not None:
         null_scores = tuple(results.answers.null_score.tolist())
         return Reply(tokens, timing, spans=_spans(results.answers), null_scores=null_scores)
@@ -211,6 +207,12 @@ def _reply(results: Results, prepared: Prepared, tokens: tuple[int, ...], timing
     return Reply(tokens, timing, embeddings=embeddings)
 
 
+def _tokens(work: Work) -> tuple[int, ...]:
+    prepared = work.prepared
+    per_owner = np.bincount(prepared.windows.owner, weights=work.lengths)
+    return tuple(int(n) for n in per_owner[prepared.row_owner])
+
+
 def _spans(answers: Answers) -> tuple[tuple[Span, ...], ...]:
     fields = (answers.text.to_pylist(), answers.score.tolist(), answers.start.tolist(), answers.end.tolist())
     spans = [Span(*values) for values in zip(*fields, strict=True)]
@@ -218,7 +220,7 @@ def _spans(answers: Answers) -> tuple[tuple[Span, ...], ...]:
     return tuple(tuple(spans[a:b]) for a, b in pairwise(bounds))
 
 
-def _by_row(windows: tuple[np.ndarray, ...], prepared: Prepared) -> tuple[np.ndarray, ...]:
+def _by_row(windows: tuple[Floats, ...], prepared: Prepared) -> tuple[Floats, ...]:
     owner = prepared.windows.owner
     texts = [np.concatenate([windows[i] for i in np.flatnonzero(owner == one)]) for one in range(prepared.owners)]
     return tuple(texts[one] for one in prepared.row_owner)

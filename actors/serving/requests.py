@@ -3,12 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from actors.collate import Floats
 from actors.parameters import EmbeddingParameters, QAParameters
 
-Floats = npt.NDArray[np.float32]
 Task = Literal["answer", "embed", "tokens"]
 LongTexts = Literal["window", "cut", "refuse"]
 
@@ -96,6 +93,11 @@ class Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+    @classmethod
+    def of_field(cls, field: str, message: str, status: int = 422, reason: str = "invalid") -> "Refused":
+        """The refusal of a field that no schema can tell to be wrong; the message goes on after the field's name."""
+        return cls(Refusal(status, reason, f"{field}: {message}", field=field))
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from actors.layout import EncoderSpec
-from actors.model_actor import ModelActor, Task
+from actors.model_actor import ModelActor
 from actors.models import find_model
 from actors.parameters import ModelParameters
 from actors.serving.context import Context
-from actors.serving.counting import CountingMiddleware
+from actors.serving.counting import RequestMetrics
 from actors.serving.dispatch import HandleDispatcher
 from actors.serving.gateway import build_app
 from actors.serving.identity import log_requests
@@ -30,6 +30,7 @@ from actors.serving.replica import Replica, describe, shown_name
 from actors.serving.requests import ModelCard, Refusal, Reply, Request
 from actors.serving.scaling import OFFLINE, ONLINE
 from actors.stats import PassStats
+from actors.work import Wanted
 
 APPLICATION = "spanmill"
 MODEL, GATEWAY = "model", "gateway"
@@ -64,9 +65,7 @@ class ModelDeployment:
             record(reply)
         return reply
 
-    async def process(
-        self, prepared: pa.Buffer, task: Task, first: int, stop: int
-    ) -> tuple[pa.Table, PassStats] | Refusal:
+    async def process(self, prepared: pa.Buffer, wanted: Wanted, first: int, stop: int) -> Piece | Refusal:
         """Runs the owners `first` to `stop` of a prepared shard in the offline class.
 
         Args:
@@ -80,7 +79,7 @@ class ModelDeployment:
         try:
             loop = asyncio.get_running_loop()
             piece = await loop.run_in_executor(
-                self._threads, self._replica.actor.process_part, prepared, task, first, stop
+                self._threads, self._replica.actor.process_part, prepared, wanted, first, stop
             )
         finally:
             self._offline -= 1
@@ -142,9 +141,7 @@ def bind(service: ServiceParameters) -> Application:
 def _placed(service: ServiceParameters) -> ModelParameters:
     """The model with its threads and device on this machine."""
     threads = service.model.threads or max((os.cpu_count() or 1) // service.replicas.max, 1)
-    # A replica without a GPU of its own may still see those of the machine.
-    device = service.model.device if service.replicas.gpus else service.model.device.replace("auto", "cpu")
-    return service.model.model_copy(update={"threads": threads, "device": device})
+    return service.model.placed(threads, with_gpu=service.replicas.gpus > 0)
 
 
 def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
@@ -156,9 +153,7 @@ def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
         application = serve.get_replica_context().app_name
         dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
         context = Context(dispatcher, service.limits, service.qa, service.embedding, shown_name(service.model.name))
-        app = build_app(context, service.keys, service.cors, signed=True)
-        app.add_middleware(CountingMiddleware)
-        return app
+        return build_app(context, service.keys, service.cors, signed=True, watcher=RequestMetrics())
 
     return build_in_replica
 

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from actors.serving.parameters import ServiceParameters
 from benchmarks.serving import idle, kills, overload, share, update, wait
 from benchmarks.serving.bench import Bench, Setup, started
 from benchmarks.serving.figures import Figures, show
+from pipelines.serving import service_of
 from pipelines.serving_config import ServeConfig
 from pipelines.settings import load_config
 
@@ -58,10 +58,7 @@ def _setup(
 ) -> Setup:
     all_words = [f"model.threads={threads}", "ray.object_store_mb=512", *words]
     config = load_config(ServeConfig, None, all_words)
-    name = str(Path(config.model.name).resolve()) if Path(config.model.name).is_dir() else config.model.name
-    fields = {field: getattr(config, field) for field in ServiceParameters.model_fields}
-    parameters = ServiceParameters(**fields | {"model": config.model.model_copy(update={"name": name})})
-    return Setup(folder, console, rounds, seconds, kill, tuple(all_words), parameters)
+    return Setup(folder, console, rounds, seconds, kill, tuple(all_words), service_of(config))
 
 
 if __name__ == "__main__":

@@ -67,15 +67,6 @@ class Service:
         each = [memory_mb(pid) for pid in self.pids(title)]
         return sum(rss for rss, _ in each), sum(pss for _, pss in each)
 
-    @property
-    def address(self) -> str:
-        """Of the Ray cluster that it started."""
-        for pid in tree(self.pid):
-            for word in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0"):
-                if word.startswith("--gcs-address="):
-                    return word.partition("=")[2]
-        raise RuntimeError("the service has started no Ray cluster")
-
 
 @contextmanager
 def serving(folder: Path, words: Sequence[str]) -> Iterator[Service]:

@@ -8,7 +8,7 @@ import pytest
 
 from actors.engine import Engine
 from actors.errors import DeadlinePassed, ModelError, QueueFull
-from actors.model_actor import ModelActor, Task
+from actors.model_actor import ModelActor
 from actors.models import fingerprint
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters, SharingParameters
 from actors.prepare import prepare_texts
@@ -24,14 +24,14 @@ PAIRS = [
 ]
 ANSWER = {"answer": pa.string(), "score": pa.float64(), "start": pa.int32(), "end": pa.int32()}
 
-Process = Callable[[Task, int], pa.Table]
+Process = Callable[[Wanted, int], pa.Table]
 
 
 @pytest.fixture(scope="module")
 def process(engines: dict[str, Engine]) -> Process:
     """Runs a task over the first rows of `PAIRS`."""
 
-    def run(task: Task, rows: int) -> pa.Table:
+    def run(task: Wanted, rows: int) -> pa.Table:
         actor = ModelActor(MODEL, BatchingParameters(), with_qa_head=task.qa is not None)
         spec = engines["bert"].spec
         if task.qa is not None:
@@ -53,7 +53,7 @@ def _types(table: pa.Table) -> dict[str, pa.DataType]:
 @pytest.mark.parametrize("rows", [3, 0])
 def test_one_answer_a_row_is_four_columns(process: Process, engines: dict[str, Engine], rows: int) -> None:
     qa = QAParameters()
-    table = process(Task(qa, None), rows)
+    table = process(Wanted(qa, None), rows)
     assert _types(table) == ANSWER
     assert table.num_rows == rows
     answers = engines["bert"].answer(prepare(engines["bert"].spec, qa, PAIRS)[0], qa).answers
@@ -67,7 +67,7 @@ def test_one_answer_a_row_is_four_columns(process: Process, engines: dict[str, E
 
 @pytest.mark.parametrize("rows", [3, 0])
 def test_several_answers_a_row_are_a_list_of_structs(process: Process, rows: int) -> None:
-    table = process(Task(QAParameters(top_k=3), None), rows)
+    table = process(Wanted(QAParameters(top_k=3), None), rows)
     assert table.schema.names == ["answers"]
     assert table.num_rows == rows
     kind = table.schema.field("answers").type
@@ -80,7 +80,7 @@ def test_several_answers_a_row_are_a_list_of_structs(process: Process, rows: int
 
 
 def test_abstaining_is_null_with_a_score(process: Process) -> None:
-    rows = process(Task(QAParameters(top_k=30, handle_impossible_answer=True, max_answer_len=1), None), 3)
+    rows = process(Wanted(QAParameters(top_k=30, handle_impossible_answer=True, max_answer_len=1), None), 3)
     for answers in rows["answers"].to_pylist():
         (nothing,) = [a for a in answers if a["answer"] is None]
         assert (nothing["start"], nothing["end"]) == (None, None)
@@ -90,9 +90,9 @@ def test_abstaining_is_null_with_a_score(process: Process) -> None:
 @pytest.mark.parametrize("top_k", [1, 30])
 def test_the_null_score_is_what_abstaining_would_score(process: Process, top_k: int) -> None:
     qa = QAParameters(top_k=30, handle_impossible_answer=True, max_answer_len=1)
-    found = process(Task(qa, None), 3)["answers"].to_pylist()
+    found = process(Wanted(qa, None), 3)["answers"].to_pylist()
     listed = [[a["score"] for a in row if a["answer"] is None] for row in found]
-    table = process(Task(QAParameters(top_k=top_k, null_score=True), None), 3)
+    table = process(Wanted(QAParameters(top_k=top_k, null_score=True), None), 3)
     assert table.schema.names == [*(ANSWER if top_k == 1 else ["answers"]), "null_score"]
     assert [[score] for score in table["null_score"].to_pylist()] == [pytest.approx(row, abs=1e-6) for row in listed]
 
@@ -100,7 +100,7 @@ def test_the_null_score_is_what_abstaining_would_score(process: Process, top_k: 
 @pytest.mark.parametrize("rows", [3, 0])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_embeddings_are_lists_of_fixed_size(process: Process, rows: int, dtype: str) -> None:
-    table = process(Task(None, EmbeddingParameters.model_validate({"dtype": dtype})), rows)
+    table = process(Wanted(None, EmbeddingParameters.model_validate({"dtype": dtype})), rows)
     value = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
     assert _types(table) == {"embedding": pa.list_(value, 32)}
     assert table.num_rows == rows
@@ -111,7 +111,7 @@ def test_embeddings_are_lists_of_fixed_size(process: Process, rows: int, dtype: 
 @pytest.mark.parametrize("rows", [3, 0])
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_both_come_from_one_task(process: Process, rows: int, top_k: int) -> None:
-    table = process(Task(QAParameters(top_k=top_k), EmbeddingParameters()), rows)
+    table = process(Wanted(QAParameters(top_k=top_k), EmbeddingParameters()), rows)
     assert table.schema.names == [*(ANSWER if top_k == 1 else ["answers"]), "embedding"]
     assert table.schema.field("embedding").type == pa.list_(pa.float32(), 32)
     assert table.num_rows == rows
@@ -119,9 +119,9 @@ def test_both_come_from_one_task(process: Process, rows: int, top_k: int) -> Non
 
 def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
     for task in (
-        Task(QAParameters(handle_impossible_answer=True), EmbeddingParameters()),
-        Task(QAParameters(top_k=5, null_score=True), None),
-        Task(None, EmbeddingParameters(pooling="cls", dtype="float16")),
+        Wanted(QAParameters(handle_impossible_answer=True), EmbeddingParameters()),
+        Wanted(QAParameters(top_k=5, null_score=True), None),
+        Wanted(None, EmbeddingParameters(pooling="cls", dtype="float16")),
     ):
         assert process(task, 0).schema.equals(process(task, 2).schema)
 
@@ -129,7 +129,7 @@ def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
 def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) -> None:
     prepared, _ = prepare(engines["bert"].spec, QAParameters(), PAIRS)
     with pytest.raises(ValueError, match="answers, embeddings or both"):
-        ModelActor(MODEL, BatchingParameters(), with_qa_head=True).process(prepared.to_ipc(), Task(None, None))
+        ModelActor(MODEL, BatchingParameters(), with_qa_head=True).process(prepared.to_ipc(), Wanted(None, None))
 
 
 def test_the_model_must_be_the_one_that_was_planned_with() -> None:
@@ -153,13 +153,13 @@ def test_a_request_gets_what_a_shard_gets(shared: ModelActor) -> None:
     prepared, _ = prepare(shared.engine.spec, QA, PAIRS)
     answers = shared.ask(prepared, Wanted(QA)).future.result().answers
     assert answers is not None
-    table, _ = shared.process(prepared.to_ipc(), Task(QA, None))
+    table, _ = shared.process(prepared.to_ipc(), Wanted(QA, None))
     assert table["answer"].to_pylist() == [a.text for (a,) in answers_of(answers)]
     assert table["score"].to_pylist() == pytest.approx(answers.score.tolist(), abs=1e-5)
 
 
 def test_parts_of_a_shard_make_up_the_shard(shared: ModelActor) -> None:
-    task = Task(QA, EmbeddingParameters())
+    task = Wanted(QA, EmbeddingParameters())
     ipc = prepare(shared.engine.spec, QA, PAIRS)[0].to_ipc()
     whole, _ = shared.process(ipc, task)
     parts = [shared.process_part(ipc, task, first, stop)[0] for first, stop in ((0, 1), (1, 1), (1, 3))]

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import time
 import urllib.request
 from collections import Counter
@@ -24,6 +23,7 @@ from pipelines.metrics import Metrics
 from pipelines.progress import Tally
 from pipelines.receipts import Receipt
 from pipelines.shards import ShardId
+from tests.chaos.clusters import free_port
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import Ran, mixed_rows, run_job, write_jsonl
 
@@ -34,10 +34,7 @@ BAD = [b'{"id": "cut', {"id": "null", "question": None, "context": "c"}, {"id": 
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        number: int = found.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import threading
 import time
 import urllib.error
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.parameters import EmbeddingParameters, QAParameters
+from tests.chaos.clusters import free_port
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
 
@@ -27,9 +27,7 @@ class Service:
     """A running service."""
 
     def __init__(self, model: Path, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         words = ("--model", str(model), "--port", str(self.port), "--set", "ray.object_store_mb=200")
         self.command = Command(("spanmill", "serve", *words), folder)
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.loading import load_spec
-from actors.model_actor import Task
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.work import Wanted
 from pipelines.config import CorpusParameters
 from pipelines.corpus import list_files
 from pipelines.errors import StorageError
@@ -31,7 +31,7 @@ from tests.pipelines.helpers import jsonl, plan_of, qa_rows
 from tests.pipelines.jobs import bare_engine, same_answer, same_vector, write_jsonl
 from tests.pipelines.s3_server import S3Server
 
-QA = Task(QAParameters(), None)
+QA = Wanted(QAParameters(), None)
 VECTORS = EmbeddingParameters()
 
 
@@ -40,7 +40,7 @@ def qa_stage(untrained_model: Path) -> ModelStage:
     return _model_stage(untrained_model, QA, None)
 
 
-def _model_stage(model: Path, task: Task, parts: Parts | None) -> ModelStage:
+def _model_stage(model: Path, task: Wanted, parts: Parts | None) -> ModelStage:
     parameters = ModelParameters(name=str(model), device="cpu", threads=1)
     return ModelStage(OwnModel(parameters, BatchingParameters(), task, _fingerprint(model)), parts)
 
@@ -56,7 +56,7 @@ def _read(plan: Plan, committed: Committed | None = None) -> list[Ticket]:
     return [Ticket.from_table(table) for table in ReadStage(plan.layout, {})(Work.to_table(works))]
 
 
-def _prepare(model: Path, layout: Layout, task: Task, tickets: list[Ticket]) -> list[Ticket]:
+def _prepare(model: Path, layout: Layout, task: Wanted, tickets: list[Ticket]) -> list[Ticket]:
     stage = PrepareStage(layout, load_spec(model), task.qa, task.embedding)
     return [Ticket.from_table(stage(ticket.to_table())) for ticket in tickets]
 
@@ -103,7 +103,7 @@ def test_rows_become_answers_and_bad_rows_go_to_quarantine_at_their_place(
 def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     rows = [{"id": "a", "text": "one two"}, {"id": "b", "text": "long " * 900}, {"id": "c", "text": "one two"}]
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", rows), "embed")
-    task = Task(None, VECTORS)
+    task = Wanted(None, VECTORS)
     stage = _model_stage(untrained_model, task, None)
     tickets = [
         Ticket.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))

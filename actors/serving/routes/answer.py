@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import Discriminator, Tag
 
@@ -80,7 +79,7 @@ def family(context: Context) -> Family:
         else:
             questions, texts = [pair.question for pair in body.inputs], [pair.context for pair in body.inputs]
         reply = await ask(context, http, "answer", texts, questions, qa=qa)
-        return Response(orjson.dumps(_content(reply, qa.null_score, context.model)), media_type="application/json")
+        return fields.as_json(_content(reply, qa.null_score, context.model))
 
     return Family("Spanmill", router, plain)
 

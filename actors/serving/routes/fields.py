@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any, TypeVar
 
+import orjson
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -35,6 +37,16 @@ def _arity(value: object) -> str:
 OneOrMany = Annotated[Annotated[Item, Tag("(one)")] | Annotated[Many[Item], Tag("(many)")], Discriminator(_arity)]
 """An item or a list of them. Unlike a plain union, errors speak of the one that the client meant; tags of unions stand
 in brackets, and the gateway leaves them out where it names a field."""
+
+
+def listed(inputs: Item | list[Item]) -> list[Item]:
+    """One item as a list of it."""
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def as_json(content: object) -> Response:
+    """A response of JSON; arrays become lists without a Python object for each number."""
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 def example(content: object) -> dict[int | str, dict[str, Any]]:

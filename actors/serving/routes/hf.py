@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from pydantic import Discriminator, Tag
 
@@ -11,9 +10,9 @@ from actors.serving.asking import ask, with_parameters
 from actors.serving.context import Context
 from actors.serving.family import Family
 from actors.serving.refusals import plain
-from actors.serving.requests import LongTexts, Refusal, Refused, Span
+from actors.serving.requests import LongTexts, Refused, Span
 from actors.serving.routes import fields
-from actors.serving.routes.fields import Item, OneOrMany, example
+from actors.serving.routes.fields import OneOrMany, as_json, example, listed
 from actors.serving.routes.pipeline import Pair, PipelineParameters
 
 _PAIR = {"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London in 1815."}
@@ -99,17 +98,17 @@ def family(context: Context) -> Family:
 
         Where the model abstains, `answer` is empty, and `start` and `end` are 0.
         """
-        pairs, many = _listed(body.inputs)
+        pairs = listed(body.inputs)
         qa = with_parameters(context.qa, **(body.parameters or PipelineParameters()).model_dump())
         texts, questions = [pair.context for pair in pairs], [pair.question for pair in pairs]
         reply = await ask(context, http, "answer", texts, questions, qa=qa)
         rows = [[_answer(span) for span in spans] for spans in reply.spans]
         answers = rows if qa.top_k > 1 else [best for (best,) in rows]
-        return _json(answers if many else answers[0])
+        return as_json(answers if isinstance(body.inputs, list) else answers[0])
 
     async def embed(body: AnyTexts, http: Request) -> Response:
         """Embeds a text as a list of numbers; a list of texts gives a list of such lists."""
-        texts, many = _listed(body.inputs)
+        texts = listed(body.inputs)
         wanted = body.wanted()
         await _check(wanted, context)
         embedding = context.embedding
@@ -117,7 +116,7 @@ def family(context: Context) -> Family:
             embedding = embedding.model_copy(update={"normalize": wanted.normalize})
         reply = await ask(context, http, "embed", texts, embedding=embedding, long_texts=_LONG[wanted.truncate])
         vectors = np.asarray(reply.embeddings)
-        return _json(vectors if many else vectors[0])
+        return as_json(vectors if isinstance(body.inputs, list) else vectors[0])
 
     async def infer(body: AnyInputs, http: Request) -> Response:
         """Answers a question from a passage, or embeds a text: what `inputs` holds decides."""
@@ -132,10 +131,6 @@ def family(context: Context) -> Family:
     return Family("Hugging Face", router, plain)
 
 
-def _listed(inputs: Item | list[Item]) -> tuple[list[Item], bool]:
-    return (inputs, True) if isinstance(inputs, list) else ([inputs], False)
-
-
 def _answer(span: Span) -> dict[str, object]:
     return {"answer": span.text or "", "score": span.score, "start": max(span.start, 0), "end": max(span.end, 0)}
 
@@ -147,15 +142,8 @@ async def _check(wanted: FeatureParameters, context: Context) -> None:
         raise _unsupported("truncation_direction", "texts are cut on the right alone; leave it out")
     if wanted.encoding_format == "base64":
         raise _unsupported("encoding_format", "the answer is numbers; /v1/embeddings gives base64")
-    if wanted.dimensions is not None:
-        width = (await context.dispatcher.card()).hidden_size
-        if wanted.dimensions != width:
-            raise _unsupported("dimensions", f"{context.model} gives {width}, not {wanted.dimensions}; leave it out")
+    await context.check_dimensions(wanted.dimensions, reason="unsupported")
 
 
 def _unsupported(name: str, message: str) -> Refused:
-    return Refused(Refusal(422, "unsupported", f"{name}: {message}", field=name))
-
-
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+    return Refused.of_field(name, message, reason="unsupported")

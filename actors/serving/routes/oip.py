@@ -3,7 +3,6 @@
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
@@ -11,8 +10,9 @@ from pydantic_core import PydanticCustomError
 from actors.serving.asking import ask, with_parameters
 from actors.serving.context import Context
 from actors.serving.family import Family
+from actors.serving.requests import Refused
 from actors.serving.routes import tensors
-from actors.serving.routes.fields import Body, Many, example
+from actors.serving.routes.fields import Body, Many, as_json, example
 from actors.serving.routes.pipeline import PipelineParameters
 from actors.serving.routes.tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
 
@@ -127,8 +127,7 @@ def family(context: Context) -> Family:
             qa = with_parameters(context.qa, **given | {"top_k": 1})
             reply = await ask(context, http, "answer", columns["context"], columns["question"], qa=qa)
             outputs = tensors.answered(reply)
-        content = _reply(body, context.model, outputs)
-        return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+        return as_json(_reply(body, context.model, outputs))
 
     return Family("Open Inference Protocol", router, lambda refusal: {"error": refusal.message})
 
@@ -136,7 +135,7 @@ def family(context: Context) -> Family:
 def _check_parameters(given: dict[str, object], known: set[str], does: str) -> None:
     for name in given:
         if name not in known:
-            raise tensors.wrong(f"parameters.{name}", f"a request that {does} has no such parameter; leave it out")
+            raise Refused.of_field(f"parameters.{name}", f"a request that {does} has no such parameter; leave it out")
 
 
 def _reply(body: Inference, model: str, outputs: list[dict[str, object]]) -> dict[str, object]:

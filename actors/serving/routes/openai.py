@@ -5,17 +5,19 @@ from typing import Annotated, Literal
 
 import fastapi
 import numpy as np
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from actors.collate import Floats
 from actors.serving.asking import ask
 from actors.serving.context import Context
 from actors.serving.family import Family
-from actors.serving.requests import Floats, Refusal, Refused
-from actors.serving.routes.fields import Body, OneOrMany, example
+from actors.serving.requests import Refusal, Refused
+from actors.serving.routes.fields import Body, OneOrMany, as_json, example, listed
 
 _UNKNOWN_TIME = 0
+_INVALID = 400
+"""OpenAI's status for it."""
 _EXAMPLE = {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.04, -0.07, 0.01]}],
@@ -44,7 +46,7 @@ class EmbeddingsRequest(Body):
         first = value[0] if isinstance(value, list) and value else None
         if isinstance(first, int | list):
             # Not a ValueError: OpenAI's status for it is 400.
-            raise Refused(Refusal(400, "invalid", "input: token arrays are not taken; send texts", field="input"))
+            raise Refused.of_field("input", "token arrays are not taken; send texts", _INVALID)
         return value
 
 
@@ -76,18 +78,17 @@ def family(context: Context) -> Family:
     async def embeddings(body: Annotated[EmbeddingsRequest, fastapi.Body(examples=[asked])], http: Request) -> Response:
         """Embeds texts."""
         context.check_model(body.model)
-        if body.dimensions is not None:
-            await _check_dimensions(context, body.dimensions)
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        reply = await ask(context, http, "embed", texts)
+        await context.check_dimensions(body.dimensions, _INVALID)
+        reply = await ask(context, http, "embed", listed(body.input))
         tokens = sum(reply.tokens)
-        content = {
-            "object": "list",
-            "data": _data(np.asarray(reply.embeddings, "<f4"), body.encoding_format),
-            "model": context.model,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-        return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+        return as_json(
+            {
+                "object": "list",
+                "data": _data(np.asarray(reply.embeddings, "<f4"), body.encoding_format),
+                "model": context.model,
+                "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            }
+        )
 
     @router.get("/models")
     async def models() -> ModelList:
@@ -101,13 +102,6 @@ def family(context: Context) -> Family:
         return ModelObject(id=context.model)
 
     return Family("OpenAI", router, _shape)
-
-
-async def _check_dimensions(context: Context, dimensions: int) -> None:
-    width = (await context.dispatcher.card()).hidden_size
-    if dimensions != width:
-        message = f"dimensions: {context.model} gives {width}, not {dimensions}; leave it out"
-        raise Refused(Refusal(400, "invalid", message, field="dimensions"))
 
 
 def _data(embeddings: Floats, encoding: str) -> list[dict[str, object]]:

@@ -12,13 +12,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
+from actors.collate import Floats
 from actors.prepare import embedding_window_size
 from actors.serving.asking import ask, check_inputs
 from actors.serving.context import Context
 from actors.serving.family import Family
-from actors.serving.requests import Floats, LongTexts, Refusal, Refused, Reply, Task
+from actors.serving.requests import LongTexts, Refusal, Reply, Task
 from actors.serving.requests import Request as Inputs
-from actors.serving.routes.fields import Body, OneOrMany, example
+from actors.serving.routes.fields import Body, OneOrMany, as_json, example, listed
 from actors.serving.routes.tokenising import Tokenising
 
 _JSON = "application/json"
@@ -91,17 +92,14 @@ def family(context: Context) -> Family:
     async def vectors(body: EmbedAllRequest, http: Request, task: Task, normalize: bool) -> Reply:
         embedding = context.embedding.model_copy(update={"normalize": normalize})
         long_texts: LongTexts = "cut" if body.truncate else "refuse"
-        return await ask(context, http, task, _texts(body), embedding=embedding, long_texts=long_texts)
+        return await ask(context, http, task, listed(body.inputs), embedding=embedding, long_texts=long_texts)
 
     @router.post("/embed", responses=example([[0.04, -0.07, 0.01]]))
     async def embed(body: EmbedRequest, http: Request) -> Response:
         """Embeds texts: a list of numbers for each."""
-        width = (await context.dispatcher.card()).hidden_size
-        if body.dimensions not in (None, width):
-            message = f"dimensions: {context.model} gives {width}, not {body.dimensions}; leave it out"
-            raise Refused(Refusal(422, "invalid", message, field="dimensions"))
+        await context.check_dimensions(body.dimensions)
         reply = await vectors(body, http, "embed", body.normalize)
-        return Response(orjson.dumps(reply.embeddings, option=orjson.OPT_SERIALIZE_NUMPY), media_type=_JSON)
+        return as_json(reply.embeddings)
 
     @router.post("/embed_all", responses=example([[[0.41, -0.29, 0.12], [0.3, -0.05, 0.27]]]))
     async def embed_all(body: EmbedAllRequest, http: Request) -> Response:
@@ -112,9 +110,9 @@ def family(context: Context) -> Family:
     @router.post("/tokenize", responses=example([_TOKENS]))
     async def tokenize(body: TokenizeRequest, http: Request) -> Response:
         """Tokenises texts: a list of tokens for each. `start` and `stop` count code points of the text."""
-        texts = _texts(body)
+        texts = listed(body.inputs)
         http.state.rows = len(texts)
-        check_inputs(Inputs(http.state.request_id, "tokens", texts), context.limits)
+        check_inputs(Inputs(http.state.request_id, "tokens", tuple(texts)), context.limits)
         tokenizer = (await context.dispatcher.spec()).tokenizer()
         return Response(await tokenising.tokenise(tokenizer, texts, body.add_special_tokens), media_type=_JSON)
 
@@ -130,10 +128,6 @@ def family(context: Context) -> Family:
         return Response()
 
     return Family("Text Embeddings Inference", router, _shape)
-
-
-def _texts(body: TextInputs) -> tuple[str, ...]:
-    return (body.inputs,) if isinstance(body.inputs, str) else tuple(body.inputs)
 
 
 async def _one_by_one(arrays: Sequence[Floats]) -> AsyncIterator[bytes]:

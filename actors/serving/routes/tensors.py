@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from actors.serving.requests import ModelCard, Refusal, Refused, Reply
+from actors.serving.requests import ModelCard, Refused, Reply
 from actors.serving.routes.fields import Body, Many, OneOrMany
 
 _ANSWERED = ("question", "context")
@@ -57,12 +57,12 @@ def columns(tensors: Sequence[InputTensor]) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {}
     for place, tensor in enumerate(tensors):
         if tensor.name in columns:
-            raise wrong(f"inputs.{place}.name", f"{tensor.name} is there twice; send it once")
+            raise Refused.of_field(f"inputs.{place}.name", f"{tensor.name} is there twice; send it once")
         columns[tensor.name] = _elements(f"inputs.{place}", tensor)
     if set(columns) not in (set(_ANSWERED), set(_EMBEDDED)):
-        raise wrong("inputs", "send question and context to get answers, or text to get embeddings")
+        raise Refused.of_field("inputs", "send question and context to get answers, or text to get embeddings")
     if len(rows := {len(column) for column in columns.values()}) > 1:
-        raise wrong("inputs", f"question and context have {min(rows)} and {max(rows)} rows; send pairs")
+        raise Refused.of_field("inputs", f"question and context have {min(rows)} and {max(rows)} rows; send pairs")
     return columns
 
 
@@ -70,7 +70,9 @@ def _elements(place: str, tensor: InputTensor) -> list[str]:
     items = [one for item in tensor.data for one in ([item] if isinstance(item, str) else item)]
     n = len(items)
     if tensor.shape not in ([n], [n, 1]):
-        raise wrong(f"{place}.shape", f"{str(tensor.shape)[:40]} is not that of {n} strings; send [{n}] or [{n}, 1]")
+        raise Refused.of_field(
+            f"{place}.shape", f"{str(tensor.shape)[:40]} is not that of {n} strings; send [{n}] or [{n}, 1]"
+        )
     return items
 
 
@@ -78,12 +80,9 @@ def check_outputs(outputs: Sequence[OutputTensor] | None, known: Sequence[str]) 
     """Raises Refused where an output is wanted that is not among those known."""
     for place, output in enumerate(outputs or ()):
         if output.name not in known:
-            raise wrong(f"outputs.{place}.name", f"these inputs give {', '.join(known)}, not {output.name[:100]!r}")
-
-
-def wrong(field: str, message: str) -> Refused:
-    """The refusal of a field that no schema can tell to be wrong."""
-    return Refused(Refusal(422, "invalid", f"{field}: {message}", field=field))
+            raise Refused.of_field(
+                f"outputs.{place}.name", f"these inputs give {', '.join(known)}, not {output.name[:100]!r}"
+            )
 
 
 def answered(reply: Reply) -> list[dict[str, object]]:

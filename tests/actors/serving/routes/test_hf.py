@@ -7,10 +7,10 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
+from actors.collate import Floats
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.prepare import prepare_pairs, prepare_texts
 from actors.serving.replica import Replica
-from actors.serving.requests import Floats
 from tests.actors.helpers import Answer, answers_of
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 from openai import OpenAI
 
+from actors.collate import Floats
 from actors.parameters import EmbeddingParameters
 from actors.prepare import prepare_texts
 from actors.serving.context import Context
 from actors.serving.replica import Replica
-from actors.serving.requests import Floats, Refusal
+from actors.serving.requests import Refusal
 from actors.serving.routes.openai import family
 
 TEXTS = ["Ada Lovelace was born in London in 1815.", "Der Rhein fließt nach Norden.", "Ada " * 900]

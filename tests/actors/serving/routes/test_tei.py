@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from actors.collate import Floats
 from actors.parameters import EmbeddingParameters
 from actors.prepare import prepare_texts
 from actors.serving.context import Context
 from actors.serving.gateway import build_app
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
 from actors.serving.replica import Replica
-from actors.serving.requests import Floats, Refusal, Refused
+from actors.serving.requests import Refusal, Refused
 from actors.serving.routes.tei import family
 from actors.work import Wanted
 from tests.actors.serving.helpers import InProcess, serving
