@@ -30,6 +30,8 @@ class Call:
     began: float = math.nan
     """When its first pass began, by the monotonic clock; nan before."""
     next_window: int = 0
+    turn_seconds: float = 0.0
+    """Predicted time of what it brings to a round; 0 where nothing is known yet."""
 
     @property
     def windows(self) -> int:
@@ -45,16 +47,18 @@ class Desk:
     passes, and a large one does not make the others wait for all of it.
     """
 
-    def __init__(self, engine: Engine, quantum: float, most: int) -> None:
+    def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
         """Starts the thread.
 
         Args:
             quantum: seconds of passes that one call may bring to a round; one window may take longer.
             most: calls that may wait.
+            longest: seconds that a round of all who wait may be predicted to take.
         """
         self._engine = engine
         self._quantum = quantum
         self._most = most
+        self._longest = longest
         self._changed = threading.Condition()
         self._calls: list[Call] = []
         self._closed = False
@@ -70,18 +74,31 @@ class Desk:
         """False once the thread is gone, and nothing will ever be answered."""
         return self._thread.is_alive()
 
+    def check_room(self) -> None:
+        """Looks whether one more call may come.
+
+        Raises:
+            QueueFull: as many wait as may, or those who wait would make it wait for too long.
+        """
+        waiting = [call.turn_seconds for call in list(self._calls) if not call.future.done()]
+        if len(waiting) >= self._most:
+            raise QueueFull(f"{len(waiting)} requests wait already")
+        # Of calls that come to a queue of one, none is too long to be taken.
+        if len(waiting) > 1 and (seconds := sum(waiting)) > self._longest:
+            raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
+
     def take(self, work: Work, deadline: float = math.inf) -> Call:
         """Queues a call.
 
         Raises:
-            QueueFull: as many calls as may wait do so already.
+            QueueFull: as many calls as may wait do so already, or they take too long.
         """
         call = Call(work, deadline, time.monotonic())
+        call.turn_seconds = self._engine.predicted(work.lengths[: self._fair(call)])
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
-            if (waiting := len(self)) >= self._most:
-                raise QueueFull(f"{waiting} requests wait already")
+            self.check_room()
             self._engine.turns.arrived()
             self._calls.append(call)
             self._changed.notify()

@@ -17,7 +17,7 @@ from actors.errors import OutOfMemory
 from actors.layout import EncoderSpec
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.prepared import Prepared
-from actors.tokens import Longs
+from actors.tokens import Ints, Longs
 from actors.turns import Turns
 from actors.work import Results, Wanted, Work
 
@@ -118,6 +118,14 @@ class Engine:
         with self._learning:
             each = self.batcher.costs.seconds_each(np.arange(1, most + 1), width)
         return max(int((each <= seconds).sum()), 1)
+
+    def predicted(self, lengths: Ints) -> float:
+        """Seconds that a pass over windows of these lengths, [n], is predicted to take; 0 where nothing is known."""
+        if not len(lengths):
+            return 0.0
+        with self._learning:
+            seconds = self.batcher.costs.seconds_each(np.array([len(lengths)]), int(lengths.max()))[0]
+        return float(seconds) if np.isfinite(seconds) else 0.0
 
     def run(self, shares: Sequence[Share], turn: Turn) -> bool:
         """One pass over windows of one or several calls of one kind; each call keeps what is its own.

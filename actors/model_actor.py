@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from actors.answers import Answers
 from actors.desk import Call, Desk
+from actors.engine import Engine
 from actors.errors import ModelError
 from actors.loading import load_engine
 from actors.models import find_model, fingerprint
@@ -46,7 +47,7 @@ class ModelActor:
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
         self.engine = load_engine(self._folder, model, batching, with_qa_head, Turns(sharing))
-        self.desk = None if sharing is None else Desk(self.engine, sharing.quantum_ms / 1000, sharing.queue_requests)
+        self.desk = None if sharing is None else _desk(self.engine, sharing)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -87,6 +88,10 @@ class ModelActor:
             raise ValueError("a task asks for answers, embeddings or both")
         results = self.engine.finish(self.engine.begin(prepared, wanted))
         return _columns(results, wanted), results.stats
+
+
+def _desk(engine: Engine, sharing: SharingParameters) -> Desk:
+    return Desk(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)
 
 
 def _columns(results: Results, wanted: Wanted) -> pa.Table:

@@ -78,8 +78,10 @@ class Replica:
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; a task that is cancelled leaves the queue."""
         # Before anything is tokenised: what is refused must cost nothing.
-        if self.inside >= self._most:
-            return Refusal(429, "queue_full", f"{self.inside} requests wait already; try again later", retry_after=1)
+        try:
+            self._check_room()
+        except QueueFull as full:
+            return _queue_full(full)
         self.inside += 1
         try:
             return await self._reply(request)
@@ -108,13 +110,19 @@ class Replica:
         if self.actor.desk is None or not self.actor.desk.alive:
             raise RuntimeError("the thread of the online passes is gone")
 
+    def _check_room(self) -> None:
+        if self.inside >= self._most:
+            raise QueueFull(f"{self.inside} requests wait already")
+        if self.actor.desk is not None:
+            self.actor.desk.check_room()
+
     async def _reply(self, request: Request) -> Reply | Refusal:
         try:
             return await self._computed(request)
         except Refused as refused:
             return refused.refusal
         except QueueFull as full:
-            return Refusal(429, "queue_full", f"{full}; try again later", retry_after=1)
+            return _queue_full(full)
         except DeadlinePassed as late:
             return Refusal(504, "deadline", f"{late}; allow more with X-Request-Timeout-Ms, or try again later")
         except WindowTooLarge as large:
@@ -178,6 +186,10 @@ class Replica:
         windows = prepared.windows
         kept = {name: getattr(windows, name)[first] for name in vars(windows)}
         return replace(prepared, windows=type(windows)(**kept))
+
+
+def _queue_full(full: QueueFull) -> Refusal:
+    return Refusal(429, "queue_full", f"{full}; try again later", retry_after=1)
 
 
 def _wanted(request: Request) -> Wanted:

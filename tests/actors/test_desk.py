@@ -293,6 +293,50 @@ def test_a_call_without_windows_gets_its_empty_results() -> None:
         assert_same_results(desk.take(_work(engine, EMBED)).future.result(), _alone(EMBED))
 
 
+class SlowBackend(TableBackend):
+    """Takes 20 ms for every pass."""
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        time.sleep(0.02)
+        return super().forward(batch, want_spans, pool_weights, want_hidden)
+
+
+def test_those_who_wait_may_take_so_long_and_no_longer() -> None:
+    engine = _engine(SlowBackend(), ONE_BY_ONE)
+    engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    desk = Desk(engine, math.inf, most=64, longest=0.03)
+    with _device_taken(engine):
+        # One is taken whatever it takes, and another behind it.
+        large = desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(9))))
+        small = desk.take(_work(engine, EMBED, "w1 w3"))
+        assert large.turn_seconds > 0.03
+        with pytest.raises(QueueFull, match=r"the 2 requests that wait take \d\.\d s already"):
+            desk.take(_work(engine, EMBED, "w1 w4"))
+        assert large.future.cancel()
+        desk.take(_work(engine, EMBED, "w1 w4"))
+    desk.close()
+    assert_same_results(small.future.result(), _alone(EMBED, "w1 w3"))
+
+
+def test_the_turn_of_a_large_call_is_a_quantum() -> None:
+    engine = _engine(SlowBackend(), ONE_BY_ONE)
+    engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    with _desk(engine, quantum=0.001) as desk, _device_taken(engine):
+        one, many = (desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(count)))) for count in (1, 20))
+        assert 0.01 < many.turn_seconds == one.turn_seconds
+
+
+def test_before_the_first_pass_nobody_is_refused_for_time() -> None:
+    engine = _engine(TableBackend())
+    desk = Desk(engine, math.inf, most=9, longest=1e-9)
+    with _device_taken(engine):
+        calls = [desk.take(_work(engine, EMBED, text)) for text in ("w1", "w2", "w3")]
+    desk.close()
+    assert all(call.future.done() for call in calls)
+
+
 def test_closing_finishes_what_waits_and_takes_no_more() -> None:
     engine = _engine(TableBackend())
     desk = Desk(engine, math.inf, most=9)
