@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNTRAINED := models/untrained/model.safetensors
 
-.PHONY: demo test style chaos bench bench-size clean
+.PHONY: demo test style chaos bench bench-size bench-serving clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.demo
@@ -24,6 +24,9 @@ bench: .venv/installed ## The engine and the job against the speed of a large sg
 bench-size: .venv/installed ## The whole job without a model against the tokenizer alone; memory; 100,000 shards
 	$(BIN)/python -m benchmarks.size
 	$(BIN)/python -m benchmarks.shards
+
+bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, killed, updated; about an hour
+	$(BIN)/python -m benchmarks.serving
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -1,10 +1,13 @@
 """What the tests of both packages share."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 RAY_MODULES = frozenset(
     f"test_{name}.py"
@@ -27,19 +30,41 @@ RAY_MODULES = frozenset(
         "serving",
     )
 )
-"""Modules that start a Ray cluster. `pytest -n` runs them on one worker: a cluster takes some seconds to start, a
-gigabyte and every core, so there is never more than one."""
+"""Modules that start a Ray cluster, which takes some seconds, a gigabyte and, at times, every core. `pytest -n` gives
+each of them to one worker as a whole, so there are never more clusters than workers."""
 
 
-class _RayTogether(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests are shared out one by one, but those that start Ray are one piece, and the first.
+class _RayFirst(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests are shared out one by one, but those of a module that starts Ray together; these modules come first.
 
     xdist's own way, `--dist loadgroup`, groups nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0].rpartition("/")[2]
-        return "ray" if module in RAY_MODULES else nodeid
+        return _module(nodeid) if _starts_ray(nodeid) else nodeid
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        waiting = next((scope for scope in self.workqueue if _starts_ray(scope)), None)
+        if waiting is not None:
+            self.workqueue.move_to_end(waiting, last=False)
+        super()._assign_work_unit(node)
+
+
+def _module(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def _starts_ray(nodeid: str) -> bool:
+    return _module(nodeid).rpartition("/")[2] in RAY_MODULES
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Clusters of different workers must not find each other; the sockets in this folder want a short path."""
+    if hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp", ignore_cleanup_errors=True)
+        os.environ["RAY_TMPDIR"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    return _RayTogether(config, log)
+    return _RayFirst(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ A Ray Serve config file names `actors.serving.service:build`, with the keys of `
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -140,8 +140,14 @@ def bind(service: ServiceParameters) -> Application:
 
 def _placed(service: ServiceParameters) -> ModelParameters:
     """The model with its threads and device on this machine."""
-    threads = service.model.threads or max((os.cpu_count() or 1) // service.replicas.max, 1)
+    threads = service.model.threads or max(_cpus_here() // service.replicas.max, 1)
     return service.model.placed(threads, with_gpu=service.replicas.gpus > 0)
+
+
+def _cpus_here() -> int:
+    """CPUs that Ray has on this machine: in a container, those of its limit."""
+    here = ray.get_runtime_context().get_node_id()
+    return int(next(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here))
 
 
 def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:

@@ -1,12 +1,12 @@
 """The Open Inference Protocol, version 2, over REST: what KServe, Triton and MLServer speak."""
 
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
+from actors.release import release
 from actors.serving.asking import ask, with_parameters
 from actors.serving.context import Context
 from actors.serving.family import Family
@@ -80,7 +80,7 @@ def family(context: Context) -> Family:
     @router.get("", responses=example({"name": "spanmill", "version": "0.1.0", "extensions": []}))
     async def server() -> dict[str, object]:
         """What answers here."""
-        return {"name": "spanmill", "version": version("spanmill"), "extensions": []}
+        return {"name": "spanmill", "version": release(), "extensions": []}
 
     @router.get("/health/live")
     async def live() -> dict[str, bool]:

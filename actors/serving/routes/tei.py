@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from importlib.metadata import version
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from actors.collate import Floats
 from actors.prepare import embedding_window_size
+from actors.release import release
 from actors.serving.asking import ask, check_inputs
 from actors.serving.context import Context
 from actors.serving.family import Family
@@ -23,7 +23,6 @@ from actors.serving.routes.fields import Body, OneOrMany, as_json, example, list
 from actors.serving.routes.tokenising import Tokenising
 
 _JSON = "application/json"
-_VERSION = version("spanmill")
 _TOKENS = [
     {"id": 101, "text": "[CLS]", "special": True, "start": None, "stop": None},
     {"id": 15262, "text": "Ada", "special": False, "start": 0, "stop": 3},
@@ -152,7 +151,7 @@ async def _info(context: Context) -> dict[str, object]:
         "max_batch_requests": None,
         "max_client_batch_size": context.limits.max_inputs,
         "auto_truncate": False,
-        "version": _VERSION,
+        "version": release(),
         "sha": None,
         "docker_label": None,
     }
