@@ -146,8 +146,9 @@ def _placed(service: ServiceParameters) -> ModelParameters:
 
 def _cpus_here() -> int:
     """CPUs that Ray has on this machine: in a container, those of its limit."""
+    nodes: Any = ray.nodes  # has no annotations
     here = ray.get_runtime_context().get_node_id()
-    return int(next(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here))
+    return int(next(node["Resources"].get("CPU", 0) for node in nodes() if node["NodeID"] == here))
 
 
 def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
