@@ -1,7 +1,8 @@
 """The forward pass in PyTorch, on a CPU or a GPU."""
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,14 +18,20 @@ _CPU_ALLOCATOR_MESSAGE = "can't allocate memory"
 
 
 class TorchBackend:
-    """A transformers model, with or without its QA head."""
+    """A transformers model, with or without its QA head.
+
+    One thread of its own makes all passes, whoever asks for them. Every thread that computes gets OpenMP workers of its
+    own, and once these are more than the CPUs, GNU's OpenMP lets all of them sleep between two operations: a pass of
+    31 ms took 45 ms in the second thread of a process.
+    """
 
     def __init__(self, model: PreTrainedModel, parameters: ModelParameters) -> None:
         """Moves the model to its device and precision."""
         self._device = _device(parameters.device)
-        self._threads = parameters.threads
-        self._seen = threading.local()
-        self._set_threads()
+        threads = parameters.threads or torch.get_num_threads()
+        # In that thread, since OpenMP keeps their number for every thread by itself: one that never set it has
+        # OMP_NUM_THREADS, which Ray sets to 1, whatever torch says.
+        self._thread = ThreadPoolExecutor(1, "forward", partial(torch.set_num_threads, threads))
         dtype = getattr(torch, parameters.dtype)
         self._model = model.train(False)
         torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
@@ -43,12 +50,14 @@ class TorchBackend:
         """Bytes that are free for a pass; None where that cannot be told."""
         return self._memory.limit()
 
-    @torch.inference_mode()
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
         """Runs the model; see `Backend.forward`."""
-        self._set_threads()
+        return self._thread.submit(self._forward, batch, want_spans, pool_weights, want_hidden).result()
+
+    @torch.inference_mode()
+    def _forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
         self._memory.start()
         try:
             return self._run(batch, want_spans, pool_weights, want_hidden)
@@ -61,13 +70,6 @@ class TorchBackend:
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
         self._memory.release()
         raise OutOfMemory(message)
-
-    def _set_threads(self) -> None:
-        # OpenMP keeps the number for every thread by itself: one that never set it has OMP_NUM_THREADS, which Ray sets
-        # to 1, whatever torch says.
-        if self._threads is not None and not hasattr(self._seen, "set"):
-            torch.set_num_threads(self._threads)
-            self._seen.set = True
 
     def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder

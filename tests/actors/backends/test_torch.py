@@ -1,6 +1,7 @@
 """The torch backend gives what the transformers model gives."""
 
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -94,13 +95,21 @@ def test_lower_precision_still_answers_in_float32(models: dict[str, Loaded], dty
     assert 0 < difference.max() < 0.5
 
 
-def test_threads_are_set(models: dict[str, Loaded]) -> None:
-    before = torch.get_num_threads()
-    try:
-        TorchBackend(load_model(models["distilbert"].folder, True), ModelParameters(device="cpu", threads=2))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+def test_one_thread_with_the_threads_of_the_parameters_makes_all_passes(models: dict[str, Loaded]) -> None:
+    network = load_model(models["distilbert"].folder, with_qa_head=True)
+    backend = TorchBackend(network, ModelParameters(device="cpu", threads=3))
+    seen: list[tuple[int, int]] = []
+    network.register_forward_hook(lambda *_: seen.append((threading.get_ident(), torch.get_num_threads())))
+    batch = _batch(models["distilbert"])
+    callers = [threading.Thread(target=backend.forward, args=(batch, True, None)) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+        caller.join()
+    backend.forward(batch, True, None)
+    assert len(seen) == 4
+    assert len(set(seen)) == 1
+    assert seen[0][1] == 3
+    assert seen[0][0] != threading.get_ident()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
