@@ -30,6 +30,8 @@ class Call:
     began: float = math.nan
     """When its first pass began, by the monotonic clock; nan before."""
     next_window: int = 0
+    is_probe: bool = False
+    """Whether it is no sign of online traffic."""
     turn_seconds: float = 0.0
     """Predicted time of what it brings to a round; 0 where nothing is known yet."""
 
@@ -87,20 +89,20 @@ class Desk:
         if len(waiting) > 1 and (seconds := sum(waiting)) > self._longest:
             raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
 
-    def take(self, work: Work, deadline: float = math.inf) -> Call:
+    def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
         """Queues a call.
 
         Raises:
             QueueFull: as many calls as may wait do so already, or they take too long.
         """
-        call = Call(work, deadline, time.monotonic())
+        call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
         call.turn_seconds = self._engine.predicted(work.lengths[: self._fair(call)])
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
             self.check_room()
-            self._engine.turns.arrived()
             self._calls.append(call)
+            self._tell([call])
             self._changed.notify()
         return call
 
@@ -119,10 +121,16 @@ class Desk:
                     return
             # The calls are looked at only when the device is free: whoever came meanwhile is in the round too.
             with self._engine.turns.online():
-                self._round(list(self._calls))
-            self._engine.turns.arrived()
+                together = list(self._calls)
+                self._round(together)
+            self._tell(together)
             with self._changed:
                 self._calls = [call for call in self._calls if not call.future.done()]
+
+    def _tell(self, calls: Sequence[Call]) -> None:
+        # A readiness probe every few seconds must not keep offline passes short for ever.
+        if not all(call.is_probe for call in calls):
+            self._engine.turns.arrived()
 
     def _round(self, calls: Sequence[Call]) -> None:
         kinds: dict[tuple[bool, bool, bool], list[Call]] = {}

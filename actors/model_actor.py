@@ -1,5 +1,6 @@
 """The engine as an actor, for offline shards and online requests alike. Knows neither Ray, nor files, nor HTTP."""
 
+import math
 import time
 from functools import cached_property
 
@@ -69,11 +70,12 @@ class ModelActor:
         """As `process`, for the owners `first` to `stop` of a shard; one row per owner, in order."""
         return self._process(Prepared.from_ipc(prepared_ipc).of_owners(first, stop), wanted)
 
-    def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None) -> Call:
+    def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False) -> Call:
         """Queues an online call, which shares passes with others that wait; its future holds the results.
 
         Args:
             seconds: after which it is not wanted any more; None waits for ever.
+            is_probe: that it is no sign of online traffic, and offline passes stay as long as they are.
 
         Raises:
             QueueFull: too many wait already.
@@ -81,7 +83,8 @@ class ModelActor:
         if self.desk is None:
             raise ValueError("an actor without `sharing` takes shards only")
         work = self.engine.begin(prepared, wanted)
-        return self.desk.take(work) if seconds is None else self.desk.take(work, time.monotonic() + seconds)
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        return self.desk.take(work, deadline, is_probe=is_probe)
 
     def _process(self, prepared: Prepared, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         if wanted.qa is None and wanted.embedding is None:

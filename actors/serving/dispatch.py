@@ -15,7 +15,7 @@ from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
 
 _TRIES = 2
 _PROBE_SECONDS = 5.0
-_PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS)
+_PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS, is_probe=True)
 
 
 class HandleDispatcher:

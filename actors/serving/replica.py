@@ -140,7 +140,7 @@ class Replica:
         prepared = await loop.run_in_executor(self._threads, self.prepare, request)
         tokenised = time.monotonic()
         left = None if request.seconds is None else request.seconds - (tokenised - started)
-        call = self.actor.ask(prepared, _wanted(request), left)
+        call = self.actor.ask(prepared, _wanted(request), left, is_probe=request.is_probe)
         try:
             results = await asyncio.wrap_future(call.future)
         except asyncio.CancelledError:

@@ -28,6 +28,8 @@ class Request:
     """What becomes of texts to embed that are longer than a window: pooled over several windows, cut, or refused."""
     seconds: float | None = None
     """After which the answer is not wanted any more; None waits."""
+    is_probe: bool = False
+    """Whether it only looks if the model runs, and so says nothing of online traffic."""
 
 
 @dataclass(frozen=True)

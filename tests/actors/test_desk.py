@@ -359,3 +359,13 @@ def test_a_call_closes_the_quantum_when_it_comes() -> None:
         assert engine.turns.quantum() == math.inf
         desk.take(_work(engine, EMBED, "w1"))
         assert engine.turns.quantum() == SharingParameters().quantum_ms / 1000
+
+
+def test_a_probe_leaves_the_quantum_open() -> None:
+    engine = _engine(TableBackend())
+    with _desk(engine) as desk:
+        desk.take(_work(engine, EMBED, "w1"), is_probe=True).future.result()
+        until(lambda: not desk._calls)
+        assert engine.turns.quantum() == math.inf
+        desk.take(_work(engine, EMBED, "w1")).future.result()
+        assert engine.turns.quantum() == SharingParameters().quantum_ms / 1000
