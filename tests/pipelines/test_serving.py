@@ -150,7 +150,7 @@ def test_a_job_with_another_model_is_refused(service: Service, tmp_path: Path) -
     words = ("--pool", "serve", "--model", str(Path(__file__).parents[2] / "models" / "minilm-qa"))
     job = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path)
     code, _, errors = job.end(300)
-    assert code == 2
+    assert code == 2, errors
     assert "set model.name to what the service runs" in errors
 
 
