@@ -1,8 +1,10 @@
 """The running service that a job shares, looked at before the job relies on it."""
 
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from actors.serving.requests import ModelCard
 from actors.serving.service import MODEL
@@ -26,12 +28,24 @@ def check_service(application: str, fingerprint: str) -> None:
             "name another with --set pool.application=NAME, another cluster with --set ray.address=HOST:PORT"
         )
     try:
-        handle = serve.get_deployment_handle(MODEL, application)
-        card: ModelCard = handle.card.remote().result(timeout_s=_ANSWER_SECONDS)
-    except (RayServeException, TimeoutError) as error:
+        card = _card(application)
+    except (RayServeException, RayActorError, TimeoutError) as error:
         raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
     if card.fingerprint != fingerprint:
         raise ConfigError(
             f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
             f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
         )
+
+
+@retry(
+    # A replica that has just died is not known to be dead yet: the next try finds another, or waits for it.
+    retry=retry_if_exception_type(RayActorError),
+    stop=stop_after_delay(_ANSWER_SECONDS),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+def _card(application: str) -> ModelCard:
+    handle = serve.get_deployment_handle(MODEL, application)
+    card: ModelCard = handle.card.remote().result(timeout_s=_ANSWER_SECONDS)
+    return card
