@@ -25,7 +25,7 @@ bench-size: .venv/installed ## The whole job without a model against the tokeniz
 	$(BIN)/python -m benchmarks.size
 	$(BIN)/python -m benchmarks.shards
 
-bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, killed, updated; about an hour
+bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, killed, updated
 	$(BIN)/python -m benchmarks.serving
 
 .venv/installed: pyproject.toml constraints.txt

@@ -85,7 +85,7 @@ class Desk:
         waiting = [call.turn_seconds for call in list(self._calls) if not call.future.done()]
         if len(waiting) >= self._most:
             raise QueueFull(f"{len(waiting)} requests wait already")
-        # Of calls that come to a queue of one, none is too long to be taken.
+        # A single call may be longer than that, and must not shut out the next.
         if len(waiting) > 1 and (seconds := sum(waiting)) > self._longest:
             raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
 

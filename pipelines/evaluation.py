@@ -1,12 +1,12 @@
 """The figures of an evaluation, as tables for people and as JSON."""
 
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 from rich.table import Table
 
+from actors.release import release
 from pipelines.consoles import two_columns
 from pipelines.judging import ABSTAIN_ABOVE, Abstaining, Judgement, Score
 from pipelines.predicting import Predicted
@@ -103,7 +103,7 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
         "groups": evaluation.groups.to_pylist(),
         "seconds": outcome.seconds,
         "rows_per_second": evaluation.rows_per_second,
-        "spanmill": version("spanmill"),
+        "spanmill": release(),
     }
 
 

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import pyarrow as pa
 
+from actors.release import release
 from actors.work import Wanted
 from pipelines.config import AnswerConfig
 from pipelines.corpus import list_files
@@ -90,7 +90,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
         output_schema=str(_schema(plan, task, model)),
         plan=plan.to_json(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        spanmill=version("spanmill"),
+        spanmill=release(),
     )
     return Job(config, store, model, task, plan, manifest)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from actors.release import release
 from pipelines.squad import LeftOut
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import TrainingData
@@ -78,7 +78,7 @@ def render_card(card: Card) -> str:
         card=card,
         metadata=metadata.to_yaml(),
         settings=yaml.safe_dump(card.settings, sort_keys=False).strip(),
-        version=version("spanmill"),
+        version=release(),
     )
 
 

@@ -154,6 +154,14 @@ def test_a_job_with_another_model_is_refused(service: Service, tmp_path: Path) -
     assert "set model.name to what the service runs" in errors
 
 
+def test_a_job_without_its_service_is_refused(service: Service, untrained_model: Path, tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "corpus.jsonl", ROWS[:4])
+    words = ("--pool", "serve", "--model", str(untrained_model), "--set", "pool.application=other")
+    code, _, errors = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path).end(300)
+    assert code == 1
+    assert "the application other is not there; start it with `spanmill serve`" in errors
+
+
 def test_ctrl_c_stops_it_cleanly(service: Service) -> None:
     service.command.signal(signal.SIGINT)
     code, _, errors = service.command.end()
