@@ -16,6 +16,7 @@ from actors.models import find_model, fingerprint
 from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
 from actors.prepared import Prepared
 from actors.stats import PassStats
+from actors.tokens import Ints
 from actors.turns import Turns
 from actors.work import Results, Wanted
 
@@ -64,11 +65,9 @@ class ModelActor:
         """
         return self._process(Prepared.from_ipc(prepared_ipc), wanted)
 
-    def process_part(
-        self, prepared_ipc: pa.Buffer, wanted: Wanted, first: int, stop: int
-    ) -> tuple[pa.Table, PassStats]:
-        """As `process`, for the owners `first` to `stop` of a shard; one row per owner, in order."""
-        return self._process(Prepared.from_ipc(prepared_ipc).of_owners(first, stop), wanted)
+    def process_part(self, prepared_ipc: pa.Buffer, wanted: Wanted, owners: Ints) -> tuple[pa.Table, PassStats]:
+        """As `process`, for these owners of a shard, [n]; one row per owner, in this order."""
+        return self._process(Prepared.from_ipc(prepared_ipc).of_owners(owners), wanted)
 
     def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False) -> Call:
         """Queues an online call, which shares passes with others that wait; its future holds the results.

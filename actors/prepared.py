@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from actors.segments import segments
 from actors.tokens import Ints, Longs, Places, Tokens
 from actors.windows import Windows
 
@@ -36,12 +37,14 @@ class Prepared:
         windows = self.windows
         return self.question.lengths[windows.question] + (windows.stop - windows.first) + np.int32(specials)
 
-    def of_owners(self, first: int, stop: int) -> "Prepared":
-        """The windows of the owners `first` to `stop`, one row for each of them; the texts stay where they are."""
-        begin, end = np.searchsorted(self.windows.owner, [first, stop])
-        cut = {field.name: getattr(self.windows, field.name)[begin:end] for field in fields(Windows)}
-        windows = Windows(**cut | {"owner": cut["owner"] - np.int32(first)})
-        return replace(self, row_owner=np.arange(stop - first, dtype=np.int32), windows=windows)
+    def of_owners(self, owners: Ints) -> "Prepared":
+        """The windows of these owners, [n], one row for each of them; the texts stay where they are."""
+        begin, end = (np.searchsorted(self.windows.owner, owners, side) for side in ("left", "right"))
+        chosen = segments(begin, end - begin)
+        cut = {field.name: getattr(self.windows, field.name)[chosen] for field in fields(Windows)}
+        rows = np.arange(len(owners), dtype=np.int32)
+        windows = Windows(**cut | {"owner": np.repeat(rows, end - begin)})
+        return replace(self, row_owner=rows, windows=windows)
 
     def to_ipc(self) -> pa.Buffer:
         """Arrow IPC stream of one row whose columns are lists; reading it back copies nothing."""

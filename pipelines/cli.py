@@ -130,7 +130,7 @@ def print_config(
 
 
 app.command(epilog=EXIT_CODES)(model_commands.evaluate)
-app.command(epilog="Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C.")(
+app.command(epilog="Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.")(
     model_commands.finetune
 )
 app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.")(serve_commands.serve)

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +14,13 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Where the actors have all CPUs, Ray ends a worker that has had no task for a second, and starting one takes 1.6 s of a
+# CPU: beside a service on a small machine every task paid for it.
+os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
 
 import ray
 from ray import job_config
+from ray._common.utils import get_ray_address_file
 
 from pipelines.config import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
@@ -49,9 +55,38 @@ def connected(parameters: ClusterParameters) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
     try:
-        yield
+        with _sigterm_as_ctrl_c():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """What a cluster's scheduler sends must not be more than Ctrl-C; Ray's own handler aborts the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextmanager
+def found_first() -> Iterator[None]:
+    """Has `ray.address=auto` find the connected cluster here, whatever local clusters of jobs run beside it.
+
+    Among several, Ray takes the one that is named in a file, as `ray start` does, and without the file any of them.
+    """
+    path, mine = Path(get_ray_address_file(None)), ray.get_runtime_context().gcs_address
+    path.write_text(mine)
+    try:
+        yield
+    finally:
+        if path.exists() and path.read_text() == mine:
+            path.unlink()
 
 
 def cluster_size() -> tuple[Mapping[str, float], int]:

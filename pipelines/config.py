@@ -75,7 +75,7 @@ class PoolParameters(Settings):
 
     kind: Literal["own", "serve"] = "own"
     """own: actors of the job's own; serve: the replicas of a running `spanmill serve`, which answer online requests
-    first. size is then the number of feeders."""
+    first. size is then the number of feeders; null: one for each replica that runs."""
 
     application: str = "spanmill"
     """Name of the Ray Serve application (kind serve)."""

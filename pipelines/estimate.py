@@ -11,7 +11,7 @@ from pipelines.errors import JobError
 from pipelines.forecast import Forecast, Interval, make_forecast
 from pipelines.job import Job
 from pipelines.plan import Plan
-from pipelines.pool import Pool, plan_pool
+from pipelines.pool import Pool, plan_pool, shared_replicas
 from pipelines.progress import Progress
 from pipelines.receipts import Receipt
 from pipelines.run import build, receipts
@@ -60,7 +60,8 @@ def estimate_job(job: Job, console: Console) -> Estimate:
     works = [Work(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
     with connected(cluster_of(job.config)), progress.shown():
-        pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size())
+        replicas = shared_replicas(job.config.pool, job.model.fingerprint)
+        pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
         started = time.time()
         for receipt in receipts(build(stages, pool, works)):

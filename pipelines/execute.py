@@ -14,7 +14,7 @@ from pipelines.errors import JobError, SpanmillError
 from pipelines.isolation import Isolation, last_line
 from pipelines.job import Job, check_complete
 from pipelines.observer import Observer
-from pipelines.pool import Pool, plan_pool
+from pipelines.pool import Pool, plan_pool, shared_replicas
 from pipelines.progress import Progress, Tally
 from pipelines.quarantine_limit import QuarantineLimit
 from pipelines.receipts import Receipt
@@ -76,8 +76,9 @@ def execute(job: Job, console: Console) -> Outcome:
             if limit is not None:
                 watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
             with connected(cluster_of(job.config)), progress.shown():
+                replicas = shared_replicas(job.config.pool, job.model.fingerprint)
                 resources, nodes = cluster_size()
-                pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes)
+                pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes, replicas)
                 observer.begin(pool, resources, nodes)
                 _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(works)
         observer.settle()
@@ -129,11 +130,7 @@ class _Run:
 
     def _check_service(self) -> None:
         """What a service that is gone could not do must not be put down to shards."""
-        if self.job.config.pool.kind == "serve":
-            # Here and not above: other jobs need not wait for Ray Serve and FastAPI.
-            from pipelines.shared_service import check_service
-
-            check_service(self.job.config.pool.application, self.job.model.fingerprint)
+        shared_replicas(self.job.config.pool, self.job.model.fingerprint)
 
     def _one_pass(self, works: list[Work]) -> bool:
         """True when it came to its end."""

@@ -1,8 +1,6 @@
 """Hands prepared shards to the replicas of a running service, piece by piece and by reference."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +16,15 @@ from actors.prepared import Prepared
 from actors.serving.requests import Refusal
 from actors.serving.service import MODEL, Piece
 from actors.stats import PassStats
-from actors.tokens import Longs
+from actors.tokens import Ints
 from actors.work import Wanted
+from pipelines.pieces import Pieces
 
-_CREDITS = 4
-"""Pieces of one feeder that replicas have in hand at once."""
+_CREDITS = 2
+"""Pieces of one feeder that replicas have in hand at once: as many as a replica takes, since there is a feeder for
+each."""
 _PIECE_SECONDS = 2.0
-"""What a piece should take a replica: so long it needs to drain, and so much work dies with it."""
+"""Of passes in a piece: about so long a replica needs to drain, and so much work dies with it."""
 _FIRST_TOKENS = 4096
 """Of a piece, before any speed is known."""
 _FADE = 0.3
@@ -56,29 +56,42 @@ class Feeder:
             RayError: no replica had room for it in a quarter of an hour.
         """
         shard = Prepared.from_ipc(prepared)
-        reference = ray.put(prepared)
-        before = _tokens_before(shard)
-        bounds = cut(before, self._tokens_per_second * _PIECE_SECONDS)
-        pieces = list(self._threads.map(partial(self._piece, reference, before), bounds))
-        by_owner = pa.concat_tables([table for table, _ in pieces])
+        reference, pieces = ray.put(prepared), Pieces(shard)
+        # Every thread cuts its next piece when its last one is back, by what the speed is known to be then.
+        feeding = [self._threads.submit(self._feed, reference, pieces) for _ in range(_CREDITS)]
+        done = [piece for thread in feeding for piece in thread.result()]
         total = PassStats()
-        for _, stats in pieces:
+        for _, (_, stats) in done:
             total.add(stats)
-        return by_owner.take(pa.array(shard.row_owner)), total
+        places = np.empty(shard.owners, dtype=np.int64)
+        places[np.concatenate([owners for owners, _ in done])] = np.arange(shard.owners)
+        table = pa.concat_tables([table for _, (table, _) in done])
+        return table.take(pa.array(places[shard.row_owner])), total
 
-    def _piece(self, reference: Any, before: Longs, bounds: tuple[int, int]) -> Piece:
-        first, stop = bounds
-        started, crashes = time.monotonic(), 0
+    def _feed(self, reference: Any, pieces: Pieces) -> list[tuple[Ints, Piece]]:
+        done = []
+        while (cut := pieces.take(self._tokens_per_second * _PIECE_SECONDS)) is not None:
+            owners, tokens = cut
+            try:
+                piece = self._piece(reference, owners)
+            except BaseException:
+                pieces.drop()
+                raise
+            self._learn(tokens, piece[1].total.seconds)
+            done.append((owners, piece))
+        return done
+
+    def _piece(self, reference: Any, owners: Ints) -> Piece:
+        crashes = 0
         for attempt in Retrying(
             retry=retry_if_exception_type((_NotNowError, RayActorError, BackPressureError, DeploymentUnavailableError)),
-            wait=wait_random_exponential(multiplier=0.05, max=2.0),
+            wait=wait_random_exponential(multiplier=0.05, max=_PIECE_SECONDS / 2),
             stop=stop_after_delay(_PATIENCE_SECONDS),
             reraise=True,
         ):
             with attempt:
-                started = time.monotonic()
                 try:
-                    piece = self._handle.process.remote(reference, self._task, first, stop).result()
+                    piece = self._handle.process.remote(reference, self._task, owners).result()
                 except RayActorError as dead:
                     crashes += 1
                     if crashes >= _CRASHES:
@@ -86,36 +99,10 @@ class Feeder:
                     raise
                 if isinstance(piece, Refusal):
                     raise _NotNowError(piece.message) if piece.status == 429 else ModelError(piece.message)
-        self._learn(before[stop] - before[first], time.monotonic() - started)
         result: Piece = piece
         return result
 
     def _learn(self, tokens: float, seconds: float) -> None:
+        # Of its passes alone: while other pieces or online requests have the device, it is not the piece that is slow.
         if tokens and seconds:
             self._tokens_per_second += _FADE * (tokens / seconds - self._tokens_per_second)
-
-
-def cut(before: Longs, tokens: float) -> list[tuple[int, int]]:
-    """First owner, and the one after the last, of pieces of at most so many tokens, or of one owner.
-
-    Args:
-        before: [owners + 1] tokens of all owners before each.
-
-    Returns:
-        The pieces in order; one that is empty where there are no owners.
-    """
-    owners = len(before) - 1
-    pieces, first = [], 0
-    while first < owners:
-        fits = int(np.searchsorted(before, before[first] + tokens, side="right")) - 1
-        stop = max(fits, first + 1)
-        pieces.append((first, stop))
-        first = stop
-    return pieces or [(0, 0)]
-
-
-def _tokens_before(shard: Prepared) -> Longs:
-    """[owners + 1] tokens of the windows of all owners before each; special tokens left out."""
-    per_owner = np.bincount(shard.windows.owner, weights=shard.lengths(0), minlength=shard.owners)
-    before: Longs = np.concatenate([[0], np.cumsum(per_owner)]).astype(np.int64)
-    return before

@@ -10,7 +10,7 @@ import typer
 STORES = "local, s3://, gs://, abfs://"
 EXIT_CODES = (
     "Exit codes: 0 done; 1 not done or not complete, and why; 2 wrong use or config; 3 done, but rows that broke the "
-    "model or its worker are quarantined; 130 stopped by Ctrl-C."
+    "model or its worker are quarantined; 130 stopped by Ctrl-C or SIGTERM."
 )
 
 Inputs = Annotated[

@@ -21,19 +21,37 @@ class Pool:
     """CPU threads of an actor."""
 
 
-def plan_pool(parameters: PoolParameters, threads: int | None, resources: Mapping[str, float], nodes: int = 1) -> Pool:
+def shared_replicas(parameters: PoolParameters, fingerprint: str) -> int:
+    """Replicas of the service that a job shares, which is looked at; 0 for a job with models of its own.
+
+    Raises:
+        JobError: the service does not run, or does not answer.
+        ConfigError: it runs another model than that of the fingerprint.
+    """
+    if parameters.kind == "own":
+        return 0
+    # Here and not above: other jobs need not wait for Ray Serve and FastAPI.
+    from pipelines.shared_service import check_service
+
+    return check_service(parameters.application, fingerprint)
+
+
+def plan_pool(
+    parameters: PoolParameters, threads: int | None, resources: Mapping[str, float], nodes: int = 1, replicas: int = 0
+) -> Pool:
     """Fills in what the config leaves open from what the cluster has.
 
     Args:
         threads: `model.threads`.
         resources: Ray's names and amounts of the whole cluster: CPU, GPU.
         nodes: machines of the cluster.
+        replicas: of the service that the job shares.
 
     Raises:
         ConfigError: the cluster cannot hold the smallest pool.
     """
     if parameters.kind == "serve":
-        feeders = parameters.size or 1
+        feeders = parameters.size or max(replicas, 1)
         return Pool(size=feeders, max_size=parameters.max_size or feeders, cpus=_FEEDER_CPUS, gpus=0.0, threads=1)
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 if gpus >= 1 else 0.0)

@@ -17,7 +17,7 @@ from actors.models import find_model
 from actors.serving.parameters import ServiceParameters
 from actors.serving.replica import describe
 from actors.serving.service import APPLICATION, bind
-from pipelines.cluster import check_free, connected
+from pipelines.cluster import check_free, connected, found_first
 from pipelines.errors import JobError
 from pipelines.serving_config import ServeConfig
 from pipelines.staging import from_anywhere
@@ -34,7 +34,7 @@ def run_service(config: ServeConfig, console: Console) -> None:
     service = service_of(config)
     card = describe(find_model(service.model), service.model)
     check_free(config.http.port, "http.port", config.http.host)
-    with _stopped() as stopped, connected(config.ray):
+    with connected(config.ray), found_first(), _stopped() as stopped:
         console.print(f"starting Ray Serve and {card.name} ...")
         _start(config, service)
         try:

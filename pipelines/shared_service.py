@@ -1,5 +1,7 @@
 """The running service that a job shares, looked at before the job relies on it."""
 
+from typing import Any
+
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import RayServeException
@@ -13,8 +15,11 @@ from pipelines.errors import ConfigError, JobError
 _ANSWER_SECONDS = 60.0
 
 
-def check_service(application: str, fingerprint: str) -> None:
+def check_service(application: str, fingerprint: str) -> int:
     """Makes sure that an application of the connected cluster can take a job's shards.
+
+    Returns:
+        How many replicas run; a few more or less may, a moment later.
 
     Raises:
         JobError: it does not run, or does not answer.
@@ -27,6 +32,7 @@ def check_service(application: str, fingerprint: str) -> None:
             f"--pool serve: on this cluster the application {application} {state}; start it with `spanmill serve`, or "
             "name another with --set pool.application=NAME, another cluster with --set ray.address=HOST:PORT"
         )
+    replicas: Any = found.deployments[MODEL].replica_states if MODEL in found.deployments else {}
     try:
         card = _card(application)
     except (RayServeException, RayActorError, TimeoutError) as error:
@@ -36,6 +42,7 @@ def check_service(application: str, fingerprint: str) -> None:
             f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
             f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
         )
+    return max(int(replicas.get("RUNNING", 0)), 1)
 
 
 @retry(

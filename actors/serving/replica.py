@@ -25,8 +25,9 @@ from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request,
 from actors.work import Results, Wanted, Work
 
 _TOKENISERS = 2
-_WARM_UP = ("Does the model run?",)
-_WARM_UPS = 3
+_WARM_UPS = ("Does the model run?", "Does the model run? " * 100)
+"""A short window and a long one: what a pass will take is guessed between the two, not far beyond one."""
+_WARM_UP_TIMES = 3
 """The first pass pays for loading code, and the batcher forgets it."""
 _REJECTED = {
     Rejection.NO_TOKENS: "holds nothing that the tokenizer knows; leave it out",
@@ -99,11 +100,12 @@ class Replica:
         Raises:
             ModelError: the model does not run.
         """
-        requests = [Request(id="warm-up", task="embed", texts=_WARM_UP)]
+        requests = [Request(id="warm-up", task="embed", texts=(text,)) for text in _WARM_UPS]
         if self.card.answers:
-            requests.append(Request(id="warm-up", task="answer", texts=_WARM_UP, questions=_WARM_UP))
-        for request in requests * _WARM_UPS:
-            self.actor.ask(self.prepare(request), _wanted(request)).future.result()
+            question = _WARM_UPS[:1]
+            requests += [Request(id="warm-up", task="answer", texts=(text,), questions=question) for text in _WARM_UPS]
+        for request in requests * _WARM_UP_TIMES:
+            self.actor.ask(self.prepare(request), _wanted(request), is_probe=True).future.result()
 
     def check(self) -> None:
         """Raises RuntimeError where nothing would ever be answered again."""

@@ -30,6 +30,7 @@ from actors.serving.replica import Replica, describe, shown_name
 from actors.serving.requests import ModelCard, Refusal, Reply, Request
 from actors.serving.scaling import OFFLINE, ONLINE
 from actors.stats import PassStats
+from actors.tokens import Ints
 from actors.work import Wanted
 
 APPLICATION = "spanmill"
@@ -65,8 +66,8 @@ class ModelDeployment:
             record(reply)
         return reply
 
-    async def process(self, prepared: pa.Buffer, wanted: Wanted, first: int, stop: int) -> Piece | Refusal:
-        """Runs the owners `first` to `stop` of a prepared shard in the offline class.
+    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> Piece | Refusal:
+        """Runs these owners of a prepared shard, [n], in the offline class.
 
         Args:
             prepared: IPC stream of a `Prepared`; callers hand over its reference.
@@ -79,11 +80,11 @@ class ModelDeployment:
         try:
             loop = asyncio.get_running_loop()
             piece = await loop.run_in_executor(
-                self._threads, self._replica.actor.process_part, prepared, wanted, first, stop
+                self._threads, self._replica.actor.process_part, prepared, wanted, owners
             )
         finally:
             self._offline -= 1
-        self._metrics.offline(stop - first)
+        self._metrics.offline(len(owners))
         return piece
 
     async def card(self) -> ModelCard:

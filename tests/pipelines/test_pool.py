@@ -38,6 +38,12 @@ def test_a_pool_may_grow_and_has_threads_for_its_largest_size() -> None:
     assert (pool.size, pool.max_size, pool.threads) == (1, 3, 2)
 
 
+def test_a_shared_service_has_a_feeder_for_every_replica_unless_the_job_says_otherwise() -> None:
+    resources = {"CPU": 8.0}
+    assert plan_pool(PoolParameters(kind="serve"), None, resources, replicas=3).size == 3
+    assert plan_pool(PoolParameters(kind="serve", size=2), None, resources, replicas=3).size == 2
+
+
 def test_a_machine_of_one_cpu_has_a_pool_too() -> None:
     assert _plan({"CPU": 1}).cpus == pytest.approx(0.4)
 

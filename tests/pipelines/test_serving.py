@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -145,7 +147,19 @@ def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Pat
         assert same_vector(rows[text["id"]], wanted["embedding"])
 
 
-def test_a_job_with_another_model_is_refused(service: Service, tmp_path: Path) -> None:
+@pytest.fixture
+def other_cluster() -> Iterator[None]:
+    """A local cluster of somebody else's on this machine, younger than the service's."""
+    program = "import ray; ray.init('local', num_cpus=0, object_store_memory=80 << 20); print('up'); input()"
+    process = subprocess.Popen((sys.executable, "-c", program), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    yield
+    process.communicate(b"\n", timeout=60)
+
+
+@pytest.mark.usefixtures("other_cluster")
+def test_a_job_finds_the_service_and_is_refused_with_another_model(service: Service, tmp_path: Path) -> None:
     corpus = write_jsonl(tmp_path / "corpus.jsonl", ROWS[:4])
     words = ("--pool", "serve", "--model", str(Path(__file__).parents[2] / "models" / "minilm-qa"))
     job = Command(("spanmill", "answer", str(corpus), str(tmp_path / "out"), *words), tmp_path)
@@ -162,8 +176,9 @@ def test_a_job_without_its_service_is_refused(service: Service, untrained_model:
     assert "the application other is not there; start it with `spanmill serve`" in errors
 
 
-def test_ctrl_c_stops_it_cleanly(service: Service) -> None:
-    service.command.signal(signal.SIGINT)
+def test_sigterm_stops_it_cleanly(service: Service) -> None:
+    # Ray has a handler of its own for it, which aborts; Ctrl-C and SIGTERM share the rest.
+    service.command.process.terminate()
     code, _, errors = service.command.end()
     assert code == 0, errors
     assert errors.rstrip().endswith("stopped")
