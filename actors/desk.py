@@ -4,41 +4,17 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from actors.batching import Schedule
+from actors.calls import Call
 from actors.engine import Engine, Share
-from actors.errors import DeadlinePassed, QueueFull
+from actors.errors import QueueFull
 from actors.tokens import Longs
 from actors.windows import Flags
-from actors.work import Results, Work
-
-
-@dataclass(eq=False)
-class Call:
-    """An online call on its way. Whoever waits for it may cancel its future: then it leaves the queue."""
-
-    work: Work
-    deadline: float
-    """Of the monotonic clock; inf where there is none."""
-    arrived: float
-    future: Future[Results] = field(default_factory=Future)
-    began: float = math.nan
-    """When its first pass began, by the monotonic clock; nan before."""
-    next_window: int = 0
-    is_probe: bool = False
-    """Whether it is no sign of online traffic."""
-    turn_seconds: float = 0.0
-    """Predicted time of what it brings to a round; 0 where nothing is known yet."""
-
-    @property
-    def windows(self) -> int:
-        """Windows that wait for a pass."""
-        return len(self.work.prepared.windows) - self.next_window
+from actors.work import Work
 
 
 class Desk:
@@ -46,7 +22,8 @@ class Desk:
 
     It goes in rounds, each of which has the device to itself. To a round every waiting call brings its next windows, as
     many as are predicted to take a quantum: so small calls that came together, or while the device was taken, share
-    passes, and a large one does not make the others wait for all of it.
+    passes, and a large one does not make the others wait for all of it. Those who have waited longest bring more, up to
+    a quantum for each of the others: so a large call that shares its rounds with many does not need many of them.
     """
 
     def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
@@ -82,11 +59,11 @@ class Desk:
         Raises:
             QueueFull: as many wait as may, or those who wait would make it wait for too long.
         """
-        waiting = [call.turn_seconds for call in list(self._calls) if not call.future.done()]
+        waiting = [call for call in list(self._calls) if not call.future.done()]
         if len(waiting) >= self._most:
             raise QueueFull(f"{len(waiting)} requests wait already")
         # A single call may be longer than that, and must not shut out the next.
-        if len(waiting) > 1 and (seconds := sum(waiting)) > self._longest:
+        if len(waiting) > 1 and (seconds := self._round_seconds(waiting)) > self._longest:
             raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
 
     def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
@@ -96,7 +73,8 @@ class Desk:
             QueueFull: as many calls as may wait do so already, or they take too long.
         """
         call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
-        call.turn_seconds = self._engine.predicted(work.lengths[: self._fair(call)])
+        call.turn_seconds = self._predicted(call, self._within(call, self._quantum))
+        call.rest_seconds = self._predicted(call, call.windows) - call.turn_seconds
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
@@ -135,21 +113,21 @@ class Desk:
     def _round(self, calls: Sequence[Call]) -> None:
         kinds: dict[tuple[bool, bool, bool], list[Call]] = {}
         for call in calls:
-            if _still_wanted(call):
+            if call.is_wanted():
                 kinds.setdefault(call.work.kind, []).append(call)
         for alike in kinds.values():
             try:
                 self._passes(alike)
             except Exception as error:
                 if len(alike) == 1:
-                    _settle(alike[0], error=error)
+                    alike[0].settle(error=error)
                 else:
                     # One of them is to blame, and must fail alone.
                     for call in alike:
                         self._round([call])
 
     def _passes(self, calls: Sequence[Call]) -> None:
-        brought = [np.arange(call.next_window, call.next_window + self._fair(call), dtype=np.int64) for call in calls]
+        brought = self._brought(calls)
         owner = np.repeat(np.arange(len(calls)), [len(b) for b in brought])
         window = np.concatenate(brought)
         schedule = Schedule(np.concatenate([call.work.lengths[b] for call, b in zip(calls, brought, strict=True)]))
@@ -165,19 +143,39 @@ class Desk:
 
     def _pass(self, calls: Sequence[Call], owner: Longs, window: Longs) -> bool:
         """False where it was too large, and has to be chosen again."""
-        present = [i for i in np.unique(owner) if _still_wanted(calls[i])]
+        present = [i for i in np.unique(owner) if calls[i].is_wanted()]
         now = time.monotonic()
         for i in present:
             calls[i].began = now if math.isnan(calls[i].began) else calls[i].began
         shares = [Share(calls[i].work, window[owner == i]) for i in present]
         return not shares or self._engine.run(shares, _at_once)
 
-    def _fair(self, call: Call) -> int:
-        """Next windows of a call that fit a quantum, one at least where there are any."""
+    def _round_seconds(self, calls: Sequence[Call]) -> float:
+        """Predicted time of a round of these calls, at most."""
+        rest = sum(call.rest_seconds for call in calls)
+        return sum(call.turn_seconds for call in calls) + min(rest, self._quantum * (len(calls) - 1))
+
+    def _brought(self, calls: Sequence[Call]) -> list[Longs]:
+        """Positions of the windows that each call brings to a round, first come first."""
+        spare = self._quantum * (len(calls) - 1) if len(calls) > 1 else 0.0
+        brought = []
+        for call in calls:
+            windows = fair = self._within(call, self._quantum)
+            if spare > 0 and fair < call.windows:
+                windows = self._within(call, self._quantum + spare)
+                spare -= self._predicted(call, windows) - self._predicted(call, fair)
+            brought.append(np.arange(call.next_window, call.next_window + windows, dtype=np.int64))
+        return brought
+
+    def _within(self, call: Call, seconds: float) -> int:
+        """Next windows of a call that fit so much time, one at least where there are any."""
         lengths = call.work.lengths[call.next_window :]
         if not len(lengths):
             return 0
-        return self._engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
+        return self._engine.windows_within(seconds, int(lengths.max()), len(lengths))
+
+    def _predicted(self, call: Call, windows: int) -> float:
+        return self._engine.predicted(call.work.lengths[call.next_window : call.next_window + windows])
 
 
 def _advance(calls: Sequence[Call], windows: Longs, through: Flags) -> None:
@@ -185,28 +183,9 @@ def _advance(calls: Sequence[Call], windows: Longs, through: Flags) -> None:
     for i in np.flatnonzero(through).tolist():
         calls[i].next_window += int(windows[i])
         if not calls[i].windows and not calls[i].future.done():
-            _settle(calls[i], calls[i].work.results())
+            calls[i].settle(calls[i].work.results())
 
 
 def _at_once(seconds: float) -> AbstractContextManager[bool]:
     """The turn of a pass in a round, which has the device already."""
     return nullcontext(True)
-
-
-def _still_wanted(call: Call) -> bool:
-    if call.future.done():
-        return False
-    if time.monotonic() >= call.deadline:
-        _settle(call, error=DeadlinePassed("the deadline passed before the request had its turn"))
-        return False
-    return True
-
-
-def _settle(call: Call, results: Results | None = None, error: Exception | None = None) -> None:
-    # Whoever waited may have gone since.
-    if not call.future.set_running_or_notify_cancel():
-        return
-    if error is not None:
-        call.future.set_exception(error)
-    elif results is not None:
-        call.future.set_result(results)

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from actors.answers import Answers
-from actors.desk import Call, Desk
+from actors.calls import Call
+from actors.desk import Desk
 from actors.engine import Engine
 from actors.errors import ModelError
 from actors.loading import load_engine

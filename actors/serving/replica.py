@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from actors.answers import Answers
+from actors.calls import Call
 from actors.collate import Floats
-from actors.desk import Call
 from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
 from actors.loading import load_config, load_spec
 from actors.model_actor import ModelActor

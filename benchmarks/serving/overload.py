@@ -3,7 +3,7 @@
 from benchmarks.serving.bench import Bench
 from benchmarks.serving.clients import quantile_of, run
 from benchmarks.serving.figures import Figures, Goal
-from benchmarks.serving.service import GATEWAY_REPLICA, REPLICA, Service
+from benchmarks.serving.service import GATEWAY_REPLICA, PROXY, REPLICA, Service
 
 _LOWER = (0.5, 0.8, 0.95, 1.05)
 _LOWER_SECONDS = 15.0
@@ -41,6 +41,6 @@ def measure(bench: Bench) -> Figures:
 
 def _memory(service: Service) -> dict[str, float]:
     sizes = {}
-    for name, title in (("gateway", GATEWAY_REPLICA), ("replica", REPLICA), ("proxy", "ServeProxy")):
+    for name, title in (("gateway", GATEWAY_REPLICA), ("replica", REPLICA), ("proxy", PROXY)):
         sizes[f"{name} RSS"], sizes[f"{name} PSS"] = service.memory_mb(title)
     return sizes

@@ -18,6 +18,7 @@ from benchmarks.processes import kind, memory_mb, tree
 
 SPANMILL = str(Path(sys.executable).parent / "spanmill")
 REPLICA = f"ServeReplica:{APPLICATION}:{MODEL}"
+PROXY = "ProxyActor"
 GATEWAY_REPLICA = f"ServeReplica:{APPLICATION}:{GATEWAY}"
 _START_SECONDS, _STOP_SECONDS, _PROBE_SECONDS = 180.0, 90.0, 30.0
 _ONE_SHOT = 0.05

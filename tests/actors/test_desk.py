@@ -328,6 +328,22 @@ def test_the_turn_of_a_large_call_is_a_quantum() -> None:
         assert 0.01 < many.turn_seconds == one.turn_seconds
 
 
+def test_a_large_call_brings_as_much_again_as_the_others_together() -> None:
+    backend = SlowBackend()
+    engine = _engine(backend)
+    for _ in range(4):
+        engine.finish(_work(engine, EMBED, "w1 w2"))
+    learnt, small, many = len(backend.shapes), 4, [f"w{n} w1" for n in range(20)]
+    with _desk(engine, quantum=0.025) as desk:
+        with _device_taken(engine):
+            large = desk.take(_work(engine, EMBED, *many))
+            others = [desk.take(_work(engine, EMBED, f"w{n} w2")) for n in range(small)]
+        assert_same_results(large.future.result(), _alone(EMBED, *many))
+    assert all(call.future.done() for call in others)
+    first, _ = backend.shapes[learnt]
+    assert 1 + small < first <= 2 * (1 + small), "a window each, and up to four more for the first"
+
+
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:
     engine = _engine(TableBackend())
     desk = Desk(engine, math.inf, most=9, longest=1e-9)
