@@ -25,13 +25,18 @@ class Call:
     """Whether it is no sign of online traffic."""
     turn_seconds: float = 0.0
     """Predicted time of a quantum's worth of its windows; 0 where nothing is known yet."""
-    rest_seconds: float = 0.0
-    """Predicted time of its other windows, when it came."""
+    window_seconds: float = 0.0
+    """Predicted time of one of its windows among all of them."""
 
     @property
     def windows(self) -> int:
         """Windows that wait for a pass."""
         return len(self.work.prepared.windows) - self.next_window
+
+    @property
+    def rest_seconds(self) -> float:
+        """Predicted time of the windows that wait beyond a quantum's worth."""
+        return max(self.windows * self.window_seconds - self.turn_seconds, 0.0)
 
     def is_wanted(self) -> bool:
         """False once it is done, cancelled or too late; whoever waits for it is told then."""

@@ -23,14 +23,14 @@ class Desk:
     It goes in rounds, each of which has the device to itself. To a round every waiting call brings its next windows, as
     many as are predicted to take a quantum: so small calls that came together, or while the device was taken, share
     passes, and a large one does not make the others wait for all of it. Those who have waited longest bring more, up to
-    a quantum for each of the others: so a large call that shares its rounds with many does not need many of them.
+    as much again as the others bring: so a large call that shares its rounds with many does not need many of them.
     """
 
     def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
         """Starts the thread.
 
         Args:
-            quantum: seconds of passes that one call may bring to a round; one window may take longer.
+            quantum: seconds of passes that every call may bring to a round; one window may take longer.
             most: calls that may wait.
             longest: seconds that a round of all who wait may be predicted to take.
         """
@@ -63,7 +63,7 @@ class Desk:
         if len(waiting) >= self._most:
             raise QueueFull(f"{len(waiting)} requests wait already")
         # A single call may be longer than that, and must not shut out the next.
-        if len(waiting) > 1 and (seconds := self._round_seconds(waiting)) > self._longest:
+        if len(waiting) > 1 and (seconds := _round_seconds(waiting)) > self._longest:
             raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
 
     def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
@@ -74,7 +74,7 @@ class Desk:
         """
         call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
         call.turn_seconds = self._predicted(call, self._within(call, self._quantum))
-        call.rest_seconds = self._predicted(call, call.windows) - call.turn_seconds
+        call.window_seconds = self._predicted(call, call.windows) / max(call.windows, 1)
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
@@ -150,21 +150,18 @@ class Desk:
         shares = [Share(calls[i].work, window[owner == i]) for i in present]
         return not shares or self._engine.run(shares, _at_once)
 
-    def _round_seconds(self, calls: Sequence[Call]) -> float:
-        """Predicted time of a round of these calls, at most."""
-        rest = sum(call.rest_seconds for call in calls)
-        return sum(call.turn_seconds for call in calls) + min(rest, self._quantum * (len(calls) - 1))
-
     def _brought(self, calls: Sequence[Call]) -> list[Longs]:
         """Positions of the windows that each call brings to a round, first come first."""
-        spare = self._quantum * (len(calls) - 1) if len(calls) > 1 else 0.0
+        fair = [self._within(call, self._quantum) for call in calls]
+        turns = [self._predicted(call, windows) for call, windows in zip(calls, fair, strict=True)]
+        spare = _spare(turns)
         brought = []
-        for call in calls:
-            windows = fair = self._within(call, self._quantum)
-            if spare > 0 and fair < call.windows:
-                windows = self._within(call, self._quantum + spare)
-                spare -= self._predicted(call, windows) - self._predicted(call, fair)
-            brought.append(np.arange(call.next_window, call.next_window + windows, dtype=np.int64))
+        for call, windows, turn in zip(calls, fair, turns, strict=True):
+            more = windows
+            if spare > 0 and windows < call.windows:
+                more = max(self._within(call, turn + spare), windows)
+                spare -= max(self._predicted(call, more) - turn, 0.0)
+            brought.append(np.arange(call.next_window, call.next_window + more, dtype=np.int64))
         return brought
 
     def _within(self, call: Call, seconds: float) -> int:
@@ -176,6 +173,17 @@ class Desk:
 
     def _predicted(self, call: Call, windows: int) -> float:
         return self._engine.predicted(call.work.lengths[call.next_window : call.next_window + windows])
+
+
+def _round_seconds(calls: Sequence[Call]) -> float:
+    """Predicted time of a round of these calls."""
+    turns = [call.turn_seconds for call in calls]
+    return sum(turns) + min(sum(call.rest_seconds for call in calls), _spare(turns))
+
+
+def _spare(turns: Sequence[float]) -> float:
+    """Seconds that large calls may bring to a round beyond their turns: what all but the longest turn take."""
+    return sum(turns) - max(turns, default=0.0)
 
 
 def _advance(calls: Sequence[Call], windows: Longs, through: Flags) -> None:

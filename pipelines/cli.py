@@ -1,5 +1,6 @@
 """The `spanmill` command."""
 
+import signal
 import sys
 from typing import Annotated, Literal
 
@@ -138,6 +139,8 @@ app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use
 
 def main() -> None:
     """Runs the command; expected failures are a line on stderr, not a traceback."""
+    # What a cluster's scheduler sends stops a command as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SystemExit as stop:

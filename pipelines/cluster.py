@@ -20,10 +20,10 @@ os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
 
 import ray
 from ray import job_config
-from ray._common.utils import get_ray_address_file
 
 from pipelines.config import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
+from pipelines.service_address import service_address
 
 _MIB = 1 << 20
 _LARGEST_STORE_MB = 2048
@@ -34,7 +34,7 @@ def cluster_of(config: JobConfig) -> ClusterParameters:
     """Where a job runs: one that shares a service's replicas runs on the service's cluster."""
     if config.pool.kind == "own" or config.ray.address or os.environ.get("RAY_ADDRESS"):
         return config.ray
-    return config.ray.model_copy(update={"address": "auto"})
+    return config.ray.model_copy(update={"address": service_address() or "auto"})
 
 
 @contextmanager
@@ -49,44 +49,33 @@ def connected(parameters: ClusterParameters) -> Iterator[None]:
         yield
         return
     address = parameters.address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == service_address():
+        _take_token()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
+    # Ray's own handler aborts the process.
+    _handle_sigterm(on_sigterm)
     try:
-        with _sigterm_as_ctrl_c():
-            yield
+        yield
     finally:
         ray.shutdown()
+        _handle_sigterm(on_sigterm)
 
 
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """What a cluster's scheduler sends must not be more than Ctrl-C; Ray's own handler aborts the process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+def _take_token() -> None:
+    """Local clusters ask for a token, which Ray looks for by itself only at the address `auto`."""
+    from ray._private.authentication import authentication_token_setup
+
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
-@contextmanager
-def found_first() -> Iterator[None]:
-    """Has `ray.address=auto` find the connected cluster here, whatever local clusters of jobs run beside it.
-
-    Among several, Ray takes the one that is named in a file, as `ray start` does, and without the file any of them.
-    """
-    path, mine = Path(get_ray_address_file(None)), ray.get_runtime_context().gcs_address
-    path.write_text(mine)
-    try:
-        yield
-    finally:
-        if path.exists() and path.read_text() == mine:
-            path.unlink()
+def _handle_sigterm(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
 
 def cluster_size() -> tuple[Mapping[str, float], int]:

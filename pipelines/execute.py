@@ -117,20 +117,17 @@ class _Run:
         """Passes over what is missing while that helps; then what still fails is taken apart."""
         passes = 0
         while works and passes < self.job.config.ray.passes:
-            self._check_service()
             before = self.progress.tally.shards
             broken_off = not self._one_pass(works)
             works = Work.left(self.job.plan, self.job.committed())
+            if works:
+                # What a service that is gone could not do must not be put down to shards.
+                shared_replicas(self.job.config.pool, self.job.model.fingerprint)
             # A pass that was broken off while it got on does not count: the next one goes on.
             passes += 0 if broken_off and self.progress.tally.shards > before else 1
         suspects = [work for work in works if self._is_suspect_unit(work)]
         if suspects:
-            self._check_service()
             self._isolate(suspects)
-
-    def _check_service(self) -> None:
-        """What a service that is gone could not do must not be put down to shards."""
-        shared_replicas(self.job.config.pool, self.job.model.fingerprint)
 
     def _one_pass(self, works: list[Work]) -> bool:
         """True when it came to its end."""

@@ -9,7 +9,7 @@ import ray
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_when_event_set, wait_random_exponential
 
 from actors.errors import ModelError
 from actors.prepared import Prepared
@@ -73,7 +73,7 @@ class Feeder:
         while (cut := pieces.take(self._tokens_per_second * _PIECE_SECONDS)) is not None:
             owners, tokens = cut
             try:
-                piece = self._piece(reference, owners)
+                piece = self._piece(reference, owners, pieces)
             except BaseException:
                 pieces.drop()
                 raise
@@ -81,12 +81,13 @@ class Feeder:
             done.append((owners, piece))
         return done
 
-    def _piece(self, reference: Any, owners: Ints) -> Piece:
+    def _piece(self, reference: Any, owners: Ints, pieces: Pieces) -> Piece:
         crashes = 0
         for attempt in Retrying(
             retry=retry_if_exception_type((_NotNowError, RayActorError, BackPressureError, DeploymentUnavailableError)),
             wait=wait_random_exponential(multiplier=0.05, max=_PIECE_SECONDS / 2),
-            stop=stop_after_delay(_PATIENCE_SECONDS),
+            # Where another piece of the shard has failed for good, nobody wants this one.
+            stop=stop_after_delay(_PATIENCE_SECONDS) | stop_when_event_set(pieces.dropped),
             reraise=True,
         ):
             with attempt:

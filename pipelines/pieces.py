@@ -26,6 +26,7 @@ class Pieces:
         self._next = 0
         # A shard without rows has a piece too: its columns have to come from somewhere.
         self._left = True
+        self.dropped = threading.Event()
         self._lock = threading.Lock()
 
     def take(self, tokens: float) -> tuple[Ints, int] | None:
@@ -47,3 +48,4 @@ class Pieces:
         """Leaves the rest: nobody wants it any more."""
         with self._lock:
             self._left = False
+        self.dropped.set()

@@ -1,12 +1,14 @@
 """`spanmill serve`: starts the service, says when it is ready, and stops it when nothing is in hand any more."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
@@ -17,8 +19,9 @@ from actors.models import find_model
 from actors.serving.parameters import ServiceParameters
 from actors.serving.replica import describe
 from actors.serving.service import APPLICATION, bind
-from pipelines.cluster import check_free, connected, found_first
+from pipelines.cluster import check_free, connected
 from pipelines.errors import JobError
+from pipelines.service_address import announced
 from pipelines.serving_config import ServeConfig
 from pipelines.staging import from_anywhere
 
@@ -34,7 +37,7 @@ def run_service(config: ServeConfig, console: Console) -> None:
     service = service_of(config)
     card = describe(find_model(service.model), service.model)
     check_free(config.http.port, "http.port", config.http.host)
-    with connected(config.ray), found_first(), _stopped() as stopped:
+    with _stopped() as stopped, connected(config.ray), _announced(config):
         console.print(f"starting Ray Serve and {card.name} ...")
         _start(config, service)
         try:
@@ -45,6 +48,12 @@ def run_service(config: ServeConfig, console: Console) -> None:
             # Drains: replicas finish the requests that they have, and take no new ones.
             serve.delete(APPLICATION)
     console.print("stopped")
+
+
+def _announced(config: ServeConfig) -> AbstractContextManager[None]:
+    """Jobs on this machine find a local cluster by what is said here; another one has an address that they know."""
+    is_local = not (config.ray.address or os.environ.get("RAY_ADDRESS"))
+    return announced(ray.get_runtime_context().gcs_address) if is_local else nullcontext()
 
 
 def _start(config: ServeConfig, service: ServiceParameters) -> None:

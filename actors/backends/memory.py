@@ -32,6 +32,10 @@ class DeviceMemory(Protocol):
         """Gives back what a failed pass left in caches."""
         ...
 
+    def tidy(self) -> None:
+        """Between passes: gives back what nothing uses, where that is much."""
+        ...
+
 
 class CudaMemory:
     """Of a GPU, as torch's allocator counts it."""
@@ -59,6 +63,9 @@ class CudaMemory:
         """Empties the allocator's cache, which may lie in pieces."""
         torch.cuda.empty_cache()
 
+    def tidy(self) -> None:
+        """The allocator keeps what it has, for the next pass."""
+
 
 class HostMemory:
     """Of this process on Linux; elsewhere nothing can be told.
@@ -82,12 +89,8 @@ class HostMemory:
         return min(limits, default=None)
 
     def start(self) -> None:
-        """Gives holes back where there are many, and notes what is resident."""
+        """Notes what is resident."""
         self._resident, self._high = _resident(), _high_water()
-        if self._resident > self._after_trim + _LOOSE and time.monotonic() - self._trimmed >= self._pause:
-            _trim()
-            self._trimmed, self._after_trim = time.monotonic(), _resident()
-            self._resident = self._after_trim
 
     def peak(self) -> int | None:
         """From the process's high-water mark."""
@@ -96,6 +99,12 @@ class HostMemory:
 
     def release(self) -> None:
         """Nothing is cached."""
+
+    def tidy(self) -> None:
+        """Gives holes back, where there are many, and not all the time."""
+        if time.monotonic() - self._trimmed >= self._pause and _resident() > self._after_trim + _LOOSE:
+            _trim()
+            self._trimmed, self._after_trim = time.monotonic(), _resident()
 
 
 def _trim() -> None:

@@ -54,7 +54,9 @@ class TorchBackend:
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
         """Runs the model; see `Backend.forward`."""
-        return self._thread.submit(self._forward, batch, want_spans, pool_weights, want_hidden).result()
+        output = self._thread.submit(self._forward, batch, want_spans, pool_weights, want_hidden).result()
+        self._thread.submit(self._memory.tidy)
+        return output
 
     @torch.inference_mode()
     def _forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:

@@ -84,7 +84,7 @@ def answering(corpus: Path, output: Path, words: Sequence[str]) -> Iterator[Job]
             process.wait()
 
 
-SHARED = ("pool.kind=serve", "ray.address=auto")
+SHARED = ("pool.kind=serve",)
 """Keys of a job that runs on the replicas of the service that was started last on this machine."""
 
 

@@ -341,7 +341,7 @@ def test_a_large_call_brings_as_much_again_as_the_others_together() -> None:
         assert_same_results(large.future.result(), _alone(EMBED, *many))
     assert all(call.future.done() for call in others)
     first, _ = backend.shapes[learnt]
-    assert 1 + small < first <= 2 * (1 + small), "a window each, and up to four more for the first"
+    assert 1 + small < first <= 2 * (1 + small), "a window each, and about four more for the first"
 
 
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:

@@ -1,6 +1,9 @@
 """Connecting to Ray; what needs a cluster is in test_execute and test_running_cluster."""
 
+import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -27,3 +30,27 @@ def test_a_metrics_port_that_is_taken() -> None:
             connected(RayParameters(metrics_port=port)),
         ):
             raise AssertionError("connected all the same")
+
+
+def test_sigterm_is_ctrl_c_and_not_rays_abort() -> None:
+    program = """
+import signal
+from pipelines.cluster import connected
+from pipelines.config import ClusterParameters
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    with connected(ClusterParameters(object_store_mb=80)):
+        print("up", flush=True)
+        signal.pause()
+except KeyboardInterrupt:
+    print("stopped", signal.getsignal(signal.SIGTERM) is signal.default_int_handler)
+"""
+    process = subprocess.Popen((sys.executable, "-c", program), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (0, "stopped True\n")

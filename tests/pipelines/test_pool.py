@@ -42,6 +42,8 @@ def test_a_shared_service_has_a_feeder_for_every_replica_unless_the_job_says_oth
     resources = {"CPU": 8.0}
     assert plan_pool(PoolParameters(kind="serve"), None, resources, replicas=3).size == 3
     assert plan_pool(PoolParameters(kind="serve", size=2), None, resources, replicas=3).size == 2
+    bounded = plan_pool(PoolParameters(kind="serve", max_size=2), None, resources, replicas=3)
+    assert (bounded.size, bounded.max_size) == (2, 2)
 
 
 def test_a_machine_of_one_cpu_has_a_pool_too() -> None:

@@ -1,4 +1,4 @@
-"""`spanmill serve` as a user starts it: HTTP clients, a job on its replicas, a replica that is killed, Ctrl-C."""
+"""`spanmill serve` as a user starts it: HTTP clients, a job on its replicas, a replica that is killed, SIGTERM."""
 
 import json
 import os
@@ -152,10 +152,13 @@ def other_cluster() -> Iterator[None]:
     """A local cluster of somebody else's on this machine, younger than the service's."""
     program = "import ray; ray.init('local', num_cpus=0, object_store_memory=80 << 20); print('up'); input()"
     process = subprocess.Popen((sys.executable, "-c", program), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"up\n"
-    yield
-    process.communicate(b"\n", timeout=60)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        yield
+        process.communicate(b"\n", timeout=60)
+    finally:
+        process.kill()
 
 
 @pytest.mark.usefixtures("other_cluster")

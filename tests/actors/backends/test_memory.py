@@ -38,14 +38,14 @@ def test_a_new_high_is_told_and_a_smaller_pass_is_not() -> None:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc gives holes back when told")
 def test_holes_in_the_heap_are_given_back() -> None:
     patient, memory = HostMemory(), HostMemory(pause=0.0)
-    memory.start()
+    memory.tidy()
     blocks = [np.ones(64 << 10, dtype=np.uint8) for _ in range(6400)]
     # Every thousandth stays: the heap cannot shrink from its end.
     kept = blocks[999::1000]
     del blocks
     holes = _resident()
-    patient.start()
+    patient.tidy()
     assert _resident() > holes - 100 * MIB
-    memory.start()
+    memory.tidy()
     assert _resident() < holes - 300 * MIB
     assert len(kept) == 6
