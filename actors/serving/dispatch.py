@@ -1,6 +1,7 @@
 """From a gateway to the model actors, through a Ray Serve handle: one retry where a replica dies, deadlines, limits."""
 
 import asyncio
+import random
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,9 @@ from actors.serving.parameters import LimitParameters
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
 
 _TRIES = 2
+_HELD_SECONDS = 1.0
+"""Of a request that is refused only then: it waited for a replica, since a full one refuses at once."""
+_AGAIN_SECONDS = (0.1, 0.5)
 _PROBE_SECONDS = 5.0
 _PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS, is_probe=True)
 
@@ -51,13 +55,13 @@ class HandleDispatcher:
     async def card(self) -> ModelCard:
         """The model that answers; asked for once."""
         if self._card is None:
-            self._card = await self._within(self._handle.card, seconds=_PROBE_SECONDS)
+            self._card = await self._within(self._handle.card, None, _PROBE_SECONDS)
         return self._card
 
     async def spec(self) -> EncoderSpec:
         """The model's tokenizer and frames; asked for once."""
         if self._spec is None:
-            self._spec = await self._within(self._handle.spec, seconds=_PROBE_SECONDS)
+            self._spec = await self._within(self._handle.spec, None, _PROBE_SECONDS)
         return self._spec
 
     async def metrics(self) -> str:
@@ -75,19 +79,26 @@ class HandleDispatcher:
 
     async def _tried(self, request: Request) -> Reply | Refusal:
         until = time.monotonic() + (request.seconds or self._limits.timeout_ms / 1000)
-        for _ in range(_TRIES):
-            left = until - time.monotonic()
+        crashes, was_held = 0, False
+        while True:
+            asked = time.monotonic()
+            left = until - asked
             try:
-                reply: Reply | Refusal = await self._within(
-                    self._handle.ask, replace(request, seconds=left), seconds=left
-                )
+                reply: Reply | Refusal = await self._within(self._handle.ask, replace(request, seconds=left), left)
             except RayActorError:
+                crashes += 1
+                if crashes == _TRIES:
+                    return Refusal(422, "crashed", "the model actor died twice at this request; it is not tried again")
+                was_held = True
                 continue
-            return reply
-        return Refusal(422, "crashed", "the model actor died twice at this request; it is not tried again")
+            was_held |= time.monotonic() - asked >= _HELD_SECONDS
+            if not was_held or not isinstance(reply, Refusal) or reply.status != 429:
+                return reply
+            # What piled up while a replica was replaced comes all at once: those who were let in are not sent away.
+            await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))
 
-    async def _within(self, method: Any, *args: Any, seconds: float) -> Any:
-        response = method.remote(*args)
+    async def _within(self, method: Any, request: Request | None, seconds: float) -> Any:
+        response = method.remote() if request is None else method.remote(request)
         try:
             return await asyncio.wait_for(response, seconds)
         except TimeoutError as late:
