@@ -37,6 +37,11 @@ def cluster_of(config: JobConfig) -> ClusterParameters:
     return config.ray.model_copy(update={"address": service_address() or "auto"})
 
 
+def address_of(parameters: ClusterParameters) -> str:
+    """What Ray is asked for; `local` for a cluster of this process's own."""
+    return parameters.address or os.environ.get("RAY_ADDRESS") or "local"
+
+
 @contextmanager
 def connected(parameters: ClusterParameters) -> Iterator[None]:
     """A connection to Ray; a local cluster lives as long as the block.
@@ -48,7 +53,7 @@ def connected(parameters: ClusterParameters) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = parameters.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address_of(parameters)
     if address == service_address():
         _take_token()
     on_sigterm = signal.getsignal(signal.SIGTERM)

@@ -51,8 +51,8 @@ def plan_pool(
         ConfigError: the cluster cannot hold the smallest pool.
     """
     if parameters.kind == "serve":
-        most = parameters.max_size or max(replicas, 1)
-        feeders = parameters.size or min(max(replicas, 1), most)
+        usual = max(replicas, 1)
+        feeders = parameters.size or min(usual, parameters.max_size or usual)
         return Pool(size=feeders, max_size=parameters.max_size or feeders, cpus=_FEEDER_CPUS, gpus=0.0, threads=1)
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 if gpus >= 1 else 0.0)

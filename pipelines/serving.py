@@ -1,7 +1,6 @@
 """`spanmill serve`: starts the service, says when it is ready, and stops it when nothing is in hand any more."""
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from actors.models import find_model
 from actors.serving.parameters import ServiceParameters
 from actors.serving.replica import describe
 from actors.serving.service import APPLICATION, bind
-from pipelines.cluster import check_free, connected
+from pipelines.cluster import address_of, check_free, connected
 from pipelines.errors import JobError
 from pipelines.service_address import announced
 from pipelines.serving_config import ServeConfig
@@ -52,7 +51,7 @@ def run_service(config: ServeConfig, console: Console) -> None:
 
 def _announced(config: ServeConfig) -> AbstractContextManager[None]:
     """Jobs on this machine find a local cluster by what is said here; another one has an address that they know."""
-    is_local = not (config.ray.address or os.environ.get("RAY_ADDRESS"))
+    is_local = address_of(config.ray) == "local"
     return announced(ray.get_runtime_context().gcs_address) if is_local else nullcontext()
 
 

@@ -55,13 +55,13 @@ class HandleDispatcher:
     async def card(self) -> ModelCard:
         """The model that answers; asked for once."""
         if self._card is None:
-            self._card = await self._within(self._handle.card, None, _PROBE_SECONDS)
+            self._card = await self._within(self._handle.card, seconds=_PROBE_SECONDS)
         return self._card
 
     async def spec(self) -> EncoderSpec:
         """The model's tokenizer and frames; asked for once."""
         if self._spec is None:
-            self._spec = await self._within(self._handle.spec, None, _PROBE_SECONDS)
+            self._spec = await self._within(self._handle.spec, seconds=_PROBE_SECONDS)
         return self._spec
 
     async def metrics(self) -> str:
@@ -84,7 +84,9 @@ class HandleDispatcher:
             asked = time.monotonic()
             left = until - asked
             try:
-                reply: Reply | Refusal = await self._within(self._handle.ask, replace(request, seconds=left), left)
+                reply: Reply | Refusal = await self._within(
+                    self._handle.ask, replace(request, seconds=left), seconds=left
+                )
             except RayActorError:
                 crashes += 1
                 if crashes == _TRIES:
@@ -97,8 +99,8 @@ class HandleDispatcher:
             # What piled up while a replica was replaced comes all at once: those who were let in are not sent away.
             await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))
 
-    async def _within(self, method: Any, request: Request | None, seconds: float) -> Any:
-        response = method.remote() if request is None else method.remote(request)
+    async def _within(self, method: Any, *args: Any, seconds: float) -> Any:
+        response = method.remote(*args)
         try:
             return await asyncio.wait_for(response, seconds)
         except TimeoutError as late:
