@@ -6,33 +6,27 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-import numpy as np
-
-from actors.batching import Schedule
 from actors.calls import Call
 from actors.engine import Engine, Share
 from actors.errors import QueueFull
-from actors.tokens import Longs
-from actors.windows import Flags
+from actors.together import Part, next_pass
 from actors.work import Work
 
 
 class Desk:
-    """One thread that takes online calls to the device, first come, first served, those that wait together at once.
+    """One thread that takes online calls to the device, a pass at a time, those who wait together in one.
 
-    It goes in rounds, each of which has the device to itself. To a round every waiting call brings its next windows, as
-    many as are predicted to take a quantum: so small calls that came together, or while the device was taken, share
-    passes, and a large one does not make the others wait for all of it. Those who have waited longest bring more, up to
-    as much again as the others bring: so a large call that shares its rounds with many does not need many of them.
+    Every pass is chosen when the device is free for it: whoever came during the last one is looked at too, and goes
+    first, since nobody is due earlier but those who came before and had nothing yet. See `Call` for who is due when.
     """
 
     def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
         """Starts the thread.
 
         Args:
-            quantum: seconds of passes that every call may bring to a round; one window may take longer.
+            quantum: seconds of a pass that every call may bring; one window may take longer.
             most: calls that may wait.
-            longest: seconds that a round of all who wait may be predicted to take.
+            longest: seconds within which all that is due within them must be predicted to be done.
         """
         self._engine = engine
         self._quantum = quantum
@@ -62,8 +56,9 @@ class Desk:
         waiting = [call for call in list(self._calls) if not call.future.done()]
         if len(waiting) >= self._most:
             raise QueueFull(f"{len(waiting)} requests wait already")
+        seconds = sum(call.seconds_due(time.monotonic() + self._longest) for call in waiting)
         # A single call may be longer than that, and must not shut out the next.
-        if len(waiting) > 1 and (seconds := _round_seconds(waiting)) > self._longest:
+        if len(waiting) > 1 and seconds > self._longest:
             raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
 
     def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
@@ -73,8 +68,8 @@ class Desk:
             QueueFull: as many calls as may wait do so already, or they take too long.
         """
         call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
-        call.turn_seconds = self._predicted(call, self._within(call, self._quantum))
-        call.window_seconds = self._predicted(call, call.windows) / max(call.windows, 1)
+        call.window_seconds = self._engine.predicted(call.lengths) / max(len(call.lengths), 1)
+        self._give_turn(call)
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
@@ -97,103 +92,61 @@ class Desk:
                 self._changed.wait_for(lambda: self._calls or self._closed)
                 if not self._calls:
                     return
-            # The calls are looked at only when the device is free: whoever came meanwhile is in the round too.
+            # Kept from pass to pass: offline work must not slip in while somebody waits.
             with self._engine.turns.online():
-                together = list(self._calls)
-                self._round(together)
-            self._tell(together)
-            with self._changed:
-                self._calls = [call for call in self._calls if not call.future.done()]
+                while calls := self._wanted():
+                    self._pass(next_pass(self._engine, calls, self._quantum))
+                    self._tell(calls)
+
+    def _wanted(self) -> list[Call]:
+        """The calls that wait for a pass; all others leave."""
+        for call in list(self._calls):
+            if call.is_wanted() and not len(call.waiting):
+                _finish(call)
+        with self._changed:
+            self._calls = [call for call in self._calls if not call.future.done()]
+            return [call for call in self._calls if len(call.waiting)]
 
     def _tell(self, calls: Sequence[Call]) -> None:
         # A readiness probe every few seconds must not keep offline passes short for ever.
         if not all(call.is_probe for call in calls):
             self._engine.turns.arrived()
 
-    def _round(self, calls: Sequence[Call]) -> None:
-        kinds: dict[tuple[bool, bool, bool], list[Call]] = {}
-        for call in calls:
-            if call.is_wanted():
-                kinds.setdefault(call.work.kind, []).append(call)
-        for alike in kinds.values():
-            try:
-                self._passes(alike)
-            except Exception as error:
-                if len(alike) == 1:
-                    alike[0].settle(error=error)
-                else:
-                    # One of them is to blame, and must fail alone.
-                    for call in alike:
-                        self._round([call])
-
-    def _passes(self, calls: Sequence[Call]) -> None:
-        brought = self._brought(calls)
-        owner = np.repeat(np.arange(len(calls)), [len(b) for b in brought])
-        window = np.concatenate(brought)
-        schedule = Schedule(np.concatenate([call.work.lengths[b] for call, b in zip(calls, brought, strict=True)]))
-        sizes = np.array([len(windows) for windows in brought])
-        left = sizes
-        _advance(calls, sizes, left == 0)
-        while len(schedule):
-            chosen = schedule.peek(self._engine.choose(schedule, math.inf))
-            if self._pass(calls, owner[chosen], window[chosen]):
-                schedule.drop(len(chosen))
-                before, left = left, left - np.bincount(owner[chosen], minlength=len(calls))
-                _advance(calls, sizes, (left == 0) & (before > 0))
-
-    def _pass(self, calls: Sequence[Call], owner: Longs, window: Longs) -> bool:
-        """False where it was too large, and has to be chosen again."""
-        present = [i for i in np.unique(owner) if calls[i].is_wanted()]
+    def _pass(self, parts: Sequence[Part]) -> None:
         now = time.monotonic()
-        for i in present:
-            calls[i].began = now if math.isnan(calls[i].began) else calls[i].began
-        shares = [Share(calls[i].work, window[owner == i]) for i in present]
-        return not shares or self._engine.run(shares, _at_once)
+        for call, _ in parts:
+            call.began = now if math.isnan(call.began) else call.began
+        try:
+            took_place = self._engine.run([Share(call.work, windows) for call, windows in parts], _at_once)
+        except Exception as error:
+            if len(parts) == 1:
+                parts[0].call.settle(error=error)
+            else:
+                # One of them is to blame, and must fail alone.
+                for part in parts:
+                    self._pass([part])
+            return
+        # One that was too large for the device is chosen again.
+        for call, windows in parts if took_place else ():
+            call.had(windows, now + self._longest)
+            self._give_turn(call)
+            if not len(call.waiting):
+                _finish(call)
 
-    def _brought(self, calls: Sequence[Call]) -> list[Longs]:
-        """Positions of the windows that each call brings to a round, first come first."""
-        fair = [self._within(call, self._quantum) for call in calls]
-        turns = [self._predicted(call, windows) for call, windows in zip(calls, fair, strict=True)]
-        spare = _spare(turns)
-        brought = []
-        for call, windows, turn in zip(calls, fair, turns, strict=True):
-            more = windows
-            if spare > 0 and windows < call.windows:
-                more = max(self._within(call, turn + spare), windows)
-                spare -= max(self._predicted(call, more) - turn, 0.0)
-            brought.append(np.arange(call.next_window, call.next_window + more, dtype=np.int64))
-        return brought
-
-    def _within(self, call: Call, seconds: float) -> int:
-        """Next windows of a call that fit so much time, one at least where there are any."""
-        lengths = call.work.lengths[call.next_window :]
-        if not len(lengths):
-            return 0
-        return self._engine.windows_within(seconds, int(lengths.max()), len(lengths))
-
-    def _predicted(self, call: Call, windows: int) -> float:
-        return self._engine.predicted(call.work.lengths[call.next_window : call.next_window + windows])
+    def _give_turn(self, call: Call) -> None:
+        if len(call.waiting):
+            lengths = call.lengths[call.waiting]
+            call.turn = self._engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
+            call.turn_seconds = self._engine.predicted(lengths[: call.turn])
 
 
-def _round_seconds(calls: Sequence[Call]) -> float:
-    """Predicted time of a round of these calls."""
-    turns = [call.turn_seconds for call in calls]
-    return sum(turns) + min(sum(call.rest_seconds for call in calls), _spare(turns))
-
-
-def _spare(turns: Sequence[float]) -> float:
-    """Seconds that large calls may bring to a round beyond their turns: what all but the longest turn take."""
-    return sum(turns) - max(turns, default=0.0)
-
-
-def _advance(calls: Sequence[Call], windows: Longs, through: Flags) -> None:
-    """Calls that are `through` the round leave it at once, with their results where they have no more windows."""
-    for i in np.flatnonzero(through).tolist():
-        calls[i].next_window += int(windows[i])
-        if not calls[i].windows and not calls[i].future.done():
-            calls[i].settle(calls[i].work.results())
+def _finish(call: Call) -> None:
+    try:
+        call.settle(call.work.results())
+    except Exception as error:
+        call.settle(error=error)
 
 
 def _at_once(seconds: float) -> AbstractContextManager[bool]:
-    """The turn of a pass in a round, which has the device already."""
+    """The turn of a pass of online calls, who have the device already."""
     return nullcontext(True)

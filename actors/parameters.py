@@ -132,9 +132,8 @@ class SharingParameters(Settings):
     """Online requests that wait in a model actor, at most; beyond that, they are refused."""
 
     queue_ms: float = Field(default=2000.0, gt=0.0)
-    """Longest that a round of all waiting online requests may be predicted to take, in milliseconds; beyond that,
-    further ones are refused. A large request brings to a round what fits `quantum_ms`, and up to as much again as the
-    others bring, so it does not shut out small ones."""
+    """Longest that waiting online requests may be predicted to take, in milliseconds; beyond that, further ones are
+    refused. Of a large request counts only what is due within that time, so it does not shut out small ones."""
 
     offline_calls: int = Field(default=2, ge=1)
     """Pieces of offline shards in a model actor's hands: one in the forward pass, the others unpacked beside it."""

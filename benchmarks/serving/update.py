@@ -12,6 +12,7 @@ from benchmarks.serving.figures import Figures, Goal
 from benchmarks.serving.service import REPLICA
 from pipelines.cluster import connected
 from pipelines.config import ClusterParameters
+from pipelines.service_address import service_address
 
 _BEFORE_SECONDS, _LOAD_SECONDS = 5.0, 60.0
 
@@ -27,7 +28,7 @@ def measure(bench: Bench) -> Figures:
         with running(bench.load(ONLINE, _LOAD_SECONDS, seed=number)) as wait:
             time.sleep(_BEFORE_SECONDS)
             started = time.monotonic()
-            with connected(ClusterParameters(address="auto")):
+            with connected(ClusterParameters(address=service_address() or "auto")):
                 serve.run(bind(parameters), name=APPLICATION, route_prefix="/")
             seconds = time.monotonic() - started
             outcomes = wait()

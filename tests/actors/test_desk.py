@@ -116,7 +116,7 @@ def test_company_never_changes_what_a_call_gets(
         for call, (wanted, texts) in zip(taken, calls, strict=True):
             assert_same_results(call.future.result(), _alone(wanted, *texts))
             assert call.arrived <= call.began
-            assert call.windows == 0
+            assert len(call.waiting) == 0
     assert len(desk) == 0
 
 
@@ -191,7 +191,7 @@ def test_a_deadline_that_passed_in_the_queue_costs_no_pass() -> None:
 
 
 @pytest.mark.parametrize("wanted", [EMBED, STATES], ids=["same kind", "other kind"])
-def test_a_deadline_that_passes_in_the_round_costs_no_pass_either(wanted: Wanted) -> None:
+def test_a_deadline_that_passes_during_the_pass_of_another_costs_no_pass_either(wanted: Wanted) -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
     with _desk(engine) as desk:
@@ -250,13 +250,29 @@ def test_a_large_call_does_not_hold_small_ones_up() -> None:
         small = desk.take(_work(engine, EMBED, "w30 w31"))
         backend.may_go_on.release(2)
         assert_same_results(small.future.result(), _alone(EMBED, "w30 w31"))
-        assert large.windows >= 18
-        backend.may_go_on.release(18)
+        assert len(large.waiting) >= 18
+        backend.may_go_on.release(19)
         assert_same_results(large.future.result(), _alone(EMBED, *texts))
-    assert [n for n, _ in backend.shapes] == [1, 2, *[1] * 18]
+    assert backend.shapes == [(1, 3), (1, 4), *[(1, 3)] * 19]
 
 
-def test_a_round_has_the_device_to_itself_and_an_online_call_waits_for_one_offline_pass() -> None:
+def test_whoever_comes_during_a_pass_is_in_the_next_one_before_what_is_left_of_those_there() -> None:
+    backend = GatedBackend()
+    engine = _engine(backend, ONE_BY_ONE)
+    with _desk(engine) as desk:
+        with _device_taken(engine):
+            older, old = (desk.take(_work(engine, EMBED, text, "w9")) for text in ("w1 w2", "w1 w2 w3"))
+        for text in ("w1 w2 w3 w4", "w1 w2 w3 w4 w5"):
+            backend.begun.acquire()
+            desk.take(_work(engine, EMBED, text))
+            backend.may_go_on.release()
+        backend.may_go_on.release(9)
+        for call in (older, old):
+            call.future.result()
+    assert [width for _, width in backend.shapes] == [4, 5, 6, 7, 3, 3]
+
+
+def test_an_online_call_waits_for_one_offline_pass_and_has_the_device_until_it_is_done() -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
     shard = engine.begin(prepare_texts(SPEC, EMBEDDING, strings([words(range(6))] * 3 + ["w1 w2 w3"]))[0], EMBED)
@@ -328,20 +344,17 @@ def test_the_turn_of_a_large_call_is_a_quantum() -> None:
         assert 0.01 < many.turn_seconds == one.turn_seconds
 
 
-def test_a_large_call_brings_as_much_again_as_the_others_together() -> None:
-    backend = SlowBackend()
-    engine = _engine(backend)
-    for _ in range(4):
-        engine.finish(_work(engine, EMBED, "w1 w2"))
-    learnt, small, many = len(backend.shapes), 4, [f"w{n} w1" for n in range(20)]
-    with _desk(engine, quantum=0.025) as desk:
-        with _device_taken(engine):
-            large = desk.take(_work(engine, EMBED, *many))
-            others = [desk.take(_work(engine, EMBED, f"w{n} w2")) for n in range(small)]
-        assert_same_results(large.future.result(), _alone(EMBED, *many))
-    assert all(call.future.done() for call in others)
-    first, _ = backend.shapes[learnt]
-    assert 1 + small < first <= 2 * (1 + small), "a window each, and about four more for the first"
+def test_a_huge_call_leaves_room_for_others() -> None:
+    engine = _engine(SlowBackend(), ONE_BY_ONE)
+    engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    desk = Desk(engine, 0.001, most=64, longest=0.5)
+    with _device_taken(engine):
+        huge = [desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(40)))) for _ in range(2)]
+        assert sum(len(call.waiting) * call.window_seconds for call in huge) > 1.5
+        desk.take(_work(engine, EMBED, "w1 w3"))
+        for call in huge:
+            assert call.future.cancel()
+    desk.close()
 
 
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:
