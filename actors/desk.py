@@ -6,18 +6,22 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from actors.agenda import Agenda
 from actors.calls import Call
 from actors.engine import Engine, Share
 from actors.errors import QueueFull
 from actors.together import Part, next_pass
 from actors.work import Work
 
+_MOST_OF_A_REST = 8
+"""What a call has beyond its first turn counts as this part of the time that a queue may take, at most."""
+
 
 class Desk:
     """One thread that takes online calls to the device, a pass at a time, those who wait together in one.
 
-    Every pass is chosen when the device is free for it: whoever came during the last one is looked at too, and goes
-    first, since nobody is due earlier but those who came before and had nothing yet. See `Call` for who is due when.
+    Every pass is chosen when the device is free for it, so whoever came during the last one is looked at too. `Agenda`
+    says whose turn it is, and `together` who else has part in the pass.
     """
 
     def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
@@ -26,7 +30,8 @@ class Desk:
         Args:
             quantum: seconds of a pass that every call may bring; one window may take longer.
             most: calls that may wait.
-            longest: seconds within which all that is due within them must be predicted to be done.
+            longest: seconds that those who wait may be predicted to take. Of a large call counts its first turn and an
+                eighth of this time at most, so a few of them do not shut out small ones.
         """
         self._engine = engine
         self._quantum = quantum
@@ -35,6 +40,7 @@ class Desk:
         self._changed = threading.Condition()
         self._calls: list[Call] = []
         self._closed = False
+        self._agenda = Agenda()
         self._thread = threading.Thread(target=self._serve, name="online", daemon=True)
         self._thread.start()
 
@@ -56,7 +62,7 @@ class Desk:
         waiting = [call for call in list(self._calls) if not call.future.done()]
         if len(waiting) >= self._most:
             raise QueueFull(f"{len(waiting)} requests wait already")
-        seconds = sum(call.seconds_due(time.monotonic() + self._longest) for call in waiting)
+        seconds = sum(_counted(call, self._longest / _MOST_OF_A_REST) for call in waiting)
         # A single call may be longer than that, and must not shut out the next.
         if len(waiting) > 1 and seconds > self._longest:
             raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
@@ -68,8 +74,8 @@ class Desk:
             QueueFull: as many calls as may wait do so already, or they take too long.
         """
         call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
-        call.window_seconds = self._engine.predicted(call.lengths) / max(len(call.lengths), 1)
         self._give_turn(call)
+        call.fresh = call.turn
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
@@ -94,12 +100,17 @@ class Desk:
                     return
             # Kept from pass to pass: offline work must not slip in while somebody waits.
             with self._engine.turns.online():
-                while calls := self._wanted():
-                    self._pass(next_pass(self._engine, calls, self._quantum))
+                while calls := self._waiting():
+                    first = self._agenda.next(calls, time.monotonic())
+                    try:
+                        self._pass(next_pass(self._engine, first, calls, self._quantum))
+                    except Exception as error:
+                        # Nobody would be answered again without this thread.
+                        first.settle(error=error)
                     self._tell(calls)
 
-    def _wanted(self) -> list[Call]:
-        """The calls that wait for a pass; all others leave."""
+    def _waiting(self) -> list[Call]:
+        """The calls that wait for a pass. Those without windows get their results, and all others leave."""
         for call in list(self._calls):
             if call.is_wanted() and not len(call.waiting):
                 _finish(call)
@@ -124,20 +135,29 @@ class Desk:
             else:
                 # One of them is to blame, and must fail alone.
                 for part in parts:
-                    self._pass([part])
+                    if part.call.is_wanted():
+                        self._pass([part])
             return
         # One that was too large for the device is chosen again.
         for call, windows in parts if took_place else ():
-            call.had(windows, now + self._longest)
+            call.had(windows)
             self._give_turn(call)
             if not len(call.waiting):
                 _finish(call)
 
     def _give_turn(self, call: Call) -> None:
-        if len(call.waiting):
-            lengths = call.lengths[call.waiting]
-            call.turn = self._engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
-            call.turn_seconds = self._engine.predicted(lengths[: call.turn])
+        if not len(call.waiting):
+            return
+        lengths, engine = call.lengths[call.waiting], self._engine
+        call.turn = call.fresh or engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
+        call.turn_seconds = engine.predicted(lengths[: call.turn])
+        call.window_seconds = engine.predicted(lengths) / len(lengths)
+
+
+def _counted(call: Call, of_rest: float) -> float:
+    """Predicted time of a call as far as it counts for whether another may come."""
+    first = call.turn_seconds if call.fresh else 0.0
+    return first + min(max(call.seconds_left - first, 0.0), of_rest)
 
 
 def _finish(call: Call) -> None:

@@ -133,7 +133,8 @@ class SharingParameters(Settings):
 
     queue_ms: float = Field(default=2000.0, gt=0.0)
     """Longest that waiting online requests may be predicted to take, in milliseconds; beyond that, further ones are
-    refused. Of a large request counts only what is due within that time, so it does not shut out small ones."""
+    refused. What a request has beyond `quantum_ms` counts for an eighth of this time at most, so that a few very large
+    ones do not shut out small ones."""
 
     offline_calls: int = Field(default=2, ge=1)
     """Pieces of offline shards in a model actor's hands: one in the forward pass, the others unpacked beside it."""

@@ -22,17 +22,16 @@ class Part(NamedTuple):
     """Positions of its windows."""
 
 
-def next_pass(engine: Engine, calls: Sequence[Call], quantum: float) -> list[Part]:
-    """The pass that the call that is due first has part in, with those windows of others that pay beside its own.
+def next_pass(engine: Engine, first: Call, calls: Sequence[Call], quantum: float) -> list[Part]:
+    """A pass for one call, with those windows of others that pay beside its own.
 
-    What is brought is looked at longest first. Where the pass that pays best would not come down to the windows of the
-    call that is due first, the longest are left out.
+    What is brought is looked at longest first. Where the pass that pays best would not come down to the windows of
+    `first`, the longest are left out.
 
     Args:
-        calls: at least one; every one has windows to bring.
+        calls: all who wait, `first` among them; every one has windows to bring. Those of another kind stay.
         quantum: seconds that the pass may be predicted to take; more where much waits, or one window takes longer.
     """
-    first = min(calls, key=lambda call: call.due)
     alike = [first, *(call for call in calls if call is not first and call.work.kind == first.work.kind)]
     brought = [call.brings for call in alike]
     owner = np.repeat(np.arange(len(alike)), [len(windows) for windows in brought])
@@ -47,8 +46,8 @@ def next_pass(engine: Engine, calls: Sequence[Call], quantum: float) -> list[Par
         return engine.choose(Schedule(lengths[order[start:]]), limit)
 
     start, size = 0, size_from(0)
-    while start + size <= place:
-        start = place - size + 1
-        size = size_from(start)
+    for next_start in (place - size + 1, place):
+        if start + size <= place:
+            start, size = next_start, size_from(next_start)
     chosen = np.sort(order[start : start + size])
     return [Part(alike[i], window[chosen[owner[chosen] == i]]) for i in np.unique(owner[chosen])]

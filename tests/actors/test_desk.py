@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.backends.protocol import PassOutput
+from actors.batching import Schedule
+from actors.calls import Call
 from actors.collate import Batch, Floats
 from actors.desk import Desk
 from actors.engine import Engine
@@ -256,10 +258,10 @@ def test_a_large_call_does_not_hold_small_ones_up() -> None:
     assert backend.shapes == [(1, 3), (1, 4), *[(1, 3)] * 19]
 
 
-def test_whoever_comes_during_a_pass_is_in_the_next_one_before_what_is_left_of_those_there() -> None:
+def test_whoever_comes_during_a_pass_goes_before_what_is_left_of_those_who_had_a_turn() -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
-    with _desk(engine) as desk:
+    with _desk(engine, quantum=0.0) as desk:
         with _device_taken(engine):
             older, old = (desk.take(_work(engine, EMBED, text, "w9")) for text in ("w1 w2", "w1 w2 w3"))
         for text in ("w1 w2 w3 w4", "w1 w2 w3 w4 w5"):
@@ -344,17 +346,53 @@ def test_the_turn_of_a_large_call_is_a_quantum() -> None:
         assert 0.01 < many.turn_seconds == one.turn_seconds
 
 
-def test_a_huge_call_leaves_room_for_others() -> None:
+def test_a_few_huge_calls_leave_room_for_others() -> None:
     engine = _engine(SlowBackend(), ONE_BY_ONE)
     engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
-    desk = Desk(engine, 0.001, most=64, longest=0.5)
+    desk = Desk(engine, 0.001, most=64, longest=1.0)
+
+    def take(count: int) -> Call:
+        return desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(count))))
+
     with _device_taken(engine):
-        huge = [desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(40)))) for _ in range(2)]
-        assert sum(len(call.waiting) * call.window_seconds for call in huge) > 1.5
-        desk.take(_work(engine, EMBED, "w1 w3"))
+        huge = [take(40) for _ in range(4)]
+        assert sum(call.seconds_left for call in huge) > 3.0
+        huge.append(take(1))
+        with pytest.raises(QueueFull):
+            huge.extend(take(40) for _ in range(8))
         for call in huge:
-            assert call.future.cancel()
+            call.future.cancel()
     desk.close()
+
+
+def test_whatever_goes_wrong_with_a_call_the_next_one_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _engine(TableBackend())
+    choose = engine.choose
+
+    def out_of_luck(schedule: Schedule, quantum: float) -> int:
+        monkeypatch.setattr(engine, "choose", choose)
+        raise MemoryError("no room for the order")
+
+    with _desk(engine) as desk:
+        monkeypatch.setattr(engine, "choose", out_of_luck)
+        with pytest.raises(MemoryError):
+            desk.take(_work(engine, EMBED, "w1")).future.result()
+        assert_same_results(desk.take(_work(engine, EMBED, "w2")).future.result(), _alone(EMBED, "w2"))
+
+
+def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fails() -> None:
+    backend = GatedBackend()
+    backend.hidden_table[FIRST_WORD + 7] = np.nan
+    engine = _engine(backend)
+    with _desk(engine) as desk:
+        with _device_taken(engine):
+            bad, stays, goes = (desk.take(_work(engine, EMBED, text)) for text in ("w7", "w2 w3", "w4 w5 w6"))
+        backend.begun.acquire()
+        assert goes.future.cancel()
+        backend.may_go_on.release(9)
+        assert_same_results(stays.future.result(), _alone(EMBED, "w2 w3"))
+        assert isinstance(bad.future.exception(), ModelError)
+    assert backend.shapes == [(3, 5), (1, 3), (1, 4)]
 
 
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:

@@ -1,0 +1,43 @@
+"""Who is next on the device, of the online calls that wait."""
+
+import math
+from collections.abc import Sequence
+
+from actors.calls import Call
+
+_PATIENCE = 1.0
+"""Seconds that the rests of calls wait at most for the first turns of those who came meanwhile."""
+_SHARE = 3.0
+"""While there are always first turns, rests have one part in so many of the device."""
+_STRETCH = 20.0
+"""A rest is due so many times the time it takes after its call came: short ones soon, and long ones too, in the end."""
+
+
+class Agenda:
+    """First turns go first, in the order they came: so nobody waits for the rest of a call that came before.
+
+    The rests of calls with more windows than fit a turn are taken when no first turn waits, and a third of the time
+    where some always do. Of the rests the one that is due first is next: the more of it is left, the later it is due.
+    So calls of one size are finished in the order they came, and a huge one holds nobody up.
+    """
+
+    def __init__(self) -> None:
+        """Begins with nobody."""
+        self._rests_due = math.inf
+
+    def next(self, calls: Sequence[Call], now: float) -> Call:
+        """The call that the next pass is for.
+
+        Args:
+            calls: at least one; every one has windows that wait.
+            now: by the monotonic clock.
+        """
+        rests = [call for call in calls if not call.fresh]
+        self._rests_due = min(self._rests_due, now + _PATIENCE) if rests else math.inf
+        first_turns = (call for call in calls if call.fresh)
+        first = min(first_turns, key=lambda call: call.arrived, default=None)
+        if first is not None and first.arrived <= self._rests_due:
+            return first
+        rest = min(rests, key=lambda call: call.arrived + _STRETCH * call.seconds_left)
+        self._rests_due += _SHARE * rest.turn_seconds
+        return rest
