@@ -38,6 +38,23 @@ class Agenda:
         first = min(first_turns, key=lambda call: call.arrived, default=None)
         if first is not None and first.arrived <= self._rests_due:
             return first
-        rest = min(rests, key=lambda call: call.arrived + _STRETCH * call.seconds_left)
+        rest = min(rests, key=_rest_due)
         self._rests_due += _SHARE * rest.turn_seconds
         return rest
+
+
+def seconds_before(call: Call | None, calls: Sequence[Call]) -> float:
+    """Predicted time of what goes before a call that comes now: before its first turn, or its rest where that is more.
+
+    Args:
+        call: None for one of which nothing is known yet: its first turn.
+        calls: those who wait.
+    """
+    seconds = sum(other.turn_seconds for other in calls if other.fresh)
+    if call is not None and len(call.waiting) > call.turn:
+        seconds = max(seconds, sum(other.seconds_of_rest for other in calls if _rest_due(other) <= _rest_due(call)))
+    return seconds
+
+
+def _rest_due(call: Call) -> float:
+    return call.arrived + _STRETCH * call.seconds_of_rest

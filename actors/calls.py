@@ -48,9 +48,9 @@ class Call:
         return self.waiting[: self.turn]
 
     @property
-    def seconds_left(self) -> float:
-        """Predicted time of the windows that wait."""
-        return len(self.waiting) * self.window_seconds
+    def seconds_of_rest(self) -> float:
+        """Predicted time of the windows that wait beyond its first turn's."""
+        return (len(self.waiting) - self.fresh) * self.window_seconds
 
     def had(self, windows: Longs) -> None:
         """Some of the windows that it brought, [n] positions, have had their pass."""

@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from actors.agenda import Agenda
+from actors.agenda import Agenda, seconds_before
 from actors.calls import Call
 from actors.engine import Engine, Share
 from actors.errors import QueueFull
 from actors.together import Part, next_pass
 from actors.work import Work
 
-_MOST_OF_A_REST = 8
-"""What a call has beyond its first turn counts as this part of the time that a queue may take, at most."""
+_MOST = 2 / 3
+"""What goes before a call may be predicted to take this part of the longest wait, since others take their share too."""
 
 
 class Desk:
@@ -30,8 +30,7 @@ class Desk:
         Args:
             quantum: seconds of a pass that every call may bring; one window may take longer.
             most: calls that may wait.
-            longest: seconds that those who wait may be predicted to take. Of a large call counts its first turn and an
-                eighth of this time at most, so a few of them do not shut out small ones.
+            longest: seconds that the first turn of a call may be predicted to wait, and about what its rest may.
         """
         self._engine = engine
         self._quantum = quantum
@@ -53,19 +52,22 @@ class Desk:
         """False once the thread is gone, and nothing will ever be answered."""
         return self._thread.is_alive()
 
-    def check_room(self) -> None:
+    def check_room(self, call: Call | None = None) -> None:
         """Looks whether one more call may come.
 
+        Args:
+            call: None where it is not known yet: then only what every call has to wait for counts.
+
         Raises:
-            QueueFull: as many wait as may, or those who wait would make it wait for too long.
+            QueueFull: as many wait as may, or it would have to wait for too long.
         """
-        waiting = [call for call in list(self._calls) if not call.future.done()]
+        waiting = [other for other in list(self._calls) if not other.future.done()]
         if len(waiting) >= self._most:
             raise QueueFull(f"{len(waiting)} requests wait already")
-        seconds = sum(_counted(call, self._longest / _MOST_OF_A_REST) for call in waiting)
+        seconds = seconds_before(call, waiting)
         # A single call may be longer than that, and must not shut out the next.
-        if len(waiting) > 1 and seconds > self._longest:
-            raise QueueFull(f"the {len(waiting)} requests that wait take {seconds:.1f} s already")
+        if len(waiting) > 1 and seconds > self._longest * _MOST:
+            raise QueueFull(f"{len(waiting)} requests wait already, and {seconds:.1f} s of them go first")
 
     def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
         """Queues a call.
@@ -79,7 +81,7 @@ class Desk:
         with self._changed:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
-            self.check_room()
+            self.check_room(call)
             self._calls.append(call)
             self._tell([call])
             self._changed.notify()
@@ -152,12 +154,6 @@ class Desk:
         call.turn = call.fresh or engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
         call.turn_seconds = engine.predicted(lengths[: call.turn])
         call.window_seconds = engine.predicted(lengths) / len(lengths)
-
-
-def _counted(call: Call, of_rest: float) -> float:
-    """Predicted time of a call as far as it counts for whether another may come."""
-    first = call.turn_seconds if call.fresh else 0.0
-    return first + min(max(call.seconds_left - first, 0.0), of_rest)
 
 
 def _finish(call: Call) -> None:

@@ -132,9 +132,8 @@ class SharingParameters(Settings):
     """Online requests that wait in a model actor, at most; beyond that, they are refused."""
 
     queue_ms: float = Field(default=2000.0, gt=0.0)
-    """Longest that waiting online requests may be predicted to take, in milliseconds; beyond that, further ones are
-    refused. What a request has beyond `quantum_ms` counts for an eighth of this time at most, so that a few very large
-    ones do not shut out small ones."""
+    """Longest that an online request may be predicted to wait for those that go before it, in milliseconds; one that
+    would wait longer is refused. What large ones have beyond `quantum_ms` goes before no small one."""
 
     offline_calls: int = Field(default=2, ge=1)
     """Pieces of offline shards in a model actor's hands: one in the forward pass, the others unpacked beside it."""

@@ -54,7 +54,8 @@ def test_windows_leave_as_they_have_had_their_pass_and_the_others_stay_in_order(
     call.had(np.array([1]))
     assert call.waiting.tolist() == [0, 2, 3, 4, 5]
     assert call.fresh == 1, "its first turn is not over before all of it had its pass"
+    assert call.seconds_of_rest == 2.0
     call.had(np.array([0, 2]))
     assert call.waiting.tolist() == [3, 4, 5]
     assert call.fresh == 0
-    assert call.seconds_left == 1.5
+    assert call.seconds_of_rest == 1.5

@@ -44,15 +44,15 @@ def test_it_answers_the_sample_corpus(engine: Engine) -> None:
     assert found is not None
     assert len(rejected.rows) == 0
     examples = pa.table({"answer_texts": [row["text"] for row in rows["answers"].to_pylist()]})
-    # 61.9 when it was made.
-    assert judge(examples, without_abstaining(found.text)).answerable.f1 > 58
+    # 64.3 when it was made.
+    assert judge(examples, without_abstaining(found.text)).answerable.f1 > 60
 
 
 def test_it_embeds_as_the_model_that_it_was_made_from() -> None:
     passages = pq.read_table(SAMPLES)["context"].combine_chunks().unique()
     original = np.load(ROOT / "tests" / "golden" / "minilm.npy").astype(np.float32)
     closeness = compare(original, embed(MODEL, passages))
-    # 0.960 when it was made: these texts are of another kind than those whose embeddings it was held to.
+    # 0.953 when it was made: these texts are of another kind than those whose embeddings it was held to.
     assert closeness.mean > 0.95
 
 
