@@ -28,6 +28,8 @@ from pipelines.service_address import service_address
 _MIB = 1 << 20
 _LARGEST_STORE_MB = 2048
 _ROOT = Path(__file__).parents[1]
+_RAY_DATA_THREADS = ("StreamingExecutor", "ray-data-metadata-prefetch")
+_EXECUTOR_SECONDS = 10.0
 
 
 def cluster_of(config: JobConfig) -> ClusterParameters:
@@ -67,8 +69,17 @@ def connected(parameters: ClusterParameters) -> Iterator[None]:
     try:
         yield
     finally:
+        _wait_for_executors()
         ray.shutdown()
         _handle_sigterm(on_sigterm)
+
+
+def _wait_for_executors() -> None:
+    # A thread that waits for Ray while Ray shuts down takes the process with it (ray issue 31145), and Ray Data waits
+    # two seconds only for its own to end.
+    for thread in threading.enumerate():
+        if thread.name.startswith(_RAY_DATA_THREADS):
+            thread.join(_EXECUTOR_SECONDS)
 
 
 def _take_token() -> None:

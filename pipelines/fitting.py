@@ -1,8 +1,6 @@
 """A training run on Ray Train, and its words on their way to a person."""
 
-import queue
 import tempfile
-import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -80,35 +78,44 @@ def plan_workers(wanted: WorkerParameters, resources: Mapping[str, float]) -> tu
     return scaling, max(int(each), 1)
 
 
+@ray.remote(num_cpus=0, max_retries=0)
+def _fit(trainer: Any) -> BaseException | None:
+    """A task, since a thread of ours that waits for Ray while Ray shuts down takes the process with it (ray 31145)."""
+    error: BaseException | None = trainer.fit().error
+    return error
+
+
 def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> tuple[LeftOut, ...]:
-    """Runs the trainer beside this thread, which shows what the workers say and hears Ctrl-C."""
-    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            ended.put(trainer.fit().error)
-        except BaseException as error:
-            ended.put(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    """Runs the trainer, shows what the workers say and hears Ctrl-C."""
+    running = _fit.remote(trainer)
     # Keyed, because workers that are started again say it again.
     left_out: dict[StrEnum, LeftOut] = {}
-    while thread.is_alive() or words.qsize():
-        try:
-            word = words.get(timeout=0.5)
-        except Empty:
-            continue
-        if isinstance(word, Failed):
-            raise JobError(word.reason)
-        if not isinstance(word, LeftOut) or word.flaw not in left_out:
-            progress.add(word)
-        if isinstance(word, LeftOut):
-            left_out[word.flaw] = word
-    failure = ended.get()
+    try:
+        while not ray.wait([running], timeout=0)[0] or words.qsize():
+            try:
+                word = words.get(timeout=0.5)
+            except Empty:
+                continue
+            if isinstance(word, Failed):
+                raise JobError(word.reason)
+            if not isinstance(word, LeftOut) or word.flaw not in left_out:
+                progress.add(word)
+            if isinstance(word, LeftOut):
+                left_out[word.flaw] = word
+        failure = _failure(running)
+    finally:
+        ray.cancel(running, force=True)
     if failure is not None:
         raise JobError(_reason(failure))
     return tuple(left_out.values())
+
+
+def _failure(running: Any) -> BaseException | None:
+    try:
+        failure: BaseException | None = ray.get(running)
+    except ray.exceptions.RayError as error:
+        return error
+    return failure
 
 
 def _reason(failure: BaseException) -> str:

@@ -4,8 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+import ray
 
 from pipelines.cluster import connected
 from pipelines.config import RayParameters
@@ -54,3 +57,15 @@ except KeyboardInterrupt:
     finally:
         process.kill()
     assert (process.returncode, said) == (0, "stopped True\n")
+
+
+def test_ray_shuts_down_after_the_threads_of_ray_data() -> None:
+    seen: list[bool] = []
+
+    def executor() -> None:
+        time.sleep(1.0)
+        seen.append(ray.is_initialized())
+
+    with connected(RayParameters(address="local")):
+        threading.Thread(target=executor, name="StreamingExecutor-test").start()
+    assert seen == [True]
