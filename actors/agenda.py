@@ -9,6 +9,8 @@ _PATIENCE = 1.0
 """Seconds that the rests of calls wait at most for the first turns of those who came meanwhile."""
 _SHARE = 3.0
 """While there are always first turns, rests have one part in so many of the device."""
+FIRST_TURNS = 1 - 1 / _SHARE
+"""What first turns have of the device then."""
 _STRETCH = 20.0
 """A rest is due so many times the time it takes after its call came: short ones soon, and long ones too, in the end."""
 

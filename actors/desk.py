@@ -6,15 +6,12 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from actors.agenda import Agenda, seconds_before
+from actors.agenda import FIRST_TURNS, Agenda, seconds_before
 from actors.calls import Call
 from actors.engine import Engine, Share
 from actors.errors import QueueFull
 from actors.together import Part, next_pass
 from actors.work import Work
-
-_MOST = 2 / 3
-"""What goes before a call may be predicted to take this part of the longest wait, since others take their share too."""
 
 
 class Desk:
@@ -66,7 +63,7 @@ class Desk:
             raise QueueFull(f"{len(waiting)} requests wait already")
         seconds = seconds_before(call, waiting)
         # A single call may be longer than that, and must not shut out the next.
-        if len(waiting) > 1 and seconds > self._longest * _MOST:
+        if len(waiting) > 1 and seconds > self._longest * FIRST_TURNS:
             raise QueueFull(f"{len(waiting)} requests wait already, and {seconds:.1f} s of them go first")
 
     def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
@@ -82,9 +79,12 @@ class Desk:
             if self._closed:
                 raise QueueFull("the model actor is shutting down")
             self.check_room(call)
-            self._calls.append(call)
             self._tell([call])
-            self._changed.notify()
+            if len(call.waiting):
+                self._calls.append(call)
+                self._changed.notify()
+        if not len(call.waiting):
+            _finish(call)
         return call
 
     def close(self) -> None:
@@ -108,17 +108,16 @@ class Desk:
                         self._pass(next_pass(self._engine, first, calls, self._quantum))
                     except Exception as error:
                         # Nobody would be answered again without this thread.
-                        first.settle(error=error)
+                        if first.is_wanted():
+                            first.settle(error=error)
                     self._tell(calls)
 
     def _waiting(self) -> list[Call]:
-        """The calls that wait for a pass. Those without windows get their results, and all others leave."""
-        for call in list(self._calls):
-            if call.is_wanted() and not len(call.waiting):
-                _finish(call)
+        """The calls that wait for a pass; all others leave."""
+        wanted = [call for call in list(self._calls) if call.is_wanted()]
         with self._changed:
             self._calls = [call for call in self._calls if not call.future.done()]
-            return [call for call in self._calls if len(call.waiting)]
+        return wanted
 
     def _tell(self, calls: Sequence[Call]) -> None:
         # A readiness probe every few seconds must not keep offline passes short for ever.

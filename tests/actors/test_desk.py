@@ -380,6 +380,25 @@ def test_whatever_goes_wrong_with_a_call_the_next_one_is_answered(monkeypatch: p
         assert_same_results(desk.take(_work(engine, EMBED, "w2")).future.result(), _alone(EMBED, "w2"))
 
 
+def test_what_goes_wrong_after_a_call_has_its_results_costs_nobody_else_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _engine(TableBackend())
+    faults = iter([1, 1, MemoryError("no room")])
+
+    def one_window(seconds: float, width: int, most: int) -> int:
+        fault = next(faults, 1)
+        if isinstance(fault, MemoryError):
+            raise fault
+        return fault
+
+    monkeypatch.setattr(engine, "windows_within", one_window)
+    with _desk(engine) as desk:
+        with _device_taken(engine):
+            done, goes_on = desk.take(_work(engine, EMBED, "w1")), desk.take(_work(engine, EMBED, "w2", "w3"))
+        assert_same_results(done.future.result(), _alone(EMBED, "w1"))
+        assert_same_results(goes_on.future.result(), _alone(EMBED, "w2", "w3"))
+        assert desk.alive
+
+
 def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fails() -> None:
     backend = GatedBackend()
     backend.hidden_table[FIRST_WORD + 7] = np.nan

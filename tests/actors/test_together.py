@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,9 +35,8 @@ def _call(engine: Engine, arrived: float, *lengths: int, wanted: Wanted = EMBED)
     """With windows of so many tokens; 2 of each are special."""
     texts = strings([words([n % 40] * (length - 2)) for n, length in enumerate(lengths)])
     prepared, _ = prepare_texts(SPEC, EmbeddingParameters(), texts)
-    windows = np.argsort(prepared.row_owner, kind="stable")
-    assert len(windows) == len(lengths)
     call = Call(engine.begin(prepared, wanted), math.inf, arrived=arrived)
+    assert call.lengths.tolist() == list(lengths)
     call.turn = len(call.waiting)
     call.turn_seconds = engine.predicted(call.lengths)
     return call
