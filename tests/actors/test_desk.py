@@ -382,7 +382,7 @@ def test_whatever_goes_wrong_with_a_call_the_next_one_is_answered(monkeypatch: p
 
 def test_what_goes_wrong_after_a_call_has_its_results_costs_nobody_else_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _engine(TableBackend())
-    faults = iter([1, 1, MemoryError("no room")])
+    faults: Iterator[int | MemoryError] = iter([1, 1, MemoryError("no room")])
 
     def one_window(seconds: float, width: int, most: int) -> int:
         fault = next(faults, 1)
