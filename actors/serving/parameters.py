@@ -67,6 +67,12 @@ class ReplicaParameters(Settings):
     count_offline: bool = False
     """Whether offline work starts replicas too: all of them while any is in hand. Usually it takes what is left."""
 
+    up_seconds: float = Field(default=15.0, gt=0.0)
+    """How long more replicas must be wanted, by the mean of as many seconds, before they are started."""
+
+    down_seconds: float = Field(default=300.0, ge=0.0)
+    """How long fewer replicas must do before the others are stopped."""
+
     cpus: float = Field(default=1.0, ge=0.0)
     """CPUs that Ray reserves for a replica; its threads are model.threads."""
 

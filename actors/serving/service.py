@@ -172,4 +172,11 @@ def _autoscaling(service: ServiceParameters) -> AutoscalingConfig:
         policy_function="actors.serving.scaling:OnlineLoad",
         policy_kwargs={"online_calls": replicas.online_calls, "count_offline": replicas.count_offline},
     )
-    return AutoscalingConfig(min_replicas=replicas.min, max_replicas=replicas.max, policy=policy)
+    return AutoscalingConfig(
+        min_replicas=replicas.min,
+        max_replicas=replicas.max,
+        upscale_delay_s=replicas.up_seconds,
+        look_back_period_s=replicas.up_seconds,
+        downscale_delay_s=replicas.down_seconds,
+        policy=policy,
+    )
