@@ -67,8 +67,9 @@ class ReplicaParameters(Settings):
     count_offline: bool = False
     """Whether offline work starts replicas too: all of them while any is in hand. Usually it takes what is left."""
 
-    up_seconds: float = Field(default=15.0, gt=0.0)
-    """How long more replicas must be wanted, by the mean of as many seconds, before they are started."""
+    up_seconds: float = Field(default=15.0, gt=10.0)
+    """How long more replicas must be wanted, by the mean of as many seconds, before they are started. Replicas report
+    their load every ten seconds."""
 
     down_seconds: float = Field(default=300.0, ge=0.0)
     """How long fewer replicas must do before the others are stopped."""

@@ -48,13 +48,13 @@ def test_offline_work_starts_no_replica_unless_it_is_counted() -> None:
 
 def test_the_deployment_scales_by_it_where_it_may_grow() -> None:
     fixed = ServiceParameters()
-    bounds = {"min": 1, "max": 4, "online_calls": 2, "up_seconds": 5, "down_seconds": 60}
+    bounds = {"min": 1, "max": 4, "online_calls": 2, "up_seconds": 12, "down_seconds": 60}
     grown = ServiceParameters.model_validate({"replicas": bounds})
     assert _scaling_of(fixed) is None
     config = _scaling_of(grown)
     assert config is not None
     assert (config.min_replicas, config.max_replicas) == (1, 4)
-    assert (config.upscale_delay_s, config.look_back_period_s, config.downscale_delay_s) == (5, 5, 60)
+    assert (config.upscale_delay_s, config.look_back_period_s, config.downscale_delay_s) == (12, 12, 60)
     assert config.policy.policy_kwargs == {"online_calls": 2.0, "count_offline": False}
 
 
