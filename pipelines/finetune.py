@@ -1,7 +1,8 @@
 """`spanmill finetune`: a base and examples become a model folder, by way of Ray Train."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from actors.training.assembly import Sources, load_student
 from actors.training.models import check_teacher, save
 from actors.training.state import load_state
 from pipelines.checkpoints import Checkpoints
-from pipelines.errors import JobError
+from pipelines.errors import JobError, StorageError
 from pipelines.fitting import fit
 from pipelines.foreman import read_history
 from pipelines.model_card import Card, render_card
@@ -22,7 +23,7 @@ from pipelines.staging import from_anywhere
 from pipelines.storage import Store, resolve, write_atomic
 from pipelines.training_config import FinetuneConfig
 from pipelines.training_data import read_training_data
-from pipelines.training_pin import COMPLETE, Pin, bind_training
+from pipelines.training_pin import COMPLETE, Pin, bind_training, release_training
 from pipelines.training_words import Judged
 from pipelines.training_worker import find_sources
 
@@ -56,11 +57,26 @@ def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwri
         return Trained(store, (), was_complete=True)
     if overwrite:
         checkpoints.clear()
-    left_out = fit(_located(config), data, checkpoints, console)
+    with _nothing_left_of_a_failed_start(store, checkpoints):
+        left_out = fit(_located(config), data, checkpoints, console)
     history = read_history(checkpoints)
     _write(store, config, sources, checkpoints, Card.of(config, data, left_out, history))
     checkpoints.clear()
     return Trained(store, tuple(history), was_complete=False)
+
+
+@contextmanager
+def _nothing_left_of_a_failed_start(store: Store, checkpoints: Checkpoints) -> Iterator[None]:
+    """A run that ends before its first checkpoint must not keep OUTPUT from the one with the mended settings."""
+    try:
+        yield
+    except BaseException:
+        # What the store itself says now is no news beside the first error.
+        with suppress(StorageError):
+            if not checkpoints.names():
+                checkpoints.clear()
+                release_training(store)
+        raise
 
 
 def _check_models(config: FinetuneConfig) -> Sources:
@@ -93,7 +109,10 @@ def _located(config: FinetuneConfig) -> FinetuneConfig:
 def _write(store: Store, config: FinetuneConfig, sources: Sources, checkpoints: Checkpoints, card: Card) -> None:
     found = checkpoints.latest()
     if found is None:
-        raise JobError(f"{checkpoints.store.url}: the last checkpoint is gone; run the same command again")
+        raise JobError(
+            f"{checkpoints.store.url}: the last checkpoint is not there. Where workers run on other machines, set "
+            "checkpoints.url to a store that all reach; else somebody removed it, and the same command makes it again"
+        )
     student = load_student(sources, config.training.seed)
     load_state(found[1], student, None, found[0])
     with tempfile.TemporaryDirectory(prefix="spanmill-") as scratch:

@@ -9,6 +9,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from pipelines.checkpoints import Checkpoints
@@ -87,7 +88,9 @@ def _fit(trainer: Any) -> BaseException | None:
 
 def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> tuple[LeftOut, ...]:
     """Runs the trainer, shows what the workers say and hears Ctrl-C."""
-    running = _fit.remote(trainer)
+    # Here, since Ray Train keeps its own files in a folder of this machine, which is removed at the end.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    running = _fit.options(scheduling_strategy=here).remote(trainer)
     # Keyed, because workers that are started again say it again.
     left_out: dict[StrEnum, LeftOut] = {}
     try:

@@ -36,10 +36,10 @@ class Foreman:
     _steps: list[Step] = field(default_factory=list)
 
     def oversee(self, first: int) -> None:
-        """Takes the steps from `first` to the last; the last one is judged on all held-out rows and kept."""
+        """Takes the steps from `first` to the last, which is kept; it and the base are judged on all held-out rows."""
         schedule, last = self.config.checkpoints, self.assembly.run.total
         if not first:
-            self._judge(0, self.config.data.held_out_rows)
+            self._judge(0, len(self.held_out))
         for step in self.assembly.run.steps(first):
             taken = step.number + 1
             self._tell(step, last)
@@ -65,7 +65,10 @@ class Foreman:
         self._since = time.monotonic()
 
     def _judge(self, step: int, most: int) -> None:
-        rows = self.held_out[:most]
+        # Spread evenly: SQuAD's rows stand in the order of their articles.
+        rows = self.held_out.take(
+            np.linspace(0, len(self.held_out), min(most, len(self.held_out)), endpoint=False, dtype=np.int64)
+        )
         if not len(rows):
             return
         texts = (rows[name].combine_chunks() for name in ("question", "context"))

@@ -103,9 +103,10 @@ def _document_rows(file: SourceFile, articles: Any) -> Iterator[tuple[str, Row]]
         for article in articles:
             # Some tools write flat rows where SQuAD has its articles.
             paragraphs = [{**article, "qas": [article]}] if "question" in article else article["paragraphs"]
-            for paragraph in paragraphs:
-                for qa in paragraph["qas"]:
-                    yield f"{file.name}:{qa.get('id')}", {**qa, "context": paragraph["context"]}
+            for at, paragraph in enumerate(paragraphs):
+                for which, qa in enumerate(paragraph["qas"]):
+                    place = f"data[{number}].paragraphs[{at}].qas[{which}]"
+                    yield f"{file.name}:{qa.get('id', place)}", {**qa, "context": paragraph["context"]}
             number += 1
     except (KeyError, TypeError, AttributeError) as error:
         raise CorpusError(

@@ -32,7 +32,7 @@ class DataParameters(Settings):
     """Where no file is held out, this share of the passages is, with all their questions; 0 judges nothing."""
 
     held_out_rows: int = Field(default=1000, ge=1)
-    """Most rows that are judged at an interval; at the end it is all of them."""
+    """Most rows that are judged at an interval, the same each time; the base and the end are judged on all."""
 
     storage: dict[str, object] = {}
     """fsspec options for DATA and held_out. Never written to the output."""

@@ -49,11 +49,29 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
     else:
         held = _hashes(read.examples["context"]) < parameters.held_out_share * _HASHES
         examples, held_out = (read.examples.filter(pa.array(mask)) for mask in (~held, held))
+    if not _answered(read.examples).any():
+        raise CorpusError(
+            f"not one of {len(read.examples):,} rows in {', '.join(inputs)} has an answer, "
+            "so there is nothing to learn from"
+        )
     if not _answered(examples).any():
         raise CorpusError(
-            f"not one of {len(examples):,} rows in {', '.join(inputs)} has an answer, so there is nothing to learn from"
+            f"all answers of {', '.join(inputs)} are held out; lower data.held_out_share "
+            f"({parameters.held_out_share:g}), or name files by --held-out"
         )
-    return TrainingData(examples, held_out.filter(pa.array(_answered(held_out))), read.files, complaints)
+    judged_by = held_out.filter(pa.array(_answered(held_out)))
+    if not len(judged_by) and (parameters.held_out or parameters.held_out_share):
+        complaints += (_nothing_held_out(parameters),)
+    return TrainingData(examples, judged_by, read.files, complaints)
+
+
+def _nothing_held_out(parameters: DataParameters) -> str:
+    if parameters.held_out:
+        return f"{', '.join(parameters.held_out)}: no row has an answer, so nothing is judged"
+    return (
+        f"data.held_out_share ({parameters.held_out_share:g}) holds out no passage with an answer, "
+        "so nothing is judged; raise it, or name files by --held-out"
+    )
 
 
 def _answered(examples: pa.Table) -> npt.NDArray[np.bool_]:

@@ -40,7 +40,8 @@ class Pin:
         Args:
             base, teacher: fingerprints.
             data: the files that are learnt from.
-            held_out: rows that are held out; where they are a share of the data, the rest depends on it.
+            held_out: rows that are held out; where they are a share of the data, the rest depends on it, and files of
+                their own change no weight.
         """
         tree: dict[str, Any] = {
             "base": base,
@@ -48,7 +49,7 @@ class Pin:
             "halve": config.halve,
             "data": {file.name: [file.size, file.version] for file in data},
             "held_out_share": None if config.data.held_out else config.data.held_out_share,
-            "held_out": held_out,
+            "held_out": None if config.data.held_out else held_out,
             "qa": config.qa.model_dump(),
             "training": config.training.model_dump(),
             "output.dtype": config.output.dtype,
@@ -83,6 +84,16 @@ def bind_training(store: Store, pin: Pin, overwrite: bool) -> bool:
     if _read(store) != pin:
         raise ManifestError(f"{store.url}: another run began here at the same moment; name another OUTPUT")
     return False
+
+
+def release_training(store: Store) -> None:
+    """Unbinds a folder from a run that has left nothing in it.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if exists(store.fs, store.path(PIN_NAME)):
+        attempt("removing files", store.url, partial(store.fs.rm, store.path(PIN_NAME)))
 
 
 def _discard(store: Store) -> None:

@@ -78,6 +78,10 @@ def assemble(
     typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
     pairs, left_out = Pairs.make(replace(spec, uses_type_ids=typed), qa, table, *answer_places(table))
     _check_shares(len(pairs.lengths), parameters.batch_size, place.workers)
+    if spec.pair.cls_in_prefix is None and spec.pair.cls_in_suffix is None and (pairs.labels.first < 0).any():
+        raise ModelError(
+            "the base's tokenizer has no CLS token, by which a window says that it does not answer; name another --base"
+        )
     texts, kept = None, None
     if parameters.embeddings.distance is not None:
         texts = Texts.make(spec, choose_texts(table, parameters), parameters.embeddings.max_tokens)
@@ -88,7 +92,7 @@ def assemble(
     student.train()
     objective = Objective(student, spec.uses_type_ids, teacher, kept, parameters)
     steps = total_steps(len(pairs.lengths), parameters)
-    learner = Learner(place.wrap(objective), parameters, steps, place.device)
+    learner = Learner(place.wrap(objective), parameters, steps, place.device, place.rank)
     run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
     return Assembly(student, run, spec, left_out)
 
@@ -123,6 +127,12 @@ def _check_shares(windows: int, batch_size: int, workers: int) -> None:
         raise ModelError(
             f"a step of {min(windows, batch_size)} windows cannot be shared by {workers} workers; lower workers.number"
             + (" or raise training.batch_size" if windows >= workers else "")
+        )
+    # The mean over workers of the means of unequal shares is not the mean of the batch.
+    if batch_size % workers:
+        raise ModelError(
+            f"training.batch_size ({batch_size}) is no multiple of the {workers} workers that share it; "
+            f"set it to {batch_size // workers * workers}, or workers.number to what divides it"
         )
 
 

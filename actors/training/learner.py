@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from actors.errors import ModelError
 from actors.training.constraint import Constraint
@@ -12,23 +13,28 @@ from actors.training.examples import PairTensors, TextTensors
 from actors.training.objective import LOSSES
 from actors.training.parameters import TrainingParameters
 
-_WORD_EMBEDDINGS = "word_embeddings.weight"
 _DISTANCE = LOSSES.index("distance")
+# Odd and large, since the generator of a CPU takes 32 bits only.
+_RANKS_APART = 0x9E3779B1
 
 
 class Learner:
     """Takes steps with AdamW. Nothing but `state` is carried from one step to the next."""
 
-    def __init__(self, objective: nn.Module, parameters: TrainingParameters, steps: int, device: torch.device) -> None:
+    def __init__(
+        self, objective: nn.Module, parameters: TrainingParameters, steps: int, device: torch.device, rank: int = 0
+    ) -> None:
         """Takes an `Objective` on its device, wrapped for several workers or not.
 
         Args:
             steps: of the whole run; the learning rate is zero after the last.
+            rank: of this worker among several.
         """
         self._objective = objective
         self._parameters = parameters
         self._steps = steps
         self._device = device
+        self._rank = rank
         self._constraint = Constraint(parameters.embeddings)
         self._optimizer = torch.optim.AdamW(_groups(objective, parameters), lr=parameters.learning_rate, fused=True)
 
@@ -43,8 +49,8 @@ class Learner:
         Raises:
             ModelError: the loss is not a number.
         """
-        # Dropout of a step hangs on its number only, so a resumed run draws the same.
-        torch.manual_seed(self._parameters.seed * 1_000_003 + number)
+        # Dropout of a step hangs on its number and worker only, so a resumed run draws the same.
+        torch.manual_seed(self._parameters.seed * 1_000_003 + number + self._rank * _RANKS_APART)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(number, self._steps, self._parameters)
         with _autocast(self._device):
@@ -88,10 +94,11 @@ def _warmup(steps: int, parameters: TrainingParameters) -> int:
     return min(parameters.warmup_steps, steps // 10)
 
 
-def freeze(model: nn.Module, parameters: TrainingParameters) -> None:
+def freeze(model: PreTrainedModel, parameters: TrainingParameters) -> None:
     """Takes the word embeddings out of the training, where the parameters say so."""
-    for name, weight in model.named_parameters():
-        weight.requires_grad = not (parameters.freeze_word_embeddings and name.endswith(_WORD_EMBEDDINGS))
+    words = model.get_input_embeddings().weight
+    for weight in model.parameters():
+        weight.requires_grad = not (parameters.freeze_word_embeddings and weight is words)
 
 
 def set_dropout(model: nn.Module, parameters: TrainingParameters) -> None:

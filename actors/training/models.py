@@ -16,7 +16,6 @@ from actors.models import first_line
 from actors.parameters import QAParameters
 from actors.prepare import qa_window_size
 
-_LAYER_COUNTS = {"n_layers", "num_hidden_layers"}
 TOKENIZER_FILES = (
     "tokenizer*.json",
     "special_tokens_map.json",
@@ -90,9 +89,10 @@ def halve(model: PreTrainedModel) -> PreTrainedModel:
         raise ModelError("a model of one layer cannot be halved")
     setattr(parent, name, nn.ModuleList(layers[i] for i in range(0, len(layers), 2)))
     config: Any = student.config
-    for key in _LAYER_COUNTS:
-        if key in config.to_dict():
-            setattr(config, key, (len(layers) + 1) // 2)
+    # By the attribute map of configs that call it otherwise.
+    config.num_hidden_layers = (len(layers) + 1) // 2
+    if getattr(config, "layer_types", None):
+        config.layer_types = list(config.layer_types[::2])
     return student
 
 

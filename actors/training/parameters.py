@@ -67,7 +67,7 @@ class TrainingParameters(Settings):
     bucket_batches: int = Field(default=50, ge=1)
     """Batches whose windows are sorted by length together: more pad less, fewer mix better."""
 
-    seed: int = 42
+    seed: int = Field(default=42, ge=0, lt=1 << 32)
     """Of the order of the rows, a fresh QA head, and dropout."""
 
     distillation: DistillationParameters = DistillationParameters()

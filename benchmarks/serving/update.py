@@ -28,7 +28,7 @@ def measure(bench: Bench) -> Figures:
         with running(bench.load(ONLINE, _LOAD_SECONDS, seed=number)) as wait:
             time.sleep(_BEFORE_SECONDS)
             started = time.monotonic()
-            with connected(ClusterParameters(address=service_address() or "auto")):
+            with connected(ClusterParameters(address=service_address())):
                 serve.run(bind(parameters), name=APPLICATION, route_prefix="/")
             seconds = time.monotonic() - started
             outcomes = wait()

@@ -65,7 +65,7 @@ def test_a_whole_day(tmp_path: Path) -> None:
     assert last > 8
     judged = [word for word in said if isinstance(word, Judged)]
     every = [0, *range(4, last, 4), last]
-    assert [(word.step, word.rows) for word in judged] == [(step, 20 if step == last else 3) for step in every]
+    assert [(word.step, word.rows) for word in judged] == [(step, 20 if step in (0, last) else 3) for step in every]
     assert read_history(foreman.checkpoints) == judged
     kept = (last - 1) // 3 * 3
     assert foreman.checkpoints.names() == [f"0123abcd-{step:09d}.pt" for step in (kept, last)]
@@ -127,6 +127,15 @@ def test_scores_are_those_of_the_answers(tmp_path: Path) -> None:
     last = [word for word in said if isinstance(word, Judged)][-1]
     assert (last.em, last.f1) == (score.em, score.f1)
     assert score.f1 > 0
+
+
+def test_an_interval_is_judged_on_rows_from_all_over_the_file(tmp_path: Path) -> None:
+    _, said = _day(tmp_path)
+    _, alone = _day(tmp_path / "alone", held_out=ROWS.take([0, 6, 13]))
+    at_four, alone_at_four = (
+        next(word for word in words if isinstance(word, Judged) and word.step == 4) for words in (said, alone)
+    )
+    assert at_four == alone_at_four
 
 
 def test_nothing_held_out_is_never_judged(tmp_path: Path) -> None:

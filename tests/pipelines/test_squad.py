@@ -156,6 +156,20 @@ def test_a_wrong_file_is_named(tmp_path: Path, name: str, data: bytes, words: st
         read_examples([str(tmp_path / name)], {})
 
 
+def test_rows_without_ids_are_told_apart(tmp_path: Path) -> None:
+    document = _document(ROWS[:3])
+    for article in document["data"]:
+        for paragraph in article["paragraphs"]:
+            for qa in paragraph["qas"]:
+                del qa["id"]
+    (tmp_path / "a.json").write_bytes(orjson.dumps(document))
+    assert read_examples([str(tmp_path / "a.json")], {}).examples["id"].to_pylist() == [
+        "a.json:data[0].paragraphs[0].qas[0]",
+        "a.json:data[1].paragraphs[0].qas[0]",
+        "a.json:data[1].paragraphs[1].qas[0]",
+    ]
+
+
 def test_a_wrong_parquet_file_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"question": ["q"], "context": ["c"]}), tmp_path / "a.parquet")
     with pytest.raises(CorpusError, match=r"^a\.parquet: there is no 'answers'; it has 'question', 'context'"):

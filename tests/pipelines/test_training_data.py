@@ -94,6 +94,25 @@ def test_there_must_be_an_answer_to_learn_from(tmp_path: Path) -> None:
         _read(data, "data.held_out_share=0")
 
 
+def test_not_all_answers_may_be_held_out(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "a.jsonl", [_row(i, 7) for i in range(3)])
+    with pytest.raises(CorpusError, match=rf"all answers of {data} are held out; lower data\.held_out_share \(0\.99"):
+        _read(data, "data.held_out_share=0.999999")
+
+
+def test_that_nothing_is_judged_is_said(data: Path, tmp_path: Path) -> None:
+    few = _read(data, "data.held_out_share=1e-9")
+    assert few.complaints == (
+        "data.held_out_share (1e-09) holds out no passage with an answer, so nothing is judged; "
+        "raise it, or name files by --held-out",
+    )
+    judged = write_jsonl(tmp_path / "dev.jsonl", [_row(2, 999, answered=False)])
+    assert _read(data, f"data.held_out=[{judged}]").complaints == (
+        f"{judged}: no row has an answer, so nothing is judged",
+    )
+    assert _read(data, "data.held_out_share=0").complaints == ()
+
+
 def test_a_held_out_file_that_is_not_there(data: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"dev\.json"):
         _read(data, f"data.held_out=[{tmp_path}/dev.json]")

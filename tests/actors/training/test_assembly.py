@@ -1,7 +1,13 @@
 """Models, data and learner, put together."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedModel
 
 from actors.errors import ModelError
@@ -85,6 +91,30 @@ def test_a_step_that_is_too_small_to_share(count: int, batch: int, workers: int,
     rows = table([("Who?", "Ada keeps goats.", "Ada")] * count)
     with pytest.raises(ModelError, match=words):
         assembled(parameters(batch_size=batch), rows, workers=workers)
+
+
+def test_a_batch_that_workers_cannot_share_evenly() -> None:
+    with pytest.raises(
+        ModelError, match=r"training\.batch_size \(8\) is no multiple of the 3 workers .*; set it to 6,"
+    ):
+        assembled(parameters(batch_size=8), workers=3)
+
+
+def test_a_base_that_cannot_abstain(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(DISTILBERT, base)
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer.post_processor = TemplateProcessing(
+        "$A [SEP]", "$A [SEP] $B [SEP]", [("[SEP]", tokenizer.token_to_id("[SEP]"))]
+    )
+    tokenizer.save(str(base / "tokenizer.json"))
+    # One that has no template of its own.
+    config = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
+    answered = table([("Who?", "Ada keeps goats.", "Ada")] * 16)
+    assembled(parameters(), answered, base=base)
+    with pytest.raises(ModelError, match="the base's tokenizer has no CLS token"):
+        assembled(parameters(), table([("Who?", "Ada keeps goats.", None)] * 16), base=base)
 
 
 def test_not_one_row_that_fits() -> None:

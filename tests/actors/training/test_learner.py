@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import XLNetConfig, XLNetForQuestionAnsweringSimple
 
 from actors.errors import ModelError
 from actors.loading import load_model
@@ -128,6 +129,26 @@ def test_without_freezing_all_weights_learn() -> None:
     before = weights(assembly)
     take_steps(assembly, 0, 3)
     assert all(not torch.equal(before[name], weight) for name, weight in weights(assembly).items())
+
+
+def test_word_embeddings_by_any_name_are_frozen() -> None:
+    model = XLNetForQuestionAnsweringSimple(XLNetConfig(vocab_size=9, d_model=8, n_layer=1, n_head=2, d_inner=8))
+    freeze(model, parameters(freeze_word_embeddings=True))
+    assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == [
+        "transformer.word_embedding.weight"
+    ]
+
+
+def test_every_worker_draws_its_own_dropout_and_the_same_again() -> None:
+    class _Drawn(_Slope):
+        def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+            drawn.append(torch.rand(1).item())
+            return super().forward(pairs, texts, weight)
+
+    drawn: list[float] = []
+    for rank in (0, 1, 0):
+        Learner(_Drawn(1.0), parameters(), 10, CPU, rank).step(3, PAIRS, None)
+    assert drawn[0] == drawn[2] != drawn[1]
 
 
 def test_freezing_can_be_undone() -> None:

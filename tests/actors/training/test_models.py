@@ -18,6 +18,8 @@ from transformers import (
     GPT2ForQuestionAnswering,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    XLNetConfig,
+    XLNetForQuestionAnsweringSimple,
 )
 
 from actors.errors import ModelError
@@ -61,6 +63,13 @@ def test_a_student_has_every_other_layer(tmp_path: Path, folder: Path, layers: i
     ids = torch.tensor([[2, 10, 11, 12, 3]])
     student.train(False)
     assert torch.equal(again(ids).start_logits, student(ids).start_logits)
+
+
+def test_a_student_by_the_config_s_own_words(tmp_path: Path) -> None:
+    model = XLNetForQuestionAnsweringSimple(XLNetConfig(vocab_size=9, d_model=8, n_layer=4, n_head=2, d_inner=8))
+    halve(model).save_pretrained(tmp_path)
+    again = XLNetForQuestionAnsweringSimple.from_pretrained(tmp_path)
+    assert (len(again.transformer.layer), again.config.n_layer) == (2, 2)
 
 
 def test_what_cannot_be_halved() -> None:
