@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from actors.agenda import FIRST_TURNS, Agenda, seconds_before
 from actors.calls import Call
 from actors.engine import Engine, Share
-from actors.errors import QueueFull
+from actors.errors import QueueFull, ShuttingDown
 from actors.together import Part, next_pass
 from actors.work import Work
 
@@ -71,13 +71,14 @@ class Desk:
 
         Raises:
             QueueFull: as many calls as may wait do so already, or they take too long.
+            ShuttingDown: no more are taken.
         """
         call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
         self._give_turn(call)
         call.fresh = call.turn
         with self._changed:
             if self._closed:
-                raise QueueFull("the model actor is shutting down")
+                raise ShuttingDown("the model actor is shutting down")
             self.check_room(call)
             self._tell([call])
             if len(call.waiting):

@@ -81,7 +81,7 @@ class Engine:
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
-            ModelError: the model computes NaN.
+            NotANumber: the model computes NaN.
         """
         return self.finish(self.begin(prepared, Wanted(qa, embedding)))
 
@@ -90,7 +90,7 @@ class Engine:
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
-            ModelError: the model computes NaN.
+            NotANumber: the model computes NaN.
         """
         return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
 
@@ -99,7 +99,7 @@ class Engine:
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
-            ModelError: the model computes NaN.
+            NotANumber: the model computes NaN.
         """
         schedule = Schedule(work.lengths)
         while len(schedule):
@@ -135,7 +135,7 @@ class Engine:
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
-            ModelError: the model computes NaN.
+            NotANumber: the model computes NaN.
         """
         batches = [share.work.batch(share.chosen) for share in shares]
         weights = [share.work.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]

@@ -79,6 +79,7 @@ class ModelActor:
 
         Raises:
             QueueFull: too many wait already.
+            ShuttingDown: no more are taken.
         """
         if self.desk is None:
             raise ValueError("an actor without `sharing` takes shards only")

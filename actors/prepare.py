@@ -1,5 +1,6 @@
 """Texts in, prepared windows out: each distinct text is tokenised once, and each distinct word where that can be."""
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,12 +64,19 @@ def embedding_window_size(spec: EncoderSpec, embedding: EmbeddingParameters) -> 
 
 
 def prepare_pairs(
-    spec: EncoderSpec, qa: QAParameters, questions: pa.StringArray, contexts: pa.StringArray
+    spec: EncoderSpec,
+    qa: QAParameters,
+    questions: pa.StringArray,
+    contexts: pa.StringArray,
+    most_windows: int = sys.maxsize,
 ) -> tuple[Prepared, Rejected]:
     """Windows of question and passage pairs; row i of the result is the i-th row that was not rejected.
 
     Args:
         questions, contexts: [R] strings without nulls.
+
+    Raises:
+        TooManyWindows: it would be more than `most_windows`.
     """
     size = qa_window_size(spec, qa)
     question_of, distinct_questions = _distinct(questions)
@@ -82,18 +90,21 @@ def prepare_pairs(
     kept = np.flatnonzero(fits)
     owners = np.arange(len(kept), dtype=np.int32)
     kept_lengths = lengths[0][kept], lengths[1][kept]
-    windows = cut(owners, question_of[kept], passage_of[kept], kept_lengths, room, size.doc_stride)
+    windows = cut(owners, question_of[kept], passage_of[kept], kept_lengths, room, size.doc_stride, most_windows)
     prepared = Prepared(owners, question, passage, windows, places, distinct_passages)
     return prepared, _rejected(fits, speechless)
 
 
 def prepare_texts(
-    spec: EncoderSpec, embedding: EmbeddingParameters, texts: pa.StringArray
+    spec: EncoderSpec, embedding: EmbeddingParameters, texts: pa.StringArray, most_windows: int = sys.maxsize
 ) -> tuple[Prepared, Rejected]:
     """Windows of texts to embed; rows with the same text share one owner.
 
     Args:
         texts: [R] strings without nulls.
+
+    Raises:
+        TooManyWindows: it would be more than `most_windows`.
     """
     size = embedding_window_size(spec, embedding)
     text_of, distinct_texts = _distinct(texts)
@@ -104,7 +115,8 @@ def prepare_texts(
     room = size.max_seq_len - spec.single.specials
     owners = np.arange(len(kept_texts), dtype=np.int32)
     kept_lengths = np.zeros_like(kept_texts), passage.lengths[kept_texts]
-    windows = cut(owners, np.zeros_like(kept_texts), kept_texts, kept_lengths, room, size.doc_stride)
+    nothing_asked = np.zeros_like(kept_texts)
+    windows = cut(owners, nothing_asked, kept_texts, kept_lengths, room, size.doc_stride, most_windows)
     no_question = Tokens(np.zeros(0, dtype=np.int32), np.zeros(2, dtype=np.int64))
     row_is_speechless = speechless[text_of]
     row_owner = owner_of_text[text_of[~row_is_speechless]].astype(np.int32)

@@ -1,10 +1,12 @@
 """Which stretch of its passage each window holds."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from actors.errors import TooManyWindows
 from actors.tokens import Ints
 
 Flags = npt.NDArray[np.bool_]
@@ -41,7 +43,15 @@ def check_fit(question_lengths: Ints, passage_lengths: Ints, room: int, stride: 
     return (capacity > 0) & ((passage_lengths <= capacity) | (capacity > stride))
 
 
-def cut(owner: Ints, question: Ints, passage: Ints, lengths: tuple[Ints, Ints], room: int, stride: int) -> Windows:
+def cut(
+    owner: Ints,
+    question: Ints,
+    passage: Ints,
+    lengths: tuple[Ints, Ints],
+    room: int,
+    stride: int,
+    most: int = sys.maxsize,
+) -> Windows:
     """Cuts the passage of every owner into windows that overlap by `stride` tokens.
 
     Args:
@@ -49,13 +59,19 @@ def cut(owner: Ints, question: Ints, passage: Ints, lengths: tuple[Ints, Ints], 
         lengths: tokens of each owner's question and passage, [N] each.
         room: tokens of a window that are not special.
         stride: tokens that neighbouring windows share.
+        most: windows that may be made.
+
+    Raises:
+        TooManyWindows: it would be more, and nothing was made.
     """
     question_lengths, passage_lengths = lengths
     capacity = room - question_lengths
     step = np.maximum(capacity - stride, 1)
     excess = np.maximum(passage_lengths - capacity, 0)
     counts = 1 + -(-excess // step)
-    nth = np.arange(int(counts.sum()), dtype=np.int32) - np.repeat(np.cumsum(counts) - counts, counts).astype(np.int32)
+    if (total := int(counts.sum(dtype=np.int64))) > most:
+        raise TooManyWindows(total)
+    nth = np.arange(total, dtype=np.int32) - np.repeat(np.cumsum(counts) - counts, counts).astype(np.int32)
     first = nth * np.repeat(step, counts)
     stop = np.minimum(first + np.repeat(capacity, counts), np.repeat(passage_lengths, counts))
     return Windows(

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from actors.answers import Answers, read_answers
 from actors.backends.protocol import PassOutput
 from actors.collate import Batch, Floats, collate
-from actors.errors import ModelError
+from actors.errors import ModelError, NotANumber
 from actors.layout import EncoderSpec, Frame
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.pooling import Pooling, embed_owners
@@ -93,7 +93,7 @@ class Work:
         """Takes what a pass gave to these windows.
 
         Raises:
-            ModelError: the model computes NaN.
+            NotANumber: the model computes NaN.
         """
         if self._candidates is not None and self.wanted.qa is not None:
             self._candidates.put(chosen, _spans_of(output, batch, self._k, self.wanted.qa.max_answer_len))
@@ -140,7 +140,7 @@ class _Pooled:
 
 def _checked(vectors: Floats) -> Floats:
     if not np.isfinite(vectors).all():
-        raise ModelError(_NOT_A_NUMBER)
+        raise NotANumber(_NOT_A_NUMBER)
     return vectors
 
 
@@ -149,5 +149,5 @@ def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> 
         raise ModelError("the backend returned no logits")
     found = best_spans(output.start_logits, output.end_logits, batch, k, max_answer_len)
     if (found.start[:, 0] < 0).any():
-        raise ModelError(_NOT_A_NUMBER)
+        raise NotANumber(_NOT_A_NUMBER)
     return found

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import ray
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_when_event_set, wait_random_exponential
 
 from actors.errors import ModelError
 from actors.prepared import Prepared
+from actors.serving.dispatch import DEATHS
 from actors.serving.requests import Refusal
 from actors.serving.service import MODEL, Piece
 from actors.stats import PassStats
@@ -84,7 +85,7 @@ class Feeder:
     def _piece(self, reference: Any, owners: Ints, pieces: Pieces) -> Piece:
         crashes = 0
         for attempt in Retrying(
-            retry=retry_if_exception_type((_NotNowError, RayActorError, BackPressureError, DeploymentUnavailableError)),
+            retry=retry_if_exception_type((_NotNowError, *DEATHS, BackPressureError, DeploymentUnavailableError)),
             wait=wait_random_exponential(multiplier=0.05, max=_PIECE_SECONDS / 2),
             # Where another piece of the shard has failed for good, nobody wants this one.
             stop=stop_after_delay(_PATIENCE_SECONDS) | stop_when_event_set(pieces.dropped),
@@ -93,7 +94,9 @@ class Feeder:
             with attempt:
                 try:
                     piece = self._handle.process.remote(reference, self._task, owners).result()
-                except RayActorError as dead:
+                except ActorUnavailableError:
+                    raise
+                except DEATHS as dead:
                     crashes += 1
                     if crashes >= _CRASHES:
                         raise ModelError(f"the model actor died {crashes} times at the same rows: {dead}") from dead

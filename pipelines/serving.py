@@ -44,9 +44,19 @@ def run_service(config: ServeConfig, console: Console) -> None:
             stopped.wait()
             console.print("stopping: what is in hand is finished first ...")
         finally:
-            # Drains: replicas finish the requests that they have, and take no new ones.
-            serve.delete(APPLICATION)
+            _drain()
     console.print("stopped")
+
+
+def _drain() -> None:
+    """Replicas finish the requests that they have, and take no new ones."""
+    while True:
+        try:
+            serve.delete(APPLICATION)
+        except TimeoutError:
+            # Ray Serve itself waits for a minute; what may drain for longer is waited for.
+            continue
+        return
 
 
 def _announced(config: ServeConfig) -> AbstractContextManager[None]:

@@ -3,10 +3,11 @@
 import asyncio
 import random
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 
 from actors.layout import EncoderSpec
@@ -18,6 +19,8 @@ _TRIES = 2
 _HELD_SECONDS = 1.0
 """Of a request that is refused only then: it waited for a replica, since a full one refuses at once."""
 _AGAIN_SECONDS = (0.1, 0.5)
+DEATHS = (RayActorError, OutOfMemoryError)
+"""What a call raises whose replica has died, or cannot be reached for the moment."""
 _PROBE_SECONDS = 5.0
 _PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS, is_probe=True)
 
@@ -30,6 +33,7 @@ class HandleDispatcher:
         self._handle = handle
         self._limits = limits
         self._in_flight = 0
+        self._suspects = asyncio.Lock()
         self._card: ModelCard | None = None
         self._spec: EncoderSpec | None = None
 
@@ -55,13 +59,13 @@ class HandleDispatcher:
     async def card(self) -> ModelCard:
         """The model that answers; asked for once."""
         if self._card is None:
-            self._card = await self._within(self._handle.card, seconds=_PROBE_SECONDS)
+            self._card = await self._told(self._handle.card)
         return self._card
 
     async def spec(self) -> EncoderSpec:
         """The model's tokenizer and frames; asked for once."""
         if self._spec is None:
-            self._spec = await self._within(self._handle.spec, seconds=_PROBE_SECONDS)
+            self._spec = await self._told(self._handle.spec)
         return self._spec
 
     async def metrics(self) -> str:
@@ -80,33 +84,53 @@ class HandleDispatcher:
     async def _tried(self, request: Request) -> Reply | Refusal:
         until = time.monotonic() + (request.seconds or self._limits.timeout_ms / 1000)
         crashes, was_held = 0, False
-        while True:
-            asked = time.monotonic()
-            left = until - asked
+        async with AsyncExitStack() as alone:
+            while True:
+                asked = time.monotonic()
+                left = until - asked
+                try:
+                    reply: Reply | Refusal = await self._within(
+                        self._handle.ask, replace(request, seconds=left), seconds=left
+                    )
+                except ActorUnavailableError:
+                    was_held = True
+                except DEATHS:
+                    crashes += 1
+                    if crashes == _TRIES:
+                        return Refusal(422, "crashed", "the model actor died twice at this request; not tried again")
+                    was_held = True
+                    # Of all that were in its hands one may be to blame: were they tried together, all would seem so.
+                    await self._alone(alone, until)
+                else:
+                    was_held |= time.monotonic() - asked >= _HELD_SECONDS
+                    if not was_held or not isinstance(reply, Refusal) or reply.status != 429:
+                        return reply
+                # What piled up while a replica was replaced comes all at once: those who were let in are not sent away.
+                await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))
+
+    async def _alone(self, alone: AsyncExitStack, until: float) -> None:
+        """Waits until no other suspect is on its way; those who come for the first time do not wait."""
+        try:
+            await asyncio.wait_for(self._suspects.acquire(), until - time.monotonic())
+        except TimeoutError as late:
+            raise Refused(_late()) from late
+        alone.callback(self._suspects.release)
+
+    async def _told(self, method: Any) -> Any:
+        """What any replica knows; another is asked where one has just died."""
+        for _ in range(_TRIES):
             try:
-                reply: Reply | Refusal = await self._within(
-                    self._handle.ask, replace(request, seconds=left), seconds=left
-                )
-            except RayActorError:
-                crashes += 1
-                if crashes == _TRIES:
-                    return Refusal(422, "crashed", "the model actor died twice at this request; it is not tried again")
-                was_held = True
-                continue
-            was_held |= time.monotonic() - asked >= _HELD_SECONDS
-            if not was_held or not isinstance(reply, Refusal) or reply.status != 429:
-                return reply
-            # What piled up while a replica was replaced comes all at once: those who were let in are not sent away.
-            await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))
+                return await self._within(method, seconds=_PROBE_SECONDS)
+            except DEATHS:
+                await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))
+        raise Refused(self._later(503, "not_ready", "no model actor is ready"))
 
     async def _within(self, method: Any, *args: Any, seconds: float) -> Any:
         response = method.remote(*args)
         try:
             return await asyncio.wait_for(response, seconds)
         except TimeoutError as late:
-            raise Refused(
-                Refusal(504, "deadline", "no model actor answered in time; allow more with X-Request-Timeout-Ms")
-            ) from late
+            raise Refused(_late()) from late
         except BackPressureError as full:
             raise Refused(self._later(429, "queue_full", "the model actors' queues are full")) from full
         except (DeploymentUnavailableError, RequestCancelledError) as gone:
@@ -117,3 +141,7 @@ class HandleDispatcher:
 
     def _later(self, status: int, reason: str, message: str) -> Refusal:
         return Refusal(status, reason, f"{message}; try again later", self._limits.retry_after_seconds)
+
+
+def _late() -> Refusal:
+    return Refusal(504, "deadline", "no model actor answered in time; allow more with X-Request-Timeout-Ms")

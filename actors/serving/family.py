@@ -1,7 +1,7 @@
 """A family of routes: one protocol that clients speak."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import APIRouter
 
@@ -16,4 +16,6 @@ class Family:
     """In metrics and in the OpenAPI document."""
     router: APIRouter
     shape: Callable[[Refusal], Mapping[str, object]]
-    """The JSON body of a refusal; its status is the refusal's own."""
+    """The JSON body of a refusal."""
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """HTTP statuses of refusals by their reason, where the protocol has others than the refusals themselves."""

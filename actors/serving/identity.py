@@ -13,7 +13,7 @@ from actors.serving.refusals import Refusals, refusal_of
 from actors.serving.requests import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, ms, rows; never bodies, never keys."""
+"""A line of JSON for every request: id, route, status, ms, rows, and where the time went; never bodies, never keys."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = ("X-Queue-Ms", "X-Tokenise-Ms", "X-Inference-Ms")
@@ -57,7 +57,7 @@ class IdentityMiddleware:
             return
         started = time.perf_counter()
         state = scope.setdefault("state", {})
-        state["request_id"] = _id_of(scope)
+        state["request_id"] = _id_of(scope, self._signed)
         # Nobody was told anything, unless a response begins.
         status = _CLIENT_GONE
 
@@ -66,7 +66,7 @@ class IdentityMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update(_times(state))
+                headers.update({name: f"{ms:.1f}" for name, ms in _times(state).items()})
                 if not self._signed:
                     headers[REQUEST_ID] = state["request_id"]
             await send(message)
@@ -85,19 +85,19 @@ class IdentityMiddleware:
                 self._watcher(path, status, seconds)
 
 
-def _id_of(scope: Scope) -> str:
+def _id_of(scope: Scope, signed: bool) -> str:
     given = Headers(scope=scope).get(REQUEST_ID, "")
     fits = 0 < len(given) <= _LONGEST_ID and given.isascii() and given.isprintable()
-    return given if fits else uuid4().hex
+    # A server that signs has signed with what it was given, and the log must be found by that.
+    return given[:_LONGEST_ID] if given and (fits or signed) else uuid4().hex
 
 
-def _times(state: dict[str, object]) -> dict[str, str]:
+def _times(state: dict[str, object]) -> dict[str, float]:
+    """Milliseconds by header; none for a request that no model actor answered."""
     timing = state.get("timing")
     if not isinstance(timing, Timing):
         return {}
-    return {
-        name: f"{ms:.1f}" for name, ms in zip(TIMES, (timing.queue, timing.tokenise, timing.inference), strict=True)
-    }
+    return dict(zip(TIMES, (round(ms, 1) for ms in (timing.queue, timing.tokenise, timing.inference)), strict=True))
 
 
 def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
@@ -108,5 +108,10 @@ def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),
+        **{_logged(name): ms for name, ms in _times(state).items()},
     }
     LOGGER.info(orjson.dumps(line).decode())
+
+
+def _logged(header: str) -> str:
+    return header.removeprefix("X-").lower().replace("-", "_")

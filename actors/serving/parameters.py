@@ -24,12 +24,19 @@ class LimitParameters(Settings):
     max_text_bytes: int = Field(default=4 << 20, ge=1)
     """Longest question, passage or text in UTF-8 bytes: 413 beyond."""
 
+    max_windows: int = Field(default=16_384, ge=1)
+    """Most windows that the texts of one request are cut into: 413 beyond. Where `top_k` keeps more than 64 candidates
+    of a window, proportionally less."""
+
+    max_token_vectors: int = Field(default=32_768, ge=1)
+    """Most tokens of one request whose every vector is wanted (/embed_all): 413 beyond."""
+
     max_in_flight: int = Field(default=256, ge=1)
     """Requests that one gateway has at the model actors at once: 429 beyond."""
 
     timeout_ms: int = Field(default=60_000, ge=1)
     """Deadline of requests that name none by X-Request-Timeout-Ms, in milliseconds, and the longest that they may
-    name: 504 where no pass was begun by then."""
+    name: 504 where the answer is not there by then."""
 
     retry_after_seconds: int = Field(default=1, ge=1)
     """What a refusal with 429 or 503 tells the client to wait."""
@@ -81,7 +88,8 @@ class ReplicaParameters(Settings):
     """GPUs that Ray reserves for a replica."""
 
     drain_seconds: float = Field(default=30.0, gt=0.0)
-    """Longest that a replica may take to finish what it has in hand, when it is updated or stopped."""
+    """Longest that a replica may take to finish what it has in hand, when it is updated or stopped. A gateway may take
+    as long as a request, `limits.timeout_ms`, where that is longer."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "ReplicaParameters":
@@ -100,7 +108,7 @@ class GatewayParameters(Settings):
     """CPUs that Ray reserves for one."""
 
     log_requests: bool = True
-    """Write a line of JSON for every request to the gateway's stderr, in Ray's logs: id, route, status, time, rows."""
+    """Write a line of JSON for every request to the gateway's stderr, in Ray's logs: id, route, status, times, rows."""
 
 
 class ServiceParameters(Settings):

@@ -29,12 +29,13 @@ class Refusals:
         """The response to the request of an ASGI scope."""
         family = self._family(scope["path"].removeprefix(scope.get("root_path", "")))
         body = plain(refusal) if family is None else family.shape(refusal)
+        status = refusal.status if family is None else family.statuses.get(refusal.reason, refusal.status)
         headers = {}
         if refusal.status in _LATER:
             headers["Retry-After"] = str(refusal.retry_after or self._retry_after)
         # Names that a client sent may hold halves of surrogate pairs.
         content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        return Response(content, refusal.status, headers, "application/json")
+        return Response(content, status, headers, "application/json")
 
     def _family(self, path: str) -> Family | None:
         for family in self._families:

@@ -14,19 +14,31 @@ import pyarrow as pa
 from actors.answers import Answers
 from actors.calls import Call
 from actors.collate import Floats
-from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
+from actors.errors import (
+    DeadlinePassed,
+    ModelError,
+    NotANumber,
+    QueueFull,
+    ShuttingDown,
+    TooManyWindows,
+    WindowTooLarge,
+)
 from actors.loading import load_config, load_spec
 from actors.model_actor import ModelActor
 from actors.models import fingerprint
 from actors.parameters import ModelParameters
-from actors.prepare import Rejection, embedding_window_size, prepare_pairs, prepare_texts
+from actors.prepare import Rejected, Rejection, embedding_window_size, prepare_pairs, prepare_texts
 from actors.prepared import Prepared
+from actors.serving.parameters import LimitParameters
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
+from actors.spans import candidates_wanted
 from actors.work import Results, Wanted, Work
 
 _TOKENISERS = 2
 _WARM_UPS = ("Does the model run?", "Does the model run? " * 100)
 """A short window and a long one: what a pass will take is guessed between the two, not far beyond one."""
+_CANDIDATES = 64
+"""Of a window, that `limits.max_windows` reckons with."""
 _WARM_UP_TIMES = 3
 """The first pass pays for loading code, and the batcher forgets it."""
 _REJECTED = {
@@ -64,16 +76,20 @@ def shown_name(name: str) -> str:
 class Replica:
     """Requests in, replies out: tokenising in threads of its own, passes by the actor's desk."""
 
-    def __init__(self, actor: ModelActor, card: ModelCard, most: int = 64) -> None:
+    def __init__(
+        self, actor: ModelActor, card: ModelCard, most: int = 64, limits: LimitParameters | None = None
+    ) -> None:
         """Takes a loaded model actor with `sharing`.
 
         Args:
             most: requests that may be inside at once.
+            limits: of one request; None takes the defaults.
         """
         self.actor = actor
         self.card = card
         self.inside = 0
         self._most = most
+        self._limits = limits or LimitParameters()
         self._threads = ThreadPoolExecutor(_TOKENISERS, thread_name_prefix="tokenise")
 
     async def ask(self, request: Request) -> Reply | Refusal:
@@ -127,8 +143,12 @@ class Replica:
             return _queue_full(full)
         except DeadlinePassed as late:
             return Refusal(504, "deadline", f"{late}; allow more with X-Request-Timeout-Ms, or try again later")
+        except ShuttingDown as closing:
+            return Refusal(503, "not_ready", f"{closing}; try again later", retry_after=1)
         except WindowTooLarge as large:
             return Refusal(413, "window_too_large", str(large))
+        except NotANumber as error:
+            return Refusal(500, "not_a_number", str(error))
         except ModelError as error:
             return Refusal(422, "invalid", str(error))
 
@@ -155,21 +175,43 @@ class Replica:
         """The windows of a request.
 
         Raises:
-            Refused: a row cannot be cut into windows, or is longer than the request lets it be.
+            Refused: a row cannot be cut into windows, is longer than the request lets it be, or all are too much.
             ModelError: the parameters do not fit the model.
         """
-        spec = self.actor.engine.spec
-        texts = pa.array(request.texts, pa.string())
-        if request.task == "answer":
-            prepared, rejected = prepare_pairs(spec, request.qa, pa.array(request.questions, pa.string()), texts)
-        else:
-            prepared, rejected = prepare_texts(spec, request.embedding, texts)
+        try:
+            prepared, rejected = self._cut(request)
+        except TooManyWindows as many:
+            raise Refused(_too_many_windows(many.windows, request, self._most_windows(request))) from many
         if len(rejected.rows):
             row = int(rejected.rows[0])
             raise Refused(Refusal(422, rejected.reasons[0].value, f"input {row} {_REJECTED[rejected.reasons[0]]}"))
         if request.task != "answer" and request.long_texts != "window":
             prepared = self._one_window_each(prepared, request)
+        tokens = int(prepared.windows.stop.sum(dtype=np.int64) - prepared.windows.first.sum(dtype=np.int64))
+        if request.task == "tokens" and tokens > self._limits.max_token_vectors:
+            raise Refused(
+                Refusal(
+                    413,
+                    "too_many_tokens",
+                    f"the texts have {tokens:,} tokens, and {self._limits.max_token_vectors:,} vectors are the most at "
+                    "once (limits.max_token_vectors); send fewer or shorter texts",
+                )
+            )
         return prepared
+
+    def _cut(self, request: Request) -> tuple[Prepared, Rejected]:
+        spec, texts, most = self.actor.engine.spec, pa.array(request.texts, pa.string()), self._most_windows(request)
+        if request.task == "answer":
+            return prepare_pairs(spec, request.qa, pa.array(request.questions, pa.string()), texts, most)
+        return prepare_texts(spec, request.embedding, texts, most)
+
+    def _most_windows(self, request: Request) -> int:
+        """All candidates of all windows are kept until the last one had its pass."""
+        most = self._limits.max_windows
+        if request.task != "answer":
+            return most
+        kept = candidates_wanted(request.qa.top_k, request.qa.align_to_words)
+        return max(most * _CANDIDATES // max(kept, _CANDIDATES), 1)
 
     def _one_window_each(self, prepared: Prepared, request: Request) -> Prepared:
         first = prepared.windows.first == 0
@@ -188,6 +230,16 @@ class Replica:
         windows = prepared.windows
         kept = {name: getattr(windows, name)[first] for name in vars(windows)}
         return replace(prepared, windows=type(windows)(**kept))
+
+
+def _too_many_windows(windows: int, request: Request, most: int) -> Refusal:
+    lower = " or lower top_k" if request.task == "answer" and request.qa.top_k > 1 else ""
+    return Refusal(
+        413,
+        "too_many_windows",
+        f"the texts would be cut into {windows:,} windows, and {most:,} are the most at once (limits.max_windows); "
+        f"send fewer or shorter texts, or raise max_seq_len{lower}",
+    )
 
 
 def _queue_full(full: QueueFull) -> Refusal:

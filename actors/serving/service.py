@@ -40,6 +40,7 @@ MODEL, GATEWAY = "model", "gateway"
 Piece = tuple[pa.Table, PassStats]
 """Result columns, one row per owner, and what the passes did."""
 
+_SPARE_SECONDS = 5.0
 _HANDLE_ROOM = 2
 """How many times its queue a replica accepts, so that it refuses by itself and nothing waits where no deadline acts."""
 
@@ -52,7 +53,7 @@ class ModelDeployment:
         model = _placed(service)
         card = describe(find_model(model), model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
-        self._replica = Replica(actor, card, service.sharing.queue_requests)
+        self._replica = Replica(actor, card, service.sharing.queue_requests, service.limits)
         self._metrics = ReplicaMetrics(self._replica)
         self._most_offline = service.sharing.offline_calls
         self._offline = 0
@@ -133,7 +134,10 @@ def bind(service: ServiceParameters) -> Application:
         ray_actor_options={"num_cpus": service.gateway.cpus},
         # Its own limit comes first; past this one Ray Serve would queue where no deadline acts.
         max_ongoing_requests=_HANDLE_ROOM * service.limits.max_in_flight,
-        graceful_shutdown_timeout_s=replicas.drain_seconds,
+        # Of the proxy, while there is no gateway: it answers 503 beyond.
+        max_queued_requests=service.limits.max_in_flight,
+        # Nobody asks again for those whom a gateway holds.
+        graceful_shutdown_timeout_s=max(replicas.drain_seconds, service.limits.timeout_ms / 1000 + _SPARE_SECONDS),
     )
     application: Application = gateway.bind(model.bind(service))
     return application

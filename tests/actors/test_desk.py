@@ -18,7 +18,7 @@ from actors.calls import Call
 from actors.collate import Batch, Floats
 from actors.desk import Desk
 from actors.engine import Engine
-from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
+from actors.errors import DeadlinePassed, ModelError, QueueFull, ShuttingDown, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.prepare import prepare_texts
 from actors.turns import Turns
@@ -435,7 +435,7 @@ def test_closing_finishes_what_waits_and_takes_no_more() -> None:
         assert call.future.done()
         assert_same_results(call.future.result(), _alone(EMBED, text))
     assert not desk.alive
-    with pytest.raises(QueueFull, match="shutting down"):
+    with pytest.raises(ShuttingDown, match="shutting down"):
         desk.take(_work(engine, EMBED, "w3"))
 
 

@@ -1,9 +1,11 @@
 """Every passage token gets its windows."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.errors import TooManyWindows
 from actors.windows import check_fit, cut
 from tests.actors.helpers import ints
 
@@ -76,3 +78,13 @@ def test_no_owners_no_windows() -> None:
     none = ints([])
     assert len(cut(none, none, none, (none, none), 10, 2)) == 0
     assert check_fit(none, none, 10, 2).tolist() == []
+
+
+def test_more_windows_than_are_allowed_are_counted_and_not_made() -> None:
+    one = np.zeros(1, dtype=np.int32)
+    lengths = np.array([3], dtype=np.int32), np.array([2_000_000_000], dtype=np.int32)
+    with pytest.raises(TooManyWindows) as caught:
+        cut(one, one, one, lengths, room=8, stride=4, most=1000)
+    assert caught.value.windows == 1_999_999_996
+    few = np.array([3], dtype=np.int32), np.array([8], dtype=np.int32)
+    assert len(cut(one, one, one, few, room=8, stride=4, most=4)) == 4

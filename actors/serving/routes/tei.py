@@ -31,6 +31,8 @@ _TOKENS = [
 _EMPTY = ("empty", "no_inputs")
 _TOKENIZER = ("no_tokens", "not_text")
 _BACKEND = ("crashed", "deadline")
+_STATUSES = {"empty": 400, "no_inputs": 400, "crashed": 424}
+"""Of Text Embeddings Inference, as its OpenAPI document has them: an empty batch, and a failed inference."""
 
 
 def _no_prompts(value: object) -> object:
@@ -126,7 +128,7 @@ def family(context: Context) -> Family:
         await context.dispatcher.ready()
         return Response()
 
-    return Family("Text Embeddings Inference", router, _shape)
+    return Family("Text Embeddings Inference", router, _shape, _STATUSES)
 
 
 async def _one_by_one(arrays: Sequence[Floats]) -> AsyncIterator[bytes]:

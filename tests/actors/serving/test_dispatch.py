@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
 from actors.serving.dispatch import HandleDispatcher
 from actors.serving.parameters import LimitParameters
@@ -22,9 +22,9 @@ class _Handle:
     def __init__(self, *said: tuple[float, object]) -> None:
         self._said = iter(said)
         self.asked = 0
-        self.ask = self
+        self.ask = self.card = self
 
-    def remote(self, request: Request) -> "asyncio.Task[Any]":
+    def remote(self, *request: Request) -> "asyncio.Task[Any]":
         self.asked += 1
         seconds, what = next(self._said)
 
@@ -70,6 +70,77 @@ def test_a_request_whose_replica_died_is_asked_once_more_and_not_sent_away_eithe
     assert _ask(_Handle((0.0, RayActorError()), (0.0, FULL), (0.0, ANSWERED))) == ANSWERED
     crashed = _refusal(lambda: _ask(_Handle((0.0, RayActorError()), (0.0, RayActorError()))))
     assert (crashed.status, crashed.reason) == (422, "crashed")
+
+
+def test_only_the_request_that_kills_replicas_alone_is_refused_for_it() -> None:
+    """A service with one replica at a time, which dies of one request and takes all others in its hands with it."""
+
+    class _Fragile:
+        def __init__(self) -> None:
+            self.ask = self
+            self.inside: list[asyncio.Future[Any]] = []
+
+        def remote(self, request: Request) -> "asyncio.Future[Any]":
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            self.inside.append(future)
+            loop.call_later(0.02, self._end, request, future)
+            return future
+
+        def _end(self, request: Request, future: "asyncio.Future[Any]") -> None:
+            if future.done():
+                return
+            if request.id != "poison":
+                future.set_result(ANSWERED)
+                return
+            for other in self.inside:
+                if not other.done():
+                    other.set_exception(RayActorError())
+
+    async def ask_all() -> list[Any]:
+        dispatcher = HandleDispatcher(_Fragile(), LimitParameters())
+        poison = Request(id="poison", task="embed", texts=("a text",))
+        asked = (dispatcher.ask(one) for one in (poison, *[REQUEST] * 10))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, *others = asyncio.run(ask_all())
+    assert isinstance(first, Refused)
+    assert first.refusal.reason == "crashed"
+    assert others == [ANSWERED] * 10
+
+
+def test_a_suspect_waits_for_the_others_no_longer_than_to_its_deadline() -> None:
+    async def ask_two() -> list[Any]:
+        said = [(0.0, RayActorError()), (0.0, RayActorError()), (1.0, ANSWERED)]
+        dispatcher = HandleDispatcher(_Handle(*said), LimitParameters())
+        short = Request(id="two", task="embed", texts=("a text",), seconds=0.3)
+        return list(await asyncio.gather(dispatcher.ask(REQUEST), dispatcher.ask(short), return_exceptions=True))
+
+    first, second = asyncio.run(ask_two())
+    assert first == ANSWERED
+    assert isinstance(second, Refused)
+    assert second.refusal.reason == "deadline"
+
+
+def test_a_replica_that_cannot_be_reached_for_the_moment_is_no_crash() -> None:
+    unreachable = (0.0, ActorUnavailableError("away", None))
+    assert _ask(_Handle(unreachable, unreachable, unreachable, (0.0, ANSWERED))) == ANSWERED
+
+
+def test_one_that_ray_ended_for_its_memory_is() -> None:
+    ended = OutOfMemoryError("too much")  # type: ignore[no-untyped-call]
+    assert _ask(_Handle((0.0, ended), (0.0, ANSWERED))) == ANSWERED
+    assert _refusal(lambda: _ask(_Handle(*[(0.0, ended)] * 2))).reason == "crashed"
+
+
+def test_what_any_replica_knows_is_asked_of_another_when_one_dies() -> None:
+    async def card(handle: _Handle) -> object:
+        return await HandleDispatcher(handle, LimitParameters()).card()
+
+    handle = _Handle((0.0, RayActorError()), (0.0, "the card"))
+    assert asyncio.run(card(handle)) == "the card"
+    dead = _refusal(lambda: asyncio.run(card(_Handle(*[(0.0, RayActorError())] * 2))))
+    assert (dead.status, dead.reason) == (503, "not_ready")
 
 
 def test_whoever_is_held_is_held_until_the_deadline() -> None:

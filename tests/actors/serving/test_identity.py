@@ -58,7 +58,19 @@ def test_every_request_is_a_line_of_the_log(server: str, caplog: pytest.LogCaptu
         ("two", "POST /models/{model:path}", 422, 3),
         ("three", "GET unknown", 404, 0),
     ]
-    assert all(set(line) == {"id", "route", "status", "ms", "rows"} and line["ms"] > 0 for line in lines)
+    usual = {"id", "route", "status", "ms", "rows"}
+    times = {"queue_ms", "tokenise_ms", "inference_ms"}
+    assert [set(line) for line in lines] == [usual | times, usual, usual]
+    assert all(line["ms"] > 0 for line in lines)
+    assert lines[0]["ms"] >= lines[0]["inference_ms"] > 0
+
+
+def test_behind_a_server_that_signs_the_log_has_the_id_that_was_given(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "spanmill.requests")
+    httpx2.get(f"{serve(signed=True)}/live", headers={"X-Request-Id": "x" * 129})
+    assert [line["id"] for line in _lines(caplog, 1)] == ["x" * 128]
 
 
 def test_what_nobody_expected_is_500_with_its_id_and_a_traceback_in_the_log(

@@ -1,13 +1,16 @@
 """Requests at a replica, without HTTP."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.torch import load_file, save_file
 
 from actors.model_actor import ModelActor
 from actors.models import find_model, fingerprint
@@ -19,6 +22,7 @@ from actors.parameters import (
     SharingParameters,
 )
 from actors.prepare import prepare_pairs, prepare_texts
+from actors.serving.parameters import LimitParameters
 from actors.serving.replica import Replica, describe, shown_name
 from actors.serving.requests import Refusal, Reply, Request
 from tests.actors.helpers import GOLDEN, answers_of
@@ -191,7 +195,49 @@ def test_a_replica_without_its_thread_says_so(small: Replica) -> None:
     small.actor.desk.close()
     with pytest.raises(RuntimeError, match="thread of the online passes"):
         small.check()
-    assert refusal(small, answering()).status == 429
+    closing = refusal(small, answering())
+    assert (closing.status, closing.reason, closing.retry_after) == (503, "not_ready", 1)
+
+
+def test_a_model_that_computes_nan_is_no_fault_of_the_request(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(GOLDEN / "models" / "bert", folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: weight * float("nan") for name, weight in weights.items()}, folder / "model.safetensors")
+    model = ModelParameters(name=str(folder), device="cpu", threads=1)
+    actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
+    got = refusal(Replica(actor, describe(folder, model)), answering())
+    assert (got.status, got.reason) == (500, "not_a_number")
+    assert actor.desk is not None
+    actor.desk.close()
+
+
+def test_texts_of_too_many_windows_are_refused_before_they_are_cut(replica: Replica) -> None:
+    limited = Replica(replica.actor, replica.card, limits=LimitParameters(max_windows=20))
+    long = " ".join(["word"] * 200)
+    tiny = QAParameters(max_seq_len=16, doc_stride=2)
+    got = refusal(limited, answering(texts=(long,), questions=("Who?",), qa=tiny))
+    assert (got.status, got.reason) == (413, "too_many_windows")
+    assert "and 20 are the most at once (limits.max_windows)" in got.message
+    embedding = EmbeddingParameters(max_seq_len=8)
+    assert refusal(limited, Request("x", "embed", (long,), embedding=embedding)).reason == "too_many_windows"
+    assert isinstance(ask(limited, answering()), Reply)
+
+
+def test_a_window_with_many_candidates_counts_for_several(replica: Replica) -> None:
+    limited = Replica(replica.actor, replica.card, limits=LimitParameters(max_windows=20))
+    many = answering(texts=CONTEXTS[:1] * 3, questions=(WHERE,) * 3, qa=QAParameters(top_k=1000, align_to_words=False))
+    assert "1 are the most at once" in refusal(limited, many).message
+    assert "or lower top_k" in refusal(limited, many).message
+    assert isinstance(ask(limited, replace(many, qa=QAParameters(top_k=20))), Reply)
+
+
+def test_more_token_vectors_than_fit_a_reply_are_refused(replica: Replica) -> None:
+    limited = Replica(replica.actor, replica.card, limits=LimitParameters(max_token_vectors=30))
+    got = refusal(limited, Request("x", "tokens", ("one word " * 20,)))
+    assert (got.status, got.reason) == (413, "too_many_tokens")
+    assert "40 tokens, and 30 vectors" in got.message
+    assert isinstance(ask(limited, Request("x", "tokens", ("one word " * 10,))), Reply)
 
 
 def test_the_card_tells_what_the_folder_holds(replica: Replica, small: Replica) -> None:

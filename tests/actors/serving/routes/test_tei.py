@@ -151,8 +151,8 @@ def test_what_is_wrong_with_a_body_is_named(
 
 @pytest.mark.parametrize("path", ["/embed", "/embed_all", "/tokenize"])
 def test_limits_and_texts_without_anything(client: httpx2.Client, path: str) -> None:
-    assert refusal(client, path, {"inputs": []})[:2] == (422, "Empty")
-    assert refusal(client, path, {"inputs": ["a", " "]})[:2] == (422, "Empty")
+    assert refusal(client, path, {"inputs": []})[:2] == (400, "Empty")
+    assert refusal(client, path, {"inputs": ["a", " "]})[:2] == (400, "Empty")
     assert refusal(client, path, {"inputs": ["a"] * 257})[:2] == (413, "Validation")
 
 
