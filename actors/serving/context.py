@@ -1,10 +1,10 @@
 """What the routes have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.layout import EncoderSpec
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.serving.parameters import LimitParameters
 from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
 
@@ -61,6 +61,8 @@ class Context:
     """Likewise."""
     model: str
     """Name of the model, under which clients may ask for it."""
+    batching: BatchingParameters = field(default_factory=BatchingParameters)
+    """Of the model actors, for those who ask what the limits are."""
 
     def check_model(self, name: str) -> None:
         """Raises Refused where a client asks for another model; the last part of the served model's path will do."""

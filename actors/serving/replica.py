@@ -34,7 +34,8 @@ from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request,
 from actors.spans import candidates_wanted
 from actors.work import Results, Wanted, Work
 
-_TOKENISERS = 2
+TOKENISERS = 2
+"""Threads of a replica that tokenise."""
 _WARM_UPS = ("Does the model run?", "Does the model run? " * 100)
 """A short window and a long one: what a pass will take is guessed between the two, not far beyond one."""
 _CANDIDATES = 64
@@ -90,7 +91,7 @@ class Replica:
         self.inside = 0
         self._most = most
         self._limits = limits or LimitParameters()
-        self._threads = ThreadPoolExecutor(_TOKENISERS, thread_name_prefix="tokenise")
+        self._threads = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="tokenise")
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; a task that is cancelled leaves the queue."""

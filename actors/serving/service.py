@@ -164,7 +164,8 @@ def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
             log_requests()
         application = serve.get_replica_context().app_name
         dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
-        context = Context(dispatcher, service.limits, service.qa, service.embedding, shown_name(service.model.name))
+        name = shown_name(service.model.name)
+        context = Context(dispatcher, service.limits, service.qa, service.embedding, name, service.batching)
         return build_app(context, service.keys, service.cors, signed=True, watcher=RequestMetrics())
 
     return build_in_replica

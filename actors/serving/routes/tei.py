@@ -17,6 +17,7 @@ from actors.release import release
 from actors.serving.asking import ask, check_inputs
 from actors.serving.context import Context
 from actors.serving.family import Family
+from actors.serving.replica import TOKENISERS
 from actors.serving.requests import LongTexts, Refusal, Reply, Task
 from actors.serving.requests import Request as Inputs
 from actors.serving.routes.fields import Body, OneOrMany, as_json, example, listed
@@ -150,9 +151,11 @@ async def _info(context: Context) -> dict[str, object]:
         "model_type": {"embedding": {"pooling": context.embedding.pooling}},
         "max_concurrent_requests": context.limits.max_in_flight,
         "max_input_length": embedding_window_size(spec, context.embedding).max_seq_len,
-        "max_batch_requests": None,
+        "max_batch_tokens": context.batching.max_tokens,
+        "max_batch_requests": context.batching.max_windows,
         "max_client_batch_size": context.limits.max_inputs,
         "auto_truncate": False,
+        "tokenization_workers": TOKENISERS,
         "version": release(),
         "sha": None,
         "docker_label": None,

@@ -118,6 +118,7 @@ def test_info_says_what_is_true(client: httpx2.Client, replica: Replica) -> None
     assert info["max_input_length"] == WINDOW
     assert info["max_client_batch_size"] == 256
     assert info["auto_truncate"] is False
+    assert (info["max_batch_tokens"], info["max_batch_requests"], info["tokenization_workers"]) == (1 << 20, 4096, 2)
     assert info["version"] == version("spanmill")
 
 
