@@ -42,6 +42,8 @@ class Pass:
     tokens: int
     """Without padding."""
     seconds: float
+    waited: float
+    """Seconds that it waited for the device."""
 
 
 class Engine:
@@ -155,6 +157,7 @@ class Engine:
     def _forward(
         self, batch: Batch, weights: Floats | None, work: Work, size: Size, turn: Turn
     ) -> tuple[PassOutput | None, float]:
+        asked = time.perf_counter()
         with turn(self._predicted(size)) as granted:
             if not granted:
                 return None, 0.0
@@ -170,7 +173,8 @@ class Engine:
         with self._learning:
             self.batcher.costs.observe(size, seconds, output.peak_bytes)
         if self._watcher is not None:
-            self._watcher(Pass(turn != self.turns.offline, size, int(batch.lengths.sum()), seconds))
+            online = turn != self.turns.offline
+            self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
 
     def _predicted(self, size: Size) -> float:

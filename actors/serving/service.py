@@ -78,14 +78,17 @@ class ModelDeployment:
         if self._replica.busy:
             return Refusal(429, "online_first", "online requests need the room", 1)
         self._offline += 1
+        self._metrics.offline(self._offline)
+        rows = 0
         try:
             loop = asyncio.get_running_loop()
             piece = await loop.run_in_executor(
                 self._threads, self._replica.actor.process_part, prepared, wanted, owners
             )
+            rows = len(owners)
         finally:
             self._offline -= 1
-        self._metrics.offline(len(owners))
+            self._metrics.offline(self._offline, rows)
         return piece
 
     async def card(self) -> ModelCard:

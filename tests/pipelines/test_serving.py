@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,14 +91,20 @@ def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> N
 
 
 def test_one_page_tells_of_gateway_and_model(service: Service) -> None:
-    def page() -> str:
-        return str(service.ask("/metrics")[1].decode())
+    names = ("in_hand", "queue_ms_count", "served_rows_total", "pass_windows_sum", "pass_tokens_sum", "pass_ms_sum")
+    page = _metrics(service, {f"ray_spanmill_{name}" for name in names}, "online")
+    assert re.search(r'ray_spanmill_requests_total\{.*route="/answer"', page)
 
+
+def _metrics(service: Service, names: set[str], class_: str) -> str:
+    """The page of metrics, once it has these of a class; Ray collects them every few seconds."""
     deadline = time.monotonic() + 60
-    while "ray_spanmill_requests" not in page() or "ray_spanmill_pass_ms" not in page():
-        assert time.monotonic() < deadline
+    while True:
+        page = str(service.ask("/metrics")[1].decode())
+        if names <= set(re.findall(rf'^(\w+)\{{.*class="{class_}"', page, re.MULTILINE)):
+            return page
+        assert time.monotonic() < deadline, page
         time.sleep(1)
-    assert 'class="online"' in page()
 
 
 def test_a_job_on_its_replicas_survives_the_death_of_one(
@@ -145,6 +152,8 @@ def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Pat
     expected = bare_engine(untrained_model, texts, embedding=EmbeddingParameters())
     for text, wanted in zip(texts, expected, strict=True):
         assert same_vector(rows[text["id"]], wanted["embedding"])
+    names = ("in_hand", "queue_ms_count", "served_rows_total", "pass_ms_sum")
+    _metrics(service, {f"ray_spanmill_{name}" for name in names}, "offline")
 
 
 @pytest.fixture
