@@ -38,15 +38,16 @@ class Foreman:
     def oversee(self, first: int) -> None:
         """Takes the steps from `first` to the last, which is kept; it and the base are judged on all held-out rows."""
         schedule, last = self.config.checkpoints, self.assembly.run.total
+        sample = _spread(self.held_out, self.config.data.held_out_rows)
         if not first:
-            self._judge(0, len(self.held_out))
+            self._judge(0, self.held_out)
         for step in self.assembly.run.steps(first):
             taken = step.number + 1
             self._tell(step, last)
             if taken == last:
-                self._judge(taken, len(self.held_out))
+                self._judge(taken, self.held_out)
             elif taken % schedule.judge_every_steps == 0:
-                self._judge(taken, self.config.data.held_out_rows)
+                self._judge(taken, sample)
             if taken == last or taken % schedule.every_steps == 0:
                 state = dump_state(self.assembly.student, self.assembly.run.learner, taken)
                 self.checkpoints.save(taken, state)
@@ -64,11 +65,7 @@ class Foreman:
         self._steps.clear()
         self._since = time.monotonic()
 
-    def _judge(self, step: int, most: int) -> None:
-        # Spread evenly: SQuAD's rows stand in the order of their articles.
-        rows = self.held_out.take(
-            np.linspace(0, len(self.held_out), min(most, len(self.held_out)), endpoint=False, dtype=np.int64)
-        )
+    def _judge(self, step: int, rows: pa.Table) -> None:
         if not len(rows):
             return
         texts = (rows[name].combine_chunks() for name in ("question", "context"))
@@ -79,6 +76,11 @@ class Foreman:
         self.checkpoints.cache(_HISTORY, orjson.dumps([asdict(entry) for entry in history]))
         self.words.put(judged)
         self._since = time.monotonic()
+
+
+def _spread(rows: pa.Table, most: int) -> pa.Table:
+    """Rows from all over a table: SQuAD's stand in the order of their articles."""
+    return rows.take(np.linspace(0, len(rows), min(most, len(rows)), endpoint=False, dtype=np.int64))
 
 
 def read_history(checkpoints: Checkpoints) -> list[Judged]:

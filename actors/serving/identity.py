@@ -16,8 +16,8 @@ LOGGER = logging.getLogger("spanmill.requests")
 """A line of JSON for every request: id, route, status, ms, rows, and where the time went; never bodies, never keys."""
 
 REQUEST_ID = "X-Request-Id"
-TIMES = ("X-Queue-Ms", "X-Tokenise-Ms", "X-Inference-Ms")
-"""Headers of responses whose request reached a model actor."""
+TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
+"""Headers of responses whose request reached a model actor, and what the log calls them."""
 
 Watcher = Callable[[str | None, int, float], None]
 """Takes the route's path (None for paths that no route knows), the status and the seconds of every request."""
@@ -108,10 +108,6 @@ def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),
-        **{_logged(name): ms for name, ms in _times(state).items()},
+        **{TIMES[name]: ms for name, ms in _times(state).items()},
     }
     LOGGER.info(orjson.dumps(line).decode())
-
-
-def _logged(header: str) -> str:
-    return header.removeprefix("X-").lower().replace("-", "_")

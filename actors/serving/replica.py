@@ -188,17 +188,22 @@ class Replica:
             raise Refused(Refusal(422, rejected.reasons[0].value, f"input {row} {_REJECTED[rejected.reasons[0]]}"))
         if request.task != "answer" and request.long_texts != "window":
             prepared = self._one_window_each(prepared, request)
-        tokens = int(prepared.windows.stop.sum(dtype=np.int64) - prepared.windows.first.sum(dtype=np.int64))
-        if request.task == "tokens" and tokens > self._limits.max_token_vectors:
+        if request.task == "tokens":
+            self._check_vectors(prepared)
+        return prepared
+
+    def _check_vectors(self, prepared: Prepared) -> None:
+        windows, most = prepared.windows, self._limits.max_token_vectors
+        tokens = int((windows.stop - windows.first).sum(dtype=np.int64))
+        if tokens > most:
             raise Refused(
                 Refusal(
                     413,
                     "too_many_tokens",
-                    f"the texts have {tokens:,} tokens, and {self._limits.max_token_vectors:,} vectors are the most at "
-                    "once (limits.max_token_vectors); send fewer or shorter texts",
+                    f"the texts have {tokens:,} tokens, and {most:,} vectors are the most at once "
+                    "(limits.max_token_vectors); send fewer or shorter texts",
                 )
             )
-        return prepared
 
     def _cut(self, request: Request) -> tuple[Prepared, Rejected]:
         spec, texts, most = self.actor.engine.spec, pa.array(request.texts, pa.string()), self._most_windows(request)

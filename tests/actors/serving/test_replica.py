@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,14 +180,22 @@ def test_a_cancelled_request_leaves_the_queue(replica: Replica) -> None:
     assert isinstance(ask(replica, answering()), Reply)
 
 
+@contextmanager
+def _of(folder: Path) -> Iterator[Replica]:
+    model = ModelParameters(name=str(folder), device="cpu", threads=1)
+    actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
+    assert actor.desk is not None
+    try:
+        yield Replica(actor, describe(folder, model))
+    finally:
+        actor.desk.close()
+
+
 @pytest.fixture
 def small() -> Iterator[Replica]:
     """A replica of its own, which may be spoilt."""
-    model = ModelParameters(name=str(GOLDEN / "models" / "bert"), device="cpu", threads=1)
-    actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
-    assert actor.desk is not None
-    yield Replica(actor, describe(find_model(model), model))
-    actor.desk.close()
+    with _of(GOLDEN / "models" / "bert") as replica:
+        yield replica
 
 
 def test_a_replica_without_its_thread_says_so(small: Replica) -> None:
@@ -204,12 +213,9 @@ def test_a_model_that_computes_nan_is_no_fault_of_the_request(tmp_path: Path) ->
     shutil.copytree(GOLDEN / "models" / "bert", folder)
     weights = load_file(folder / "model.safetensors")
     save_file({name: weight * float("nan") for name, weight in weights.items()}, folder / "model.safetensors")
-    model = ModelParameters(name=str(folder), device="cpu", threads=1)
-    actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
-    got = refusal(Replica(actor, describe(folder, model)), answering())
+    with _of(folder) as broken:
+        got = refusal(broken, answering())
     assert (got.status, got.reason) == (500, "not_a_number")
-    assert actor.desk is not None
-    actor.desk.close()
 
 
 def test_texts_of_too_many_windows_are_refused_before_they_are_cut(replica: Replica) -> None:
