@@ -5,7 +5,7 @@ UNTRAINED := models/untrained/model.safetensors
 .PHONY: demo test style chaos bench bench-size bench-serving clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
-	$(BIN)/python -m pipelines.demo
+	$(BIN)/python -m pipelines.cli.demo
 
 test: style ## Everything that CI runs
 	$(BIN)/python -m pytest -n 2

@@ -7,19 +7,19 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from actors.answers import Answers
-from actors.calls import Call
-from actors.desk import Desk
-from actors.engine import Engine
+from actors.engine.answers import Answers
+from actors.engine.device_lock import Turns
+from actors.engine.engine import Engine
+from actors.engine.inference_task import Results, Wanted
+from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError
-from actors.loading import load_engine
-from actors.models import find_model, fingerprint
+from actors.models.hub import find_model, fingerprint
+from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
-from actors.prepared import Prepared
-from actors.stats import PassStats
-from actors.tokens import Ints
-from actors.turns import Turns
-from actors.work import Results, Wanted
+from actors.scheduling.request import Call
+from actors.scheduling.scheduler import Desk
+from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenizer import Ints
 
 
 class ModelActor:

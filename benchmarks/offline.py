@@ -19,25 +19,25 @@ import torch
 import typer
 from rich.console import Console
 
-from actors.backends.torch import TorchBackend
-from actors.collate import collate
-from actors.engine import Engine
-from actors.layout import EncoderSpec
-from actors.loading import load_model, load_spec
+from actors.backends.torch_backend import TorchBackend
+from actors.engine.collate import collate
+from actors.engine.engine import Engine
+from actors.engine.pass_stats import PassStats
+from actors.models.loading import load_model, load_spec
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
-from actors.prepare import prepare_pairs
-from actors.prepared import Prepared
-from actors.stats import PassStats
-from actors.tokens import Ints
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.preprocess import prepare_pairs
+from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenizer import Ints
 from benchmarks.corpus import write_corpus, write_model
-from pipelines.cluster import cluster_size, connected
-from pipelines.config import AnswerConfig
-from pipelines.job import bind, plan_job
-from pipelines.pool import plan_pool
-from pipelines.run import build, receipts
-from pipelines.settings import load_config
-from pipelines.staging import make_stages
-from pipelines.work import Work
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
+from pipelines.execution.ray_pipeline import build, receipts
+from pipelines.execution.stage_factory import make_stages
+from pipelines.job.job import bind, plan_job
+from pipelines.job.pool_size import plan_pool
+from pipelines.job.ray_cluster import cluster_size, connected
+from pipelines.stages.pending_units import Work
 
 QA = QAParameters()
 

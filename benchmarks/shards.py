@@ -19,23 +19,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.loading import load_spec
+from actors.models.loading import load_spec
 from benchmarks.corpus import write_model
 from benchmarks.processes import run_watched
-from pipelines.config import AnswerConfig
-from pipelines.corpus import list_files
-from pipelines.counts import read_counts
-from pipelines.extension import read_plan
-from pipelines.job import Job, bind, plan_job
-from pipelines.ledger import Ledger
-from pipelines.manifest import MANIFEST_NAME, read_manifest
-from pipelines.planning import make_plan
-from pipelines.receipts import Receipt
-from pipelines.settings import load_config
-from pipelines.shards import ShardId
-from pipelines.work import Work
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
+from pipelines.corpus.listing import list_files
+from pipelines.job.job import Job, bind, plan_job
+from pipelines.output.manifest import MANIFEST_NAME, read_manifest
+from pipelines.output.manifest_extension import read_plan
+from pipelines.output.parts import ShardId
+from pipelines.output.receipt import Receipt
+from pipelines.output.receipt_log import Ledger
+from pipelines.output.row_counts import read_counts
+from pipelines.planning.planner import make_plan
+from pipelines.stages.pending_units import Work
 
-_COMMAND = "from pipelines.cli import main; main()"
+_COMMAND = "from pipelines.cli.main import main; main()"
 R = TypeVar("R")
 _MISSING = 10
 _ROWS = 4

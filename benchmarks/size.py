@@ -24,17 +24,17 @@ import typer
 from rich.console import Console
 
 from actors.backends.null import NullBackend
-from actors.engine import Engine
-from actors.layout import EncoderSpec
-from actors.loading import load_spec
+from actors.engine.engine import Engine
+from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, QAParameters
-from actors.prepare import prepare_pairs, qa_window_size
-from actors.prepared import Prepared
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.preprocess import prepare_pairs, qa_window_size
+from actors.tokenization.tokenized import Prepared
 from benchmarks.corpus import write_model, write_questions
 from benchmarks.processes import Usage, run_watched
 
 QA = QAParameters()
-_COMMAND = "from pipelines.cli import main; main()"
+_COMMAND = "from pipelines.cli.main import main; main()"
 _FUNCTIONS = 12
 _EARLY = 8
 """Commits before the steady state: everything that is to run runs, and is fed, by then."""

@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 
 from actors.parameters import QAParameters
-from actors.training.assembly import Assembly, Place, Sources, assemble
 from actors.training.parameters import TrainingParameters
+from actors.training.setup import Assembly, Place, Sources, assemble
 from benchmarks.corpus import write_corpus
 from benchmarks.offline import Shape, sgemm_flops_per_second
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from actors.training.models import load_base, save
+from actors.training.student import load_base, save
 
 _SEED = 0
 """Of a QA head, which every model here brings itself."""

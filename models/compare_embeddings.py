@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actors.loading import load_engine
+from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters
-from actors.prepare import prepare_texts
-from pipelines.squad import read_examples
+from actors.tokenization.preprocess import prepare_texts
+from pipelines.evaluation.squad import read_examples
 
 MAX_TOKENS = 256
 NEIGHBOURS = 10

@@ -14,20 +14,20 @@ RAY_MODULES = frozenset(
     for name in (
         "bad_files",
         "chaos",
-        "cluster",
         "demo",
         "deploy",
         "estimate",
-        "evaluate",
-        "execute",
+        "command",
+        "executor",
         "faulty_job",
         "finetune",
-        "metrics",
-        "isolation",
+        "poison_row_search",
+        "prometheus",
+        "ray_cluster",
+        "ray_pipeline",
         "resume",
-        "run",
         "running_cluster",
-        "serving",
+        "serve",
     )
 )
 """Modules that start a Ray cluster, which takes some seconds, a gigabyte and, at times, every core. `pytest -n` gives

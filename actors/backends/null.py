@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from actors.backends.protocol import PassOutput
-from actors.collate import Batch, Floats
-from actors.tokens import Ints
+from actors.backends.base import PassOutput
+from actors.engine.collate import Batch, Floats
+from actors.tokenization.tokenizer import Ints
 
 _BITS = 16
 _TOKEN_STEP, _PLACE_STEP = np.int32(40_503), np.int32(28_411)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actors.layout import EncoderSpec
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.serving.parameters import LimitParameters
-from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
+from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
+from actors.tokenization.encoder_spec import EncoderSpec
 
 
 class Dispatcher(Protocol):

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from actors.answers import Answers
-from actors.calls import Call
-from actors.collate import Floats
+from actors.engine.answers import Answers
+from actors.engine.collate import Floats
+from actors.engine.inference_task import Results, Wanted, Work
+from actors.engine.span_decoding import candidates_wanted
 from actors.errors import (
     DeadlinePassed,
     ModelError,
@@ -23,16 +24,15 @@ from actors.errors import (
     TooManyWindows,
     WindowTooLarge,
 )
-from actors.loading import load_config, load_spec
 from actors.model_actor import ModelActor
-from actors.models import fingerprint
+from actors.models.hub import fingerprint
+from actors.models.loading import load_config, load_spec
 from actors.parameters import ModelParameters
-from actors.prepare import Rejected, Rejection, embedding_window_size, prepare_pairs, prepare_texts
-from actors.prepared import Prepared
+from actors.scheduling.request import Call
 from actors.serving.parameters import LimitParameters
-from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
-from actors.spans import candidates_wanted
-from actors.work import Results, Wanted, Work
+from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
+from actors.tokenization.preprocess import Rejected, Rejection, embedding_window_size, prepare_pairs, prepare_texts
+from actors.tokenization.tokenized import Prepared
 
 TOKENISERS = 2
 """Threads of a replica that tokenise."""

@@ -5,9 +5,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from actors.collate import Batch
-from actors.prepared import Prepared
-from actors.tokens import Ints, Longs
+from actors.engine.collate import Batch
+from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenizer import Ints, Longs
 
 
 class Unlearnable(StrEnum):

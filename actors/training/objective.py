@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors.training.examples import PairTensors, TextTensors
+from actors.training.dataset import PairTensors, TextTensors
 from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
 from actors.training.parameters import TrainingParameters
 

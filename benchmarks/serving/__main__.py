@@ -15,9 +15,9 @@ from rich.console import Console
 from benchmarks.serving import idle, kills, overload, share, update, wait
 from benchmarks.serving.bench import Bench, Setup, started
 from benchmarks.serving.figures import Figures, show
-from pipelines.serving import service_of
-from pipelines.serving_config import ServeConfig
-from pipelines.settings import load_config
+from pipelines.cli.serve import service_of
+from pipelines.config.loader import load_config
+from pipelines.config.service import ServeConfig
 
 _ON_ONE_SERVICE: dict[str, Callable[[Bench], Figures]] = {
     "idle": idle.measure,

@@ -5,11 +5,11 @@ import time
 
 import pyarrow as pa
 
-from actors.engine import Engine
-from actors.loading import load_engine
-from actors.models import find_model
+from actors.engine.engine import Engine
+from actors.models.hub import find_model
+from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, QAParameters
-from actors.prepare import prepare_pairs
+from actors.tokenization.preprocess import prepare_pairs
 from benchmarks.serving.bench import Bench
 from benchmarks.serving.clients import quantile_of, run
 from benchmarks.serving.figures import Figures, Goal

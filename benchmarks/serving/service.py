@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.serving.service import APPLICATION, GATEWAY, MODEL
+from actors.serving.deployments import APPLICATION, GATEWAY, MODEL
 from benchmarks.processes import kind, memory_mb, tree
 
 SPANMILL = str(Path(sys.executable).parent / "spanmill")

@@ -4,15 +4,15 @@ import time
 
 from ray import serve
 
+from actors.serving.deployments import APPLICATION, bind
 from actors.serving.parameters import ServiceParameters
-from actors.serving.service import APPLICATION, bind
 from benchmarks.serving.bench import ONLINE, Bench
 from benchmarks.serving.clients import running
 from benchmarks.serving.figures import Figures, Goal
 from benchmarks.serving.service import REPLICA
-from pipelines.cluster import connected
-from pipelines.config import ClusterParameters
-from pipelines.service_address import service_address
+from pipelines.config.job import ClusterParameters
+from pipelines.job.ray_cluster import connected
+from pipelines.job.service_discovery import service_address
 
 _BEFORE_SECONDS, _LOAD_SECONDS = 5.0, 60.0
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from actors.backends.protocol import Backend
-from actors.backends.torch import TorchBackend
-from actors.engine import Engine
-from actors.layout import EncoderSpec
-from actors.loading import load_model, load_spec
+from actors.backends.base import Backend
+from actors.backends.torch_backend import TorchBackend
+from actors.engine.engine import Engine
+from actors.models.loading import load_model, load_spec
 from actors.parameters import BatchingParameters, ModelParameters
+from actors.tokenization.encoder_spec import EncoderSpec
 from tests.actors.helpers import GOLDEN, MODELS
 
 # Machines that share a core with others are slow at times, and a failure must come back when it is looked into.

@@ -17,16 +17,16 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from actors.answers import Answers
-from actors.backends.protocol import PassOutput
-from actors.collate import Batch, Floats
+from actors.backends.base import PassOutput
+from actors.engine.answers import Answers
+from actors.engine.collate import Batch, Floats
+from actors.engine.inference_task import Results
 from actors.errors import OutOfMemory
-from actors.layout import EncoderSpec, make_spec
 from actors.parameters import QAParameters
-from actors.prepare import Rejected, prepare_pairs
-from actors.prepared import Prepared
-from actors.tokens import Ints
-from actors.work import Results
+from actors.tokenization.encoder_spec import EncoderSpec, make_spec
+from actors.tokenization.preprocess import Rejected, prepare_pairs
+from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenizer import Ints
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = ("distilbert", "bert", "roberta")

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from actors.collate import collate
-from actors.engine import Engine
+from actors.engine.collate import collate
+from actors.engine.engine import Engine
 from actors.errors import ModelError
 from actors.parameters import QAParameters
-from actors.prepare import Rejection, qa_window_size
+from actors.tokenization.preprocess import Rejection, qa_window_size
 from tests.actors.helpers import (
     GOLDEN,
     MODELS,

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.engine import Engine
+from actors.engine.engine import Engine
+from actors.engine.inference_task import Wanted
 from actors.errors import DeadlinePassed, ModelError, QueueFull
 from actors.model_actor import ModelActor
-from actors.models import fingerprint
+from actors.models.hub import fingerprint
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters, SharingParameters
-from actors.prepare import prepare_texts
-from actors.work import Wanted
+from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of, prepare, strings
 
 BERT = GOLDEN / "models" / "bert"

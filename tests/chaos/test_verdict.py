@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.job import Job, bind
-from pipelines.ledger import Ledger
-from pipelines.receipts import Receipt
-from pipelines.shards import ShardId, write_success
+from pipelines.job.job import Job, bind
+from pipelines.output.parts import ShardId, write_success
+from pipelines.output.receipt import Receipt
+from pipelines.output.receipt_log import Ledger
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.watch import Watch
 from tests.pipelines.helpers import qa_rows

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.ledger import read_ledger
-from pipelines.manifest import read_manifest
-from pipelines.shards import SUCCESS_NAME, Parts, ShardId
-from pipelines.storage import resolve
+from pipelines.output.manifest import read_manifest
+from pipelines.output.parts import SUCCESS_NAME, Parts, ShardId
+from pipelines.output.receipt_log import read_ledger
+from pipelines.storage.filesystem import resolve
 from tests.chaos.watch import Watch
 from tests.pipelines.jobs import part_rows, same_answer
 

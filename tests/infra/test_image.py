@@ -1,6 +1,5 @@
 """What goes into the container image, as far as it can be told without building it."""
 
-import tomllib
 from fnmatch import fnmatch
 
 from tests.infra.manifests import INFRA, ROOT, copied_sources
@@ -13,14 +12,3 @@ def test_what_the_image_takes_exists_and_is_sent_to_the_build() -> None:
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) for pattern in sent), source
-
-
-def test_every_package_is_installed() -> None:
-    """An editable installation has them all, whatever is named; the one in the image has not."""
-    folders = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for top in ("actors", "pipelines")
-        for path in (ROOT / top).rglob("__init__.py")
-    }
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert set(named) == folders

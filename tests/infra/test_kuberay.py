@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import typer.main
 
-from actors.serving.keys import OPEN
+from actors.serving.middleware.auth import OPEN
 from actors.serving.parameters import ServiceParameters
-from pipelines.cli import app
-from pipelines.config import AnswerConfig
-from pipelines.settings import load_config
+from pipelines.cli.main import app
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
 from tests.infra.manifests import INFRA, ROOT, cluster, copied_sources, kubernetes, kubernetes_serve_config
 
 BOTH = pytest.mark.parametrize("name", ["rayservice", "rayjob"])

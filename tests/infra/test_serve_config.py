@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from ray.serve.schema import ServeDeploySchema
 
+from actors.serving.deployments import APPLICATION, build
 from actors.serving.parameters import ServiceParameters
-from actors.serving.service import APPLICATION, build
 from tests.infra.manifests import kubernetes_serve_config, serve_config
 
 CONFIGS = pytest.mark.parametrize("config", [serve_config(), kubernetes_serve_config()], ids=["local", "kubernetes"])

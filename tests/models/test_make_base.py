@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertModel
 
-from actors.loading import load_model, load_spec
-from actors.training.models import load_base
+from actors.models.loading import load_model, load_spec
+from actors.training.student import load_base
 from models.make_base import PAIR_MARK, main
 
 BERT = Path(__file__).parents[1] / "golden" / "models" / "bert"

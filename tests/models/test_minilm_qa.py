@@ -10,14 +10,14 @@ import pytest
 from safetensors import safe_open
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from actors.engine import Engine
-from actors.loading import load_engine
+from actors.engine.engine import Engine
+from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
-from actors.prepare import prepare_pairs
+from actors.tokenization.preprocess import prepare_pairs
 from models.compare_embeddings import compare, embed
-from pipelines.judging import judge, without_abstaining
-from pipelines.settings import load_config
-from pipelines.training_config import FinetuneConfig
+from pipelines.config.loader import load_config
+from pipelines.config.training import FinetuneConfig
+from pipelines.evaluation.evaluator import judge, without_abstaining
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "minilm-qa"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import RayParameters
-from pipelines.storage import Store, resolve
+from pipelines.config.job import RayParameters
+from pipelines.storage.filesystem import Store, resolve
 from tests.conftest import RAY_MODULES
 from tests.pipelines.s3_server import S3Server, serve_s3
 
@@ -14,7 +14,7 @@ from tests.pipelines.s3_server import S3Server, serve_s3
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
     """A local Ray cluster for one test module, as a job would start it; jobs find it and leave it running."""
-    from pipelines.cluster import connected
+    from pipelines.job.ray_cluster import connected
 
     assert request.path.name in RAY_MODULES, "name this module in tests/conftest.py"
     with connected(RayParameters(object_store_mb=256)):

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from pipelines.config import CorpusParameters
-from pipelines.corpus import list_files
-from pipelines.plan import Plan
-from pipelines.planning import make_plan
-from pipelines.readers import RawShard, read_unit
-from pipelines.rows import ValidShard, validate
-from pipelines.schema import JobKind
+from pipelines.config.job import CorpusParameters
+from pipelines.corpus.listing import list_files
+from pipelines.planning.plan import Plan
+from pipelines.planning.planner import make_plan
+from pipelines.rows.shard_reader import RawShard, read_unit
+from pipelines.rows.validation import ValidShard, validate
+from pipelines.schemas import JobKind
 
 SUFFIXES = {None: "", "gzip": ".gz", "zstd": ".zst"}
 

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from actors.loading import load_engine, load_spec
+from actors.models.loading import load_engine, load_spec
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
-from actors.prepare import prepare_pairs, prepare_texts
-from pipelines.config import AnswerConfig, EmbedConfig
-from pipelines.execute import Outcome, execute
-from pipelines.job import Job, bind, plan_job
-from pipelines.settings import load_config
+from actors.tokenization.preprocess import prepare_pairs, prepare_texts
+from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.config.loader import load_config
+from pipelines.execution.executor import Outcome, execute
+from pipelines.job.job import Job, bind, plan_job
 from tests.pipelines.helpers import jsonl
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from pipelines.errors import JobError, ManifestError
-from pipelines.execute import execute
-from pipelines.job import bind
+from pipelines.execution.executor import execute
+from pipelines.job.job import bind
 from tests.pipelines.helpers import compressed, jsonl, qa_rows, spoil, spoil_group
 from tests.pipelines.jobs import make_job, part_rows, parts, run_job, write_jsonl
 

@@ -23,8 +23,8 @@ from transformers import DistilBertModel
 
 from actors.errors import ModelError
 from pipelines.errors import SpanmillError
-from pipelines.job import bind
-from pipelines.quarantine import Reason
+from pipelines.job.job import bind
+from pipelines.rows.quarantine import Reason
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows, quarantine_of, rows_of, validate_all
 from tests.pipelines.jobs import make_job, write_jsonl
 from tests.pipelines.s3_server import S3Server

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.parameters import QAParameters
-from pipelines.shards import PartFormat, list_names
-from pipelines.storage import resolve, write_atomic
+from pipelines.output.parts import PartFormat, list_names
+from pipelines.storage.filesystem import resolve, write_atomic
 from tests.pipelines.fault_proxy import Fault, FaultProxy, proxy_to
 from tests.pipelines.helpers import jsonl
 from tests.pipelines.jobs import bare_engine, mixed_rows, run_job, same_answer

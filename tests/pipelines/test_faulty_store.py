@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 import tenacity.nap
 
-from pipelines import retries, storage
-from pipelines.config import CorpusParameters
-from pipelines.corpus import list_files
+from pipelines.config.job import CorpusParameters
+from pipelines.corpus.listing import list_files
 from pipelines.errors import StorageError
-from pipelines.plan import Plan
-from pipelines.planning import make_plan
-from pipelines.readers import read_unit
-from pipelines.retries import count_errors
-from pipelines.schema import QUARANTINE_SCHEMA
-from pipelines.shards import PartFormat, Parts, ShardId
-from pipelines.storage import Store, create_exclusive, exists, read_bytes, resolve, write_atomic
+from pipelines.output.parts import PartFormat, Parts, ShardId
+from pipelines.planning.plan import Plan
+from pipelines.planning.planner import make_plan
+from pipelines.rows.shard_reader import read_unit
+from pipelines.schemas import QUARANTINE_SCHEMA
+from pipelines.storage import filesystem, retry
+from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes, resolve, write_atomic
+from pipelines.storage.retry import count_errors
 from tests.pipelines.fault_proxy import Fault, FaultProxy, proxy_to
 from tests.pipelines.helpers import jsonl, qa_rows
 from tests.pipelines.s3_server import S3Server
@@ -47,7 +47,7 @@ def running(s3: S3Server) -> Iterator[FaultProxy]:
 @pytest.fixture
 def proxy(running: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(retries, "TRIES", 5)
+    monkeypatch.setattr(retry, "TRIES", 5)
     running.forget()
     return running
 
@@ -142,8 +142,8 @@ def test_a_store_that_is_gone_is_asked_for_a_bounded_number_of_times(
     with count_errors() as errors, pytest.raises(StorageError, match="after several tries") as raised:
         read_bytes(out.fs, out.path("some"))
     assert not raised.value.permanent
-    assert errors.total == retries.TRIES
-    assert retries.TRIES <= len(proxy.seen) <= retries.TRIES * PER_TRY
+    assert errors.total == retry.TRIES
+    assert retry.TRIES <= len(proxy.seen) <= retry.TRIES * PER_TRY
 
 
 def test_the_layers_below_do_not_multiply_the_tries(proxy: FaultProxy) -> None:
@@ -151,7 +151,7 @@ def test_the_layers_below_do_not_multiply_the_tries(proxy: FaultProxy) -> None:
     proxy.inject(Fault.SLOW_DOWN)
     with pytest.raises(StorageError, match=r"SlowDown|reduce your request rate"):
         exists(store.fs, store.path("a.jsonl"))
-    assert len(proxy.seen) == retries.TRIES * 2, "two tries a call are botocore's"
+    assert len(proxy.seen) == retry.TRIES * 2, "two tries a call are botocore's"
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
@@ -191,8 +191,8 @@ def test_a_failed_write_shows_nothing_and_spoils_nothing(proxy: FaultProxy, out:
 def test_a_server_that_takes_no_bytes_is_not_waited_for(
     proxy: FaultProxy, out: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_WRITE_SECONDS", 2.0)
-    monkeypatch.setattr(storage, "_WRITE_BYTES_PER_SECOND", 1 << 30)
+    monkeypatch.setattr(filesystem, "_WRITE_SECONDS", 2.0)
+    monkeypatch.setattr(filesystem, "_WRITE_BYTES_PER_SECOND", 1 << 30)
     proxy.inject(Fault.DEAF, "PUT", times=1)
     data = bytes(16 << 20)  # more than the sockets' buffers hold
     with count_errors() as errors:
@@ -204,7 +204,7 @@ def test_a_server_that_takes_no_bytes_is_not_waited_for(
 
 @pytest.mark.parametrize("fault", WRITING)
 def test_creating_through_faults(proxy: FaultProxy, out: Store, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "_SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(filesystem, "_SETTLE_SECONDS", 0.01)
     proxy.inject(fault, times=3)
     assert create_exclusive(out.fs, out.path("once"), b"one")
     proxy.inject(fault, times=3)

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.backends.null import NullBackend
-from actors.collate import Batch, collate
-from actors.engine import Engine
+from actors.engine.collate import Batch, collate
+from actors.engine.engine import Engine
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
-from actors.prepare import prepare_texts
+from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import PAD, answers_of, prepare, strings, word_spec, words
 
 PAIRS = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.model_actor import ModelActor
-from actors.models import find_model
+from actors.models.hub import find_model
 from actors.parameters import (
     BatchingParameters,
     EmbeddingParameters,
@@ -16,8 +16,8 @@ from actors.parameters import (
     QAParameters,
     SharingParameters,
 )
+from actors.serving.app import build_app
 from actors.serving.context import Context
-from actors.serving.gateway import build_app
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
 from actors.serving.replica import Replica, describe
 from tests.actors.serving.helpers import NAME, InProcess, serving

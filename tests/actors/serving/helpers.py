@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from actors.layout import EncoderSpec
 from actors.serving.replica import Replica
-from actors.serving.requests import ModelCard, Refusal, Refused, Reply, Request
+from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
+from actors.tokenization.encoder_spec import EncoderSpec
 
 NAME = "models/minilm-qa"
 """The model that ships."""

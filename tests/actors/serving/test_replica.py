@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from actors.model_actor import ModelActor
-from actors.models import find_model, fingerprint
+from actors.models.hub import find_model, fingerprint
 from actors.parameters import (
     BatchingParameters,
     EmbeddingParameters,
@@ -22,10 +22,10 @@ from actors.parameters import (
     QAParameters,
     SharingParameters,
 )
-from actors.prepare import prepare_pairs, prepare_texts
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica import Replica, describe, shown_name
-from actors.serving.requests import Refusal, Reply, Request
+from actors.serving.types import Refusal, Reply, Request
+from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, until
 

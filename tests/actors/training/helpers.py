@@ -8,9 +8,9 @@ import pyarrow as pa
 import torch
 
 from actors.parameters import QAParameters
-from actors.training.assembly import Assembly, Place, Sources, assemble
+from actors.training.loop import Step
 from actors.training.parameters import TrainingParameters
-from actors.training.run import Step
+from actors.training.setup import Assembly, Place, Sources, assemble
 from tests.actors.helpers import GOLDEN, read_lines
 
 CPU = torch.device("cpu")

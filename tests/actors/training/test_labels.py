@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.collate import collate
-from actors.layout import EncoderSpec
-from actors.loading import load_spec
+from actors.engine.collate import collate
+from actors.models.loading import load_spec
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.prepare import prepare_texts
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.preprocess import prepare_texts
 from actors.training.labels import SpanLabels, label_columns, label_windows
 from tests.actors.helpers import GOLDEN, MODELS, prepare, strings, word_spec, words
 

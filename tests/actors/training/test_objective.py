@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from actors.loading import load_model, load_spec
-from actors.training.assembly import answer_places
-from actors.training.examples import Pairs, PairTensors, Texts, TextTensors
+from actors.models.loading import load_model, load_spec
+from actors.training.dataset import Pairs, PairTensors, Texts, TextTensors
 from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
 from actors.training.objective import LOSSES, Objective, Teacher
 from actors.training.parameters import TrainingParameters
+from actors.training.setup import answer_places
 from tests.actors.helpers import strings
 from tests.actors.training.helpers import BERT, CPU, DISTILBERT, QA, few_rows, parameters
 

@@ -1,0 +1,53 @@
+"""How fast a model is likely to be here: a few passes, timed."""
+
+import time
+
+import numpy as np
+
+from actors.backends.base import Backend
+from actors.engine.collate import Batch
+from actors.tokenization.encoder_spec import EncoderSpec
+
+_WIDTH = 128
+_MOST_WINDOWS = 64
+_TRIES = 3
+_LONG_ENOUGH = 0.4
+"""Seconds of passes."""
+
+
+def measure_pace(backend: Backend, spec: EncoderSpec, want_spans: bool) -> float:
+    """Tokens per second in passes of windows of `_WIDTH` tokens; takes some tenths of a second.
+
+    The passes double until there were enough of them; the very first only warms up.
+    """
+    width = min(_WIDTH, spec.max_length)
+    backend.forward(_windows(1, width, spec), want_spans, None)
+    windows, best, spent = 1, 0.0, 0.0
+    while True:
+        batch = _windows(windows, width, spec)
+        seconds = [_seconds(backend, batch, want_spans) for _ in range(_TRIES)]
+        # Whatever else runs here makes a pass slower: the best one tells most.
+        best = max(best, windows * width / max(min(seconds), 1e-9))
+        spent += sum(seconds)
+        if windows == _MOST_WINDOWS or spent >= _LONG_ENOUGH:
+            return best
+        windows *= 2
+
+
+def _seconds(backend: Backend, batch: Batch, want_spans: bool) -> float:
+    started = time.perf_counter()
+    backend.forward(batch, want_spans, None)
+    return time.perf_counter() - started
+
+
+def _windows(count: int, width: int, spec: EncoderSpec) -> Batch:
+    zeros = np.zeros((count, width), dtype=np.int64)
+    return Batch(
+        input_ids=zeros + spec.pad_id,
+        attention_mask=None,
+        token_type_ids=zeros if spec.uses_type_ids else None,
+        lengths=np.full(count, width, dtype=np.int64),
+        passage_start=np.ones(count, dtype=np.int64),
+        passage_length=np.full(count, width - 2, dtype=np.int64),
+        cls=np.zeros(count, dtype=np.int64),
+    )

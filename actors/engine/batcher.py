@@ -1,0 +1,164 @@
+"""Which windows go into the next forward pass.
+
+Windows are taken in order of length, so that the windows of a pass are of like length (a length bucket that
+follows the data), and their number is the one with the best predicted throughput: real work, padding left
+out, per predicted second. Sizes that nobody has tried yet are tried from small to large for as long as that
+pays, so a CPU settles at small passes and a GPU at large ones.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.engine.cost_model import CostModel, Size
+from actors.errors import WindowTooLarge
+from actors.parameters import BatchingParameters
+from actors.tokenization.tokenizer import Ints, Longs
+
+Doubles = npt.NDArray[np.float64]
+
+_TRIES = 2
+"""Passes of a level before its rate is believed."""
+_SLACK = 1.03
+"""Climbing goes on while one of the two largest levels costs at most this times the best."""
+_PROBE_PADDING = 0.1
+"""Most padding of a pass that is tried only to learn."""
+_STEP = 2
+"""Levels that climbing goes up at once: an octave."""
+_STALE = 256
+"""A neighbour of the best level is tried again after this many passes."""
+
+
+class Schedule:
+    """The windows of one shard that still wait for a pass, longest first."""
+
+    def __init__(self, lengths: Ints) -> None:
+        """Takes the tokens of every window, [W]."""
+        self._order: Longs = np.argsort(-lengths, kind="stable")
+        self._lengths = lengths[self._order].astype(np.float64)
+        self._tokens = np.concatenate([[0.0], np.cumsum(self._lengths)])
+        self._squares = np.concatenate([[0.0], np.cumsum(self._lengths**2)])
+        self._position = 0
+
+    def __len__(self) -> int:
+        """Windows that still wait."""
+        return len(self._order) - self._position
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest window that waits."""
+        return int(self._lengths[self._position])
+
+    def real(self, windows: Longs) -> tuple[Longs, Doubles, Doubles]:
+        """Windows, tokens and squared lengths, without padding, of the next windows: [N] for [N] numbers of them."""
+        start, stop = self._position, self._position + windows
+        return windows, self._tokens[stop] - self._tokens[start], self._squares[stop] - self._squares[start]
+
+    def peek(self, windows: int) -> Longs:
+        """Positions of the next `windows` windows."""
+        return self._order[self._position : self._position + windows]
+
+    def drop(self, windows: int) -> None:
+        """The next `windows` windows have had their pass."""
+        self._position += windows
+
+
+@dataclass
+class Batcher:
+    """Chooses the size of passes for one device, and learns from each; it outlives the shards."""
+
+    parameters: BatchingParameters
+    memory_limit: int | None = None
+    """Bytes a pass may take; None where the device reports none."""
+    costs: CostModel = field(default_factory=CostModel)
+    _too_large: int | None = None
+    """Tokens of the smallest pass that ran out of memory."""
+
+    def out_of_memory(self, size: Size) -> None:
+        """Remembers a size that did not fit, so that half of it is tried next.
+
+        Raises:
+            WindowTooLarge: it was a single window, so no smaller pass is left to try.
+        """
+        if size.windows == 1:
+            raise WindowTooLarge(
+                f"a single window of {size.width} tokens does not fit into the device's memory; "
+                "lower max_seq_len, or use a smaller dtype or a larger device"
+            )
+        self._too_large = min(size.tokens, self._too_large or size.tokens)
+
+    def choose(self, schedule: Schedule, quantum: float = math.inf) -> int:
+        """How many windows the next pass takes; at least 1.
+
+        Args:
+            quantum: seconds that the pass may be predicted to take; a single window may take longer.
+        """
+        width = schedule.width
+        fixed = self.parameters.fixed_windows
+        if fixed is not None:
+            fixed = min(fixed, len(schedule))
+            most = next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
+            return int(self._in_time(np.arange(1, most + 1), width, quantum)[-1])
+        windows = np.array([n for n in _ladder(len(schedule)) if self._fits(Size(n, width))] or [1])
+        windows = self._in_time(windows, width, quantum)
+        probe = self._windows_to_try(schedule, windows)
+        if probe is not None:
+            return probe
+        costs = self.costs
+        throughput = costs.work(*schedule.real(windows)) / costs.seconds_each(windows, width)
+        # Beyond the largest level that was ever tried the model knows nothing.
+        tried = windows * width <= CostModel.tokens(costs.known_levels()[-1] + 0.5)
+        return int(windows[np.argmax(np.where(tried, throughput, 0.0))])
+
+    def _fits(self, size: Size) -> bool:
+        limits = self.parameters
+        if size.windows > limits.max_windows or size.tokens > limits.max_tokens:
+            return False
+        if self._too_large is not None and size.tokens > self._too_large / 2:
+            return False
+        return self.memory_limit is None or self.costs.bytes(size) <= self.memory_limit
+
+    def _in_time(self, windows: Longs, width: int, quantum: float) -> Longs:
+        """Those of several numbers of windows, [N], that are predicted to fit the quantum, and the first."""
+        if quantum == math.inf:
+            return windows
+        # The prediction of what is not known at all is inf, so that one window is tried first.
+        fits = self.costs.seconds_each(windows, width) <= quantum
+        fits[0] = True
+        return windows[fits]
+
+    def _windows_to_try(self, schedule: Schedule, windows: Longs) -> int | None:
+        """A size whose rate is not known well enough; None when there is nothing to learn."""
+        costs, width = self.costs, schedule.width
+        known = costs.known_levels()
+        if not known:
+            return int(windows[0])
+        # A pass of unlike lengths would pay more for padding than its size can be worth.
+        tight = windows * width * (1 - _PROBE_PADDING) <= schedule.real(windows)[1]
+        reachable: dict[int, int] = {costs.level(n * width): n for n in windows[tight].tolist()}
+        for level in known:
+            if costs.samples(level) < _TRIES and level in reachable:
+                return reachable[level]
+        rates = costs.rates(np.array(known, dtype=np.float64))
+        best, top = known[int(np.argmin(rates))], known[-1]
+        if rates[-2:].min() <= _SLACK * rates.min():
+            higher = [level for level in reachable if level > top]
+            if higher:
+                return reachable[min(higher, key=lambda level: abs(level - top - _STEP))]
+        for level in (best + 1, best - 1, best + 2, best - 2):
+            if level in reachable and costs.passes_since(level) > _STALE:
+                return reachable[level]
+        return None
+
+
+def _ladder(most: int) -> list[int]:
+    """1 to 8 one by one, then four steps an octave (10, 12, 14, 16, 20, ...), up to `most`, which is included."""
+    rungs, rung, step = [], 1, 1
+    while rung < most:
+        rungs.append(rung)
+        if rung >= 8 * step:
+            step *= 2
+        rung += step
+    return [*rungs, most]

@@ -1,0 +1,159 @@
+"""Windows → the padded arrays of one forward pass, without a loop over windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.arrays import segments
+from actors.tokenization.encoder_spec import Frame
+from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenizer import Longs
+from actors.tokenization.windows import Flags
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays of n windows, padded on the right to S tokens."""
+
+    input_ids: Longs
+    """[n, S]"""
+    attention_mask: Longs | None
+    """[n, S] 1 for tokens, 0 for padding; None where nothing is padded."""
+    token_type_ids: Longs | None
+    """[n, S]; None for models without token types."""
+    lengths: Longs
+    """[n] tokens of each window."""
+    passage_start: Longs
+    """[n] index of each window's first passage token."""
+    passage_length: Longs
+    """[n] passage tokens in each window."""
+    cls: Longs | None
+    """[n] index of each window's CLS token; None where the tokenizer has none."""
+
+    @property
+    def windows(self) -> int:
+        """N"""
+        return int(self.input_ids.shape[0])
+
+    @property
+    def width(self) -> int:
+        """S"""
+        return int(self.input_ids.shape[1])
+
+    @cached_property
+    def passage_mask(self) -> Flags:
+        """[n, S] True on passage tokens."""
+        return _between(self.width, self.passage_start, self.passage_length)
+
+    @property
+    def answer_mask(self) -> Flags:
+        """[n, S] True where an answer may be: on passage tokens, and on the CLS token, which stands for none."""
+        passage = self.passage_mask
+        return passage if self.cls is None else passage | (np.arange(self.width) == self.cls[:, None])
+
+
+def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
+    """Assembles the windows at the positions `chosen` ([n])."""
+    windows = prepared.windows
+    question, passage = windows.question[chosen], windows.passage[chosen]
+    q_from, q_len = prepared.question.offsets[question], prepared.question.lengths[question].astype(np.int64)
+    p_len = (windows.stop[chosen] - windows.first[chosen]).astype(np.int64)
+    p_from = prepared.passage.offsets[passage] + windows.first[chosen]
+    lengths = q_len + p_len + frame.specials
+    n, width = len(chosen), int(lengths.max())
+
+    head = np.full(n, len(frame.prefix), dtype=np.int64)
+    if frame.passage_first:
+        p_start, q_start = head, head + p_len + len(frame.middle)
+        m_start = head + p_len
+    else:
+        q_start, p_start = head, head + q_len + len(frame.middle)
+        m_start = head + q_len
+    s_start = lengths - len(frame.suffix)
+
+    ids = np.full((n, width), pad_id, dtype=np.int64)
+    _scatter(ids, q_start, q_len, prepared.question.ids, q_from)
+    _scatter(ids, p_start, p_len, prepared.passage.ids, p_from)
+    for start, tokens in (
+        (np.zeros_like(head), frame.prefix),
+        (m_start, frame.middle),
+        (s_start, frame.suffix),
+    ):
+        _place(ids, start, tokens)
+
+    padded = bool((lengths < width).any())
+    mask = (np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None
+    types = None
+    if uses_type_ids:
+        types = np.zeros((n, width), dtype=np.int64)
+        types += frame.question_type * _between(width, q_start, q_len)
+        types += frame.passage_type * _between(width, p_start, p_len)
+        _place(types, np.zeros_like(head), frame.prefix_types)
+        _place(types, m_start, frame.middle_types)
+        _place(types, s_start, frame.suffix_types)
+    return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(frame, lengths))
+
+
+def stack(batches: Sequence[Batch], pad_id: int) -> Batch:
+    """The windows of several batches as one batch, padded to the widest.
+
+    Args:
+        batches: of one model, so that all or none of them have token types and CLS tokens.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    width = max(batch.width for batch in batches)
+    lengths = np.concatenate([batch.lengths for batch in batches])
+    padded = bool((lengths < width).any())
+    types = [batch.token_type_ids for batch in batches if batch.token_type_ids is not None]
+    cls = [batch.cls for batch in batches if batch.cls is not None]
+    return Batch(
+        input_ids=np.concatenate([_widen(batch.input_ids, width, pad_id) for batch in batches]),
+        attention_mask=(np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None,
+        token_type_ids=np.concatenate([_widen(t, width, 0) for t in types]) if types else None,
+        lengths=lengths,
+        passage_start=np.concatenate([batch.passage_start for batch in batches]),
+        passage_length=np.concatenate([batch.passage_length for batch in batches]),
+        cls=np.concatenate(cls) if cls else None,
+    )
+
+
+def stack_weights(weights: Sequence[Floats | None], width: int) -> Floats | None:
+    """[n, width] the token weights of several batches, in order; None where there are none."""
+    given = [w for w in weights if w is not None]
+    if not given:
+        return None
+    return np.concatenate([np.pad(w, ((0, 0), (0, width - w.shape[1]))) for w in given])
+
+
+def _widen(values: Longs, width: int, fill: int) -> Longs:
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
+
+
+def _scatter(target: Longs, starts: Longs, lengths: Longs, source: npt.NDArray[np.int32], source_starts: Longs) -> None:
+    rows = np.arange(len(starts), dtype=np.int64) * target.shape[1]
+    target.reshape(-1)[segments(rows + starts, lengths)] = source[segments(source_starts, lengths)]
+
+
+def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
+    rows = np.arange(len(starts))
+    for i, value in enumerate(values):
+        target[rows, starts + i] = value
+
+
+def _between(width: int, starts: Longs, lengths: Longs) -> Flags:
+    columns = np.arange(width)
+    return (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
+
+
+def _cls_positions(frame: Frame, lengths: Longs) -> Longs | None:
+    if frame.cls_in_prefix is not None:
+        return np.full(len(lengths), frame.cls_in_prefix, dtype=np.int64)
+    if frame.cls_in_suffix is not None:
+        return lengths - len(frame.suffix) + frame.cls_in_suffix
+    return None

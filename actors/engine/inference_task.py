@@ -1,0 +1,153 @@
+"""One call on its way through the model: its windows, and what came of those that had their pass."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.backends.base import PassOutput
+from actors.engine.answers import Answers, read_answers
+from actors.engine.collate import Batch, Floats, collate
+from actors.engine.pass_stats import PassStats
+from actors.engine.pooling import Pooling, embed_owners
+from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted
+from actors.errors import ModelError, NotANumber
+from actors.parameters import EmbeddingParameters, QAParameters
+from actors.tokenization.encoder_spec import EncoderSpec, Frame
+from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenizer import Ints, Longs
+
+_NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the rows of a prepared shard or request get."""
+
+    answers: Answers | None
+    """None where nothing was asked."""
+    embeddings: npt.NDArray[np.float32] | None
+    """[R, D]; None when none was asked for."""
+    tokens: tuple[Floats, ...] | None
+    """[L, D] for each window, the last hidden states of its L tokens; None when none were asked for."""
+    stats: PassStats
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the model."""
+
+    qa: QAParameters | None = None
+    """Answers."""
+    embedding: EmbeddingParameters | None = None
+    """One vector per text; beside answers, per passage."""
+    tokens: bool = False
+    """The last hidden state of every token."""
+
+
+class Work:
+    """The windows of one call. Its passes may be shared with other calls; what it gets out of them may not."""
+
+    def __init__(self, prepared: Prepared, spec: EncoderSpec, wanted: Wanted, hidden_size: int) -> None:
+        """Makes room for the results.
+
+        Args:
+            hidden_size: D of the model.
+        """
+        self.prepared = prepared
+        self.wanted = wanted
+        self.stats = PassStats()
+        self._spec = spec
+        self._frame: Frame = spec.single if wanted.qa is None else spec.pair
+        self._candidates: Candidates | None = None
+        self._pooled: _Pooled | None = None
+        self._tokens: list[Floats | None] = []
+        windows = len(prepared.windows)
+        if wanted.qa is not None:
+            self._k = candidates_wanted(wanted.qa.top_k, wanted.qa.align_to_words)
+            self._candidates = Candidates.empty(windows, self._k)
+        if wanted.embedding is not None:
+            self._pooled = _Pooled(prepared, wanted.embedding, hidden_size, beside_answers=wanted.qa is not None)
+        if wanted.tokens:
+            self._tokens = [None] * windows
+
+    @property
+    def lengths(self) -> Ints:
+        """[W] tokens of every window, special tokens included."""
+        return self.prepared.lengths(self._frame.specials)
+
+    @property
+    def kind(self) -> tuple[bool, bool, bool]:
+        """Works of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
+        return self._candidates is not None, self._pooled is not None, self.wanted.tokens
+
+    def batch(self, chosen: Longs) -> Batch:
+        """The padded arrays of the windows at the positions `chosen`."""
+        return collate(self.prepared, self._frame, chosen, self._spec.pad_id, self._spec.uses_type_ids)
+
+    def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
+        """[n, S] weights of the tokens in the pooled vectors; None where none are wanted."""
+        return None if self._pooled is None else self._pooled.weigh(chosen, batch)
+
+    def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
+        """Takes what a pass gave to these windows.
+
+        Raises:
+            NotANumber: the model computes NaN.
+        """
+        if self._candidates is not None and self.wanted.qa is not None:
+            self._candidates.put(chosen, _spans_of(output, batch, self._k, self.wanted.qa.max_answer_len))
+        if self._pooled is not None and output.pooled is not None:
+            self._pooled.keep(chosen, output.pooled)
+        if self.wanted.tokens and output.hidden is not None:
+            for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
+                self._tokens[window] = _checked(states[:length])
+
+    def results(self) -> Results:
+        """What the rows get, once every window has had its pass."""
+        answers = None
+        if self._candidates is not None and self.wanted.qa is not None:
+            answers = read_answers(self.prepared, self._candidates, self.wanted.qa)
+        embeddings = None if self._pooled is None else self._pooled.join()
+        tokens = tuple(t for t in self._tokens if t is not None) if self.wanted.tokens else None
+        return Results(answers, embeddings, tokens, self.stats)
+
+
+class _Pooled:
+    """Collects the pooled vectors of windows."""
+
+    def __init__(
+        self, prepared: Prepared, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
+    ) -> None:
+        self._prepared = prepared
+        self._normalize = embedding.normalize
+        self._pooling = Pooling.plan(prepared, embedding, beside_answers)
+        self._sums = np.zeros((len(prepared.windows), hidden_size), dtype=np.float32)
+        self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
+
+    def weigh(self, chosen: Longs, batch: Batch) -> Floats:
+        weights = self._pooling.weights(self._prepared, chosen, batch)
+        self._weights[chosen] = weights.sum(axis=1)
+        return weights
+
+    def keep(self, chosen: Longs, sums: Floats) -> None:
+        self._sums[chosen] = _checked(sums)
+
+    def join(self) -> npt.NDArray[np.float32]:
+        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
+        return vectors[self._prepared.row_owner]
+
+
+def _checked(vectors: Floats) -> Floats:
+    if not np.isfinite(vectors).all():
+        raise NotANumber(_NOT_A_NUMBER)
+    return vectors
+
+
+def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> Candidates:
+    if output.start_logits is None or output.end_logits is None:
+        raise ModelError("the backend returned no logits")
+    found = best_spans(output.start_logits, output.end_logits, batch, k, max_answer_len)
+    if (found.start[:, 0] < 0).any():
+        raise NotANumber(_NOT_A_NUMBER)
+    return found

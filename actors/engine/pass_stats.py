@@ -1,0 +1,92 @@
+"""What the forward passes over a shard did, in numbers that add up."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from actors.engine.collate import Batch
+
+BUCKET = 64
+"""Width of the length buckets that statistics are kept by, in tokens."""
+
+
+@dataclass
+class Bucket:
+    """Counts over the passes of one length bucket."""
+
+    passes: int = 0
+    windows: int = 0
+    tokens: int = 0
+    """Tokens of the windows, without padding."""
+    padded_tokens: int = 0
+    """Tokens of the windows, with padding."""
+    seconds: float = 0.0
+    """Time spent in forward passes."""
+
+    def add(self, other: "Bucket") -> None:
+        """Counts another's passes too."""
+        self.passes += other.passes
+        self.windows += other.windows
+        self.tokens += other.tokens
+        self.padded_tokens += other.padded_tokens
+        self.seconds += other.seconds
+
+    @property
+    def padding(self) -> float:
+        """Share of padding among the tokens that were computed."""
+        return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
+
+
+@dataclass
+class PassStats:
+    """Counts over passes."""
+
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+    """By length bucket: the padded width of a pass, rounded up to `BUCKET`."""
+    milliseconds: Counter[int] = field(default_factory=Counter)
+    """Passes by their time: milliseconds, rounded up to a power of two."""
+    out_of_memory: int = 0
+    """Passes that did not fit and were halved."""
+
+    def add_pass(self, batch: Batch, seconds: float) -> None:
+        """Counts one pass."""
+        done = Bucket(1, batch.windows, int(batch.lengths.sum()), batch.windows * batch.width, seconds)
+        self._bucket(-(-batch.width // BUCKET) * BUCKET).add(done)
+        self.milliseconds[1 << max(int(seconds * 1000), 0).bit_length()] += 1
+
+    def add(self, other: "PassStats") -> None:
+        """Counts another's passes too."""
+        for width, bucket in other.buckets.items():
+            self._bucket(width).add(bucket)
+        self.milliseconds.update(other.milliseconds)
+        self.out_of_memory += other.out_of_memory
+
+    @property
+    def total(self) -> Bucket:
+        """All buckets together."""
+        total = Bucket()
+        for bucket in self.buckets.values():
+            total.add(bucket)
+        return total
+
+    def batch_sizes(self) -> dict[int, float]:
+        """Mean windows of a pass, by length bucket."""
+        return {width: bucket.windows / bucket.passes for width, bucket in sorted(self.buckets.items())}
+
+    def to_json(self) -> str:
+        """The counts as a JSON object."""
+        buckets = {width: vars(bucket) for width, bucket in self.buckets.items()}
+        return json.dumps(vars(self) | {"buckets": buckets})
+
+    @classmethod
+    def from_json(cls, text: str) -> "PassStats":
+        """The inverse of `to_json`."""
+        counts = json.loads(text)
+        return cls(
+            buckets={int(width): Bucket(**bucket) for width, bucket in counts["buckets"].items()},
+            milliseconds=Counter({int(limit): n for limit, n in counts["milliseconds"].items()}),
+            out_of_memory=counts["out_of_memory"],
+        )
+
+    def _bucket(self, width: int) -> Bucket:
+        return self.buckets.setdefault(width, Bucket())

@@ -1,0 +1,119 @@
+"""Start and end logits → the best candidate spans of every window."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.engine.collate import Batch, Floats
+from actors.tokenization.tokenizer import Longs
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The K best spans of n windows, best first; unused places have start -1."""
+
+    start: npt.NDArray[np.int32]
+    """[n, K] first token of the span, counted from the window's first passage token."""
+    end: npt.NDArray[np.int32]
+    """[n, K] last token of the span, counted likewise."""
+    score: Floats
+    """[n, K] probability: softmax of the start logits times softmax of the end logits."""
+    null_score: Floats
+    """[n] probability that the window holds no answer; 0 without a CLS token."""
+
+    @classmethod
+    def empty(cls, windows: int, k: int) -> "Candidates":
+        """Room for the candidates of `windows` windows."""
+        return cls(
+            start=np.full((windows, k), -1, dtype=np.int32),
+            end=np.full((windows, k), -1, dtype=np.int32),
+            score=np.zeros((windows, k), dtype=np.float32),
+            null_score=np.zeros(windows, dtype=np.float32),
+        )
+
+    def put(self, windows: Longs, part: "Candidates") -> None:
+        """Stores the candidates of the windows at these positions."""
+        k = part.start.shape[1]
+        self.start[windows, :k] = part.start
+        self.end[windows, :k] = part.end
+        self.score[windows, :k] = part.score
+        self.null_score[windows] = part.null_score
+
+
+def candidates_wanted(top_k: int, align_to_words: bool) -> int:
+    """Spans kept per window: aligning to words merges some, so more are kept (transformers 4.57.6's rule)."""
+    return top_k * 2 + 10 if align_to_words else top_k
+
+
+def best_spans(start_logits: Floats, end_logits: Floats, batch: Batch, k: int, max_answer_len: int) -> Candidates:
+    """The k most probable spans of every window.
+
+    The softmax of a window runs over its passage tokens and its CLS token, as in transformers 4.57.6
+    (`select_starts_ends`). Only spans of at most `max_answer_len` passage tokens are ever scored: the best
+    spans begin at the k starts with the best single span, so no more than k * max_answer_len are compared.
+
+    Args:
+        start_logits, end_logits: [n, S] float32; what stands on padding is ignored.
+    """
+    passage, allowed = batch.passage_mask, batch.answer_mask
+    start = _log_softmax(start_logits, allowed)
+    end = _log_softmax(end_logits, allowed)
+    null = np.zeros(batch.windows, dtype=np.float32)
+    if batch.cls is not None:
+        rows = np.arange(batch.windows)
+        null = np.exp(start[rows, batch.cls] + end[rows, batch.cls])
+    start = np.where(passage, start, -np.inf)
+    end = np.where(passage, end, -np.inf)
+    s, e, log_score = _top_spans(start, end, k, min(max_answer_len, batch.width))
+    found = np.isfinite(log_score)
+    offset = batch.passage_start[:, None]
+    return Candidates(
+        start=np.where(found, s - offset, -1).astype(np.int32),
+        end=np.where(found, e - offset, -1).astype(np.int32),
+        score=np.exp(log_score),
+        null_score=null,
+    )
+
+
+def _log_softmax(logits: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
+    masked = np.where(allowed, logits, np.float32(-np.inf))
+    masked -= masked.max(axis=1, keepdims=True)
+    masked -= np.log(np.exp(masked).sum(axis=1, keepdims=True))
+    return masked
+
+
+def _top_spans(start: Floats, end: Floats, k: int, longest: int) -> tuple[Longs, Longs, Floats]:
+    n, width = start.shape
+    padded_end = np.full((n, width + longest - 1), -np.inf, dtype=np.float32)
+    padded_end[:, :width] = end
+    best_from = start + _sliding_max(padded_end, longest, width)
+    starts = _top_columns(best_from, min(k, width))
+    reach = np.arange(longest)
+    rows = np.arange(n)[:, None]
+    spans = start[rows, starts][:, :, None] + padded_end[rows[:, :, None], starts[:, :, None] + reach]
+    flat = spans.reshape(n, -1)
+    chosen = _top_columns(flat, min(k, flat.shape[1]))
+    s = starts[rows, chosen // longest]
+    return s, s + chosen % longest, flat[rows, chosen]
+
+
+def _sliding_max(padded: Floats, length: int, width: int) -> Floats:
+    """[n, width] maximum of every `length` neighbours, by doubling the reach."""
+    reach, best = 1, padded
+    while reach * 2 <= length:
+        best = np.maximum(best[:, :-reach], best[:, reach:])
+        reach *= 2
+    rest = length - reach
+    return np.maximum(best[:, :width], best[:, rest : rest + width])
+
+
+def _top_columns(values: Floats, k: int) -> Longs:
+    """[n, k] columns of the k largest values of every row, largest first; ties go to the left."""
+    if k < values.shape[1]:
+        columns = np.sort(np.argpartition(-values, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
+    chosen: Longs = np.take_along_axis(columns, order, axis=1)
+    return chosen

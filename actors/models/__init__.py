@@ -1,0 +1,1 @@
+"""A model by name: found, downloaded, fingerprinted, and loaded into an engine."""

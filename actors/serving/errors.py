@@ -1,0 +1,120 @@
+"""What can go wrong with a request → a refusal, in the words of the protocol that the client speaks."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fastapi import Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import Scope
+
+from actors.serving.protocols.base import Family
+from actors.serving.types import Refusal, Refused
+
+_SHOWN = 3
+_LATER = (429, 503)
+
+
+class Refusals:
+    """Says no by the protocol that a path belongs to."""
+
+    def __init__(self, families: Sequence[Family], retry_after_seconds: int) -> None:
+        """Takes the families in the order in which their routes are looked for."""
+        self._families = families
+        self._retry_after = retry_after_seconds
+
+    def response(self, scope: Scope, refusal: Refusal) -> Response:
+        """The response to the request of an ASGI scope."""
+        family = self._family(scope["path"].removeprefix(scope.get("root_path", "")))
+        body = plain(refusal) if family is None else family.shape(refusal)
+        status = refusal.status if family is None else family.statuses.get(refusal.reason, refusal.status)
+        headers = {}
+        if refusal.status in _LATER:
+            headers["Retry-After"] = str(refusal.retry_after or self._retry_after)
+        # Names that a client sent may hold halves of surrogate pairs.
+        content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
+        return Response(content, status, headers, "application/json")
+
+    def _family(self, path: str) -> Family | None:
+        for family in self._families:
+            if any(isinstance(r, Route) and r.path_regex.match(path) for r in family.router.routes):
+                return family
+        return None
+
+
+def plain(refusal: Refusal) -> dict[str, object]:
+    """The body of a refusal where no protocol says otherwise."""
+    return {"error": refusal.message, "reason": refusal.reason}
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """Why a request failed, from what was raised on its way; "internal" where it is not the request's fault."""
+    if isinstance(error, Refused):
+        return error.refusal
+    if isinstance(error, RequestValidationError):
+        return _not_a_body(error) or invalid([(e["loc"][1:], e) for e in error.errors()])
+    if isinstance(error, HTTPException):
+        return _http(error)
+    return Refusal(500, "internal", "something went wrong here; the log has it under the id in X-Request-Id")
+
+
+def _http(error: HTTPException) -> Refusal:
+    if error.status_code == 404:
+        return Refusal(404, "unknown_path", "there is no such path; /docs lists them")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another")
+        return Refusal(405, "wrong_method", f"this path takes {allowed}, not this method; /docs lists them")
+    if error.status_code == 400:
+        return _unreadable(error.__cause__)
+    return Refusal(error.status_code, "http", str(error.detail))
+
+
+def _unreadable(cause: BaseException | None) -> Refusal:
+    if isinstance(cause, RecursionError):
+        return Refusal(400, "invalid", "the body is nested too deeply; send it flat")
+    if isinstance(cause, UnicodeDecodeError):
+        return Refusal(400, "invalid", f"the body is not UTF-8: byte {cause.start}; encode it anew")
+    # Python's way to say that an integer has thousands of digits.
+    if isinstance(cause, ValueError):
+        return Refusal(400, "invalid", "the body holds a number of too many digits")
+    return Refusal(400, "invalid", "the body cannot be read; send JSON")
+
+
+def _not_a_body(error: RequestValidationError) -> Refusal | None:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        where = first["loc"][-1]
+        return Refusal(400, "invalid", f"the body is not JSON: {first['ctx']['error']} at character {where}")
+    if isinstance(error.body, bytes):
+        return Refusal(415, "not_json", "send the body as JSON, with the header Content-Type: application/json")
+    if error.body is None and first["loc"] == ("body",):
+        return Refusal(422, "invalid", "the body is empty; send JSON")
+    return None
+
+
+def invalid(errors: Iterable[tuple[Sequence[object], Any]]) -> Refusal:
+    """The refusal of values that pydantic found wrong.
+
+    Args:
+        errors: where each of them stands in what the client sent, and pydantic's description of it.
+    """
+    named = [(_field(place), _problem(error)) for place, error in errors]
+    said = list(dict.fromkeys(f"{field or 'the body'}: {problem}" for field, problem in named))
+    more = f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+    return Refusal(422, "invalid", "; ".join(said[:_SHOWN]) + more, field=named[0][0] or None)
+
+
+def _field(place: Sequence[object]) -> str:
+    # Tags of unions stand in brackets.
+    return ".".join(step for step in map(str, place) if not step.startswith("("))[:200]
+
+
+def _problem(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such field here"
+    if error["type"] == "model_attributes_type":
+        return "input should be an object with fields"
+    message: str = error["msg"]
+    return message[0].lower() + message[1:]

@@ -1,0 +1,32 @@
+"""Whether the service lives, and whether it is ready: for those who run it."""
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+from actors.serving.context import Context
+from actors.serving.errors import plain
+from actors.serving.protocols.base import Family
+
+
+def family(context: Context) -> Family:
+    """`/live`, `/ready` and `/metrics`."""
+    router = APIRouter()
+
+    @router.get("/live")
+    async def live() -> dict[str, str]:
+        """The process lives. Says nothing of the model."""
+        return {"status": "live"}
+
+    @router.get("/ready")
+    async def ready() -> dict[str, str]:
+        """A forward pass of the model just succeeded."""
+        await context.dispatcher.ready()
+        return {"status": "ready", "model": context.model}
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        """Metrics of the whole application, gateways and model actors of all machines, for Prometheus."""
+        text = await context.dispatcher.metrics()
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Family("Service", router, plain)

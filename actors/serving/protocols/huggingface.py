@@ -1,0 +1,149 @@
+"""Hugging Face's Inference API: question answering and feature extraction, for `huggingface_hub.InferenceClient`."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Body, Depends, Path, Request, Response
+from pydantic import Discriminator, Tag
+
+from actors.serving.context import Context
+from actors.serving.errors import plain
+from actors.serving.protocols import schema
+from actors.serving.protocols.base import Family
+from actors.serving.protocols.pipeline_fields import Pair, PipelineParameters
+from actors.serving.protocols.schema import OneOrMany, as_json, example, listed
+from actors.serving.submit import ask, with_parameters
+from actors.serving.types import LongTexts, Refused, Span
+
+_PAIR = {"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London in 1815."}
+_PAIRS: Any = {
+    "a question": {"value": {"inputs": _PAIR}},
+    "questions": {"value": {"inputs": [_PAIR], "parameters": {"top_k": 2, "handle_impossible_answer": True}}},
+}
+_TEXTS: Any = {
+    "a text": {"value": {"inputs": "Ada Lovelace was born in London in 1815."}},
+    "texts": {"value": {"inputs": ["Ada Lovelace", "London"], "normalize": True}},
+}
+_ANSWER = example({"answer": "London", "score": 0.97, "start": 25, "end": 31})
+_VECTOR = example([0.012, -0.034, 0.056])
+_LONG: dict[bool | None, LongTexts] = {None: "window", True: "cut", False: "refuse"}
+
+
+class Options(schema.Body):
+    """Taken for clients that send them: the model is always loaded, and nothing is cached."""
+
+    use_cache: bool | None = None
+    wait_for_model: bool | None = None
+
+
+class Questions(schema.Body):
+    """A question and its passage, or a list of such pairs."""
+
+    inputs: OneOrMany[Pair]
+    parameters: PipelineParameters | None = None
+    options: Options | None = None
+
+
+class FeatureParameters(schema.Body):
+    """How to embed. What is left out or null is the service's default."""
+
+    normalize: bool | None = None
+    """Scale every embedding to length 1."""
+    truncate: bool | None = None
+    """Cut texts that are longer than the model's window (true), or refuse them (false); null pools all of the text."""
+    truncation_direction: Literal["right", "left"] | None = None
+    """Only "right"."""
+    prompt_name: str | None = None
+    """Not kept here; only null."""
+    dimensions: int | None = None
+    """Only the model's own."""
+    encoding_format: Literal["float", "base64"] | None = None
+    """Only "float"."""
+
+
+class Texts(FeatureParameters):
+    """A text, or a list of texts. Parameters stand beside them, where clients put them, or in `parameters`."""
+
+    inputs: OneOrMany[str]
+    parameters: FeatureParameters | None = None
+    options: Options | None = None
+
+    def wanted(self) -> FeatureParameters:
+        """The parameters, wherever they stand."""
+        beside = self.model_dump(include=set(FeatureParameters.model_fields), exclude_none=True)
+        return (self.parameters or FeatureParameters()).model_copy(update=beside)
+
+
+def _kind(body: object) -> str:
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    first = inputs[0] if isinstance(inputs, list) and inputs else inputs
+    return "(questions)" if isinstance(first, dict) else "(texts)"
+
+
+_Inputs = Annotated[Annotated[Questions, Tag("(questions)")] | Annotated[Texts, Tag("(texts)")], Discriminator(_kind)]
+AnyInputs = Annotated[_Inputs, Body(openapi_examples=_PAIRS | _TEXTS)]
+AnyQuestions = Annotated[Questions, Body(openapi_examples=_PAIRS)]
+AnyTexts = Annotated[Texts, Body(openapi_examples=_TEXTS)]
+
+
+def family(context: Context) -> Family:
+    """`/` and `/models/{model}`, for either task, and both with the task at the end."""
+    router = APIRouter()
+
+    async def served(model: Annotated[str, Path(examples=[context.model])]) -> None:
+        context.check_model(model)
+
+    async def answer(body: AnyQuestions, http: Request) -> Response:
+        """Answers a question from a passage. A list of pairs gives a list, and so does `top_k` beyond 1 for each pair.
+
+        Where the model abstains, `answer` is empty, and `start` and `end` are 0.
+        """
+        pairs = listed(body.inputs)
+        qa = with_parameters(context.qa, **(body.parameters or PipelineParameters()).model_dump())
+        texts, questions = [pair.context for pair in pairs], [pair.question for pair in pairs]
+        reply = await ask(context, http, "answer", texts, questions, qa=qa)
+        rows = [[_answer(span) for span in spans] for spans in reply.spans]
+        answers = rows if qa.top_k > 1 else [best for (best,) in rows]
+        return as_json(answers if isinstance(body.inputs, list) else answers[0])
+
+    async def embed(body: AnyTexts, http: Request) -> Response:
+        """Embeds a text as a list of numbers; a list of texts gives a list of such lists."""
+        texts = listed(body.inputs)
+        wanted = body.wanted()
+        await _check(wanted, context)
+        embedding = context.embedding
+        if wanted.normalize is not None:
+            embedding = embedding.model_copy(update={"normalize": wanted.normalize})
+        reply = await ask(context, http, "embed", texts, embedding=embedding, long_texts=_LONG[wanted.truncate])
+        vectors = np.asarray(reply.embeddings)
+        return as_json(vectors if isinstance(body.inputs, list) else vectors[0])
+
+    async def infer(body: AnyInputs, http: Request) -> Response:
+        """Answers a question from a passage, or embeds a text: what `inputs` holds decides."""
+        return await (answer(body, http) if isinstance(body, Questions) else embed(body, http))
+
+    named = [Depends(served)]
+    for task, handle, given in (("question-answering", answer, _ANSWER), ("feature-extraction", embed, _VECTOR)):
+        router.post(f"/pipeline/{task}", responses=given)(handle)
+        router.post(f"/models/{{model:path}}/pipeline/{task}", responses=given, dependencies=named)(handle)
+    router.post("/", responses=_ANSWER)(infer)
+    router.post("/models/{model:path}", responses=_ANSWER, dependencies=named)(infer)
+    return Family("Hugging Face", router, plain)
+
+
+def _answer(span: Span) -> dict[str, object]:
+    return {"answer": span.text or "", "score": span.score, "start": max(span.start, 0), "end": max(span.end, 0)}
+
+
+async def _check(wanted: FeatureParameters, context: Context) -> None:
+    if wanted.prompt_name is not None:
+        raise _unsupported("prompt_name", "no prompts are kept here; write the prompt before the text")
+    if wanted.truncation_direction == "left":
+        raise _unsupported("truncation_direction", "texts are cut on the right alone; leave it out")
+    if wanted.encoding_format == "base64":
+        raise _unsupported("encoding_format", "the answer is numbers; /v1/embeddings gives base64")
+    await context.check_dimensions(wanted.dimensions, reason="unsupported")
+
+
+def _unsupported(name: str, message: str) -> Refused:
+    return Refused.of_field(name, message, reason="unsupported")

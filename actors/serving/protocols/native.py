@@ -1,0 +1,106 @@
+"""Our own: many questions on one passage, or many pairs, with all that the engine can do."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import Discriminator, Tag
+
+from actors.serving.context import Context
+from actors.serving.errors import plain
+from actors.serving.protocols import schema
+from actors.serving.protocols.base import Family
+from actors.serving.protocols.pipeline_fields import Pair, PipelineParameters
+from actors.serving.submit import ask, with_parameters
+from actors.serving.types import Reply, Span
+
+_PASSAGE = {
+    "context": "Ada Lovelace was born in London in 1815. She wrote the first program.",
+    "questions": ["Where was Ada Lovelace born?", "When was she born?"],
+}
+_PAIRS = {
+    "inputs": [{"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London in 1815."}],
+    "parameters": {"top_k": 2, "handle_impossible_answer": True, "null_score": True},
+}
+_REPLY = {
+    "answers": [[{"answer": "London", "score": 0.97, "start": 25, "end": 31}]],
+    "null_scores": [0.01],
+    "model": "models/minilm-qa",
+    "usage": {"tokens": 24},
+    "timing_ms": {"tokenise": 0.4, "queue": 0.1, "inference": 4.8},
+}
+
+
+class Parameters(PipelineParameters):
+    """How to answer. What is left out or null is the service's default."""
+
+    null_score: bool | None = None
+    """Also say how probable it is that the passage holds no answer, to set against the score."""
+
+
+class Passage(schema.Body):
+    """Many questions on one passage."""
+
+    context: str
+    """The passage."""
+    questions: schema.Many[str]
+    parameters: Parameters = Parameters()
+
+
+class Pairs(schema.Body):
+    """Many questions, each on a passage of its own."""
+
+    inputs: schema.Many[Pair]
+    parameters: Parameters = Parameters()
+
+
+def _kind(body: object) -> str:
+    return "(pairs)" if isinstance(body, dict) and "inputs" in body else "(passage)"
+
+
+Questions = Annotated[Annotated[Passage, Tag("(passage)")] | Annotated[Pairs, Tag("(pairs)")], Discriminator(_kind)]
+_EXAMPLES: Any = {"one passage": {"value": _PASSAGE}, "many pairs": {"value": _PAIRS}}
+
+
+def family(context: Context) -> Family:
+    """`/answer`."""
+    router = APIRouter()
+
+    @router.post("/answer", responses=schema.example(_REPLY))
+    async def answer(body: Annotated[Questions, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
+        """Answers questions from passages, many in one request.
+
+        `answers` has a list for each question, best first, with offsets in code points of the passage. Where the model
+        abstains, `answer`, `start` and `end` are null. `null_scores` comes with `null_score` alone. `usage.tokens` is
+        what the model saw: windows overlap, and each begins with the question.
+        """
+        qa = with_parameters(context.qa, **body.parameters.model_dump())
+        if isinstance(body, Passage):
+            questions, texts = body.questions, [body.context] * len(body.questions)
+        else:
+            questions, texts = [pair.question for pair in body.inputs], [pair.context for pair in body.inputs]
+        reply = await ask(context, http, "answer", texts, questions, qa=qa)
+        return schema.as_json(_content(reply, qa.null_score, context.model))
+
+    return Family("Spanmill", router, plain)
+
+
+def _content(reply: Reply, null_score: bool, model: str) -> dict[str, object]:
+    content: dict[str, object] = {"answers": [[_answer(span) for span in spans] for spans in reply.spans]}
+    if null_score:
+        content["null_scores"] = reply.null_scores
+    timing = reply.timing
+    return content | {
+        "model": model,
+        "usage": {"tokens": sum(reply.tokens)},
+        "timing_ms": {
+            "tokenise": round(timing.tokenise, 2),
+            "queue": round(timing.queue, 2),
+            "inference": round(timing.inference, 2),
+        },
+    }
+
+
+def _answer(span: Span) -> dict[str, object]:
+    found = span.text is not None
+    start, end = (span.start, span.end) if found else (None, None)
+    return {"answer": span.text, "score": span.score, "start": start, "end": end}

@@ -1,0 +1,121 @@
+"""What every route is translated to, and what comes back."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from actors.engine.collate import Floats
+from actors.parameters import EmbeddingParameters, QAParameters
+
+Task = Literal["answer", "embed", "tokens"]
+LongTexts = Literal["window", "cut", "refuse"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One online request of R rows."""
+
+    id: str
+    """In logs and headers."""
+    task: Task
+    """Answers, one vector per text, or one vector per token."""
+    texts: tuple[str, ...]
+    """[R] passages or plain texts."""
+    questions: tuple[str, ...] = ()
+    """[R] questions; empty unless answers are asked for."""
+    qa: QAParameters = field(default_factory=QAParameters)
+    embedding: EmbeddingParameters = field(default_factory=EmbeddingParameters)
+    long_texts: LongTexts = "window"
+    """What becomes of texts to embed that are longer than a window: pooled over several windows, cut, or refused."""
+    seconds: float | None = None
+    """After which the answer is not wanted any more; None waits."""
+    is_probe: bool = False
+    """Whether it only looks if the model runs, and so says nothing of online traffic."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One answer."""
+
+    text: str | None
+    """The span of the passage; None where the model abstains."""
+    score: float
+    start: int
+    """First code point in the passage; -1 where the model abstains."""
+    end: int
+    """Code point after the last; -1 where the model abstains."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where a request's time went, in milliseconds."""
+
+    tokenise: float
+    queue: float
+    """From the queue's end to the first pass."""
+    inference: float
+    """From the first pass to the results."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The results of R rows."""
+
+    tokens: tuple[int, ...]
+    """[R] tokens of every row as the model saw it, special tokens included, windows added up."""
+    timing: Timing
+    spans: tuple[tuple[Span, ...], ...] = ()
+    """[R] the best answers of every row, best first; empty unless answers were asked for."""
+    null_scores: tuple[float, ...] = ()
+    """[R] how probable it is that the passage holds no answer."""
+    embeddings: Floats | None = None
+    """[R, D]"""
+    token_embeddings: tuple[Floats, ...] = ()
+    """[R] of [L, D] each: the last hidden states, special tokens included."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request gets no reply. A value and no exception, so that it crosses processes as it is."""
+
+    status: int
+    """HTTP status."""
+    reason: str
+    """One word for programs: queue_full, deadline, too_large, invalid, no_answers, crashed, not_ready, ..."""
+    message: str
+    """One sentence for people: what is wrong with which input, and the mend."""
+    retry_after: int | None = None
+    """Seconds, where trying again later may help."""
+    field: str | None = None
+    """The field of the request's body that is at fault, where there is one such."""
+
+
+class Refused(Exception):
+    """A refusal on its way to the client."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+    @classmethod
+    def of_field(cls, field: str, message: str, status: int = 422, reason: str = "invalid") -> "Refused":
+        """The refusal of a field that no schema can tell to be wrong; the message goes on after the field's name."""
+        return cls(Refusal(status, reason, f"{field}: {message}", field=field))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the service tells about the model it runs."""
+
+    name: str
+    """As it was named in the config."""
+    fingerprint: str
+    """SHA-256 of the files that decide what it computes, in hex."""
+    architecture: str
+    """The transformers class, e.g. DistilBertForQuestionAnswering."""
+    dtype: str
+    max_length: int
+    """Longest window in tokens, special tokens included."""
+    hidden_size: int
+    """D, the width of an embedding."""
+    answers: bool
+    """Whether it has a QA head."""

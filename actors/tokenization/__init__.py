@@ -1,0 +1,1 @@
+"""Text to windows: tokens, word pieces, and what a model actor needs of a shard."""

@@ -1,0 +1,95 @@
+"""A prepared shard: texts tokenised and cut, in the form that travels to a model actor."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from actors.arrays import segments
+from actors.tokenization.tokenizer import Ints, Longs, Places, Tokens
+from actors.tokenization.windows import Windows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a model actor needs for the rows of a shard, and nothing else."""
+
+    row_owner: Ints
+    """[R] the owner whose result a row gets; rows of an embedding job share the owner of their text."""
+    question: Tokens
+    """Distinct questions; one empty text in an embedding job."""
+    passage: Tokens
+    """Distinct passages."""
+    windows: Windows
+    places: Places | None
+    """Where the passages' tokens stand; only answers need it."""
+    texts: pa.StringArray | None
+    """[P] the distinct passages; only answers need them."""
+
+    @property
+    def owners(self) -> int:
+        """Number of results."""
+        return int(self.windows.owner[-1]) + 1 if len(self.windows) else 0
+
+    def lengths(self, specials: int) -> Ints:
+        """[W] tokens of every window, special tokens included."""
+        windows = self.windows
+        return self.question.lengths[windows.question] + (windows.stop - windows.first) + np.int32(specials)
+
+    def of_owners(self, owners: Ints) -> "Prepared":
+        """The windows of these owners, [n], one row for each of them; the texts stay where they are."""
+        begin, end = (np.searchsorted(self.windows.owner, owners, side) for side in ("left", "right"))
+        chosen = segments(begin, end - begin)
+        cut = {field.name: getattr(self.windows, field.name)[chosen] for field in fields(Windows)}
+        rows = np.arange(len(owners), dtype=np.int32)
+        windows = Windows(**cut | {"owner": np.repeat(rows, end - begin)})
+        return replace(self, row_owner=rows, windows=windows)
+
+    def to_ipc(self) -> pa.Buffer:
+        """Arrow IPC stream of one row whose columns are lists; reading it back copies nothing."""
+        columns: dict[str, pa.Array] = {"row_owner": _one_list(self.row_owner)}
+        for name, tokens in (("question", self.question), ("passage", self.passage)):
+            columns[f"{name}.ids"] = _one_list(tokens.ids)
+            columns[f"{name}.offsets"] = _one_list(tokens.offsets)
+        for field in fields(Windows):
+            columns[f"windows.{field.name}"] = _one_list(getattr(self.windows, field.name))
+        if self.places is not None and self.texts is not None:
+            for field in fields(Places):
+                columns[f"places.{field.name}"] = _one_list(getattr(self.places, field.name))
+            columns["texts"] = _one_list(self.texts)
+        batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return sink.getvalue()
+
+    @classmethod
+    def from_ipc(cls, data: pa.Buffer) -> "Prepared":
+        """Reads what `to_ipc` wrote; the arrays are views of `data`."""
+        with pa.ipc.open_stream(data) as reader:
+            batch = reader.read_next_batch()
+        has_places = "texts" in batch.schema.names
+        return cls(
+            row_owner=_ints(batch, "row_owner"),
+            question=Tokens(_ints(batch, "question.ids"), _longs(batch, "question.offsets")),
+            passage=Tokens(_ints(batch, "passage.ids"), _longs(batch, "passage.offsets")),
+            windows=Windows(**{f.name: _ints(batch, f"windows.{f.name}") for f in fields(Windows)}),
+            places=Places(**{f.name: _ints(batch, f"places.{f.name}") for f in fields(Places)}) if has_places else None,
+            texts=batch.column("texts").flatten() if has_places else None,
+        )
+
+
+def _one_list(values: npt.NDArray[np.int32] | npt.NDArray[np.int64] | pa.Array) -> pa.Array:
+    array = values if isinstance(values, pa.Array) else pa.array(values)
+    return pa.LargeListArray.from_arrays(pa.array([0, len(array)], type=pa.int64()), array)
+
+
+def _ints(batch: pa.RecordBatch, name: str) -> Ints:
+    values: Ints = batch.column(name).flatten().to_numpy(zero_copy_only=True)
+    return values
+
+
+def _longs(batch: pa.RecordBatch, name: str) -> Longs:
+    values: Longs = batch.column(name).flatten().to_numpy(zero_copy_only=True)
+    return values

@@ -1,0 +1,31 @@
+"""What a model in training says as it is now."""
+
+import copy
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedModel
+
+from actors.backends.torch_backend import TorchBackend
+from actors.engine.engine import Engine
+from actors.errors import ModelError
+from actors.parameters import BatchingParameters, ModelParameters, QAParameters
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.preprocess import prepare_pairs
+
+
+def answer(
+    model: PreTrainedModel, spec: EncoderSpec, qa: QAParameters, questions: pa.StringArray, contexts: pa.StringArray
+) -> pa.StringArray:
+    """The best answer of every row by a model as it is now, without abstaining; empty where it cannot be asked."""
+    prepared, rejected = prepare_pairs(spec, qa, questions, contexts)
+    chosen = qa.model_copy(update={"top_k": 1, "handle_impossible_answer": False})
+    # A copy, because the backend puts its hook and precision on what it is given.
+    backend = TorchBackend(copy.deepcopy(model), ModelParameters(device=str(next(model.parameters()).device)))
+    answers = Engine(backend, spec, BatchingParameters()).answer(prepared, chosen).answers
+    if answers is None:
+        raise ModelError("the model gave no answers")
+    kept = np.delete(np.arange(len(questions)), rejected.rows)
+    found = np.full(len(questions), "", dtype=object)
+    found[kept[np.diff(answers.offsets) > 0]] = answers.text.fill_null("").to_pylist()
+    return pa.array(found, type=pa.string())

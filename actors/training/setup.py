@@ -1,0 +1,147 @@
+"""Models, data and learner of a worker, put together."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from actors.errors import ModelError
+from actors.models.loading import load_model, load_spec
+from actors.parameters import QAParameters
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.tokenizer import Longs
+from actors.training.dataset import Pairs, Texts
+from actors.training.embedding_texts import choose_texts
+from actors.training.labels import Unlearnable
+from actors.training.loop import Run, total_steps
+from actors.training.objective import Objective, Teacher
+from actors.training.parameters import TrainingParameters
+from actors.training.student import check_teacher, halve, load_base
+from actors.training.trainer import Learner, freeze, set_dropout
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the models come from."""
+
+    base: Path
+    teacher: Path | None
+    halved: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """One worker among several, and its device."""
+
+    device: torch.device
+    threads: int
+    rank: int = 0
+    workers: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module
+    """Joins the objectives of all workers, as DistributedDataParallel does."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What takes steps, and the model that they change."""
+
+    student: PreTrainedModel
+    run: Run
+    spec: EncoderSpec
+    left_out: Mapping[Unlearnable, Longs]
+    """Rows of the table that are not learnt from, [X] for every reason that occurs."""
+
+
+def assemble(
+    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, place: Place
+) -> Assembly:
+    """Loads, tokenises and labels everything; the same arguments give the same run on every machine.
+
+    Args:
+        table: with the columns question, context, answer_texts and answer_starts; the first answer is learnt.
+
+    Raises:
+        ModelError: base or teacher cannot be used, or there are too few windows to learn from.
+    """
+    torch.set_num_threads(place.threads)
+    spec = load_spec(sources.base)
+    student = load_student(sources, parameters.seed)
+    nn.Module.to(student, device=place.device)
+    teacher = _load_teacher(sources, spec, qa, place.device)
+    typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
+    pairs, left_out = Pairs.make(replace(spec, uses_type_ids=typed), qa, table, *answer_places(table))
+    _check_shares(len(pairs.lengths), parameters.batch_size, place.workers)
+    if spec.pair.cls_in_prefix is None and spec.pair.cls_in_suffix is None and (pairs.labels.first < 0).any():
+        raise ModelError(
+            "the base's tokenizer has no CLS token, by which a window says that it does not answer; name another --base"
+        )
+    texts, kept = None, None
+    if parameters.embeddings.distance is not None:
+        texts = Texts.make(spec, choose_texts(table, parameters), parameters.embeddings.max_tokens)
+        # As it is before the first step, on a resume too: a checkpoint is loaded into the student later.
+        kept = copy.deepcopy(student.base_model).train(False)
+    freeze(student, parameters)
+    set_dropout(student, parameters)
+    student.train()
+    objective = Objective(student, spec.uses_type_ids, teacher, kept, parameters)
+    steps = total_steps(len(pairs.lengths), parameters)
+    learner = Learner(place.wrap(objective), parameters, steps, place.device, place.rank)
+    run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
+    return Assembly(student, run, spec, left_out)
+
+
+def load_student(sources: Sources, seed: int) -> PreTrainedModel:
+    """The model that learns, as it is before the first step.
+
+    Raises:
+        ModelError: the base cannot be used, or not be halved.
+    """
+    base = load_base(sources.base, seed)
+    return halve(base) if sources.halved else base
+
+
+def answer_places(table: pa.Table) -> tuple[Longs, Longs]:
+    """[R] first code point of each row's first answer, -1 where there is none, and the one after its last."""
+    starts, texts = (table[name].combine_chunks() for name in ("answer_starts", "answer_texts"))
+    answered = np.diff(starts.offsets.to_numpy()) > 0
+    first = starts.offsets.to_numpy()[:-1][answered] - starts.offsets[0].as_py()
+    begin = np.full(len(table), -1, dtype=np.int64)
+    begin[answered] = starts.flatten().to_numpy()[first]
+    lengths = pc.utf8_length(texts.flatten()).to_numpy()
+    end = begin.copy()
+    end[answered] += lengths[first]
+    return begin, end
+
+
+def _check_shares(windows: int, batch_size: int, workers: int) -> None:
+    if not windows:
+        raise ModelError("no row fits into a window of qa.max_seq_len tokens; raise it")
+    if min(windows, batch_size) < workers:
+        raise ModelError(
+            f"a step of {min(windows, batch_size)} windows cannot be shared by {workers} workers; lower workers.number"
+            + (" or raise training.batch_size" if windows >= workers else "")
+        )
+    # The mean over workers of the means of unequal shares is not the mean of the batch.
+    if batch_size % workers:
+        raise ModelError(
+            f"training.batch_size ({batch_size}) is no multiple of the {workers} workers that share it; "
+            f"set it to {batch_size // workers * workers}, or workers.number to what divides it"
+        )
+
+
+def _load_teacher(sources: Sources, base: EncoderSpec, qa: QAParameters, device: torch.device) -> Teacher | None:
+    if sources.teacher is None:
+        return None
+    spec = load_spec(sources.teacher)
+    check_teacher(base, spec, qa)
+    teacher = load_model(sources.teacher, with_qa_head=True)
+    nn.Module.to(teacher, device=device)
+    teacher.train(False)
+    return Teacher(teacher, spec.uses_type_ids)

@@ -1,0 +1,112 @@
+"""The models of a training run: the base to start from, and what is written at the end."""
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel
+
+from actors.errors import ModelError
+from actors.models.hub import first_line
+from actors.models.loading import load_model
+from actors.parameters import QAParameters
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.preprocess import qa_window_size
+
+TOKENIZER_FILES = (
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+"""Patterns of what `save` copies from the base."""
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load_base(folder: Path, seed: int) -> PreTrainedModel:
+    """A model with a QA head: its own, or a fresh one on an encoder that has none.
+
+    Raises:
+        ModelError: the weights are missing or broken, or there is no such model with a QA head.
+    """
+    torch.manual_seed(seed)
+    try:
+        return load_model(folder, with_qa_head=True)
+    except ModelError:
+        # Says what is wrong with a folder that is no encoder either.
+        load_model(folder, with_qa_head=False)
+    try:
+        model: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, weights_only=True, dtype="float32"
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: cannot be given a QA head: {first_line(error)}") from error
+    return model
+
+
+def check_teacher(base: EncoderSpec, teacher: EncoderSpec, qa: QAParameters) -> None:
+    """A teacher must see the same tokens at the same places.
+
+    Raises:
+        ModelError: it has another tokenizer, or cannot take the windows.
+    """
+    if (base.tokenizer_json, base.pair) != (teacher.tokenizer_json, teacher.pair):
+        raise ModelError(
+            "the teacher has another tokenizer than the base, so its distributions are over other tokens; "
+            "name a teacher with the base's vocabulary, or start from the teacher itself with --halve"
+        )
+    wanted = qa_window_size(base, qa).max_seq_len
+    if teacher.max_length < wanted:
+        raise ModelError(
+            f"the teacher takes {teacher.max_length} tokens, and a window has {wanted}; set qa.max_seq_len to "
+            f"{teacher.max_length} or less"
+        )
+
+
+def halve(model: PreTrainedModel) -> PreTrainedModel:
+    """A student made from every other layer of a model: 12 → 6, 6 → 3, all else kept (Sanh et al. 2019).
+
+    Raises:
+        ModelError: its layers are not found, or there is only one.
+    """
+    student = copy.deepcopy(model)
+    stacks = [
+        (parent, name, child)
+        for parent in student.base_model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList)
+    ]
+    if len(stacks) != 1:
+        raise ModelError(f"{type(model).__name__}: its stack of layers is not found, so it cannot be halved")
+    parent, name, layers = stacks[0]
+    if len(layers) < 2:
+        raise ModelError("a model of one layer cannot be halved")
+    setattr(parent, name, nn.ModuleList(layers[i] for i in range(0, len(layers), 2)))
+    config: Any = student.config
+    # By the attribute map of configs that call it otherwise.
+    config.num_hidden_layers = (len(layers) + 1) // 2
+    if getattr(config, "layer_types", None):
+        config.layer_types = list(config.layer_types[::2])
+    return student
+
+
+def save(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, dtype: str) -> None:
+    """A Hugging Face folder: config.json, model.safetensors and the base's tokenizer, byte for byte.
+
+    transformers 5 writes tokenizers that 4.57 does not read, so the base's own files are copied instead.
+
+    Args:
+        dtype: float32, float16 or bfloat16, of the weights on disk.
+    """
+    written = copy.deepcopy(model)
+    nn.Module.to(written, device="cpu", dtype=_DTYPES[dtype])
+    written.save_pretrained(folder)
+    for pattern in TOKENIZER_FILES:
+        for path in tokenizer_folder.glob(pattern):
+            shutil.copyfile(path, folder / path.name)

@@ -1,0 +1,123 @@
+"""One step after the other: gradients, clipping, the learning rate, and the state that a resume needs."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from actors.errors import ModelError
+from actors.training.constraint import Constraint
+from actors.training.dataset import PairTensors, TextTensors
+from actors.training.objective import LOSSES
+from actors.training.parameters import TrainingParameters
+
+_DISTANCE = LOSSES.index("distance")
+# Odd and large, since the generator of a CPU takes 32 bits only.
+_RANKS_APART = 0x9E3779B1
+
+
+class Learner:
+    """Takes steps with AdamW. Nothing but `state` is carried from one step to the next."""
+
+    def __init__(
+        self, objective: nn.Module, parameters: TrainingParameters, steps: int, device: torch.device, rank: int = 0
+    ) -> None:
+        """Takes an `Objective` on its device, wrapped for several workers or not.
+
+        Args:
+            steps: of the whole run; the learning rate is zero after the last.
+            rank: of this worker among several.
+        """
+        self._objective = objective
+        self._parameters = parameters
+        self._steps = steps
+        self._device = device
+        self._rank = rank
+        self._constraint = Constraint(parameters.embeddings)
+        self._optimizer = torch.optim.AdamW(_groups(objective, parameters), lr=parameters.learning_rate, fused=True)
+
+    @property
+    def weight(self) -> float:
+        """Of keeping the embeddings, in the next step; 0 where they are let go."""
+        return self._constraint.weight
+
+    def step(self, number: int, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
+        """Step `number` of the run, from 0; returns the detached losses, [5] as `Objective.forward`.
+
+        Raises:
+            ModelError: the loss is not a number.
+        """
+        # Dropout of a step hangs on its number and worker only, so a resumed run draws the same.
+        torch.manual_seed(self._parameters.seed * 1_000_003 + number + self._rank * _RANKS_APART)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate_at(number, self._steps, self._parameters)
+        with _autocast(self._device):
+            losses = self._objective(pairs, texts, self.weight)
+        losses[0].backward()
+        norm = nn.utils.clip_grad_norm_(self._objective.parameters(), self._parameters.clip)
+        if not torch.isfinite(norm):
+            raise ModelError(
+                f"the loss is not a number at step {number:,}; lower training.learning_rate "
+                f"({self._parameters.learning_rate:g}) or lengthen training.warmup_steps, and begin anew"
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        detached: Tensor = losses.detach()
+        self._constraint.follow(detached[_DISTANCE], decay_at(number, self._steps, self._parameters))
+        return detached
+
+    def state(self) -> dict[str, Any]:
+        """The optimizer's state, and the weight of keeping the embeddings."""
+        return {"optimizer": self._optimizer.state_dict(), "weight": self.weight}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state`."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._constraint.weight = float(state["weight"])
+
+
+def learning_rate_at(step: int, steps: int, parameters: TrainingParameters) -> float:
+    """Linear warm-up to the peak, linear decay to zero."""
+    warmup = _warmup(steps, parameters)
+    rise = (step + 1) / warmup if step < warmup else 1.0
+    return parameters.learning_rate * rise * decay_at(step, steps, parameters)
+
+
+def decay_at(step: int, steps: int, parameters: TrainingParameters) -> float:
+    """Share of its peak that the decay leaves of the learning rate: 1 during warm-up."""
+    return min((steps - step) / max(steps - _warmup(steps, parameters), 1), 1.0)
+
+
+def _warmup(steps: int, parameters: TrainingParameters) -> int:
+    return min(parameters.warmup_steps, steps // 10)
+
+
+def freeze(model: PreTrainedModel, parameters: TrainingParameters) -> None:
+    """Takes the word embeddings out of the training, where the parameters say so."""
+    words = model.get_input_embeddings().weight
+    for weight in model.parameters():
+        weight.requires_grad = not (parameters.freeze_word_embeddings and weight is words)
+
+
+def set_dropout(model: nn.Module, parameters: TrainingParameters) -> None:
+    """Gives every dropout of the model the rate of the parameters, where they name one."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and parameters.dropout is not None:
+            module.p = parameters.dropout
+
+
+def _groups(objective: nn.Module, parameters: TrainingParameters) -> list[dict[str, Any]]:
+    learning = [weight for weight in objective.parameters() if weight.requires_grad]
+    # Vectors are biases and norms.
+    return [
+        {"params": [w for w in learning if w.ndim > 1], "weight_decay": parameters.weight_decay},
+        {"params": [w for w in learning if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _autocast(device: torch.device) -> AbstractContextManager[object]:
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,64 @@
+"""`--dry-run`: what a job would do, without Ray, the model's weights at work, or a byte written."""
+
+import pyarrow as pa
+from rich.console import Console
+
+from pipelines.job.job import Job
+from pipelines.rows.shard_reader import read_unit
+from pipelines.rows.validation import validate
+
+_ROWS = 3
+_TEXT = 160
+
+
+def show_plan(job: Job, console: Console) -> None:
+    """Prints plan, schema and the first rows.
+
+    Raises:
+        CorpusError, StorageError: the first unit cannot be read.
+    """
+    plan, layout = job.plan, job.plan.layout
+    exact = all(unit.rows is not None for unit in plan.units)
+    console.print(
+        f"{len(plan.files):,} files, {len(plan.units):,} read units, {'' if exact else 'about '}{plan.row_estimate:,} "
+        f"rows, {'' if exact else 'about '}{plan.expected_shards:,} shards of {layout.shard_rows:,} rows"
+    )
+    for file in plan.files[:5]:
+        console.print(
+            f"  {file.name}  {file.format}{' ' + file.compression if file.compression else ''}  {file.size:,} B"
+        )
+    if len(plan.files) > 5:
+        console.print(f"  ... and {len(plan.files) - 5:,} more")
+    console.print(f"model {job.config.model.name}  fingerprint {job.model.fingerprint[:12]}")
+    console.print(f"output {job.store.url}  job {job.manifest.job8}")
+    console.print("schema of the parts")
+    for field in job.schema:
+        console.print(f"  {field.name}: {field.type}")
+    found, rows, quarantined = _first_rows(job)
+    console.print("columns that are read")
+    for field in found:
+        console.print(f"  {field.name}: {field.type}")
+    console.print("first rows as they would go in")
+    for row in rows.to_pylist():
+        console.print("  " + "  ".join(f"{name}={_short(value)}" for name, value in row.items()), soft_wrap=True)
+    for row in quarantined.to_pylist():
+        console.print(f"  quarantined: {row['file']} {row['place']}: {row['reason']} ({row['detail']})", soft_wrap=True)
+
+
+def _first_rows(job: Job) -> tuple[pa.Schema, pa.Table, pa.Table]:
+    plan = job.plan
+    for unit in plan.units:
+        file = plan.file_of(unit)
+        for raw in read_unit(file, unit, plan.layout, job.config.corpus.storage):
+            if not len(raw.table):
+                continue
+            valid = validate(raw, file.name, plan.layout)
+            raw_fields = [field for field in raw.table.schema if not field.name.startswith("_")]
+            found = pa.schema(raw_fields or valid.rows.schema)
+            return found, valid.rows.slice(0, _ROWS), valid.quarantine.slice(0, _ROWS)
+    return pa.schema([]), pa.table({}), pa.table({})
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."

@@ -1,0 +1,160 @@
+"""The `spanmill` command."""
+
+import signal
+import sys
+from typing import Annotated, Literal
+
+import typer
+from pydantic import BaseModel
+
+from actors.errors import ModelError
+from pipelines.cli import model_commands, serve_command
+from pipelines.cli.options import (
+    EXIT_CODES,
+    ConfigFile,
+    DryRun,
+    Estimate,
+    Extend,
+    Inputs,
+    Limit,
+    Log,
+    MaxQuarantined,
+    ModelName,
+    Output,
+    Overwrite,
+    Pool,
+    Words,
+    job_words,
+)
+from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
+from pipelines.config.loader import as_yaml, load_config
+from pipelines.console import open_console
+from pipelines.errors import ConfigError, ManifestError, SpanmillError
+
+app = typer.Typer(
+    name="spanmill",
+    help="Answer and embed whole corpora with a DistilBERT-class encoder, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command(epilog=EXIT_CODES)
+def answer(
+    inputs: Inputs,
+    output: Output,
+    config: ConfigFile = None,
+    model: ModelName = None,
+    pool: Pool = None,
+    words: Words = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    estimate: Estimate = False,
+    overwrite: Overwrite = False,
+    extend: Extend = False,
+    max_quarantined: MaxQuarantined = None,
+    log: Log = None,
+) -> None:
+    """Find the answer of every question in its passage.
+
+    INPUT has the columns id (optional), question and context. Map others with --set corpus.columns.question=NAME,
+    carry columns through with --set corpus.carry=[NAME,...]. The same command goes on where an earlier run stopped.
+    """
+    from pipelines.cli.run_job import run_job
+    from pipelines.reporting.json_log import logging_to
+
+    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined, pool))
+    with logging_to(log):
+        raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+
+
+@app.command(epilog=EXIT_CODES)
+def embed(
+    inputs: Inputs,
+    output: Output,
+    config: ConfigFile = None,
+    model: ModelName = None,
+    pool: Pool = None,
+    words: Words = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    estimate: Estimate = False,
+    overwrite: Overwrite = False,
+    extend: Extend = False,
+    max_quarantined: MaxQuarantined = None,
+    log: Log = None,
+) -> None:
+    """Write one vector per text.
+
+    INPUT has the columns id (optional) and text; map another with --set corpus.columns.text=NAME. Long texts are cut
+    into windows and pooled over all their tokens. The same command goes on where an earlier run stopped.
+    """
+    from pipelines.cli.run_job import run_job
+    from pipelines.reporting.json_log import logging_to
+
+    chosen = load_config(EmbedConfig, config, job_words(words, model, max_quarantined, pool))
+    with logging_to(log):
+        raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+
+
+@app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")
+def status(output: Output, config: ConfigFile = None, words: Words = None) -> None:
+    """Say how far the job in OUTPUT is, from what is committed there."""
+    from pipelines.cli.status import show_status
+
+    storage = load_config(StatusConfig, config, words or []).output.storage
+    try:
+        complete = show_status(output, storage)
+    except ManifestError as error:
+        _say(f"error: {error}")
+        raise typer.Exit(2) from error
+    raise typer.Exit(0 if complete else 1)
+
+
+@app.command("config")
+def print_config(
+    kind: Annotated[Literal["answer", "embed", "finetune", "serve"], typer.Argument(help="Which command's config.")],
+) -> None:
+    """Print a config with every key, its meaning and its default, ready to edit."""
+    from pipelines.config.service import ServeConfig
+    from pipelines.config.training import FinetuneConfig
+
+    kinds: dict[str, type[BaseModel]] = {
+        "answer": AnswerConfig,
+        "embed": EmbedConfig,
+        "finetune": FinetuneConfig,
+        "serve": ServeConfig,
+    }
+    typer.echo(as_yaml(kinds[kind]), nl=False)
+
+
+app.command(epilog=EXIT_CODES)(model_commands.evaluate)
+app.command(epilog="Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.")(
+    model_commands.finetune
+)
+app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.")(serve_command.serve)
+
+
+def main() -> None:
+    """Runs the command; expected failures are a line on stderr, not a traceback."""
+    # What a cluster's scheduler sends stops a command as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except SystemExit as stop:
+        # Typer turns Ctrl-C into this code without a word.
+        if stop.code == 130:
+            _say("stopped; what is committed stays, and the same command goes on from there")
+        raise
+    except ConfigError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except (SpanmillError, ModelError) as error:
+        _say(f"error: {error}")
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    open_console(stderr=True).print(text, soft_wrap=True)

@@ -1,0 +1,80 @@
+"""What the commands do once their words are understood."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pipelines.cli.dry_run import show_plan
+from pipelines.console import open_console, two_columns
+from pipelines.errors import ConfigError
+from pipelines.execution.estimate import estimate_job, estimate_table
+from pipelines.execution.executor import Outcome, execute
+from pipelines.job.job import Job, bind, plan_job
+from pipelines.job.model_probe import Config
+
+GUILTY_ROWS = 3
+"""Exit code of a job that is complete, but for rows that broke the model or its worker."""
+
+
+def run_job(
+    config: Config,
+    inputs: Sequence[str],
+    output: str,
+    limit: int | None = None,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    extend: bool = False,
+    estimate: bool = False,
+) -> int:
+    """Runs `spanmill answer` and `spanmill embed`.
+
+    Returns:
+        The exit code: 0, or GUILTY_ROWS.
+
+    Raises:
+        SpanmillError, ModelError: whatever keeps the job from completing.
+    """
+    if extend and limit is not None:
+        raise ConfigError("--extend and --limit do not go together: a job of the first N rows has no room for more")
+    job = plan_job(inputs, output, config, limit)
+    if dry_run:
+        show_plan(job, open_console())
+        return 0
+    if estimate:
+        open_console().print(estimate_table(job, estimate_job(job, open_console(stderr=True))))
+        return 0
+    job = bind(job, overwrite, extend)
+    outcome = execute(job, open_console(stderr=True))
+    open_console().print(outcome_table(job, outcome))
+    return GUILTY_ROWS if outcome.guilty else 0
+
+
+def outcome_table(job: Job, outcome: Outcome) -> Table:
+    """The figures of one run."""
+    tally = outcome.tally
+    table = two_columns()
+    if outcome.shards_before:
+        table.add_row("committed before", f"{outcome.shards_before:,} shards")
+    table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
+    table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
+    table.add_row("quarantined", f"{tally.quarantined:,}")
+    if outcome.guilty:
+        table.add_row("guilty", f"{outcome.guilty:,} rows broke the model or its worker and are quarantined")
+    if tally.found:
+        table.add_row("committed meanwhile", f"{tally.found:,} shards, by another run")
+    if tally.store_errors:
+        table.add_row("store errors", f"{tally.store_errors:,} failed calls")
+    stats = tally.stats
+    if stats.total.seconds:
+        halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
+        table.add_row("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:.1f} s{halved}")
+        if outcome.rate:
+            table.add_row("rows/s", f"{outcome.rate:,.1f} after the first commit")
+        rows, tokens = tally.rows / stats.total.seconds, stats.total.tokens / stats.total.seconds
+        table.add_row("per actor", f"{rows:,.1f} rows/s and {tokens:,.0f} tokens/s in the passes")
+        table.add_row("padding", f"{stats.total.padding:.1%}")
+        table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
+    table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
+    table.add_row("model", job.config.model.name)
+    table.add_row("output", job.store.url)
+    return table

@@ -1,0 +1,109 @@
+"""`spanmill serve`: starts the service, says when it is ready, and stops it when nothing is in hand any more."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import LoggingConfig
+from rich.console import Console
+
+from actors.models.hub import find_model
+from actors.serving.deployments import APPLICATION, bind
+from actors.serving.parameters import ServiceParameters
+from actors.serving.replica import describe
+from pipelines.config.service import ServeConfig
+from pipelines.errors import JobError
+from pipelines.execution.stage_factory import from_anywhere
+from pipelines.job.ray_cluster import address_of, check_free, connected
+from pipelines.job.service_discovery import announced
+
+
+def run_service(config: ServeConfig, console: Console) -> None:
+    """Serves until Ctrl-C or SIGTERM.
+
+    Raises:
+        ModelError: the model cannot be found or used.
+        ConfigError: the port is taken.
+        JobError: Ray or the application cannot be started.
+    """
+    service = service_of(config)
+    card = describe(find_model(service.model), service.model)
+    check_free(config.http.port, "http.port", config.http.host)
+    with _stopped() as stopped, connected(config.ray), _announced(config):
+        console.print(f"starting Ray Serve and {card.name} ...")
+        _start(config, service)
+        try:
+            console.print(f"ready: http://{config.http.host}:{config.http.port}  (routes: /docs, stop: Ctrl-C)")
+            stopped.wait()
+            console.print("stopping: what is in hand is finished first ...")
+        finally:
+            _drain()
+    console.print("stopped")
+
+
+def _drain() -> None:
+    """Replicas finish the requests that they have, and take no new ones."""
+    while True:
+        try:
+            serve.delete(APPLICATION)
+        except TimeoutError:
+            # Ray Serve itself waits for a minute; what may drain for longer is waited for.
+            continue
+        return
+
+
+def _announced(config: ServeConfig) -> AbstractContextManager[None]:
+    """Jobs on this machine find a local cluster by what is said here; another one has an address that they know."""
+    is_local = address_of(config.ray) == "local"
+    return announced(ray.get_runtime_context().gcs_address) if is_local else nullcontext()
+
+
+def _start(config: ServeConfig, service: ServiceParameters) -> None:
+    quiet: Any = LoggingConfig(log_level="WARNING", enable_access_log=False)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    options = HTTPOptions(host=config.http.host, port=config.http.port)
+    try:
+        serve.start(http_options=options, logging_config=quiet)
+        serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
+    except (RuntimeError, RayServeException) as error:
+        raise JobError(f"the service could not be started: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """The last line of what a deployment says of itself: that of the exception in its replica."""
+    application = serve.status().applications.get(APPLICATION)
+    deployments = application.deployments.values() if application else ()
+    said = [deployment.message for deployment in deployments if "rror" in deployment.message] or [str(error)]
+    lines = [line.strip() for line in said[0].splitlines() if line.strip() and "retr" not in line]
+    return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else type(error).__name__)
+
+
+def service_of(config: ServeConfig) -> ServiceParameters:
+    """The config without the keys that only this machine needs, and with a model that all machines find."""
+    model = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
+    fields = {name: getattr(config, name) for name in ServiceParameters.model_fields}
+    return ServiceParameters(**fields | {"model": model})
+
+
+@contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C breaks off as usual."""
+    event = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,38 @@
+"""`spanmill status`: how far a job is, from what is committed. Needs neither Ray nor the model."""
+
+from collections.abc import Mapping
+
+from pipelines.console import open_console, two_columns
+from pipelines.errors import ManifestError
+from pipelines.output.manifest import read_manifest
+from pipelines.output.manifest_extension import read_plan
+from pipelines.output.parts import Parts, has_success
+from pipelines.output.row_counts import read_counts
+from pipelines.storage.filesystem import resolve
+
+
+def show_status(output: str, storage: Mapping[str, object]) -> bool:
+    """Prints how far a job is; True when it is complete.
+
+    Raises:
+        ManifestError: there is no job, or its manifest is damaged.
+        StorageError: the folder cannot be read.
+    """
+    store = resolve(output, storage)
+    manifest = read_manifest(store)
+    if manifest is None:
+        raise ManifestError(f"{store.url}: no job of Spanmill here (there is no _manifest.json)")
+    parts = Parts(store, manifest.job8, manifest.results["output"]["format"])
+    plan = read_plan(store, manifest)
+    committed = parts.committed()
+    counts = read_counts(parts, committed)
+    complete = has_success(store)
+    table = two_columns()
+    table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
+    table.add_row("state", "complete" if complete else "not complete: the same command goes on")
+    table.add_row("shards", f"{committed.shards:,} of about {max(plan.expected_shards, committed.shards):,}")
+    table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
+    table.add_row("rows", f"{counts.rows:,}")
+    table.add_row("quarantined", f"{counts.quarantined:,}")
+    open_console().print(table)
+    return complete

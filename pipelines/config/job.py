@@ -1,0 +1,194 @@
+"""The config of a job: pydantic models, one field per key, read from YAML and from `--set key=value`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from actors.parameters import (
+    BatchingParameters,
+    EmbeddingParameters,
+    ModelParameters,
+    QAParameters,
+    Settings,
+)
+from pipelines.config.quarantine_limit import QuarantineLimit
+from pipelines.corpus.gaps import Damaged
+
+
+class Columns(Settings):
+    """Which column of the input holds what."""
+
+    id: str = "id"
+    """Identifier of a row; a missing or null one becomes `file:row` (Parquet) or `file@byte` (JSONL)."""
+
+    question: str = "question"
+    """The question (answer jobs)."""
+
+    context: str = "context"
+    """The passage that the question is asked of (answer jobs)."""
+
+    text: str = "text"
+    """The text to embed (embed jobs)."""
+
+
+class CorpusParameters(Settings):
+    """What is read, and in which pieces."""
+
+    format: Literal["auto", "parquet", "jsonl"] = "auto"
+    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, with .gz or .zst."""
+
+    columns: Columns = Columns()
+    """Names of the input's columns."""
+
+    carry: tuple[str, ...] = ()
+    """Further input columns to write through to the output, by name."""
+
+    shard_rows: int | None = Field(default=None, ge=1)
+    """Rows of a shard, the unit of work and of commit; null chooses by the size of the corpus."""
+
+    unit_bytes: int = Field(default=64 << 20, ge=1)
+    """Bytes that one read task streams: row groups are packed, and plain JSONL is cut, to about this size."""
+
+    max_text_bytes: int = Field(default=4 << 20, ge=1)
+    """Longest question, context or text in bytes; a longer one is quarantined as text_too_long."""
+
+    damaged: Damaged = "fail"
+    """What to do with a damaged file: fail names it, and the job stays incomplete; quarantine goes on with what can be
+    read of it, and puts a row into quarantine that says what is lost."""
+
+    storage: dict[str, object] = {}
+    """fsspec options for the input: endpoint, credentials. Never written to the output."""
+
+
+class OutputParameters(Settings):
+    """What is written."""
+
+    format: Literal["parquet", "jsonl"] = "parquet"
+    """Format of the parts: Parquet with zstd, or plain JSONL."""
+
+    storage: dict[str, object] = {}
+    """fsspec options for the output: endpoint, credentials. Never written to the output."""
+
+
+class PoolParameters(Settings):
+    """The model actors of a job."""
+
+    kind: Literal["own", "serve"] = "own"
+    """own: actors of the job's own; serve: the replicas of a running `spanmill serve`, which answer online requests
+    first. size is then the number of feeders; null: one for each replica that runs."""
+
+    application: str = "spanmill"
+    """Name of the Ray Serve application (kind serve)."""
+
+    size: int | None = Field(default=None, ge=1)
+    """Model actors; with max_size, the fewest. null: one per GPU of the cluster, or one where there is none."""
+
+    max_size: int | None = Field(default=None, ge=1)
+    """Lets the pool grow to this many actors; null keeps it fixed."""
+
+    cpus: float | None = Field(default=None, ge=0.0)
+    """CPUs that Ray reserves for one actor (its threads are `model.threads`); null: 1, less on a machine of one CPU."""
+
+    gpus: float | None = Field(default=None, ge=0.0)
+    """GPUs that Ray reserves for one actor; null: 1 where the cluster has GPUs, else 0."""
+
+    price_per_hour: float | None = Field(default=None, ge=0.0)
+    """Price of one actor's share of a machine per hour, in any currency: `--estimate` makes costs of it."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "PoolParameters":
+        if self.max_size is not None and self.max_size < (self.size or 1):
+            raise ValueError(f"max_size ({self.max_size}) is less than size ({self.size or 1})")
+        return self
+
+
+class ClusterParameters(Settings):
+    """The Ray cluster that runs it."""
+
+    address: str | None = None
+    """A running cluster (auto, host:6379, ray://host:10001); null uses RAY_ADDRESS, or starts a local one."""
+
+    object_store_mb: int | None = Field(default=None, ge=80)
+    """Object store of a local cluster, in MiB; null takes a quarter of the memory, 2 GiB at most."""
+
+    metrics_port: int | None = Field(default=None, ge=1024, le=65535)
+    """Port on which a local cluster exports metrics for Prometheus; null takes a free one, which --log names."""
+
+
+class RayParameters(ClusterParameters):
+    """The cluster that runs the job, and how hard it tries."""
+
+    passes: int = Field(default=3, ge=1)
+    """How often the job goes over the shards that are still missing before it gives up."""
+
+
+class JobConfig(Settings):
+    """Keys that every offline job has."""
+
+    model: ModelParameters = ModelParameters()
+    """Which model runs."""
+
+    corpus: CorpusParameters = CorpusParameters()
+    """What is read."""
+
+    output: OutputParameters = OutputParameters()
+    """What is written."""
+
+    pool: PoolParameters = PoolParameters()
+    """Who runs it."""
+
+    batching: BatchingParameters = BatchingParameters()
+    """Limits of the adaptive batcher."""
+
+    ray: RayParameters = RayParameters()
+    """Where it runs."""
+
+    max_quarantined: str | int | None = None
+    """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job."""
+
+    @field_validator("max_quarantined")
+    @classmethod
+    def _readable(cls, value: str | int | None) -> str | int | None:
+        if value is not None:
+            QuarantineLimit.parse(str(value))
+        return value
+
+    @property
+    def quarantine_limit(self) -> QuarantineLimit | None:
+        """`max_quarantined`, understood."""
+        return None if self.max_quarantined is None else QuarantineLimit.parse(str(self.max_quarantined))
+
+
+class AnswerConfig(JobConfig):
+    """`spanmill answer`: the answer of every question, read off its passage."""
+
+    qa: QAParameters = QAParameters()
+    """How answers are found."""
+
+    embedding: EmbeddingParameters | None = None
+    """Also write the embedding of every row's passage tokens, from the same forward pass; null does not."""
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> "AnswerConfig":
+        if self.embedding is not None and (self.embedding.max_seq_len is not None or self.embedding.doc_stride):
+            raise ValueError(
+                "embedding.max_seq_len and embedding.doc_stride have no use beside answers: the windows are qa's; "
+                "leave them out, or set qa.max_seq_len and qa.doc_stride"
+            )
+        return self
+
+
+class EmbedConfig(JobConfig):
+    """`spanmill embed`: one vector per text."""
+
+    embedding: EmbeddingParameters = EmbeddingParameters()
+    """How embeddings are made."""
+
+
+class StatusConfig(BaseModel):
+    """What `spanmill status` takes from the config of any job: how to reach its output."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    output: OutputParameters = OutputParameters()
+    """What was written."""

@@ -1,0 +1,53 @@
+"""How many bad rows a job may have before it is a failure."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Self
+
+from pipelines.errors import JobError
+
+if TYPE_CHECKING:
+    from pipelines.output.row_counts import Counts
+
+_LIMIT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+
+
+@dataclass(frozen=True)
+class QuarantineLimit:
+    """Most rows that may be in quarantine: a count, or a share of all rows."""
+
+    count: int | None
+    share: Fraction | None
+    """Exact: of 1,000 rows, 0.7% are 7, which floats do not say."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads "100" or "0.5%". Raises ValueError for anything else."""
+        found = _LIMIT.fullmatch(text.strip())
+        if found is None or (found[2] and Fraction(found[2]) > 100):
+            raise ValueError("write a number of rows (100) or a share of them (0.5%)")
+        return cls(int(found[1]), None) if found[1] else cls(None, Fraction(found[2]) / 100)
+
+    def is_passed(self, quarantined: int, rows: int) -> bool:
+        """True when there are more in quarantine than may be, `rows` being all rows, quarantined ones included."""
+        if self.count is not None:
+            return quarantined > self.count
+        return self.share is not None and quarantined > self.share * rows
+
+    def check(self, counts: "Counts") -> None:
+        """Raises JobError when the rows of a whole job pass the limit."""
+        if self.is_passed(counts.quarantined, counts.rows + counts.quarantined):
+            raise JobError(self.complaint(counts))
+
+    def complaint(self, counts: "Counts") -> str:
+        """What the user is told."""
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(5))
+        return (
+            f"{counts.quarantined:,} of {counts.rows + counts.quarantined:,} rows so far are quarantined, more than "
+            f"max_quarantined ({self}) allows. Reasons: {reasons or 'see _quarantine'}. Mend the input, or raise the "
+            "limit and run the same command again: what is committed stays."
+        )
+
+    def __str__(self) -> str:
+        return f"{float(100 * self.share):g}%" if self.share is not None else f"{self.count:,}"

@@ -1,0 +1,1 @@
+"""What a job reads: the files of its input, their columns and types."""

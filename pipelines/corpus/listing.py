@@ -1,0 +1,190 @@
+"""What a job reads: files, folders, globs and lists on any store become one ordered list of source files."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pipelines.config.job import CorpusParameters
+from pipelines.errors import CorpusError, MissingError
+from pipelines.storage.filesystem import Store, is_local, resolve
+from pipelines.storage.retry import attempt
+
+Format = Literal["parquet", "jsonl"]
+Compression = Literal["gzip", "zstd"]
+
+_FORMATS: Mapping[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+_MAGIC = re.compile(r"[*?[]")
+_COMPRESSIONS: Mapping[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+# Content hashes first: they survive a copy of the file, a time of change does not.
+_VERSION_KEYS = ("ETag", "etag", "md5Hash", "crc32c", "generation", "blob_id", "checksum", "content_md5")
+_TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of the corpus, as its store listed it."""
+
+    url: str
+    """Where it is: an absolute path, or a URL of its store."""
+
+    name: str
+    """Path relative to the input it came from, unique in the job: used in row ids and messages."""
+
+    size: int
+    """Bytes."""
+
+    version: str
+    """Content identity as the store knows it (ETag, hash, generation), else the time of change."""
+
+    format: Format
+    """parquet or jsonl."""
+
+    compression: Compression | None
+    """Of the whole file (JSONL only)."""
+
+
+def list_files(inputs: Sequence[str], parameters: CorpusParameters) -> tuple[SourceFile, ...]:
+    """All files of the inputs, sorted by name, each once.
+
+    An input is a file, a folder (with all below it, except names that start with "_" or "."), or a glob, as a path
+    or an fsspec URL. http(s) has no listing, so there it is a file.
+
+    Raises:
+        CorpusError: an input has no files, or a file's format cannot be told from its name.
+        StorageError: the store cannot be read.
+    """
+    found: dict[str, SourceFile] = {}
+    for text in inputs:
+        for file in _list_input(resolve(text, parameters.storage), parameters.format):
+            found.setdefault(file.url, file)
+    if not found:
+        raise CorpusError("no input is named. Name a file, a folder or a glob.")
+    return tuple(sorted(_uniquely_named(found.values()), key=lambda file: (file.name, file.url)))
+
+
+def _list_input(store: Store, format: Format | Literal["auto"]) -> list[SourceFile]:
+    fs, root = store.fs, store.root
+    fs.invalidate_cache()
+    entries: Mapping[str, Mapping[str, Any]]
+    if _is_pattern(store):
+        base = os.path.dirname(_MAGIC.split(root, maxsplit=1)[0])
+        _check_rights(store, base, recursive="**" in root or _MAGIC.search(os.path.dirname(root)) is not None)
+        entries = attempt("listing", store.url, lambda: fs.glob(root, detail=True))
+        problem = "no file matches this pattern"
+    else:
+        info = look_up(store)
+        if info["type"] != "directory":
+            return [_source_file(store, str(info["name"]), info, os.path.basename(root.partition("?")[0]), format)]
+        base = root
+        _check_rights(store, base, recursive=True)
+        entries = attempt("listing", store.url, lambda: fs.find(root, detail=True))
+        problem = "the folder holds no file (names that start with '_' or '.' do not count)"
+    files = []
+    for path, entry in entries.items():
+        name = path[len(base) :].lstrip("/") if path.startswith(base) else path
+        if any(part.startswith(("_", ".")) for part in PurePosixPath(name).parts):
+            continue
+        # A listing tells of a link itself, not of what it leads to.
+        info = look_up(resolve(path)) if entry.get("islink") else entry
+        if info["type"] == "file":
+            files.append(_source_file(store, path, info, name, format))
+        elif entry.get("islink"):
+            raise CorpusError(f"{path}: links to a folder, which is not followed. Name that folder as an input too.")
+    if not files:
+        raise CorpusError(f"{store.url}: {problem}. Check the path, or name a file.")
+    return files
+
+
+def _is_pattern(store: Store) -> bool:
+    # A name may hold a bracket, and a URL of http a question mark.
+    has_magic = _MAGIC.search(store.root) is not None and "http" not in store.fs.protocol
+    return has_magic and not attempt("listing", store.url, lambda: bool(store.fs.exists(store.root)))
+
+
+def _check_rights(store: Store, base: str, recursive: bool) -> None:
+    """Raises for a folder of this machine that may not be read; fsspec would list nothing there without a word."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    def walk() -> None:
+        for _, folders, _ in os.walk(base, onerror=refuse):
+            folders[:] = [name for name in folders if recursive and not name.startswith(("_", "."))]
+
+    if is_local(store.fs):
+        attempt("listing", store.url, walk)
+
+
+def look_up(store: Store) -> Mapping[str, Any]:
+    """What a store says of one file or folder.
+
+    Raises:
+        CorpusError: there is none.
+        StorageError: the store cannot be read.
+    """
+    try:
+        info: Mapping[str, Any] = attempt("looking for", store.url, lambda: store.fs.info(store.root))
+    except MissingError as error:
+        raise CorpusError(
+            f"{store.url}: there is no such file or folder. Check the path or URL, with its bucket."
+        ) from error
+    return info
+
+
+def _source_file(
+    store: Store, path: str, info: Mapping[str, Any], name: str, format: Format | Literal["auto"]
+) -> SourceFile:
+    url = path if is_local(store.fs) else str(store.fs.unstrip_protocol(path))
+    known, compression = _format_of(name)
+    chosen = known if format == "auto" else format
+    if chosen is None:
+        raise CorpusError(
+            f"{url}: the name does not tell the format. Set corpus.format=parquet or jsonl, choose files with a glob "
+            f"(*.parquet), or rename it: known are {', '.join(_FORMATS)}, the last three also with .gz or .zst."
+        )
+    if info.get("size") is None:
+        raise CorpusError(f"{url}: the server does not tell the size. Copy the file to a disk or an object store.")
+    version = next(iter(versions(info)), "")
+    return SourceFile(url, name, int(info["size"]), version, chosen, None if chosen == "parquet" else compression)
+
+
+def _format_of(name: str) -> tuple[Format | None, Compression | None]:
+    stem, last = os.path.splitext(name.lower())
+    compression = _COMPRESSIONS.get(last)
+    if compression is not None:
+        last = os.path.splitext(stem)[1]
+    format = _FORMATS.get(last)
+    return (None, None) if format == "parquet" and compression else (format, compression)
+
+
+def versions(info: Mapping[str, Any]) -> list[str]:
+    """All that a store's entry says of a file's version; the first is the one that a `SourceFile` keeps."""
+    found = (info.get(key) for key in (*_VERSION_KEYS, *_TIME_KEYS))
+    return [str(value).strip('"') for value in found if value]
+
+
+def _uniquely_named(files: Iterable[SourceFile]) -> list[SourceFile]:
+    """Names that two files share are lengthened, folder by folder of their URLs, until no two are equal."""
+    named = list(files)
+    while shared := {name for name, count in Counter(file.name for file in named).items() if count > 1}:
+        longer = [replace(file, name=_longer(file)) if file.name in shared else file for file in named]
+        if longer == named:
+            raise CorpusError(f"{min(shared)}: two inputs have this path. Rename one, or read them in two jobs.")
+        named = longer
+    return named
+
+
+def _longer(file: SourceFile) -> str:
+    parts = file.url.partition("?")[0].split("/")
+    return "/".join(parts[-min(len(parts), file.name.count("/") + 2) :])

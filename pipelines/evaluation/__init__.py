@@ -1,0 +1,1 @@
+"""How good a model is: predictions by an answer job, judged by SQuAD's official rules."""

@@ -1,0 +1,69 @@
+"""`spanmill evaluate`: how good a model is, by the offline pipeline itself and SQuAD's official rules."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import orjson
+import pyarrow.compute as pc
+
+from pipelines.cli.run_job import GUILTY_ROWS
+from pipelines.config.job import AnswerConfig
+from pipelines.console import open_console
+from pipelines.evaluation.breakdown import breakdown
+from pipelines.evaluation.evaluator import judge
+from pipelines.evaluation.predictions import predict
+from pipelines.evaluation.squad import read_examples
+from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
+from pipelines.storage.filesystem import resolve, write_atomic
+
+
+def evaluate(
+    config: AnswerConfig,
+    inputs: Sequence[str],
+    limit: int | None = None,
+    report: str | None = None,
+    predictions: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Runs `spanmill evaluate`: prints the scores, and writes them to `report` as JSON.
+
+    Args:
+        predictions: folder that keeps the examples and the job's output; None takes a temporary one of this machine.
+        overwrite: replace what another job wrote there.
+
+    Returns:
+        The exit code: 0, or GUILTY_ROWS.
+
+    Raises:
+        SpanmillError, ModelError: data, model or report cannot be used, or the job does not complete.
+    """
+    notes = open_console(stderr=True)
+    read = read_examples(inputs, config.corpus.storage)
+    for complaint in read.complaints:
+        notes.print(complaint)
+    examples = read.examples if limit is None else read.examples.slice(0, limit)
+    may_abstain = pc.any(pc.equal(pc.list_value_length(examples["answer_texts"]), 0)).as_py()
+    notes.print(f"{len(examples):,} examples{', some without an answer' if may_abstain else ''}")
+    with _folder(predictions) as folder:
+        predicted = predict(examples, config, folder, may_abstain, overwrite, notes)
+    judged = judge(examples, predicted.predictions)
+    evaluation = Evaluation(read, len(examples), limit, predicted, judged, breakdown(examples, judged.rows))
+    console = open_console()
+    console.print(totals_table(evaluation))
+    console.print()
+    console.print(group_table(evaluation))
+    if report is not None:
+        store = resolve(report, config.output.storage)
+        write_atomic(store.fs, store.root, orjson.dumps(report_of(evaluation), option=orjson.OPT_INDENT_2))
+        notes.print(f"report: {store.url}")
+    return GUILTY_ROWS if predicted.outcome.guilty else 0
+
+
+@contextmanager
+def _folder(kept: str | None) -> Iterator[str]:
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="spanmill-") as folder:
+        yield folder

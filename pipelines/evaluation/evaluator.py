@@ -1,0 +1,110 @@
+"""Predictions held against the gold answers: EM and F1, of a model that must answer and of one that may abstain."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.evaluation.abstention_threshold import BestThreshold, Flags, Floats, best_threshold
+from pipelines.evaluation.squad_metrics import exact_match, f1
+
+PREDICTION_SCHEMA = pa.schema([("answer", pa.string()), ("no_answer", pa.float64())])
+"""One row per example, in their order. answer: the best span, whether the model would abstain or not; null or "" where
+there is none. no_answer: null score / (null score + score of that span), 0.0 to 1.0; null where it is not known."""
+
+ABSTAIN_ABOVE = 0.5
+"""The null answer beats the best span: what `qa.handle_impossible_answer` goes by."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over some rows, in percent; NaN over none."""
+
+    rows: int
+    em: float
+    f1: float
+
+    @classmethod
+    def of(cls, em: Floats, f1: Floats) -> "Score":
+        """The means of [n] scores between 0.0 and 1.0."""
+        if not len(em):
+            return cls(0, float("nan"), float("nan"))
+        return cls(len(em), 100.0 * float(em.mean()), 100.0 * float(f1.mean()))
+
+
+@dataclass(frozen=True)
+class Abstaining:
+    """SQuAD v2.0: no answer is the right one where the passage does not say."""
+
+    total: Score
+    answerable: Score
+    unanswerable: Score
+    """Abstaining above ABSTAIN_ABOVE, over all rows and the two kinds of them."""
+
+    best_em: BestThreshold
+    best_f1: BestThreshold
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How good predictions are."""
+
+    answerable: Score
+    """Without abstaining, over the rows that have an answer: SQuAD v1.1's figures."""
+
+    abstaining: Abstaining | None
+    """None where the probability of "no answer" is not known of every row."""
+
+    rows: pa.Table
+    """One row per example: `em` and `f1` without abstaining (null where unanswerable), `em_abstaining` and
+    `f1_abstaining` (null where `abstaining` is None); float64, 0.0 to 1.0.
+    """
+
+
+def without_abstaining(answers: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The predictions of a model that must answer, as PREDICTION_SCHEMA."""
+    return pa.table([answers, pa.nulls(len(answers), pa.float64())], schema=PREDICTION_SCHEMA)
+
+
+def judge(examples: pa.Table, predictions: pa.Table) -> Judgement:
+    """Scores predictions by the rules of SQuAD's official script (v2.0).
+
+    Of answerable rows v1.1's script says the same, unless nothing is left of a gold answer once it is normalised.
+
+    Args:
+        examples: EXAMPLE_SCHEMA, of which `answer_texts` is read.
+        predictions: PREDICTION_SCHEMA, row by row for the examples.
+
+    Raises:
+        ValueError: there are more or fewer predictions than examples.
+    """
+    answers, gold = predictions["answer"].to_pylist(), examples["answer_texts"].to_pylist()
+    # Texts are normalised and counted one by one: Python's lower-casing and word borders are the official ones.
+    em = np.array([exact_match(*pair) for pair in zip(answers, gold, strict=True)], dtype=np.float64)
+    overlap = np.array([f1(*pair) for pair in zip(answers, gold, strict=True)], dtype=np.float64)
+    answerable = np.array([bool(texts) for texts in gold], dtype=bool)
+    answered = np.array([bool(answer) for answer in answers], dtype=bool)
+    columns = {name: pa.array(values, mask=~answerable) for name, values in (("em", em), ("f1", overlap))}
+    if predictions["no_answer"].null_count:
+        abstaining = None
+        decided = dict.fromkeys(("em_abstaining", "f1_abstaining"), pa.nulls(len(gold), pa.float64()))
+    else:
+        no_answer = predictions["no_answer"].to_numpy()
+        abstaining, decided = _abstaining(em, overlap, no_answer, answerable, answered)
+    score = Score.of(em[answerable], overlap[answerable])
+    return Judgement(score, abstaining, pa.table(columns | decided))
+
+
+def _abstaining(
+    em: Floats, f1: Floats, no_answer: Floats, answerable: Flags, answered: Flags
+) -> tuple[Abstaining, dict[str, pa.Array]]:
+    abstains = no_answer > ABSTAIN_ABOVE
+    decided = [np.where(abstains, (~answerable).astype(np.float64), scores) for scores in (em, f1)]
+    found = Abstaining(
+        total=Score.of(*decided),
+        answerable=Score.of(*(scores[answerable] for scores in decided)),
+        unanswerable=Score.of(*(scores[~answerable] for scores in decided)),
+        best_em=best_threshold(em, no_answer, answerable, answered),
+        best_f1=best_threshold(f1, no_answer, answerable, answered),
+    )
+    return found, {"em_abstaining": pa.array(decided[0]), "f1_abstaining": pa.array(decided[1])}

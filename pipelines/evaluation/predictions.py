@@ -1,0 +1,96 @@
+"""Examples → predictions, by the offline pipeline itself: an answer job over them, its parts read back."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from pipelines.config.job import AnswerConfig, CorpusParameters, OutputParameters
+from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, without_abstaining
+from pipelines.execution.executor import Outcome, execute
+from pipelines.job.job import Job, bind, plan_job
+from pipelines.output.encoding import from_parquet, to_parquet
+from pipelines.storage.filesystem import exists, read_bytes, resolve, write_atomic
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a job said of some examples."""
+
+    predictions: pa.Table
+    """PREDICTION_SCHEMA, a row per example; a quarantined row has no answer, and abstains."""
+
+    job: Job
+    outcome: Outcome
+
+
+def predict(
+    examples: pa.Table, config: AnswerConfig, folder: str, may_abstain: bool, overwrite: bool, console: Console
+) -> Predicted:
+    """Runs an answer job over the examples; the same call goes on where an earlier one in the folder stopped.
+
+    The folder gets the examples as Parquet and the job's output, `answers`.
+
+    Args:
+        examples: EXAMPLE_SCHEMA.
+        config: of the job; what concerns the columns of input and output is set here, and so are `qa.top_k`,
+            `qa.handle_impossible_answer` and `qa.null_score`.
+        folder: path or URL that driver and workers see.
+        may_abstain: also find the probability of "no answer".
+
+    Raises:
+        SpanmillError, ModelError: whatever keeps the job from completing.
+    """
+    corpus = _write_corpus(examples, folder, config.output)
+    job = plan_job([corpus], f"{folder.rstrip('/')}/answers", _job_config(config, may_abstain), limit=None)
+    job = bind(job, replace=overwrite)
+    outcome = execute(job, console)
+    return Predicted(_aligned(_read_parts(job), len(examples), may_abstain), job, outcome)
+
+
+def _aligned(found: pa.Table, rows: int, may_abstain: bool) -> pa.Table:
+    """Predictions in the order of the examples; parts have another, and lack what is quarantined."""
+    place = np.full(rows, -1, dtype=np.int64)
+    place[found["id"].cast(pa.int64()).to_numpy()] = np.arange(len(found))
+    found = found.take(pa.array(place, mask=place < 0))
+    if not may_abstain:
+        return without_abstaining(found["answer"])
+    null, span = (found[name].to_numpy() for name in ("null_score", "score"))
+    # Quarantined rows abstain; a tie does not.
+    no_answer = np.where(place < 0, 1.0, 0.5)
+    total = null + span
+    np.divide(null, total, out=no_answer, where=total > 0)
+    return pa.table([found["answer"], no_answer], schema=PREDICTION_SCHEMA)
+
+
+def _write_corpus(examples: pa.Table, folder: str, output: OutputParameters) -> str:
+    """Writes what the job reads, under a name that tells its content: a job that goes on must find it untouched."""
+    numbers = pa.array(np.arange(len(examples))).cast(pa.string())
+    table = pa.table({"id": numbers, "question": examples["question"], "context": examples["context"]})
+    data = to_parquet(table, {})
+    store = resolve(folder, output.storage)
+    name = f"examples-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+    if not exists(store.fs, store.path(name)):
+        write_atomic(store.fs, store.path(name), data)
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _job_config(config: AnswerConfig, may_abstain: bool) -> AnswerConfig:
+    # What the model would answer, and beside it what it would say against it: the decision is taken later.
+    qa = {"top_k": 1, "handle_impossible_answer": False, "null_score": may_abstain}
+    corpus = {name: getattr(config.corpus, name) for name in ("shard_rows", "unit_bytes", "max_text_bytes")}
+    return config.model_copy(
+        update={
+            "qa": config.qa.model_copy(update=qa),
+            "embedding": None,
+            "corpus": CorpusParameters(**corpus, storage=config.output.storage),
+            "output": OutputParameters(storage=config.output.storage),
+        }
+    )
+
+
+def _read_parts(job: Job) -> pa.Table:
+    paths = [job.parts.path(shard) for shard in job.committed().ids()]
+    return pa.concat_tables([job.schema.empty_table(), *(from_parquet(read_bytes(job.store.fs, at)) for at in paths)])

@@ -1,0 +1,156 @@
+"""Question-answer examples for training and judging: read from anywhere, checked row by row, as one Arrow table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.config.job import CorpusParameters
+from pipelines.corpus.listing import SourceFile, list_files
+from pipelines.corpus.parallel import for_every_file
+from pipelines.errors import CorpusError
+from pipelines.evaluation.squad_io import WANTED, Row, read_rows
+
+EXAMPLE_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("context", pa.string(), nullable=False),
+        pa.field("answer_texts", pa.list_(pa.string()), nullable=False),
+        pa.field("answer_starts", pa.list_(pa.int32()), nullable=False),
+        pa.field("source", pa.string()),
+    ]
+)
+"""Starts count code points of the context. No answers: the passage does not say."""
+
+NAMED = 5
+"""Rows of a flaw that are named."""
+
+
+class Flaw(StrEnum):
+    """Why a row is left out."""
+
+    NO_OBJECT = "line without a JSON object"
+    NO_QUESTION = "no question"
+    NO_CONTEXT = "no context"
+    NO_ANSWER_LIST = "answers are no lists of text and answer_start"
+    MISPLACED = "answer is not at its offset"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that have the same flaw."""
+
+    flaw: StrEnum
+    rows: int
+
+    places: tuple[str, ...]
+    """The first five, as `read_rows` names them."""
+
+    def __str__(self) -> str:
+        more = ", ..." if self.rows > len(self.places) else ""
+        return f"{self.rows:,} rows left out, {self.flaw}: {', '.join(self.places)}{more}"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What was read."""
+
+    examples: pa.Table
+    """Good rows in the order of the files, as EXAMPLE_SCHEMA; all answers of all rows are at their offsets."""
+
+    files: tuple[SourceFile, ...]
+
+    left_out: tuple[LeftOut, ...]
+    """One entry per flaw that occurs."""
+
+    answers_dropped: int
+    """Misplaced answers of rows that stay, because another answer of theirs is right."""
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What was left out, a line each, for people."""
+        said = [str(one) for one in self.left_out]
+        if self.answers_dropped:
+            said.append(f"{self.answers_dropped:,} answers left out of rows that stay: they are not at their offsets")
+        return tuple(said)
+
+
+def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examples:
+    """Reads SQuAD v1.1 / v2 JSON, or JSONL (plain, gzip, zstd) and Parquet with SQuAD's flat fields.
+
+    `inputs` are files, folders and globs as paths or fsspec URLs, `storage` fsspec options for them. A row without an
+    id gets its place as one; ids may repeat. All of it is held in memory.
+
+    Raises:
+        CorpusError: an input has no files, a file has other fields or is broken, or no row is good.
+        StorageError: a file cannot be read.
+    """
+    files = list_files(inputs, CorpusParameters(storage=dict(storage)))
+    good: list[tuple[Any, ...]] = []
+    flawed: dict[Flaw, list[str]] = {flaw: [] for flaw in Flaw}
+    dropped = 0
+    # Row by row, because offsets in code points are cheap in Python's strings alone: Arrow's slice takes one offset
+    # for all rows, and its strings are UTF-8.
+    for rows in for_every_file(files, lambda file: read_rows(file, storage)):
+        for place, row in rows:
+            settled = _settled(place, row)
+            if isinstance(settled, Flaw):
+                flawed[settled].append(place)
+            else:
+                good.append(settled[0])
+                dropped += settled[1]
+    left_out = tuple(LeftOut(flaw, len(places), tuple(places[:NAMED])) for flaw, places in flawed.items() if places)
+    if not good:
+        said = "".join(f"\n  {one}" for one in left_out)
+        raise CorpusError(f"there is not one usable example in {', '.join(inputs)}. Wanted is {WANTED}.{said}")
+    examples = pa.table([list(column) for column in zip(*good, strict=True)], schema=EXAMPLE_SCHEMA)
+    return Examples(examples, files, left_out, dropped)
+
+
+def _settled(place: str, row: Row | None) -> tuple[tuple[Any, ...], int] | Flaw:
+    """The row's values in the order of EXAMPLE_SCHEMA and how many of its answers are dropped, or its flaw."""
+    if row is None:
+        return Flaw.NO_OBJECT
+    question, context = row.get("question"), row.get("context")
+    if not _is_text(question):
+        return Flaw.NO_QUESTION
+    if not isinstance(context, str) or not _is_text(context):
+        return Flaw.NO_CONTEXT
+    pairs = _pairs(row.get("answers"))
+    if pairs is None:
+        return Flaw.NO_ANSWER_LIST
+    right = [(text, start) for text, start in pairs if _is_at(context, text, start)]
+    if pairs and not right:
+        return Flaw.MISPLACED
+    id, source = row.get("id"), row.get("source")
+    values = (
+        *(place if id is None else str(id), question, context),
+        *([text for text, _ in right], [start for _, start in right]),
+        None if source is None else str(source),
+    )
+    return values, len(pairs) - len(right)
+
+
+def _pairs(answers: Any) -> list[tuple[Any, Any]] | None:
+    """(text, start) of every answer, from a struct of lists as in flat rows or a list of structs as in SQuAD's JSON."""
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text"), answers.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            return None
+        return list(zip(texts, starts, strict=True))
+    if isinstance(answers, list) and all(isinstance(answer, dict) for answer in answers):
+        return [(answer.get("text"), answer.get("answer_start")) for answer in answers]
+    return None
+
+
+def _is_at(context: str, text: object, start: object) -> bool:
+    if not isinstance(text, str) or not _is_text(text) or type(start) is not int or start < 0:
+        return False
+    return context.startswith(text, start)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,115 @@
+"""The figures of an evaluation, as tables for people and as JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+from rich.table import Table
+
+from actors.version import release
+from pipelines.console import two_columns
+from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, Abstaining, Judgement, Score
+from pipelines.evaluation.predictions import Predicted
+from pipelines.evaluation.squad import Examples
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that an evaluation found out."""
+
+    read: Examples
+    rows: int
+    """Examples that were judged."""
+    limit: int | None
+    predicted: Predicted
+    judged: Judgement
+    groups: pa.Table
+    """BREAKDOWN_SCHEMA."""
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """After the first commit of this run, or, of a single shard, in the passes; None where nothing was run."""
+        outcome = self.predicted.outcome
+        seconds = outcome.tally.stats.total.seconds
+        return outcome.rate or (outcome.tally.rows / seconds if seconds else None)
+
+
+def totals_table(evaluation: Evaluation) -> Table:
+    """Scores over all rows, and what they were made with."""
+    judged, outcome, job = evaluation.judged, evaluation.predicted.outcome, evaluation.predicted.job
+    table = two_columns()
+    table.add_row("rows", f"{evaluation.rows:,}")
+    left_out = sum(one.rows for one in evaluation.read.left_out)
+    if left_out:
+        table.add_row("left out", f"{left_out:,} rows of the data")
+    if outcome.counts.quarantined:
+        table.add_row("quarantined", f"{outcome.counts.quarantined:,} rows, which count as an empty answer")
+    table.add_row("EM answerable", _over(judged.answerable, judged.answerable.em))
+    table.add_row("F1 answerable", _over(judged.answerable, judged.answerable.f1))
+    if judged.abstaining is not None:
+        _add_abstaining(table, judged.abstaining)
+    if evaluation.rows_per_second:
+        table.add_row("rows/s", f"{evaluation.rows_per_second:,.1f}")
+    table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
+    table.add_row("model", f"{job.config.model.name}  fingerprint {job.model.fingerprint[:12]}")
+    return table
+
+
+def _add_abstaining(table: Table, found: Abstaining) -> None:
+    table.add_row("EM abstaining", _over(found.total, found.total.em))
+    table.add_row("F1 abstaining", _over(found.total, found.total.f1))
+    table.add_row("  answerable", f"EM {_figure(found.answerable.em)}  F1 {_figure(found.answerable.f1)}")
+    table.add_row("  unanswerable", f"{_figure(found.unanswerable.em)}  of {found.unanswerable.rows:,} rows")
+    for name, best in (("EM", found.best_em), ("F1", found.best_f1)):
+        note = f"abstaining above {best.threshold:.3f} instead of {ABSTAIN_ABOVE}"
+        table.add_row(f"best {name}", f"{best.score:.1f}  {note}")
+
+
+def group_table(evaluation: Evaluation) -> Table:
+    """Scores by group; answers that are given anyway, and beside them, where it is known, what abstaining makes."""
+    abstains = evaluation.judged.abstaining is not None
+    table = Table(box=None, pad_edge=False)
+    for name in ("by", "group"):
+        table.add_column(name)
+    for name in ("answerable", "EM", "F1", *(("all", "EM abst.", "F1 abst.") if abstains else ())):
+        table.add_column(name, justify="right")
+    before = None
+    for row in evaluation.groups.to_pylist():
+        cells = [f"{row['answerable']:,}", _figure(row["em"]), _figure(row["f1"])]
+        if abstains:
+            cells += [f"{row['all']:,}", _figure(row["em_abstaining"]), _figure(row["f1_abstaining"])]
+        table.add_row("" if before == row["by"] else row["by"], row["group"], *cells)
+        before = row["by"]
+    return table
+
+
+def report_of(evaluation: Evaluation) -> dict[str, Any]:
+    """The same as JSON, scores in percent, null where there is no row; with what is needed to do it again."""
+    read, judged = evaluation.read, evaluation.judged
+    outcome, config = evaluation.predicted.outcome, evaluation.predicted.job.config
+    files = [{"name": file.name, "url": file.url, "bytes": file.size, "version": file.version} for file in read.files]
+    left_out = [{"flaw": one.flaw, "rows": one.rows, "places": one.places} for one in read.left_out]
+    return {
+        "model": {"name": config.model.name, "fingerprint": evaluation.predicted.job.model.fingerprint},
+        "data": {"files": files, "left_out": left_out, "answers_dropped": read.answers_dropped},
+        "settings": {
+            **config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),
+            "limit": evaluation.limit,
+        },
+        "rows": evaluation.rows,
+        "quarantined": {"rows": outcome.counts.quarantined, "reasons": outcome.counts.reasons},
+        "answerable": asdict(judged.answerable),
+        "abstaining": None if judged.abstaining is None else asdict(judged.abstaining),
+        "groups": evaluation.groups.to_pylist(),
+        "seconds": outcome.seconds,
+        "rows_per_second": evaluation.rows_per_second,
+        "spanmill": release(),
+    }
+
+
+def _over(score: Score, figure: float) -> str:
+    return f"{_figure(figure)}  of {score.rows:,} rows"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.1f}"

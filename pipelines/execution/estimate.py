@@ -1,0 +1,150 @@
+"""`--estimate`: a sample of the real input on the pool at hand, and what the whole job will take."""
+
+import time
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.errors import JobError
+from pipelines.execution.forecast import Forecast, Interval, make_forecast
+from pipelines.execution.ray_pipeline import build, receipts
+from pipelines.execution.sampling import sample_plan, sampled_lines
+from pipelines.execution.stage_factory import make_stages
+from pipelines.job.job import Job
+from pipelines.job.pool_size import Pool, plan_pool, shared_replicas
+from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
+from pipelines.output.parts import encode
+from pipelines.output.receipt import Receipt
+from pipelines.planning.plan import Plan
+from pipelines.planning.shard_size import tokens_of
+from pipelines.reporting.progress import Progress
+from pipelines.stages.pending_units import Work
+
+_PIECES = 24
+_SECONDS = 30.0
+"""What the passes over the sample should take on one actor."""
+_FEWEST_ROWS, _MOST_ROWS = 16, 2048
+"""Of a piece."""
+_MIN_PIECES = 3
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A forecast, and the pool that it is for."""
+
+    forecast: Forecast
+    pool: Pool
+    shards: int
+    cost_per_hour: float | None
+    """Of the whole pool."""
+
+    @property
+    def cost_per_million(self) -> Interval | None:
+        """Cost of a million rows, start-up left out; None where no price is known."""
+        if self.cost_per_hour is None:
+            return None
+        return self.forecast.seconds_per_row.times(1e6 / _HOUR * self.cost_per_hour)
+
+
+def estimate_job(job: Job, console: Console) -> Estimate:
+    """Runs a sample of a planned job without writing a byte.
+
+    Raises:
+        JobError: the sample could not be run, or has too few rows.
+        ConfigError: the cluster cannot hold the pool.
+    """
+    plan = sample_plan(job.plan, _PIECES, _piece_rows(job))
+    progress = Progress(console, 0, len(plan.units), plan.row_estimate)
+    works = [Work(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
+    found: list[Receipt] = []
+    with connected(cluster_of(job.config)), progress.shown():
+        replicas = shared_replicas(job.config.pool, job.model.fingerprint)
+        pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
+        stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
+        started = time.time()
+        for receipt in receipts(build(stages, pool, works)):
+            progress.add(receipt)
+            found.append(receipt)
+    done = [receipt for receipt in found if not receipt.failed_in and receipt.rows + receipt.quarantined]
+    if len(done) < _MIN_PIECES:
+        reasons = "".join(f"\n  {reason}" for reason in progress.tally.reasons_of_failure()[:5])
+        raise JobError(
+            f"too little of the input could be tried for an estimate; run it with --limit 100 first{reasons}"
+        )
+    counted = replace(job.plan, row_estimate=_count_rows(job, plan))
+    shards = counted.expected_shards
+    forecast = make_forecast(
+        done,
+        pool.size,
+        counted.row_estimate,
+        shards,
+        len(encode(job.schema.empty_table(), job.parts.format, stages.write.metadata)),
+        startup=min(receipt.started for receipt in done) - started,
+    )
+    price = job.config.pool.price_per_hour
+    return Estimate(forecast, pool, shards, None if price is None else price * pool.size)
+
+
+def estimate_table(job: Job, estimate: Estimate) -> Table:
+    """The figures, with the interval of nine times out of ten."""
+    forecast = estimate.forecast
+    exact = "" if job.plan.exact_rows is not None else "about "
+    table = Table(box=None, header_style="not bold")
+    for name in ("", "expected", "from", "to"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("rows", f"{exact}{forecast.rows:,}")
+    rate = forecast.seconds_per_row
+    table.add_row("rows/s", *(f"{1 / max(value, 1e-9):,.1f}" for value in (rate.value, rate.high, rate.low)))
+    table.add_row("duration", *map(_duration, _figures(forecast.seconds)))
+    million = estimate.cost_per_million
+    if million is not None and estimate.cost_per_hour is not None:
+        table.add_row("cost of a million rows", *(f"{value:,.2f}" for value in _figures(million)))
+        whole = forecast.seconds.times(estimate.cost_per_hour / _HOUR)
+        table.add_row("cost of the job", *(f"{value:,.2f}" for value in _figures(whole)))
+    table.add_row("output", *map(_size, _figures(forecast.output_bytes)))
+    table.add_row("quarantined", *(f"{value:.2%}" for value in _figures(forecast.quarantined)))
+    table.add_row("parts", f"{exact}{estimate.shards:,}")
+    table.caption = (
+        f"from {forecast.sampled:,} rows on {estimate.pool.size} model actor{'s' if estimate.pool.size > 1 else ''}, "
+        "nine times out of ten" + ("" if estimate.cost_per_hour else "; set pool.price_per_hour for the cost")
+    )
+    return table
+
+
+def _count_rows(job: Job, sample: Plan) -> int:
+    """Rows of the corpus, JSONL by the lines of the sample: places all over tell more than a file's beginning."""
+    plan = job.plan
+    unknown = [unit for unit in plan.units if unit.rows is None]
+    lines = list(sampled_lines(sample, job.config.corpus.storage))
+    if not lines or any(plan.file_of(unit).compression for unit in unknown):
+        return plan.row_estimate
+    exact = sum(unit.rows or 0 for unit in plan.units)
+    row_bytes = sum(size for _, size in lines) / sum(count for count, _ in lines)
+    return exact + round(sum(unit.stop - unit.start for unit in unknown) / row_bytes)
+
+
+def _piece_rows(job: Job) -> int:
+    """Rows of a piece, so that the whole sample keeps one actor busy for about `_SECONDS`."""
+    plan = job.plan
+    row_bytes = sum(file.size for file in plan.files) / max(plan.row_estimate, 1)
+    rows = _SECONDS * job.model.tokens_per_second / tokens_of(row_bytes) / _PIECES
+    return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))
+
+
+def _figures(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), int(_HOUR))
+    return f"{hours:,}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _size(amount: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:,.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"

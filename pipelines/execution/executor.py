@@ -1,0 +1,200 @@
+"""Running a job to its end: passes over what is missing, then the mark of success."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console
+
+from pipelines.config.quarantine_limit import QuarantineLimit
+from pipelines.errors import JobError, SpanmillError
+from pipelines.execution.poison_row_search import Isolation, last_line
+from pipelines.execution.ray_pipeline import build, receipts
+from pipelines.execution.stage_factory import Stages, make_stages
+from pipelines.job.job import Job, check_complete
+from pipelines.job.pool_size import Pool, plan_pool, shared_replicas
+from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
+from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success, write_success
+from pipelines.output.receipt import Receipt
+from pipelines.output.row_counts import Counts, read_counts
+from pipelines.reporting.progress import Progress, Tally
+from pipelines.reporting.run_observer import Observer
+from pipelines.stages.pending_units import Work
+from pipelines.storage.filesystem import exists
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know of every receipt."""
+
+    def add(self, receipt: Receipt) -> None:
+        """Takes one receipt, at once: the job waits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a job did."""
+
+    tally: Tally
+    counts: Counts
+    """Of the whole job, earlier runs included."""
+    shards_before: int
+    """Shards that earlier runs had committed."""
+    seconds: float
+    """From the first shard's start to the last commit, start-up of Ray and model included."""
+    rate: float
+    """Rows per second after the first commit of this run; 0 where there was only one."""
+
+    @property
+    def guilty(self) -> int:
+        """Rows in quarantine because they broke the model or its worker."""
+        return self.counts.reasons["crashed"] + self.counts.reasons["failed"]
+
+
+def execute(job: Job, console: Console) -> Outcome:
+    """Runs what is missing of a bound job, and marks it complete.
+
+    Raises:
+        JobError: shards are missing after the last pass, more rows are quarantined than may be, or the cluster cannot
+            be used.
+        ConfigError: the cluster cannot hold the pool.
+    """
+    started = time.monotonic()
+    committed = job.committed()
+    before = committed.shards
+    progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate)
+    limit = job.config.quarantine_limit
+    works = Work.left(job.plan, committed)
+    observer = Observer(job, progress.tally, before)
+    try:
+        if works:
+            remove_success(job.store)
+            console.print("starting Ray and the model ...")
+            watchers: list[Watcher] = [progress, observer]
+            if limit is not None:
+                watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
+            with connected(cluster_of(job.config)), progress.shown():
+                replicas = shared_replicas(job.config.pool, job.model.fingerprint)
+                resources, nodes = cluster_size()
+                pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes, replicas)
+                observer.begin(pool, resources, nodes)
+                _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(works)
+        observer.settle()
+        committed = check_complete(job, progress.tally.reasons_of_failure())
+    except BaseException as error:
+        observer.fail(error)
+        raise
+    outcome = Outcome(
+        progress.tally,
+        read_counts(job.parts, committed),
+        before,
+        time.monotonic() - started,
+        progress.final_rate(),
+    )
+    if works or not exists(job.store.fs, job.store.path(REPORT_JSON)):
+        observer.end(outcome.counts)
+    if limit is not None:
+        limit.check(outcome.counts)
+    if not has_success(job.store):
+        write_success(job.store, _summary(job, outcome, committed.shards))
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The passes of one run."""
+
+    job: Job
+    pool: Pool
+    stages: Stages
+    progress: Progress
+    observer: Observer
+    watchers: Sequence[Watcher]
+
+    def to_the_end(self, works: list[Work]) -> None:
+        """Passes over what is missing while that helps; then what still fails is taken apart."""
+        passes = 0
+        while works and passes < self.job.config.ray.passes:
+            before = self.progress.tally.shards
+            broken_off = not self._one_pass(works)
+            works = Work.left(self.job.plan, self.job.committed())
+            if works:
+                # What a service that is gone could not do must not be put down to shards.
+                shared_replicas(self.job.config.pool, self.job.model.fingerprint)
+            # A pass that was broken off while it got on does not count: the next one goes on.
+            passes += 0 if broken_off and self.progress.tally.shards > before else 1
+        suspects = [work for work in works if self._is_suspect_unit(work)]
+        if suspects:
+            self._isolate(suspects)
+
+    def _one_pass(self, works: list[Work]) -> bool:
+        """True when it came to its end."""
+        try:
+            with closing(receipts(build(self.stages, self.pool, works))) as stream:
+                for receipt in stream:
+                    self._add(receipt)
+        except SpanmillError:
+            raise
+        except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
+            text = f"{type(error).__name__}: {last_line(error)}"
+            self.progress.note(text)
+            self.observer.note(text)
+            return False
+        return True
+
+    def _add(self, receipt: Receipt) -> None:
+        for watcher in self.watchers:
+            watcher.add(receipt)
+        if receipt.permanent and receipt.failed_in == "write":
+            # Every other shard would be computed for nothing.
+            raise JobError(f"{receipt.error} What is committed stays.")
+
+    def _is_suspect_unit(self, work: Work) -> bool:
+        """Whether something else than a store failed in a unit; a shard without a receipt was lost with its worker."""
+        failures = self.progress.tally.failures_in(work.unit.index)
+        return not failures or any(receipt.failed_in in ("prepare", "model") for receipt in failures)
+
+    def _is_suspect(self, shard: ShardId) -> bool:
+        failure = self.progress.tally.failures.get((shard.unit, shard.number))
+        return failure is None or failure.failed_in != "write"
+
+    def _isolate(self, works: list[Work]) -> None:
+        self.progress.note("shards are lost or fail every time: trying them one by one", is_failure=False)
+        isolation = Isolation(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
+        try:
+            for receipt in isolation.receipts(works, self._is_suspect):
+                self._add(receipt)
+        finally:
+            isolation.close()
+
+
+@dataclass
+class _Guard:
+    """Ends the job as soon as it has too many bad rows for what is to come to make up for."""
+
+    limit: QuarantineLimit
+    counts: Counts
+    rows: int | None
+    """Of the whole corpus; None where only its end will tell."""
+
+    def add(self, receipt: Receipt) -> None:
+        self.counts = self.counts.plus(receipt)
+        can_tell = self.rows is not None or self.limit.count is not None
+        if can_tell and self.limit.is_passed(self.counts.quarantined, self.rows or 0):
+            raise JobError(self.limit.complaint(self.counts))
+
+
+def _summary(job: Job, outcome: Outcome, shards: int) -> dict[str, object]:
+    return {
+        "job": job.manifest.job_id,
+        "shards": shards,
+        "rows": outcome.counts.rows,
+        "quarantined": outcome.counts.quarantined,
+        "last_run": {
+            "rows": outcome.tally.rows,
+            "quarantined": outcome.tally.quarantined,
+            "seconds": round(outcome.seconds, 3),
+        },
+    }

@@ -1,0 +1,160 @@
+"""A job: bound to its output, run in passes over what is missing, until nothing is."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from actors.engine.inference_task import Wanted
+from actors.version import release
+from pipelines.config.job import AnswerConfig
+from pipelines.corpus.listing import list_files
+from pipelines.errors import CorpusError, JobError, ManifestError
+from pipelines.job.model_probe import Config, Model, inspect_model
+from pipelines.output.manifest import Manifest, open_or_create, overwrite
+from pipelines.output.manifest_extension import settle_inputs
+from pipelines.output.parts import Committed, Parts
+from pipelines.planning.plan import Plan
+from pipelines.planning.planner import make_plan
+from pipelines.planning.row_limit import limit_rows
+from pipelines.schemas import JobKind, answer_schema, embedding_schema
+from pipelines.storage.filesystem import Store, resolve
+
+_SEMANTICS = 1
+"""Raised when a new version of Spanmill gives other rows for the same input and keys."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is decided before the first shard runs."""
+
+    config: Config
+    store: Store
+    model: Model
+    task: Wanted
+    plan: Plan
+    manifest: Manifest
+
+    @property
+    def kind(self) -> JobKind:
+        """Answer or embed."""
+        return self.plan.layout.kind
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of every part."""
+        return _schema(self.plan, self.task, self.model)
+
+    @property
+    def parts(self) -> Parts:
+        """What the job writes, and where."""
+        return Parts(self.store, self.manifest.job8, self.config.output.format)
+
+    def committed(self) -> Committed:
+        """What the output holds already.
+
+        Raises:
+            ManifestError: it holds parts of another job.
+        """
+        found = self.parts.committed()
+        if found.foreign:
+            raise ManifestError(
+                f"{self.store.url}: holds parts of another job ({found.foreign[0]}); "
+                "name another OUTPUT, or replace them with --overwrite"
+            )
+        return found
+
+
+def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | None) -> Job:
+    """Lists the input, cuts it up and says what will be written; touches nothing.
+
+    Raises:
+        CorpusError, StorageError, ModelError: the input, the output's URL or the model cannot be used.
+    """
+    kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
+    store = resolve(output, config.output.storage)
+    _check_apart(inputs, store)
+    files = list_files(inputs, config.corpus)
+    model = inspect_model(config)
+    plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
+    if limit is not None:
+        plan = limit_rows(plan, limit, config.corpus.storage)
+    task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    manifest = Manifest(
+        kind=kind,
+        model=model.fingerprint,
+        backend=f"{config.model.backend} {config.model.dtype}",
+        results=_results(config, limit),
+        output_schema=str(_schema(plan, task, model)),
+        plan=plan.to_json(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        spanmill=release(),
+    )
+    return Job(config, store, model, task, plan, manifest)
+
+
+def bind(job: Job, replace: bool, extend: bool = False) -> Job:
+    """Ties the job to its output folder; a folder that holds the same job gives its plan back, to be resumed.
+
+    Args:
+        replace: first remove what an earlier job wrote there.
+        extend: take files into the job that are new since it was bound.
+
+    Raises:
+        ManifestError: the folder belongs to another job, or to the same one with another input.
+    """
+    if replace:
+        overwrite(job.store)
+    stored = open_or_create(job.store, job.manifest)
+    plan = settle_inputs(job.store, stored, job.plan, extend)
+    # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
+    layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)
+    plan = dataclasses.replace(plan, layout=layout)
+    return Job(job.config, job.store, job.model, job.task, plan, stored)
+
+
+def check_complete(job: Job, failures: Sequence[str]) -> Committed:
+    """What is committed, from a fresh listing. Raises JobError when shards are missing, with the reasons given."""
+    committed = job.committed()
+    missing = [unit for unit in job.plan.units if not committed.is_complete(unit.index)]
+    if missing:
+        reasons = "".join(f"\n  {reason}" for reason in list(dict.fromkeys(failures))[:10])
+        raise JobError(
+            f"{len(missing)} of {len(job.plan.units)} read units are not complete; everything else is committed. "
+            f"Run the same command again to go on.{reasons}"
+        )
+    return committed
+
+
+def _check_apart(inputs: Sequence[str], output: Store) -> None:
+    for name in inputs:
+        source = resolve(name).url.rstrip("/")
+        if output.url == source or output.url.startswith(f"{source}/"):
+            raise CorpusError(
+                f"OUTPUT {output.url} lies in the input {source}, so the next run would read what this one wrote; "
+                "name an OUTPUT elsewhere"
+            )
+
+
+def _schema(plan: Plan, task: Wanted, model: Model) -> pa.Schema:
+    vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
+    if task.qa is not None:
+        return answer_schema(plan.layout.carry, task.qa.top_k, vector, task.qa.null_score)
+    if vector is None:
+        raise ValueError("a task asks for answers, embeddings or both")
+    return embedding_schema(plan.layout.carry, *vector)
+
+
+def _results(config: Config, limit: int | None) -> dict[str, object]:
+    """The keys that change rows: more actors, other batches or another cluster do not."""
+    keys = config.model_dump(mode="json", include={"qa", "embedding"})
+    corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
+    return {
+        **keys,
+        "semantics": _SEMANTICS,
+        "corpus": corpus,
+        "output": {"format": config.output.format},
+        "limit": limit,
+    }

@@ -1,0 +1,53 @@
+"""What the driver must know of the model before it can plan a job."""
+
+from dataclasses import dataclass
+
+from actors.backends.speed_probe import measure_pace
+from actors.backends.torch_backend import sees_gpu
+from actors.models.hub import find_model, fingerprint
+from actors.models.loading import load_backend, load_spec
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.preprocess import embedding_window_size, qa_window_size
+from pipelines.config.job import AnswerConfig, EmbedConfig
+
+Config = AnswerConfig | EmbedConfig
+
+_GPU_FACTOR = 50.0
+"""How much faster a GPU is taken to be than the driver's CPU, where the driver has none to try."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the driver knows of the model: enough to plan, too little to run."""
+
+    fingerprint: str
+    spec: EncoderSpec
+    hidden_size: int
+    tokens_per_second: float
+    """Of one actor, as the driver's machine lets it expect."""
+
+
+def inspect_model(config: Config) -> Model:
+    """Finds the model, and makes sure that it can do what the job asks.
+
+    Raises:
+        ModelError: there is no such model, or it cannot.
+    """
+    folder = find_model(config.model)
+    spec = load_spec(folder)
+    if isinstance(config, AnswerConfig):
+        qa_window_size(spec, config.qa)
+    else:
+        embedding_window_size(spec, config.embedding)
+    answers = isinstance(config, AnswerConfig)
+    here, factor = _nearest_device(config)
+    backend = load_backend(folder, config.model.model_copy(update={"device": here}), with_qa_head=answers)
+    pace = factor * measure_pace(backend, spec, want_spans=answers)
+    return Model(fingerprint(folder), spec, backend.hidden_size, pace)
+
+
+def _nearest_device(config: Config) -> tuple[str, float]:
+    """The device on this machine that is most like an actor's, and how much faster the actor's is."""
+    if sees_gpu() and config.model.device != "cpu":
+        return "cuda", 1.0
+    return "cpu", _GPU_FACTOR if config.pool.gpus or config.model.device.startswith("cuda") else 1.0

@@ -1,0 +1,146 @@
+"""The Ray cluster of a job: a running one where there is one, else a quiet local one."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Ray reads these when it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Where the actors have all CPUs, Ray ends a worker that has had no task for a second, and starting one takes 1.6 s of a
+# CPU: beside a service on a small machine every task paid for it.
+os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
+
+import ray
+from ray import job_config
+
+from pipelines.config.job import ClusterParameters, JobConfig
+from pipelines.errors import ConfigError, JobError
+from pipelines.job.service_discovery import service_address
+
+_MIB = 1 << 20
+_LARGEST_STORE_MB = 2048
+_ROOT = Path(__file__).parents[2]
+_RAY_DATA_THREADS = ("StreamingExecutor", "ray-data-metadata-prefetch")
+_EXECUTOR_SECONDS = 10.0
+
+
+def cluster_of(config: JobConfig) -> ClusterParameters:
+    """Where a job runs: one that shares a service's replicas runs on the service's cluster."""
+    if config.pool.kind == "own" or config.ray.address or os.environ.get("RAY_ADDRESS"):
+        return config.ray
+    return config.ray.model_copy(update={"address": service_address() or "auto"})
+
+
+def address_of(parameters: ClusterParameters) -> str:
+    """What Ray is asked for; `local` for a cluster of this process's own."""
+    return parameters.address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+@contextmanager
+def connected(parameters: ClusterParameters) -> Iterator[None]:
+    """A connection to Ray; a local cluster lives as long as the block.
+
+    Raises:
+        JobError: the cluster that was named cannot be reached, or runs other versions.
+        ConfigError: a local cluster cannot have the port for its metrics.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address_of(parameters)
+    if address == service_address():
+        _take_token()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
+    # Ray's own handler aborts the process.
+    _handle_sigterm(on_sigterm)
+    try:
+        yield
+    finally:
+        _wait_for_executors()
+        ray.shutdown()
+        _handle_sigterm(on_sigterm)
+
+
+def _wait_for_executors() -> None:
+    # A thread that waits for Ray while Ray shuts down takes the process with it (ray issue 31145), and Ray Data waits
+    # two seconds only for its own to end.
+    for thread in threading.enumerate():
+        if thread.name.startswith(_RAY_DATA_THREADS):
+            thread.join(_EXECUTOR_SECONDS)
+
+
+def _take_token() -> None:
+    """Local clusters ask for a token, which Ray looks for by itself only at the address `auto`."""
+    from ray._private.authentication import authentication_token_setup
+
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def _handle_sigterm(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+
+
+def cluster_size() -> tuple[Mapping[str, float], int]:
+    """What the connected cluster has of CPU and GPU, and on how many machines."""
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return resources, len(nodes)
+
+
+def metrics_endpoint() -> str:
+    """Where the driver's machine exports metrics for Prometheus, for as long as its Ray runs."""
+    here = ray.get_runtime_context().get_node_id()
+    node = next(node for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
+
+def _job_config() -> job_config.JobConfig:
+    """Warnings of workers, of retried calls to a store say, become lines of JSON in Ray's own logs."""
+    config = job_config.JobConfig()
+    config.set_py_logging_config(ray.LoggingConfig("JSON", "WARNING", ["name"]))
+    return config
+
+
+def _options(address: str, parameters: ClusterParameters) -> dict[str, Any]:
+    if address == "local":
+        if parameters.metrics_port is not None:
+            check_free(parameters.metrics_port, "ray.metrics_port", "")
+        store = parameters.object_store_mb or min(_LARGEST_STORE_MB, _memory_mb() // 4)
+        return {
+            "include_dashboard": False,
+            "object_store_memory": store * _MIB,
+            "_metrics_export_port": parameters.metrics_port,
+            "job_config": _job_config(),
+        }
+    # The workers of a running cluster may have another version of this code, or none.
+    code = {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
+    # Ray's client takes no job_config.
+    return code if address.startswith("ray://") else code | {"job_config": _job_config()}
+
+
+def check_free(port: int, key: str, host: str) -> None:
+    """Raises ConfigError, which names the key, where a port is taken: Ray itself waits, and does not say for what."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"{key}: {port} is taken ({error.strerror}); name another") from error
+
+
+def _memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB

@@ -1,0 +1,58 @@
+"""The running service that a job shares, looked at before the job relies on it."""
+
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from actors.serving.deployments import MODEL
+from actors.serving.types import ModelCard
+from pipelines.errors import ConfigError, JobError
+
+_ANSWER_SECONDS = 60.0
+
+
+def check_service(application: str, fingerprint: str) -> int:
+    """Makes sure that an application of the connected cluster can take a job's shards.
+
+    Returns:
+        How many replicas run; a few more or less may, a moment later.
+
+    Raises:
+        JobError: it does not run, or does not answer.
+        ConfigError: it runs another model than the job was planned with.
+    """
+    found = serve.status().applications.get(application)
+    if found is None or found.status is ApplicationStatus.DEPLOY_FAILED:
+        state = "is not there" if found is None else "failed to start"
+        raise JobError(
+            f"--pool serve: on this cluster the application {application} {state}; start it with `spanmill serve`, or "
+            "name another with --set pool.application=NAME, another cluster with --set ray.address=HOST:PORT"
+        )
+    replicas: Any = found.deployments[MODEL].replica_states if MODEL in found.deployments else {}
+    try:
+        card = _card(application)
+    except (RayServeException, RayActorError, TimeoutError) as error:
+        raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
+    if card.fingerprint != fingerprint:
+        raise ConfigError(
+            f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
+            f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
+        )
+    return max(int(replicas.get("RUNNING", 0)), 1)
+
+
+@retry(
+    # A replica that has just died is not known to be dead yet: the next try finds another, or waits for it.
+    retry=retry_if_exception_type(RayActorError),
+    stop=stop_after_delay(_ANSWER_SECONDS),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+def _card(application: str) -> ModelCard:
+    handle = serve.get_deployment_handle(MODEL, application)
+    card: ModelCard = handle.card.remote().result(timeout_s=_ANSWER_SECONDS)
+    return card

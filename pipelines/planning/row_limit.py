@@ -1,0 +1,46 @@
+"""The first N rows of a corpus."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from pipelines.corpus.formats.jsonl import read_lines
+from pipelines.errors import DamagedError
+from pipelines.planning.plan import Plan, ReadUnit
+
+
+def limit_rows(plan: Plan, limit: int, storage: Mapping[str, object]) -> Plan:
+    """The plan cut after `limit` rows; JSONL is read that far to count them.
+
+    Raises:
+        CorpusError, StorageError: a file cannot be read.
+    """
+    taken = list(_taken(plan, limit, storage))
+    return replace(plan, units=tuple(unit for unit, _ in taken), row_estimate=sum(rows for _, rows in taken))
+
+
+def _taken(plan: Plan, limit: int, storage: Mapping[str, object]) -> Iterator[tuple[ReadUnit, int]]:
+    left = limit
+    for unit in plan.units:
+        if left <= 0:
+            return
+        rows, ends = (unit.rows, True) if unit.rows is not None else _count(plan, unit, left, storage)
+        # A stream that breaks off is read up to there, so that this is said.
+        yield replace(unit, rows=min(rows, left) if ends else None), min(rows, left)
+        left -= rows
+
+
+def _count(plan: Plan, unit: ReadUnit, enough: int, storage: Mapping[str, object]) -> tuple[int, bool]:
+    """Rows that can be read, up to about `enough`, and whether there is no damage behind them."""
+    rows, keep_on = 0, plan.layout.damaged == "quarantine"
+    try:
+        for lines in read_lines(
+            plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes, keep_on
+        ):
+            rows += len(lines)
+            if rows >= enough:
+                break
+    except DamagedError:
+        if not keep_on:
+            raise
+        return rows, False
+    return rows, True

@@ -1,0 +1,75 @@
+"""What every row of a job looks like: the columns that are needed, under which names and of which types."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.config.job import Columns
+from pipelines.corpus.gaps import Damaged
+from pipelines.schemas import JobKind
+
+_FEWEST_LINE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Small enough to travel with every task of the job."""
+
+    kind: JobKind
+    """answer needs question and context, embed needs text."""
+
+    columns: Columns
+    """Names of the columns in the input."""
+
+    carry: pa.Schema
+    """Names and types of the columns that are written through."""
+
+    shard_rows: int
+    """Rows of every shard but a unit's last."""
+
+    max_text_bytes: int
+    """Longest question, context or text that is answered or embedded."""
+
+    damaged: Damaged = "fail"
+    """What becomes of a file that is damaged."""
+
+    @property
+    def max_line_bytes(self) -> int:
+        """Longest line of JSONL that is parsed: room for two escaped texts and other columns. Of a longer one, of a
+        file without line ends perhaps, no more than this is ever in memory.
+        """
+        return max(_FEWEST_LINE_BYTES, 16 * self.max_text_bytes)
+
+    @property
+    def roles(self) -> Mapping[str, str]:
+        """Text columns a row must have: name in the output of `validate` → name in the input."""
+        if self.kind == "embed":
+            return {"text": self.columns.text}
+        return {"question": self.columns.question, "context": self.columns.context}
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Input columns that are read, each once: id, the text columns, the carried ones."""
+        return tuple(dict.fromkeys((self.columns.id, *self.roles.values(), *self.carry.names)))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; the types of carried columns as Arrow's own message in base64."""
+        return {
+            "kind": self.kind,
+            "columns": self.columns.model_dump(),
+            "carry": base64.b64encode(self.carry.serialize().to_pybytes()).decode(),
+            "shard_rows": self.shard_rows,
+            "max_text_bytes": self.max_text_bytes,
+            "damaged": self.damaged,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Layout":
+        """The inverse of `to_json`. Raises KeyError, ValueError or ArrowInvalid for anything else."""
+        carry = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["carry"])))
+        columns = Columns.model_validate(data["columns"])
+        sizes = int(data["shard_rows"]), int(data["max_text_bytes"])
+        return cls(data["kind"], columns, carry, *sizes, data["damaged"])

@@ -1,0 +1,1 @@
+"""What people and machines see of a job: progress, logs, metrics and the report."""

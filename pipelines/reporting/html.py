@@ -1,0 +1,132 @@
+"""A report as a page: one file of HTML without scripts, that loads nothing from anywhere."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipelines.reporting.report_model import Report
+
+_LINE_WIDTH, _LINE_HEIGHT = 1000, 100
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A line over time as an SVG path, in a box of 1000 × 100."""
+
+    line: str
+    area: str
+    top: float
+    """The value at the upper edge."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a histogram."""
+
+    label: str
+    """Below it; empty for none."""
+    count: int
+    share: float
+    """Of the highest column."""
+    title: str
+    """What it counts."""
+
+
+def render(report: Report) -> str:
+    """The page. Texts of the input are escaped wherever they stand."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "clock": clock, "size": size}
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        rows=steps(report.speed.rows),
+        tokens=steps(report.speed.tokens),
+        scores=_score_columns(report.scores),
+        passes=_pass_columns({int(limit): count for limit, count in report.pass_milliseconds.items()}),
+        most_windows=max((bucket.windows for bucket in report.buckets), default=0),
+        most_batch=max((bucket.mean_batch for bucket in report.buckets), default=0),
+    )
+
+
+def steps(values: Sequence[float]) -> Steps:
+    """One level stretch for every value."""
+    top = nice_top(max(values, default=0.0))
+    width = _LINE_WIDTH / max(len(values), 1)
+    heights = [_LINE_HEIGHT * (1 - value / top) for value in values]
+    line = " ".join(f"{'L' if i else 'M'}{i * width:.1f},{y:.1f}H{(i + 1) * width:.1f}" for i, y in enumerate(heights))
+    return Steps(line, f"{line} V{_LINE_HEIGHT} H0 Z" if line else "", top)
+
+
+def nice_top(value: float) -> float:
+    """The least of 1, 2, 3, 4, 5, 6, 8 and 10 times a power of ten that is not below."""
+    if value <= 0:
+        return 1.0
+    power: float = 10.0 ** math.floor(math.log10(value))
+    return next((step * power for step in (1, 2, 3, 4, 5, 6, 8) if step * power >= value), 10 * power)
+
+
+def number(value: float) -> str:
+    """With separators; three digits of what is below a hundred."""
+    if isinstance(value, int) or abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds in the units that people would choose."""
+    if seconds < 100:
+        return f"{seconds:.3g} s" if seconds >= 1 or not seconds else f"{1000 * seconds:.3g} ms"
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 100:
+        return f"{minutes:.0f} min"
+    return f"{hours:.1f} h" if hours < 100 else f"{days:.1f} d"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that people would choose."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.0f} TB"
+
+
+def _score_columns(counts: Sequence[int]) -> list[Column]:
+    most, bins = max(counts, default=0), max(len(counts), 1)
+    return [
+        Column(
+            f"{i / bins:g}" if i % 4 == 0 else "",
+            count,
+            count / most if most else 0.0,
+            f"{i / bins:.2f} to {(i + 1) / bins:.2f}: {count:,} rows",
+        )
+        for i, count in enumerate(counts)
+    ]
+
+
+def _pass_columns(counts: dict[int, int]) -> list[Column]:
+    """From the shortest pass to the longest, empty columns between them included."""
+    if not counts:
+        return []
+    most = max(counts.values())
+    powers = range(min(counts).bit_length() - 1, max(counts).bit_length())
+    return [
+        Column(
+            _short(1 << power),
+            counts.get(1 << power, 0),
+            counts.get(1 << power, 0) / most,
+            f"below {clock((1 << power) / 1000)}: {counts.get(1 << power, 0):,} passes",
+        )
+        for power in powers
+    ]
+
+
+def _short(milliseconds: int) -> str:
+    return str(milliseconds) if milliseconds < 1000 else f"{milliseconds // 1000} s"

@@ -1,0 +1,114 @@
+"""What a job says to machines: log records with fields, as JSON lines in a file.
+
+Loggers are named `spanmill.*`. People see the progress instead, and warnings that it does not show.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+from pipelines.errors import StorageError
+from pipelines.output.receipt import Receipt
+
+LOGGER = logging.getLogger("spanmill.job")
+"""What happens to the shards of a job. The progress shows it to people, so it never goes to stderr."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Logs the receipts of a job, and what else happens to it."""
+
+    job8: str
+
+    def add(self, receipt: Receipt) -> None:
+        """Logs one receipt: failures as warnings."""
+        level = logging.WARNING if receipt.failed_in else logging.INFO
+        if not LOGGER.isEnabledFor(level):
+            return
+        fields: dict[str, object] = {
+            "shard": f"{receipt.shard.unit}-{receipt.shard.number}",
+            "file": receipt.file,
+            "store_errors": receipt.store_errors,
+        }
+        if receipt.failed_in:
+            self.log("shard failed", level, stage=receipt.failed_in, error=receipt.error, **fields)
+        elif receipt.found:
+            self.log("shard found committed", level, **fields)
+        else:
+            total = receipt.stats.total
+            self.log(
+                "shard committed",
+                level,
+                **fields,
+                rows=receipt.rows,
+                quarantined=receipt.quarantined,
+                bytes=receipt.bytes,
+                node=receipt.node,
+                seconds=round(receipt.seconds, 3),
+                passes=total.passes,
+                tokens=total.tokens,
+            )
+
+    def log(self, event: str, level: int = logging.INFO, **fields: object) -> None:
+        """Logs an event of the job; field names that `logging` uses itself (name, args, ...) are not possible."""
+        LOGGER.log(level, event, extra={"job": self.job8, **fields})
+
+
+@contextmanager
+def logging_to(path: Path | None) -> Iterator[None]:
+    """While the block runs, appends every record of Spanmill to a file, and shows warnings on stderr.
+
+    A line of the file is a JSON object: time (ISO 8601, UTC), level, logger, event, and the record's fields.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    logger = logging.getLogger("spanmill")
+    handlers: list[logging.Handler] = [_Stderr()]
+    level = logger.level
+    if path is not None:
+        handlers.append(_json_lines(path))
+        logger.setLevel(logging.INFO)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is at the moment: the progress line takes its place for a while."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.addFilter(lambda record: record.name != LOGGER.name)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+class _JsonLines(OrjsonFormatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _json_lines(path: Path) -> logging.Handler:
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{path}: the log cannot be written: {error}. Name another file, or mend its folder."
+        ) from error
+    names = {"asctime": "time", "levelname": "level", "name": "logger", "message": "event"}
+    handler.setFormatter(_JsonLines("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=names))
+    return handler

@@ -1,0 +1,158 @@
+"""What a person sees of a running job: a live line on a terminal, log lines elsewhere."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from actors.engine.pass_stats import PassStats
+from pipelines.console import clock
+from pipelines.output.receipt import Receipt
+
+_LOG_EVERY_SECONDS = 10.0
+_SILENCE_SECONDS = 30.0
+
+
+@dataclass
+class Tally:
+    """Counts of one run over its receipts."""
+
+    shards: int = 0
+    rows: int = 0
+    """Rows in committed parts."""
+    quarantined: int = 0
+    answered: int = 0
+    stats: PassStats = field(default_factory=PassStats)
+    found: int = 0
+    """Shards that another run committed meanwhile."""
+    store_errors: int = 0
+    """Calls to a store that failed, tried again or not."""
+    failures: dict[tuple[int, int], Receipt] = field(default_factory=dict)
+    """The last failure of every shard that is not committed, by unit and number."""
+    mishaps: list[str] = field(default_factory=list)
+    """What went wrong and was not one shard's."""
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts one receipt."""
+        self.store_errors += receipt.store_errors
+        key = (receipt.shard.unit, receipt.shard.number)
+        if receipt.failed_in:
+            self.failures[key] = receipt
+            return
+        self.failures.pop(key, None)
+        if receipt.found:
+            self.found += 1
+            return
+        self.shards += 1
+        self.rows += receipt.rows
+        self.quarantined += receipt.quarantined
+        self.answered += receipt.answered
+        self.stats.add(receipt.stats)
+
+    def failures_in(self, unit: int) -> list[Receipt]:
+        """The failures in one read unit."""
+        return [receipt for (number, _), receipt in self.failures.items() if number == unit]
+
+    def reasons_of_failure(self) -> list[str]:
+        """What went wrong, for people."""
+        return [*(receipt.error for receipt in self.failures.values()), *self.mishaps]
+
+
+@dataclass
+class Progress:
+    """Shows a tally as it grows."""
+
+    console: Console
+    shards_before: int
+    """Shards that earlier runs committed."""
+    shards_expected: int
+    """Shards of the whole job, as far as the plan can tell."""
+    rows_expected: int
+    """Rows of the whole job, likewise."""
+    tally: Tally = field(default_factory=Tally)
+    _started: float = field(default_factory=time.monotonic)
+    _first: float | None = None
+    _first_rows: int = 0
+    _last: float = 0.0
+    _logged: float = 0.0
+    _live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator["Progress"]:
+        """Shows the live line while the block runs; elsewhere than on a terminal, lines are logged instead."""
+        if not self.console.is_terminal:
+            stop = threading.Event()
+            heart = threading.Thread(target=self._beat, args=(stop,), daemon=True)
+            heart.start()
+            try:
+                yield self
+            finally:
+                stop.set()
+                heart.join()
+            return
+        with Live(self._line(), console=self.console, refresh_per_second=4, get_renderable=self._line) as live:
+            self._live = live
+            yield self
+        self._live = None
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts a receipt and shows it."""
+        now = time.monotonic()
+        self.tally.add(receipt)
+        self._last = now
+        if self._first is None and not receipt.failed_in and not receipt.found:
+            self._first, self._first_rows = now, self.tally.rows + self.tally.quarantined
+        if receipt.failed_in:
+            place = f"shard {receipt.shard.unit}-{receipt.shard.number} of {receipt.file}"
+            self.console.print(f"{place}: {receipt.failed_in} failed: {receipt.error}", style="red")
+        if self._live is None and now - self._logged >= _LOG_EVERY_SECONDS:
+            self._logged = now
+            self.console.print(self._line())
+
+    def _beat(self, stop: threading.Event) -> None:
+        """A line now and then even when no shard is committed: silence would look like death."""
+        while not stop.wait(_LOG_EVERY_SECONDS):
+            if time.monotonic() - self._logged >= _SILENCE_SECONDS:
+                self._logged = time.monotonic()
+                self.console.print(self._line())
+
+    def rate(self) -> float:
+        """Rows per second since the first shard was committed; 0 while that cannot be told."""
+        if self._first is None:
+            return 0.0
+        seconds = time.monotonic() - self._first
+        return (self.tally.rows + self.tally.quarantined - self._first_rows) / seconds if seconds > 0 else 0.0
+
+    def final_rate(self) -> float:
+        """Rows per second between the first and the last commit; 0 where there was only one."""
+        if self._first is None or self._last <= self._first:
+            return 0.0
+        return (self.tally.rows + self.tally.quarantined - self._first_rows) / (self._last - self._first)
+
+    def note(self, text: str, is_failure: bool = True) -> None:
+        """Shows what is not one shard's; a failure is kept for the end."""
+        if is_failure:
+            self.tally.mishaps.append(text)
+        self.console.print(text, style="red" if is_failure else None)
+
+    def _line(self) -> Text:
+        tally = self.tally
+        done = self.shards_before + tally.shards + tally.found
+        expected = max(self.shards_expected, done)
+        parts = [f"{done:,}/{expected:,} shards", f"{tally.rows:,} rows"]
+        rate = self.rate()
+        if rate:
+            left = self.rows_expected * (expected - done) / expected / rate
+            parts += [f"{rate:,.0f} rows/s", f"ETA {clock(left)}"]
+        else:
+            parts.append(f"starting, {clock(time.monotonic() - self._started)}")
+        parts.append(f"{tally.quarantined:,} quarantined")
+        if tally.stats.total.passes:
+            sizes = " ".join(f"{bucket}:{size:.0f}" for bucket, size in tally.stats.batch_sizes().items())
+            parts += [f"padding {tally.stats.total.padding:.1%}", f"batch by length {sizes}"]
+        return Text(" · ".join(parts), overflow="fold")

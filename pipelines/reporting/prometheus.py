@@ -1,0 +1,97 @@
+"""Figures of a running job for Prometheus, through Ray: every node serves what its processes count.
+
+Ray puts `ray_` before each name and `_total` after those of counters. Rates, and shares such as padding or the mean
+batch, are for the query: `rate(ray_spanmill_tokens_total[5m])` by bucket, say. A job behind `ray://` exports nothing,
+since its driver runs in another process than its metrics.
+"""
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from pipelines.output.receipt import Receipt
+from pipelines.reporting.progress import Tally
+
+PASS_SECONDS = tuple((1 << power) / 1000 for power in range(17))
+"""Upper bounds of the histogram of pass times, 1 ms to 65.536 s: those of `PassStats.milliseconds`."""
+
+_COUNTERS = {
+    "rows": ("Rows in committed parts.", ()),
+    "answered": ("Rows whose answer is not null; in an embedding job, all.", ()),
+    "written_bytes": ("Size of the committed parts.", ()),
+    "quarantined": ("Rows in quarantine.", ("reason",)),
+    "passes": ("Forward passes, by padded width.", ("bucket",)),
+    "windows": ("Windows computed, by padded width.", ("bucket",)),
+    "tokens": ("Tokens computed, without padding, by padded width.", ("bucket",)),
+    "padded_tokens": ("Tokens computed, with padding, by padded width.", ("bucket",)),
+    "model_seconds": ("Time in forward passes, all actors together, by padded width.", ("bucket",)),
+    "out_of_memory": ("Passes that did not fit and were halved.", ()),
+    "retries": ("Shards given up by a stage, to be tried again by the next pass.", ("stage",)),
+    "store_errors": ("Calls to a store that failed, tried again or not.", ()),
+}
+
+
+class Metrics:
+    """Counts receipts; the gauges follow a tally that has counted each receipt already."""
+
+    def __init__(self, job8: str, tally: Tally, shards_before: int, shards_expected: int) -> None:
+        """Starts at nothing: metrics are of a run, and the tag `job` tells which job it belongs to."""
+        self._job = {"job": job8}
+        self._tally = tally
+        self._before = shards_before
+        self._expected = shards_expected
+        self._counters = {
+            name: Counter(f"spanmill_{name}", text, ("job", *tags)) for name, (text, tags) in _COUNTERS.items()
+        }
+        self._pass_seconds = Histogram(
+            "spanmill_pass_seconds", "Time of a forward pass.", list(PASS_SECONDS), tag_keys=("job",)
+        )
+        self._shards = Gauge(
+            "spanmill_shards",
+            "Shards: before, committed, found, failed (and not committed since), left.",
+            ("job", "state"),
+        )
+        self._batch = Gauge("spanmill_batch_windows", "Mean windows of a pass so far.", ("job", "bucket"))
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts one receipt."""
+        self._count("store_errors", receipt.store_errors)
+        if receipt.failed_in:
+            self._count("retries", 1, stage=receipt.failed_in)
+        else:
+            self._count_work(receipt)
+        self._show_shards()
+
+    def _count_work(self, receipt: Receipt) -> None:
+        self._count("rows", receipt.rows)
+        self._count("answered", receipt.answered)
+        self._count("written_bytes", receipt.bytes)
+        self._count("out_of_memory", receipt.stats.out_of_memory)
+        for reason, rows in receipt.reasons.items():
+            self._count("quarantined", rows, reason=str(reason))
+        for width, bucket in receipt.stats.buckets.items():
+            for name in ("passes", "windows", "tokens", "padded_tokens"):
+                self._count(name, getattr(bucket, name), bucket=str(width))
+            self._count("model_seconds", bucket.seconds, bucket=str(width))
+        for width, size in self._tally.stats.batch_sizes().items():
+            self._batch.set(size, {**self._job, "bucket": str(width)})
+        for limit, passes in receipt.stats.milliseconds.items():
+            # A pass took between half the limit and the limit.
+            middle = 0.75 * limit / 1000
+            for _ in range(passes):
+                self._pass_seconds.observe(middle, self._job)
+
+    def _show_shards(self) -> None:
+        tally = self._tally
+        done = self._before + tally.shards + tally.found
+        states = {
+            "before": self._before,
+            "committed": tally.shards,
+            "found": tally.found,
+            "failed": len(tally.failures),
+            "left": max(self._expected - done, 0),
+        }
+        for state, shards in states.items():
+            self._shards.set(shards, {**self._job, "state": state})
+
+    def _count(self, name: str, amount: float, **tags: str) -> None:
+        if amount > 0:
+            self._counters[name].inc(amount, {**self._job, **tags})

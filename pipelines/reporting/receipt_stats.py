@@ -1,0 +1,170 @@
+"""Figures of a report, summed over the receipts of a job as columns: a hundred thousand shards take a second."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+from numpy.typing import NDArray
+
+from actors.engine.pass_stats import Bucket, PassStats
+from pipelines.output.receipt import SCORE_BINS
+
+Floats = NDArray[np.float64]
+
+_ROWS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the command committed."""
+
+    run: str
+    began: str
+    """When, ISO 8601, UTC."""
+    seconds: float
+    """To its last commit, the start of Ray and model included."""
+    shards: int
+    rows: int
+    quarantined: int
+    store_errors: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine did for the model."""
+
+    node: str
+    shards: int
+    rows: int
+    tokens: int
+    model_seconds: float
+    """In forward passes, over all its actors."""
+
+
+@dataclass(frozen=True)
+class SlowShard:
+    """One of the shards that took longest."""
+
+    shard: str
+    """Unit and number, as in the names of parts."""
+    file: str
+    node: str
+    rows: int
+    tokens: int
+    seconds: float
+    """That the model actor had it in hand."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The forward passes of a job."""
+
+    total: PassStats
+    tokens: NDArray[np.int64]
+    """Of every receipt."""
+    seconds: Floats
+    """Of every receipt, in forward passes."""
+
+    @classmethod
+    def of(cls, receipts: pa.Table) -> "Work":
+        """Sums the statistics of receipts, a column of JSON, without an object for each of them."""
+        total, tokens, seconds = PassStats(), [np.zeros(0, np.int64)], [np.zeros(0)]
+        for start in range(0, len(receipts), _ROWS_AT_ONCE):
+            stats = _parsed(receipts["stats"].slice(start, _ROWS_AT_ONCE))
+            buckets = {int(name): column for name, column in _fields(stats["buckets"]).items()}
+            fields = {width: _fields(column) for width, column in buckets.items()}
+            total.add(
+                PassStats(
+                    {
+                        width: Bucket(**{name: _sum(c) for name, c in columns.items()})
+                        for width, columns in fields.items()
+                    },
+                    Counter({int(limit): _sum(column) for limit, column in _fields(stats["milliseconds"]).items()}),
+                    _sum(stats["out_of_memory"]),
+                )
+            )
+            tokens.append(_across([columns["tokens"] for columns in fields.values()], len(stats)).astype(np.int64))
+            seconds.append(_across([columns["seconds"] for columns in fields.values()], len(stats)))
+        return cls(total, np.concatenate(tokens), np.concatenate(seconds))
+
+
+def runs(receipts: pa.Table) -> list[Run]:
+    """Every run that committed something, in order."""
+    sums = receipts.group_by("run").aggregate(
+        [("rows", "sum"), ("quarantined", "sum"), ("store_errors", "sum"), ("committed", "max"), ("run", "count")]
+    )
+    found = []
+    for row in sums.sort_by("run").to_pylist():
+        began = datetime.strptime(row["run"][:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        found.append(
+            Run(
+                run=row["run"],
+                began=began.isoformat(),
+                seconds=round(max(row["committed_max"] - began.timestamp(), 0.0), 3),
+                shards=row["run_count"],
+                rows=row["rows_sum"],
+                quarantined=row["quarantined_sum"],
+                store_errors=row["store_errors_sum"],
+            )
+        )
+    return found
+
+
+def nodes(receipts: pa.Table, work: Work) -> list[Node]:
+    """Every machine that ran a model actor, the busiest first."""
+    table = receipts.select(["node", "rows"]).append_column("tokens", pa.array(work.tokens))
+    table = table.append_column("seconds", pa.array(work.seconds))
+    sums = table.group_by("node").aggregate([("node", "count"), ("rows", "sum"), ("tokens", "sum"), ("seconds", "sum")])
+    return [
+        Node(row["node"], row["node_count"], row["rows_sum"], row["tokens_sum"], round(row["seconds_sum"], 3))
+        for row in sums.sort_by([("rows_sum", "descending"), ("node", "ascending")]).to_pylist()
+    ]
+
+
+def slowest(receipts: pa.Table, tokens: NDArray[np.int64], count: int = 10) -> list[SlowShard]:
+    """The shards that the model had in hand for longest."""
+    table = receipts.append_column("tokens", pa.array(tokens))
+    chosen = pc.select_k_unstable(table, count, [("seconds", "descending")])
+    return [
+        SlowShard(
+            f"{row['unit']:05d}-{row['number']:05d}",
+            row["file"],
+            row["node"],
+            row["rows"],
+            row["tokens"],
+            round(row["seconds"], 3),
+        )
+        for row in table.take(chosen).to_pylist()
+    ]
+
+
+def scores(receipts: pa.Table) -> list[int]:
+    """Answered rows by score, in SCORE_BINS bins from 0 to 1; none in an embedding job."""
+    bins = pc.list_flatten(receipts["scores"]).to_numpy().reshape(-1, SCORE_BINS)
+    return [int(count) for count in bins.sum(axis=0)] if len(bins) else []
+
+
+def _parsed(texts: pa.ChunkedArray) -> pa.Table:
+    lines = pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], pa.concat_arrays(texts.chunks)), "\n")
+    return pyarrow.json.read_json(pa.BufferReader(lines[0].as_buffer()))
+
+
+def _fields(column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    # A struct that is null has children that are not: flatten() makes them so.
+    return {field.name: child for field, child in zip(column.type, column.flatten(), strict=True)}
+
+
+def _sum(column: pa.ChunkedArray) -> Any:
+    return pc.sum(column).as_py() or 0
+
+
+def _across(columns: list[pa.ChunkedArray], rows: int) -> Floats:
+    total = np.zeros(rows)
+    for column in columns:
+        total += column.fill_null(0).to_numpy()
+    return total

@@ -1,0 +1,179 @@
+"""Making the report of a job, and writing it beside the parts: `_report.json` and `_report.html`."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import SpanmillError
+from pipelines.job.job import Job
+from pipelines.job.model_probe import Config
+from pipelines.job.pool_size import Pool
+from pipelines.output.manifest import flat_keys
+from pipelines.output.parts import REPORT_HTML, REPORT_JSON
+from pipelines.output.row_counts import Counts
+from pipelines.planning.plan import without_secrets
+from pipelines.reporting.html import render
+from pipelines.reporting.progress import Tally
+from pipelines.reporting.quarantine_samples import quarantine_examples
+from pipelines.reporting.receipt_stats import Work, nodes, runs, scores, slowest
+from pipelines.reporting.report_model import Bucket, Example, Failure, Machines, Quarantined, Report, Subject, Totals
+from pipelines.reporting.throughput_curve import Speed, speed
+from pipelines.storage.filesystem import write_atomic
+
+_MOST_FAILURES = 50
+_PACKAGES = ("spanmill", "ray", "torch", "transformers", "pyarrow")
+# fsspec options may hold credentials.
+_SECRET = {group: {"storage"} for group in ("model", "corpus", "output")}
+_ACCELERATOR = "accelerator_type:"
+_LOG = logging.getLogger("spanmill.report")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run of a job takes place."""
+
+    nodes: int
+    resources: Mapping[str, float]
+    """Ray's names and amounts of the whole cluster."""
+    pool: Pool
+
+
+def write_report(job: Job, place: Place | None, tally: Tally, counts: Counts, complete: bool) -> None:
+    """Writes both files. Whatever is wrong with a figure or the store costs the report, and not the job."""
+    try:
+        report = make_report(job, place, tally, counts, complete)
+        data = orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+        write_atomic(job.store.fs, job.store.path(REPORT_JSON), data)
+        write_atomic(job.store.fs, job.store.path(REPORT_HTML), render(report).encode())
+    except Exception as error:
+        expected = isinstance(error, SpanmillError)
+        fields = {"job": job.manifest.job8, "error": str(error)}
+        _LOG.warning("report not written: %s", error, exc_info=not expected, extra=fields)
+
+
+def make_report(job: Job, place: Place | None, tally: Tally, counts: Counts, complete: bool) -> Report:
+    """The report of a job as it stands.
+
+    Args:
+        tally: of the last run.
+    """
+    receipts = counts.receipts
+    work = Work.of(receipts)
+    pace = speed(receipts, work.tokens)
+    milliseconds = sorted(work.total.milliseconds.items())
+    return Report(
+        version=1,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        complete=complete,
+        subject=_subject(job),
+        machines=None if place is None else _machines(place),
+        totals=_totals(job, counts, work, pace),
+        speed=pace,
+        buckets=[
+            Bucket(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
+            for width, b in sorted(work.total.buckets.items())
+        ],
+        pass_milliseconds={str(limit): passes for limit, passes in milliseconds},
+        scores=scores(receipts),
+        slowest=slowest(receipts, work.tokens),
+        quarantine=_quarantine(job, counts),
+        runs=runs(receipts),
+        nodes=nodes(receipts, work),
+        failures=[
+            Failure(f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, _storable(receipt.error))
+            for (unit, number), receipt in sorted(tally.failures.items())[:_MOST_FAILURES]
+        ],
+        mishaps=[_storable(text) for text in tally.mishaps[:_MOST_FAILURES]],
+        store_errors=tally.store_errors,
+    )
+
+
+def _storable(text: str) -> str:
+    # The words of an exception may hold half a character.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _subject(job: Job) -> Subject:
+    manifest, plan = job.manifest, job.plan
+    return Subject(
+        kind=job.kind,
+        job=manifest.job_id,
+        created=manifest.created,
+        output=without_secrets(job.store.url),
+        model=without_secrets(job.config.model.name),
+        fingerprint=manifest.model,
+        backend=manifest.backend,
+        files=len(plan.files),
+        bytes=sum(file.size for file in plan.files),
+        units=len(plan.units),
+        shard_rows=plan.layout.shard_rows,
+        config=_keys(job.config, exclude_defaults=False),
+        changed=flat_keys(_keys(job.config, exclude_defaults=True)),
+        versions={name: version(name) for name in _PACKAGES},
+    )
+
+
+def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
+    keys = config.model_dump(mode="json", exclude=_SECRET, exclude_defaults=exclude_defaults)
+    if "name" in keys.get("model", {}):
+        keys["model"]["name"] = without_secrets(keys["model"]["name"])
+    return keys
+
+
+def _machines(place: Place) -> Machines:
+    names = (name for name in place.resources if name.startswith(_ACCELERATOR))
+    return Machines(
+        nodes=place.nodes,
+        cpus=place.resources.get("CPU", 0.0),
+        gpus=place.resources.get("GPU", 0.0),
+        accelerators=sorted(name.removeprefix(_ACCELERATOR) for name in names),
+        actors=place.pool.size,
+        most_actors=place.pool.max_size,
+        cpus_per_actor=place.pool.cpus,
+        gpus_per_actor=place.pool.gpus,
+        threads_per_actor=place.pool.threads,
+    )
+
+
+def _totals(job: Job, counts: Counts, work: Work, pace: Speed) -> Totals:
+    receipts, passes = counts.receipts, work.total.total
+    shards = len(receipts) + counts.without_receipt
+    seconds = pace.seconds_per_point * len(pace.rows)
+    with_receipt = _sum(receipts, "rows") + _sum(receipts, "quarantined")
+    return Totals(
+        shards=shards,
+        shards_expected=max(job.plan.expected_shards, shards),
+        without_receipt=counts.without_receipt,
+        rows=counts.rows,
+        quarantined=counts.quarantined,
+        answered=_sum(receipts, "answered"),
+        bytes=_sum(receipts, "bytes"),
+        store_errors=_sum(receipts, "store_errors"),
+        windows=passes.windows,
+        tokens=passes.tokens,
+        padding=passes.padding,
+        passes=passes.passes,
+        model_seconds=round(passes.seconds, 3),
+        out_of_memory=work.total.out_of_memory,
+        work_seconds=round(seconds, 3),
+        rows_per_second=round(with_receipt / seconds, 3) if seconds else 0.0,
+    )
+
+
+def _sum(receipts: pa.Table, name: str) -> int:
+    return int(pc.sum(receipts[name]).as_py() or 0)
+
+
+def _quarantine(job: Job, counts: Counts) -> list[Quarantined]:
+    """The most frequent reason first."""
+    found: dict[str, list[Example]] = {reason: [] for reason, _ in counts.reasons.most_common()}
+    for row in quarantine_examples(job.parts, counts).to_pylist():
+        found.setdefault(row.pop("reason"), []).append(Example(**row))
+    return [Quarantined(reason, counts.reasons[reason], examples) for reason, examples in found.items()]

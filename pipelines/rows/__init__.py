@@ -1,0 +1,1 @@
+"""From raw rows to valid ones: typed columns, default ids, and quarantine with the reason."""

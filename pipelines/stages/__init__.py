@@ -1,0 +1,1 @@
+"""What happens to a shard: read, prepare, model, write."""

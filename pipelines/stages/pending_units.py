@@ -1,0 +1,42 @@
+"""What a job still has to do: the rows that Ray Data starts from."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import orjson
+import pyarrow as pa
+
+from pipelines.corpus.listing import SourceFile
+from pipelines.output.parts import Committed
+from pipelines.planning.plan import Plan, ReadUnit
+
+
+@dataclass(frozen=True)
+class Work:
+    """A read unit with shards that are not committed."""
+
+    unit: ReadUnit
+    file: SourceFile
+    committed: frozenset[int]
+    """Shards of the unit that are."""
+
+    @classmethod
+    def left(cls, plan: Plan, committed: Committed) -> list["Work"]:
+        """The units of a plan that are not complete."""
+        return [
+            cls(unit, plan.file_of(unit), committed.numbers(unit.index))
+            for unit in plan.units
+            if not committed.is_complete(unit.index)
+        ]
+
+    @staticmethod
+    def to_table(works: Sequence["Work"]) -> pa.Table:
+        """One row per unit."""
+        rows = [orjson.dumps([astuple(w.unit), astuple(w.file), sorted(w.committed)]) for w in works]
+        return pa.table({"work": pa.array(rows, pa.binary())})
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> list["Work"]:
+        """The inverse of `to_table`."""
+        parsed = [orjson.loads(row) for row in table["work"].to_pylist()]
+        return [cls(ReadUnit(*unit), SourceFile(*file), frozenset(numbers)) for unit, file, numbers in parsed]

@@ -1,0 +1,1 @@
+"""`spanmill finetune`: data, workers of Ray Train, checkpoints, and the folder with its model card."""

@@ -1,0 +1,124 @@
+"""`spanmill finetune`: a base and examples become a model folder, by way of Ray Train."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from actors.models.hub import fingerprint
+from actors.models.loading import load_spec
+from actors.tokenization.preprocess import qa_window_size
+from actors.training.checkpoint_state import load_state
+from actors.training.setup import Sources, load_student
+from actors.training.student import check_teacher, save
+from pipelines.config.training import FinetuneConfig
+from pipelines.errors import JobError, StorageError
+from pipelines.execution.stage_factory import from_anywhere
+from pipelines.storage.filesystem import Store, resolve, write_atomic
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.dataset import read_training_data
+from pipelines.training.messages import Judged
+from pipelines.training.model_card import Card, render_card
+from pipelines.training.rank_zero import read_history
+from pipelines.training.ray_trainer import fit
+from pipelines.training.run_manifest import COMPLETE, Pin, bind_training, release_training
+from pipelines.training.worker import find_sources
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run left in its output."""
+
+    store: Store
+    history: tuple[Judged, ...]
+    """Held-out scores from the base to the end; empty where nothing is held out."""
+    was_complete: bool
+    """An earlier call had made it all."""
+
+
+def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwrite: bool, console: Console) -> Trained:
+    """Makes a model, or goes on with it where an earlier call stopped.
+
+    Raises:
+        SpanmillError, ModelError: whatever keeps the run from its end.
+    """
+    store = resolve(output, config.output.storage)
+    sources = _check_models(config)
+    data = read_training_data(inputs, config.data)
+    for complaint in data.complaints:
+        console.print(complaint, style="yellow")
+    teacher = None if sources.teacher is None else fingerprint(sources.teacher)
+    pin = Pin.of(config, fingerprint(sources.base), teacher, data.files, len(data.held_out))
+    checkpoints = _open_checkpoints(config, store, pin)
+    if bind_training(store, pin, overwrite):
+        return Trained(store, (), was_complete=True)
+    if overwrite:
+        checkpoints.clear()
+    with _nothing_left_of_a_failed_start(store, checkpoints):
+        left_out = fit(_located(config), data, checkpoints, console)
+    history = read_history(checkpoints)
+    _write(store, config, sources, checkpoints, Card.of(config, data, left_out, history))
+    checkpoints.clear()
+    return Trained(store, tuple(history), was_complete=False)
+
+
+@contextmanager
+def _nothing_left_of_a_failed_start(store: Store, checkpoints: Checkpoints) -> Iterator[None]:
+    """A run that ends before its first checkpoint must not keep OUTPUT from the one with the mended settings."""
+    try:
+        yield
+    except BaseException:
+        # What the store itself says now is no news beside the first error.
+        with suppress(StorageError):
+            if not checkpoints.names():
+                checkpoints.clear()
+                release_training(store)
+        raise
+
+
+def _check_models(config: FinetuneConfig) -> Sources:
+    """Fails before a cluster starts."""
+    sources = find_sources(config)
+    spec = load_spec(sources.base)
+    qa_window_size(spec, config.qa)
+    if sources.teacher is not None:
+        check_teacher(spec, load_spec(sources.teacher), config.qa)
+    return sources
+
+
+def _open_checkpoints(config: FinetuneConfig, output: Store, pin: Pin) -> Checkpoints:
+    chosen = config.checkpoints
+    if chosen.url is None:
+        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), pin.run8, alone=True)
+    return Checkpoints(resolve(chosen.url, chosen.storage or config.output.storage), pin.run8)
+
+
+def _located(config: FinetuneConfig) -> FinetuneConfig:
+    """Local folders of models by their absolute paths, since workers run elsewhere."""
+    named = {
+        key: source.model_copy(update={"name": from_anywhere(source.name)})
+        for key, source in (("base", config.base), ("teacher", config.teacher))
+        if source is not None
+    }
+    return config.model_copy(update=named)
+
+
+def _write(store: Store, config: FinetuneConfig, sources: Sources, checkpoints: Checkpoints, card: Card) -> None:
+    found = checkpoints.latest()
+    if found is None:
+        raise JobError(
+            f"{checkpoints.store.url}: the last checkpoint is not there. Where workers run on other machines, set "
+            "checkpoints.url to a store that all reach; else somebody removed it, and the same command makes it again"
+        )
+    student = load_student(sources, config.training.seed)
+    load_state(found[1], student, None, found[0])
+    with tempfile.TemporaryDirectory(prefix="spanmill-") as scratch:
+        folder = Path(scratch)
+        save(student, sources.base, folder, config.output.dtype)
+        (folder / "README.md").write_text(render_card(card), encoding="utf-8")
+        names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == COMPLETE)
+        for name in names:
+            write_atomic(store.fs, store.path(name), (folder / name).read_bytes())

@@ -1,0 +1,86 @@
+"""The card of a model that was made here: what it learnt from, with which settings, and how well it does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from actors.version import release
+from pipelines.config.training import FinetuneConfig
+from pipelines.evaluation.squad import LeftOut
+from pipelines.training.dataset import TrainingData
+from pipelines.training.messages import Judged
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the card says."""
+
+    base: str
+    teacher: str | None
+    halved: bool
+    files: tuple[str, ...]
+    rows: int
+    """Rows to learn from."""
+    unanswerable: int
+    """Of them."""
+    held_out: str
+    """What was judged on."""
+    complaints: tuple[str, ...]
+    """What was left out of the data, and does not count among the rows."""
+    unlearnt: tuple[str, ...]
+    """Which of the rows were not learnt from."""
+    settings: dict[str, Any]
+    """Windows and training, nested as in the config."""
+    history: tuple[Judged, ...]
+    license: str | None
+
+    @classmethod
+    def of(
+        cls, config: FinetuneConfig, data: TrainingData, left_out: Sequence[LeftOut], history: Sequence[Judged]
+    ) -> "Card":
+        """The card of a run."""
+        share = f"{config.data.held_out_share:.1%} of the passages, which were not learnt from"
+        answers = data.examples["answer_texts"].combine_chunks()
+        return cls(
+            base=config.base.name,
+            teacher=None if config.teacher is None else config.teacher.name,
+            halved=config.halve,
+            files=tuple(file.name for file in data.files),
+            rows=len(data.examples),
+            unanswerable=int((answers.value_lengths().to_numpy() == 0).sum()),
+            held_out=", ".join(config.data.held_out) or share,
+            complaints=data.complaints,
+            unlearnt=tuple(str(one) for one in left_out),
+            settings={"qa": config.qa.model_dump(), "training": config.training.model_dump()},
+            history=tuple(history),
+            license=config.output.license,
+        )
+
+
+def render_card(card: Card) -> str:
+    """The card as Markdown with the metadata that the Hugging Face hub reads."""
+    metadata = ModelCardData(
+        license=card.license,
+        library_name="transformers",
+        pipeline_tag="question-answering",
+        base_model=card.base if _is_hub_id(card.base) else None,
+        tags=["extractive-qa", "spanmill"],
+    )
+    environment = Environment(
+        loader=PackageLoader("pipelines.training", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("model_card.md.j2").render(
+        card=card,
+        metadata=metadata.to_yaml(),
+        settings=yaml.safe_dump(card.settings, sort_keys=False).strip(),
+        version=release(),
+    )
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir()

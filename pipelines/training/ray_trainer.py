@@ -1,0 +1,128 @@
+"""A training run on Ray Train, and its words on their way to a person."""
+
+import tempfile
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
+
+from pipelines.config.training import FinetuneConfig, WorkerParameters
+from pipelines.errors import ConfigError, JobError
+from pipelines.evaluation.squad import LeftOut
+from pipelines.job.ray_cluster import cluster_size, connected
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.dataset import TrainingData
+from pipelines.training.messages import Failed
+from pipelines.training.progress import TrainingProgress
+from pipelines.training.worker_entry import Assignment, train
+
+
+def fit(config: FinetuneConfig, data: TrainingData, checkpoints: Checkpoints, console: Console) -> tuple[LeftOut, ...]:
+    """Takes all steps that are not taken yet; the last checkpoint is then the result.
+
+    Returns:
+        The rows of the data that were not learnt from, one entry for every reason.
+
+    Raises:
+        ConfigError: the cluster cannot hold the workers.
+        JobError: the workers failed, more often than is allowed.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="spanmill-") as scratch,
+        TrainingProgress(console) as progress,
+        connected(config.ray),
+    ):
+        scaling, threads = plan_workers(config.workers, cluster_size()[0])
+        words = Queue(actor_options={"num_cpus": 0})
+        tables = ray.put((data.examples, data.held_out))
+        trainer = TorchTrainer(
+            train,
+            train_loop_config={"assignment": Assignment(config, checkpoints, tables, threads, words)},
+            scaling_config=scaling,
+            run_config=ray.train.RunConfig(
+                name="spanmill",
+                storage_path=scratch,
+                failure_config=ray.train.FailureConfig(max_failures=config.workers.max_failures),
+            ),
+        )
+        return _watch(trainer, words, progress)
+
+
+def plan_workers(wanted: WorkerParameters, resources: Mapping[str, float]) -> tuple[ray.train.ScalingConfig, int]:
+    """Ray Train's workers, and the threads of each.
+
+    Args:
+        resources: Ray's names and amounts of the whole cluster: CPU, GPU.
+
+    Raises:
+        ConfigError: the cluster cannot hold the workers; Ray Train would wait for another one without a word.
+    """
+    gpus, cpus = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
+    workers = wanted.number or max(gpus, 1)
+    # One CPU is left to Ray and the system, where there is one to leave.
+    spare = cpus - (cpus > 2)
+    each = wanted.cpus or (spare // workers if spare >= workers else spare / workers)
+    for amount, there, unit in ((each * workers, cpus, "CPUs"), (workers if gpus else 0, gpus, "GPUs")):
+        if amount > there:
+            raise ConfigError(
+                f"workers: {workers} workers need {amount:g} {unit}, the cluster has {there:g}; "
+                "lower workers.number" + (" or workers.cpus" if unit == "CPUs" else "")
+            )
+    share = {"CPU": each} | ({"GPU": 1.0} if gpus else {})
+    scaling = ray.train.ScalingConfig(num_workers=workers, use_gpu=bool(gpus), resources_per_worker=share)
+    return scaling, max(int(each), 1)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _fit(trainer: Any) -> BaseException | None:
+    """A task, since a thread of ours that waits for Ray while Ray shuts down takes the process with it (ray 31145)."""
+    error: BaseException | None = trainer.fit().error
+    return error
+
+
+def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> tuple[LeftOut, ...]:
+    """Runs the trainer, shows what the workers say and hears Ctrl-C."""
+    # Here, since Ray Train keeps its own files in a folder of this machine, which is removed at the end.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    running = _fit.options(scheduling_strategy=here).remote(trainer)
+    # Keyed, because workers that are started again say it again.
+    left_out: dict[StrEnum, LeftOut] = {}
+    try:
+        while not ray.wait([running], timeout=0)[0] or words.qsize():
+            try:
+                word = words.get(timeout=0.5)
+            except Empty:
+                continue
+            if isinstance(word, Failed):
+                raise JobError(word.reason)
+            if not isinstance(word, LeftOut) or word.flaw not in left_out:
+                progress.add(word)
+            if isinstance(word, LeftOut):
+                left_out[word.flaw] = word
+        failure = _failure(running)
+    finally:
+        ray.cancel(running, force=True)
+    if failure is not None:
+        raise JobError(_reason(failure))
+    return tuple(left_out.values())
+
+
+def _failure(running: Any) -> BaseException | None:
+    try:
+        failure: BaseException | None = ray.get(running)
+    except ray.exceptions.RayError as error:
+        return error
+    return failure
+
+
+def _reason(failure: BaseException) -> str:
+    """The error at the root, without the tracebacks that Ray puts around it."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    said = [line for line in lines if "Error: " in line]
+    return (said or lines or [type(failure).__name__])[-1]

@@ -1,0 +1,126 @@
+"""What pins an output folder to one training run: everything that changes its weights."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from functools import partial
+from typing import Any
+
+import orjson
+
+from actors.training.student import TOKENIZER_FILES
+from pipelines.config.training import FinetuneConfig
+from pipelines.corpus.listing import SourceFile
+from pipelines.errors import ManifestError, MissingError
+from pipelines.output.manifest import changed_keys, flat_keys
+from pipelines.output.parts import list_names
+from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes
+from pipelines.storage.retry import attempt
+
+PIN_NAME = "_training.json"
+COMPLETE = "config.json"
+"""Written last: a folder without it is no model yet."""
+
+_MODEL_FILES = (COMPLETE, "*.safetensors", "*.safetensors.index.json", "README.md", *TOKENIZER_FILES)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Dotted key → value as JSON text."""
+
+    keys: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, config: FinetuneConfig, base: str, teacher: str | None, data: Iterable[SourceFile], held_out: int
+    ) -> "Pin":
+        """The pin of a run.
+
+        Args:
+            base, teacher: fingerprints.
+            data: the files that are learnt from.
+            held_out: rows that are held out; where they are a share of the data, the rest depends on it, and files of
+                their own change no weight.
+        """
+        tree: dict[str, Any] = {
+            "base": base,
+            "teacher": teacher,
+            "halve": config.halve,
+            "data": {file.name: [file.size, file.version] for file in data},
+            "held_out_share": None if config.data.held_out else config.data.held_out_share,
+            "held_out": None if config.data.held_out else held_out,
+            "qa": config.qa.model_dump(),
+            "training": config.training.model_dump(),
+            "output.dtype": config.output.dtype,
+        }
+        return cls({key: orjson.dumps(value).decode() for key, value in flat_keys(tree).items()})
+
+    @property
+    def run8(self) -> str:
+        """The start of a hash of all keys, as the names of checkpoints carry it."""
+        return hashlib.sha256(orjson.dumps(self.keys, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+
+
+def bind_training(store: Store, pin: Pin, overwrite: bool) -> bool:
+    """Binds the output folder to a run, or finds it bound to the same one; True when the run is complete.
+
+    Args:
+        overwrite: remove the model or run that is there first.
+
+    Raises:
+        ManifestError: the folder belongs to another run, or holds a model that no run of ours made.
+        StorageError: it cannot be read or written.
+    """
+    if overwrite:
+        _discard(store)
+    stored = _read(store)
+    complete = exists(store.fs, store.path(COMPLETE))
+    if stored == pin:
+        return complete
+    if stored is not None or complete:
+        raise ManifestError(_refusal(store, stored, pin))
+    create_exclusive(store.fs, store.path(PIN_NAME), orjson.dumps(asdict(pin), option=orjson.OPT_INDENT_2))
+    if _read(store) != pin:
+        raise ManifestError(f"{store.url}: another run began here at the same moment; name another OUTPUT")
+    return False
+
+
+def release_training(store: Store) -> None:
+    """Unbinds a folder from a run that has left nothing in it.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if exists(store.fs, store.path(PIN_NAME)):
+        attempt("removing files", store.url, partial(store.fs.rm, store.path(PIN_NAME)))
+
+
+def _discard(store: Store) -> None:
+    """Removes a model and its pin; what an interrupted call leaves is no model, and still says whose it was."""
+    names = list_names(store)
+    files = [name for name in names if any(fnmatch(name, pattern) for pattern in _MODEL_FILES)]
+    for group in ({COMPLETE} & set(names), set(files) - {COMPLETE}, {PIN_NAME} & set(names)):
+        if group:
+            paths = [store.path(name) for name in sorted(group)]
+            attempt("removing files", store.url, partial(store.fs.rm, paths))
+
+
+def _read(store: Store) -> Pin | None:
+    path = store.path(PIN_NAME)
+    try:
+        return Pin(dict(orjson.loads(read_bytes(store.fs, path))["keys"]))
+    except MissingError:
+        return None
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ManifestError(
+            f"{path}: damaged ({error}); name another OUTPUT, or start anew with --overwrite"
+        ) from error
+
+
+def _refusal(store: Store, stored: Pin | None, pin: Pin) -> str:
+    mend = "Name another OUTPUT, or replace what is there with --overwrite."
+    if stored is None:
+        return f"{store.url}: holds a model already, and no {PIN_NAME} that says how it was made. {mend}"
+    lines = "".join(f"\n  {line}" for line in changed_keys(stored.keys, pin.keys))
+    return f"{store.url}: belongs to another training run. What differs, there -> now:{lines}\n{mend}"

@@ -1,0 +1,128 @@
+"""A call gets the same from its passes, however they are cut and shared."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.engine.engine import Engine
+from actors.engine.inference_task import Wanted, Work
+from actors.errors import ModelError
+from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
+from actors.tokenization.preprocess import prepare_texts
+from actors.tokenization.tokenized import Prepared
+from tests.actors.helpers import (
+    FIRST_WORD,
+    PAD,
+    WORDS,
+    TableBackend,
+    assert_same_results,
+    prepare,
+    strings,
+    word_spec,
+    words,
+)
+
+SPEC = word_spec()
+QA = QAParameters(max_seq_len=16, doc_stride=3, max_answer_len=4, top_k=3)
+EMBEDDING = EmbeddingParameters(max_seq_len=10, doc_stride=2)
+PASSAGES = st.lists(st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=30).map(words), min_size=1, max_size=4)
+
+ANSWERS, VECTORS, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(tokens=True)
+BOTH = Wanted(qa=QA, embedding=EmbeddingParameters())
+KINDS = [ANSWERS, VECTORS, STATES, BOTH, Wanted(embedding=EMBEDDING, tokens=True)]
+
+
+def _prepared(wanted: Wanted, passages: list[str]) -> Prepared:
+    if wanted.qa is not None:
+        return prepare(SPEC, wanted.qa, [("w1 w2", passage) for passage in passages])[0]
+    return prepare_texts(SPEC, EMBEDDING, strings(passages))[0]
+
+
+def _begin(wanted: Wanted, passages: list[str]) -> Work:
+    return Work(_prepared(wanted, passages), SPEC, wanted, hidden_size=5)
+
+
+def _pass(work: Work, backend: TableBackend, chosen: list[int]) -> None:
+    windows = np.array(chosen, dtype=np.int64)
+    batch = work.batch(windows)
+    output = backend.forward(batch, work.wanted.qa is not None, work.weigh(windows, batch), work.wanted.tokens)
+    work.keep(windows, batch, output)
+
+
+@pytest.mark.parametrize("wanted", KINDS)
+@given(passages=PASSAGES, data=st.data())
+def test_any_order_of_any_passes_gives_the_same(wanted: Wanted, passages: list[str], data: st.DataObject) -> None:
+    backend, whole = TableBackend(), _begin(wanted, passages)
+    order = data.draw(st.permutations(range(len(whole.prepared.windows))))
+    _pass(whole, backend, list(range(len(order))))
+    pieces = _begin(wanted, passages)
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        _pass(pieces, backend, order[:size])
+        order = order[size:]
+    assert_same_results(pieces.results(), whole.results())
+
+
+@given(passages=PASSAGES)
+def test_hidden_states_are_those_of_the_tokens_of_each_window(passages: list[str]) -> None:
+    backend, work = TableBackend(), _begin(STATES, passages)
+    everything = np.arange(len(work.prepared.windows))
+    _pass(work, backend, everything.tolist())
+    batch, tokens = work.batch(everything), work.results().tokens
+    assert tokens is not None
+    for row, (states, length) in enumerate(zip(tokens, work.lengths, strict=True)):
+        np.testing.assert_array_equal(states, backend.hidden_table[batch.input_ids[row, :length]])
+
+
+def test_works_of_one_kind_are_those_that_a_backend_can_serve_at_once() -> None:
+    kinds = [_begin(wanted, ["w3"]).kind for wanted in KINDS]
+    assert len(set(kinds)) == len(KINDS)
+    other = Wanted(qa=QAParameters(top_k=1, max_answer_len=9))
+    assert _begin(other, ["w3"]).kind == _begin(ANSWERS, ["w3"]).kind, "what is done on the host may differ"
+
+
+def test_only_what_is_pooled_is_weighed() -> None:
+    for wanted in KINDS:
+        work = _begin(wanted, ["w3 w4"])
+        chosen = np.array([0])
+        assert (work.weigh(chosen, work.batch(chosen)) is None) == (wanted.embedding is None)
+
+
+@pytest.mark.parametrize("wanted", KINDS)
+def test_a_number_that_is_none_is_an_error_whatever_is_asked_for(wanted: Wanted) -> None:
+    backend = TableBackend()
+    for table in (backend.start_table, backend.end_table, backend.hidden_table):
+        table[FIRST_WORD + 7] = np.nan
+    work = _begin(wanted, ["w3 w4", "w5 w7"])
+    _pass(work, backend, [0])
+    with pytest.raises(ModelError, match=r"NaN.*model\.dtype"):
+        _pass(work, backend, [1])
+
+
+@pytest.mark.parametrize("wanted", [ANSWERS, STATES])
+def test_what_the_model_says_of_padding_is_nobodys_business(wanted: Wanted) -> None:
+    backend, spoilt = TableBackend(), TableBackend()
+    for table in (spoilt.start_table, spoilt.end_table, spoilt.hidden_table):
+        table[PAD] = np.nan
+    passages = ["w3", "w4 w5 w6"]
+    mine, theirs = _begin(wanted, passages), _begin(wanted, passages)
+    _pass(mine, spoilt, [0, 1])
+    _pass(theirs, backend, [0, 1])
+    assert_same_results(mine.results(), theirs.results())
+
+
+def test_a_call_without_windows_has_results_without_rows() -> None:
+    results = _begin(BOTH, []).results()
+    assert results.answers is not None
+    assert results.embeddings is not None
+    assert (len(results.answers.text), results.embeddings.shape) == (0, (0, 5))
+    assert _begin(STATES, []).results().tokens == ()
+
+
+def test_the_engine_begins_calls_as_wide_as_its_model() -> None:
+    work = Engine(TableBackend(), SPEC, BatchingParameters()).begin(_prepared(VECTORS, ["w1"]), VECTORS)
+    _pass(work, TableBackend(), [0])
+    embeddings = work.results().embeddings
+    assert embeddings is not None
+    assert embeddings.shape == (1, 5)

@@ -1,0 +1,172 @@
+"""A model by name becomes a folder; its fingerprint follows what it computes."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import huggingface_hub.constants
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from actors.errors import ModelError
+from actors.models.hub import find_model, fingerprint, first_line
+from actors.parameters import ModelParameters
+from tests.actors.helpers import GOLDEN
+
+BERT = GOLDEN / "models" / "bert"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryFileSystem]:
+    """BERT at memory://models/bert, with files that are none of a model's."""
+    fs = fsspec.filesystem("memory")
+    fs.put(str(BERT), "/models/bert", recursive=True)
+    fs.pipe("/models/bert/README.md", b"hello")
+    fs.pipe("/models/bert/checkpoint-1/model.safetensors", b"older")
+    fs.pipe("/models/bert/optimizer.pt", b"large")
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def _find(name: str, **storage: object) -> Path:
+    return find_model(ModelParameters(name=name, storage=storage))
+
+
+def test_a_local_folder_is_taken_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _find(str(BERT)) == BERT
+    monkeypatch.chdir(BERT.parent)
+    assert _find("bert") == BERT
+    monkeypatch.setenv("HOME", str(BERT.parent))
+    assert _find("~/bert") == BERT
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/nowhere", "models/nowhere", "a/b/c"])
+def test_an_unknown_folder_is_named_with_its_key(name: str) -> None:
+    with pytest.raises(ModelError, match=rf"model\.name: there is no folder {name}"):
+        _find(name)
+
+
+def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        _find(str(tmp_path))
+
+
+def test_a_hub_id_that_cannot_be_downloaded_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What HF_HUB_OFFLINE=1 sets at import: nothing may touch the network.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(ModelError, match=r"model\.name: someone/model is neither a local folder nor a hub id"):
+        _find("someone/model")
+    with pytest.raises(ModelError, match=r"model\.name: no such name! is neither"):
+        _find("no such name!")
+
+
+def test_a_url_is_copied_to_the_cache_without_what_the_model_does_not_need(
+    tmp_path: Path, memory: MemoryFileSystem
+) -> None:
+    folder = _find("memory://models/bert")
+    assert folder.is_relative_to(tmp_path / "cache" / "spanmill" / "models")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in BERT.iterdir()}
+    assert fingerprint(folder) == fingerprint(BERT)
+
+
+def test_a_url_is_copied_once_and_again_when_it_changes(memory: MemoryFileSystem) -> None:
+    folder = _find("memory://models/bert")
+    (folder / "mark").touch()
+    assert (_find("memory://models/bert/") / "config.json").is_file()
+    assert (_find("memory://models/bert") / "mark").exists(), "the copy is used again"
+    config = memory.cat_file("/models/bert/config.json")
+    memory.pipe_file("/models/bert/config.json", config.replace(b"0.1", b"0.2"))
+    renewed = _find("memory://models/bert")
+    assert renewed != folder
+    assert b"0.2" in (renewed / "config.json").read_bytes(), "of the same size, and yet another file"
+
+
+def test_a_file_url_may_hold_blanks(tmp_path: Path) -> None:
+    shutil.copytree(BERT, tmp_path / "my models" / "b")
+    assert fingerprint(_find(f"file://{tmp_path}/my models/b")) == fingerprint(BERT)
+
+
+def test_a_url_without_model_files_is_named(memory: MemoryFileSystem) -> None:
+    memory.pipe("/elsewhere/README.md", b"hello")
+    with pytest.raises(ModelError, match="memory://elsewhere holds no model files"):
+        _find("memory://elsewhere")
+    memory.pipe("/elsewhere/tokenizer.json", b"{}")
+    with pytest.raises(ModelError, match=r"memory://elsewhere holds no config\.json"):
+        _find("memory://elsewhere")
+
+
+def test_a_scheme_that_nobody_knows_is_explained() -> None:
+    with pytest.raises(ModelError, match=r"model\.name: nosuch://x cannot be read: .*nosuch"):
+        _find("nosuch://x")
+
+
+class _Breaking(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    """A store that lists, and then breaks in the middle of a copy."""
+
+    protocol = "breaking"
+
+    def find(self, path: str, *args: Any, **kwargs: Any) -> dict[str, dict[str, Any]]:
+        names = (f"{path}/config.json", f"{path}/model.safetensors")
+        return {name: {"name": name, "size": 1, "type": "file"} for name in names}
+
+    def get_file(self, rpath: str, lpath: str, **kwargs: Any) -> None:
+        Path(lpath).write_bytes(b"x")
+        if rpath.endswith(".safetensors"):
+            raise ConnectionError(f"{self.storage_options['user']} lost the line")
+
+
+def test_a_copy_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
+    """And the storage options have reached the store, whose error names one of them."""
+    fsspec.register_implementation("breaking", _Breaking, clobber=True)
+    with pytest.raises(ModelError, match=r"breaking://m cannot be copied: ada lost the line"):
+        _find("breaking://m", user="ada")
+    assert list((tmp_path / "cache" / "spanmill" / "models").iterdir()) == []
+
+
+def test_the_fingerprint_follows_weights_tokenizer_and_config(copy_of: Callable[[str], Path]) -> None:
+    folder = copy_of("bert")
+    seen = {fingerprint(folder)}
+    for name in ("model.safetensors", "tokenizer.json", "config.json", "vocab.txt"):
+        path = folder / name
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        seen.add(fingerprint(folder))
+    assert len(seen) == 5
+
+
+def test_the_fingerprint_does_not_follow_the_rest(copy_of: Callable[[str], Path]) -> None:
+    folder = copy_of("bert")
+    assert fingerprint(folder) == fingerprint(BERT)
+    (folder / "README.md").write_text("hello")
+    (folder / "README.txt").write_text("hello")
+    (folder / "optimizer.pt").write_bytes(b"state")
+    (folder / "checkpoint-1").mkdir()
+    (folder / "checkpoint-1" / "config.json").write_text("{}")
+    (folder / "pytorch_model.bin").write_bytes(b"not read beside safetensors")
+    os.utime(folder / "model.safetensors", (1, 1))
+    assert fingerprint(folder) == fingerprint(BERT)
+    moved = folder.rename(folder.with_name("other"))
+    assert fingerprint(moved) == fingerprint(BERT)
+
+
+def test_a_file_under_another_name_is_another_model(copy_of: Callable[[str], Path]) -> None:
+    folder = copy_of("bert")
+    (folder / "vocab.txt").rename(folder / "merges.txt")
+    assert fingerprint(folder) != fingerprint(BERT)
+
+
+def test_the_first_line_of_an_error() -> None:
+    assert first_line(ValueError("\n one\ntwo")) == "one"
+    assert first_line(KeyError()) == "KeyError"
+    assert first_line(OSError(" \n")) == "OSError"

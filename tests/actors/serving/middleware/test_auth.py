@@ -1,0 +1,104 @@
+"""Who may ask."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+
+from actors.serving.app import build_app
+from actors.serving.context import Context
+from actors.serving.middleware.auth import NoKeys, read_keys
+from actors.serving.parameters import CorsParameters, KeyParameters
+from tests.actors.serving.conftest import Serve
+from tests.actors.serving.helpers import LOVELACE, WHERE, serving
+
+KEYS = ("first-key", "schlüssel")
+BODY = {"context": LOVELACE, "questions": [WHERE]}
+
+
+@pytest.fixture(scope="module")
+def closed(context: Context, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that wants one of `KEYS`."""
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text("# who: the tests\n" + "\n".join(KEYS) + "\n\n", encoding="utf-8")
+    cors = CorsParameters(origins=("https://example.org",))
+    with serving(build_app(context, KeyParameters(file=str(file)), cors)) as url:
+        yield url
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_every_key_of_the_file_opens(closed: str, key: str, scheme: str) -> None:
+    header = {b"Authorization": f"{scheme} {key}".encode()}
+    assert httpx2.post(f"{closed}/answer", json=BODY, headers=header).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header", [None, "Bearer", "Bearer first", "Bearer first-key2", "Basic first-key", "first-key"]
+)
+def test_without_one_nothing_does(closed: str, header: str | None) -> None:
+    for path in ("/answer", "/", "/v1/models", "/docs", "/openapi.json", "/nowhere", "/live/x", "/metrics"):
+        reply = httpx2.post(f"{closed}{path}", json=BODY, headers={} if header is None else {"Authorization": header})
+        assert reply.status_code == 401, path
+        assert reply.headers["WWW-Authenticate"] == "Bearer"
+        assert "Authorization: Bearer KEY" in reply.text
+
+
+def test_the_refusal_has_the_shape_of_the_family(closed: str) -> None:
+    assert httpx2.post(f"{closed}/answer", json=BODY).json()["reason"] == "unauthorized"
+    assert httpx2.get(f"{closed}/v1/models").json()["error"]["type"] == "authentication_error"
+
+
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health"])
+def test_probes_need_none(closed: str, path: str) -> None:
+    assert httpx2.get(f"{closed}{path}").status_code == 200
+
+
+def test_browsers_may_ask_what_they_may_ask(closed: str) -> None:
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    assert httpx2.request("OPTIONS", f"{closed}/answer", headers=headers).status_code == 200
+
+
+def test_clients_bring_the_key_by_themselves(closed: str) -> None:
+    found = InferenceClient(base_url=closed, api_key=KEYS[0]).question_answering(question=WHERE, context=LOVELACE)
+    assert getattr(found, "answer", None) == "London"
+    with pytest.raises(HfHubHTTPError, match="not known here"):
+        InferenceClient(base_url=closed, api_key="wrong").question_answering(question=WHERE, context=LOVELACE)
+
+
+def test_keys_are_never_logged(closed: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for key in (KEYS[0], "a-wrong-one"):
+        httpx2.post(f"{closed}/answer", json=BODY, headers={"Authorization": f"Bearer {key}"})
+    assert "/answer" in caplog.text
+    assert KEYS[0] not in caplog.text
+    assert "a-wrong-one" not in caplog.text
+
+
+def test_keys_come_from_the_variable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").write_text("one\n", encoding="utf-8")
+    monkeypatch.setenv("SPANMILL_TEST_KEYS", "two, three,")
+    both = KeyParameters(file=str(tmp_path / "keys"), variable="SPANMILL_TEST_KEYS")
+    assert read_keys(both) == (b"one", b"two", b"three")
+    assert read_keys(KeyParameters(variable="SPANMILL_TEST_KEYS")) == (b"two", b"three")
+    assert read_keys(KeyParameters()) == ()
+
+
+def test_a_service_that_should_be_closed_is_never_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    monkeypatch.setenv("SPANMILL_TEST_KEYS", " , ")
+    (tmp_path / "empty").write_text("# nobody\n\n", encoding="utf-8")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for keys, said in (
+        (KeyParameters(file=str(tmp_path / "none")), r"keys\.file: .*none cannot be read"),
+        (KeyParameters(file=str(tmp_path / "binary")), r"keys\.file: .*binary cannot be read"),
+        (KeyParameters(file=str(tmp_path / "empty")), r"keys\.file: .*empty holds no key"),
+        (KeyParameters(variable="SPANMILL_TEST_KEYS"), r"keys\.variable: SPANMILL_TEST_KEYS is not set"),
+    ):
+        with pytest.raises(NoKeys, match=said):
+            serve(keys=keys)

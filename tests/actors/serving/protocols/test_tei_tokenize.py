@@ -1,0 +1,41 @@
+import asyncio
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.serving.protocols import tei_tokenize
+from actors.serving.protocols.tei_tokenize import Tokenising, tokens_json
+from actors.serving.types import Refused
+from tests.actors.helpers import WORDS, word_ids, word_tokenizer, words
+
+
+@given(st.lists(st.integers(0, WORDS - 1)), st.integers(1, 8))
+def test_every_token_has_its_stretch_of_the_text(numbers: list[int], at_once: int) -> None:
+    text = words(numbers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tei_tokenize, "_AT_ONCE", at_once)
+        cls, *tokens, sep = orjson.loads(tokens_json(word_tokenizer(), text, add_special_tokens=True))
+    assert [cls["text"], sep["text"]] == ["[CLS]", "[SEP]"]
+    assert [token["id"] for token in tokens] == word_ids(text)
+    assert [text[token["start"] : token["stop"]] for token in tokens] == text.split()
+
+
+def test_what_is_in_hand_has_a_limit() -> None:
+    text = words(range(20))
+    view = Tokenising(most=int(1.5 * len(text)))
+
+    async def use() -> None:
+        tokenizer = word_tokenizer()
+        first = asyncio.create_task(view.tokenise(tokenizer, [text], add_special_tokens=False))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match=f"{len(text)} bytes of text are being tokenised already") as caught:
+            await view.tokenise(tokenizer, [text], add_special_tokens=False)
+        assert caught.value.refusal.status == 429
+        assert len(orjson.loads(await first)[0]) == 20
+        assert (
+            orjson.loads(await view.tokenise(tokenizer, ["w0", text], add_special_tokens=False))[0][0]["text"] == "w0"
+        )
+
+    asyncio.run(use())

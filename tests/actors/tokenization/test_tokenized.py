@@ -1,0 +1,70 @@
+"""A prepared shard travels as an Arrow buffer."""
+
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.parameters import EmbeddingParameters, QAParameters
+from actors.tokenization.preprocess import prepare_texts
+from actors.tokenization.tokenized import Prepared
+from tests.actors.helpers import prepare, strings, word_spec, words
+
+TEXT = st.lists(st.integers(0, 59), max_size=30).map(words) | st.sampled_from(["é日本 😀", "", "w1 ΣΑΣ"])
+
+
+def _arrays(value: object) -> list[np.ndarray[tuple[int], np.dtype[np.int32]]]:
+    """All arrays inside, in the order of the fields."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if not is_dataclass(value):
+        return []
+    return [array for field in fields(value) for array in _arrays(getattr(value, field.name))]
+
+
+def _assert_same(got: Prepared, sent: Prepared) -> None:
+    for mine, theirs in zip(_arrays(got), _arrays(sent), strict=True):
+        assert mine.dtype == theirs.dtype
+        assert np.array_equal(mine, theirs)
+    assert (got.texts is None) == (sent.texts is None)
+    if got.texts is not None:
+        assert got.texts.equals(sent.texts)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=5))
+def test_a_qa_shard_comes_back_equal(pairs: list[tuple[str, str]]) -> None:
+    sent, _ = prepare(word_spec(), QAParameters(max_seq_len=16, doc_stride=2), pairs)
+    got = Prepared.from_ipc(sent.to_ipc())
+    _assert_same(got, sent)
+    assert got.owners == sent.owners
+
+
+@given(st.lists(TEXT, max_size=5))
+def test_an_embedding_shard_comes_back_equal(texts: list[str]) -> None:
+    sent, _ = prepare_texts(word_spec(), EmbeddingParameters(max_seq_len=8), strings(texts))
+    got = Prepared.from_ipc(sent.to_ipc())
+    _assert_same(got, sent)
+    assert (got.places, got.texts) == (None, None)
+
+
+def test_the_arrays_are_views_of_the_buffer() -> None:
+    sent, _ = prepare(word_spec(), QAParameters(), [("w1", words(range(50))), ("w2", "w3 é")])
+    buffer = sent.to_ipc()
+    got = Prepared.from_ipc(buffer)
+    assert got.texts is not None
+    addresses = [array.ctypes.data for array in _arrays(got)] + [got.texts.buffers()[2].address]
+    assert len(addresses) == 15
+    assert all(buffer.address <= address < buffer.address + buffer.size for address in addresses)
+
+
+def test_a_buffer_may_be_bytes_off_the_wire() -> None:
+    sent, _ = prepare(word_spec(), QAParameters(), [("w1", "w2 w3")])
+    _assert_same(Prepared.from_ipc(pa.py_buffer(sent.to_ipc().to_pybytes())), sent)
+
+
+def test_lengths_count_question_passage_and_specials() -> None:
+    prepared, _ = prepare(word_spec(), QAParameters(max_seq_len=10, doc_stride=2), [("w1 w2", words(range(9)))])
+    # 10 - 3 specials - 2 of the question leave 5 a window: tokens 0-4, 3-7, 6-8.
+    assert prepared.lengths(specials=3).tolist() == [10, 10, 8]

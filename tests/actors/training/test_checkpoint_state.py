@@ -1,0 +1,79 @@
+"""Checkpoints: the same bits back, and what is said of those that cannot be used."""
+
+import io
+
+import pytest
+import torch
+
+from actors.errors import ModelError
+from actors.training.checkpoint_state import dump_state, load_state
+from tests.actors.training.helpers import BERT, DISTILBERT, assembled, parameters, same_bits, take_steps, weights
+
+
+def test_weights_optimizer_and_step_come_back() -> None:
+    first = assembled(parameters())
+    take_steps(first, 0, 3)
+    data = dump_state(first.student, first.run.learner, 3)
+    second = assembled(parameters())
+    assert load_state(data, second.student, second.run.learner, "here") == 3
+    assert same_bits(weights(first), weights(second))
+    moments = [
+        {
+            f"{place}.{name}": value
+            for place, state in one.run.learner.state()["optimizer"]["state"].items()
+            for name, value in state.items()
+        }
+        for one in (first, second)
+    ]
+    assert len(moments[0]) > 20
+    assert same_bits(*moments)
+
+
+def test_the_weights_alone_can_be_read() -> None:
+    first, second = assembled(parameters()), assembled(parameters(seed=7))
+    take_steps(first, 0, 1)
+    assert load_state(dump_state(first.student, first.run.learner, 1), second.student, None, "here") == 1
+    assert same_bits(weights(first), weights(second))
+
+
+def _another_object() -> bytes:
+    sink = io.BytesIO()
+    torch.save([1, 2], sink)
+    return sink.getvalue()
+
+
+@pytest.fixture(scope="module")
+def good() -> bytes:
+    assembly = assembled(parameters())
+    take_steps(assembly, 0, 1)
+    return dump_state(assembly.student, assembly.run.learner, 1)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "object"])
+def test_a_damaged_checkpoint_is_named_and_the_mend(good: bytes, damage: str) -> None:
+    data = {"empty": b"", "cut": good[: len(good) // 2], "text": b"hello", "object": _another_object()}[damage]
+    assembly = assembled(parameters())
+    with pytest.raises(
+        ModelError, match=r"^s3://b/run\.pt: the checkpoint cannot be used .*Remove it, and .*--overwrite"
+    ):
+        load_state(data, assembly.student, assembly.run.learner, "s3://b/run.pt")
+
+
+def test_a_checkpoint_of_another_model(good: bytes) -> None:
+    other = assembled(parameters(), base=BERT)
+    assert DISTILBERT != BERT
+    with pytest.raises(ModelError, match="the checkpoint cannot be used"):
+        load_state(good, other.student, other.run.learner, "here")
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run() -> None:
+    sink = io.BytesIO()
+    torch.save({"model": _Loud()}, sink)
+    assembly = assembled(parameters())
+    with pytest.raises(ModelError, match="the checkpoint cannot be used"):
+        load_state(sink.getvalue(), assembly.student, None, "here")
+
+
+class _Loud:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (exit, (3,))

@@ -1,0 +1,55 @@
+"""What a model in training says is what it would say once it is written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from actors.models.loading import load_engine, load_spec
+from actors.parameters import BatchingParameters, ModelParameters, QAParameters
+from actors.tokenization.preprocess import prepare_pairs
+from actors.training.predict import answer
+from actors.training.student import save
+from tests.actors.helpers import answers_of, strings
+from tests.actors.training.helpers import (
+    BERT,
+    DISTILBERT,
+    assembled,
+    golden_rows,
+    parameters,
+    same_bits,
+    take_steps,
+    weights,
+)
+
+ROWS = [row for row in golden_rows() if 5 < len(row[1].strip()) < 400]
+QUESTIONS, CONTEXTS = strings([question for question, _, _ in ROWS]), strings([context for _, context, _ in ROWS])
+
+
+@pytest.mark.parametrize("base", [DISTILBERT, BERT])
+def test_a_model_in_training_answers_as_when_it_is_saved(tmp_path: Path, base: Path) -> None:
+    assembly = assembled(parameters(), base=base)
+    take_steps(assembly, 0, 2)
+    before = weights(assembly)
+    spec, qa = assembly.spec, QAParameters(top_k=3, handle_impossible_answer=True)
+    found = answer(assembly.student, spec, qa, QUESTIONS, CONTEXTS).to_pylist()
+    assert assembly.student.training
+    assert same_bits(before, weights(assembly))
+
+    save(assembly.student, base, tmp_path, "float32")
+    engine = load_engine(tmp_path, ModelParameters(device="cpu"), BatchingParameters(), with_qa_head=True)
+    pairs, _ = prepare_pairs(load_spec(tmp_path), qa, QUESTIONS, CONTEXTS)
+    answers = engine.answer(pairs, QAParameters()).answers
+    assert answers is not None
+    assert found == [best[0].text for best in answers_of(answers)]
+    assert len(set(found)) > 10
+
+
+def test_rows_that_cannot_be_asked_have_an_empty_answer() -> None:
+    assembly = assembled(parameters())
+    with torch.no_grad():
+        questions, contexts = strings(["Who?", "Who? " * 600, "Who?"]), strings(["", "Ada. " * 600, "Ada keeps goats."])
+        found = answer(assembly.student, assembly.spec, QAParameters(), questions, contexts).to_pylist()
+    assert found[:2] == ["", ""]
+    assert found[2] in "Ada keeps goats."
+    assert found[2]

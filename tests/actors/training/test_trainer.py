@@ -1,0 +1,172 @@
+"""One step: gradients, clipping, the learning rate; what stays as it is."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import XLNetConfig, XLNetForQuestionAnsweringSimple
+
+from actors.errors import ModelError
+from actors.models.loading import load_model
+from actors.training.dataset import PairTensors, TextTensors
+from actors.training.trainer import Learner, decay_at, freeze, learning_rate_at, set_dropout
+from tests.actors.helpers import GOLDEN, MODELS
+from tests.actors.training.helpers import CPU, assembled, parameters, take_steps, weights
+
+WORDS = "distilbert.embeddings.word_embeddings.weight"
+
+
+class _Slope(nn.Module):
+    """A loss that falls by `slope` per unit of both of its weights."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.matrix, self.vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+        self.slope = slope
+
+    def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+        return torch.stack([self.slope * (self.matrix.sum() + self.vector.sum())] * 5)
+
+
+PAIRS = PairTensors({}, *(torch.zeros(1) for _ in range(3)))
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    chosen = parameters(learning_rate=1.0, warmup_steps=10)
+    rates = [learning_rate_at(step, 200, chosen) for step in range(201)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10] == max(rates) == 1.0
+    assert np.diff(rates[10:]) == pytest.approx(-1 / 190)
+    assert rates[200] == 0.0
+    decay = [decay_at(step, 200, chosen) for step in range(201)]
+    assert decay[:11] == [1.0] * 11
+    assert decay[10:] == rates[10:]
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 100), (5, 100), (40, 100), (40, 0)])
+def test_short_runs_warm_up_for_a_tenth_at_most(steps: int, warmup: int) -> None:
+    rates = [learning_rate_at(step, steps, parameters(learning_rate=1.0, warmup_steps=warmup)) for step in range(steps)]
+    assert max(rates) == 1.0
+    assert rates.index(1.0) <= steps // 10
+    assert min(rates) > 0
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    module = _Slope(0.0)
+    learner = Learner(module, parameters(learning_rate=0.1, weight_decay=0.5, warmup_steps=0), 10, CPU)
+    learner.step(0, PAIRS, None)
+    assert module.matrix.tolist() == [[pytest.approx(0.95)] * 2] * 2
+    assert module.vector.tolist() == [1.0, 1.0]
+
+
+def test_the_learning_rate_of_the_step_is_what_adamw_takes() -> None:
+    # AdamW's first step is the learning rate, whatever the size of the gradient.
+    module = _Slope(30.0)
+    learner = Learner(module, parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=4), 40, CPU)
+    losses = learner.step(1, PAIRS, None)
+    assert module.vector.tolist() == [pytest.approx(0.95)] * 2
+    assert losses.tolist() == [180.0] * 5
+    assert not losses.requires_grad
+
+
+def test_gradients_are_clipped_together() -> None:
+    module = _Slope(30.0)
+    learner = Learner(module, parameters(clip=0.5), 10, CPU)
+    learner.step(0, PAIRS, None)
+    # The moments of the first step are a tenth of the clipped gradient: six equal numbers of norm 0.5.
+    moments = [state["exp_avg"].flatten() for state in learner.state()["optimizer"]["state"].values()]
+    assert torch.cat(moments).tolist() == [pytest.approx(0.1 * 0.5 / 6**0.5)] * 6
+
+
+class _Far(nn.Module):
+    """Embeddings that stay at a distance, and what the weight was that they were kept with."""
+
+    def __init__(self, distance: float) -> None:
+        super().__init__()
+        self.one, self.distance = nn.Parameter(torch.ones(1)), distance
+        self.weights: list[float] = []
+
+    def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+        self.weights.append(weight)
+        return torch.cat([self.one, torch.tensor([1.0, 0.0, 9.0, self.distance])])
+
+
+def test_the_weight_of_a_step_follows_the_distance_of_those_before() -> None:
+    """What is allowed falls with the learning rate, from 0.3 to 0.1: 0.2 is little at first, and too much at last."""
+    module = _Far(0.2)
+    keeping = {"distance": 0.1, "slack": 0.2, "weight": 10.0}
+    learner = Learner(module, parameters(warmup_steps=4, embeddings=keeping), 40, CPU)
+    for number in range(40):
+        assert learner.weight == pytest.approx(([10.0, *module.weights])[-1], rel=0.011)
+        learner.step(number, PAIRS, None)
+    moves = np.diff(np.log([*module.weights, learner.weight]))
+    decay = np.array([decay_at(number, 40, parameters(warmup_steps=4)) for number in range(40)])
+    allowed = 0.1 + 0.2 * decay
+    assert moves == pytest.approx(0.01 * (0.2 - allowed) / allowed, abs=1e-6)
+    assert moves[0] < 0 < moves[-1]
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_changes_nothing_and_names_the_key(slope: float) -> None:
+    module = _Slope(slope)
+    learner = Learner(module, parameters(learning_rate=0.25), 10, CPU)
+    with pytest.raises(ModelError, match=r"not a number at step 1,234; lower training\.learning_rate \(0\.25\)"):
+        learner.step(1234, PAIRS, None)
+    assert module.matrix.tolist() == [[1.0, 1.0]] * 2
+
+
+def test_frozen_word_embeddings_keep_every_bit() -> None:
+    assembly = assembled(parameters(freeze_word_embeddings=True, weight_decay=0.1))
+    before = weights(assembly)
+    take_steps(assembly, 0, 3)
+    after = weights(assembly)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == before.keys() - {WORDS}
+
+
+def test_without_freezing_all_weights_learn() -> None:
+    assembly = assembled(parameters())
+    before = weights(assembly)
+    take_steps(assembly, 0, 3)
+    assert all(not torch.equal(before[name], weight) for name, weight in weights(assembly).items())
+
+
+def test_word_embeddings_by_any_name_are_frozen() -> None:
+    model = XLNetForQuestionAnsweringSimple(XLNetConfig(vocab_size=9, d_model=8, n_layer=1, n_head=2, d_inner=8))
+    freeze(model, parameters(freeze_word_embeddings=True))
+    assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == [
+        "transformer.word_embedding.weight"
+    ]
+
+
+def test_every_worker_draws_its_own_dropout_and_the_same_again() -> None:
+    class _Drawn(_Slope):
+        def forward(self, pairs: PairTensors, texts: TextTensors | None, weight: float) -> Tensor:
+            drawn.append(torch.rand(1).item())
+            return super().forward(pairs, texts, weight)
+
+    drawn: list[float] = []
+    for rank in (0, 1, 0):
+        Learner(_Drawn(1.0), parameters(), 10, CPU, rank).step(3, PAIRS, None)
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_freezing_can_be_undone() -> None:
+    model = load_model(GOLDEN / "models" / "distilbert", with_qa_head=True)
+    freeze(model, parameters(freeze_word_embeddings=True))
+    assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == [WORDS]
+    freeze(model, parameters())
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_rate_of_dropout_is_that_of_the_parameters(name: str) -> None:
+    model = load_model(GOLDEN / "models" / name, with_qa_head=True)
+    ids = torch.tensor([[2, 10, 11, 12, 3]])
+    quiet = model.train(False)(ids).start_logits
+    model.train()
+    assert not torch.allclose(model(ids).start_logits, quiet)
+    set_dropout(model, parameters())
+    assert not torch.allclose(model(ids).start_logits, quiet), "null keeps the base's"
+    set_dropout(model, parameters(dropout=0.0))
+    assert torch.allclose(model(ids).start_logits, quiet, atol=1e-6)

@@ -1,0 +1,35 @@
+"""`make demo`."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.cli import demo
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_answers_are_marked_in_the_passage_around_them() -> None:
+    assert demo._marked("The light\nwas lit in 1871.", 4, 13).plain == "  The [light was] lit in 1871."
+    long = demo._marked("a" * 200 + "Z" + "b" * 200, 200, 201)
+    assert long.plain == "  ..." + "a" * 90 + "[Z]" + "b" * 90 + "..."
+    assert [str(span.style) for span in long.spans] == ["reverse"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_demo_ends_with_figures_and_marked_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("models", "samples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    demo.main()
+    shown = capsys.readouterr().out
+    figures = dict(line.split(maxsplit=1) for line in shown.splitlines() if len(line.split()) > 1)
+    found = pq.read_table(tmp_path / "build" / "demo")
+    assert (figures["rows"].strip(), figures["answered"].strip(), len(found)) == ("364", "364", 364)
+    assert 40.0 < float(figures["EM"]) < float(figures["F1"]) < 100.0
+    assert shown.count("  gold: ") == 4
+    assert str(tmp_path / "build" / "demo") in "".join(shown.split())
+    assert str(tmp_path / "build" / "demo") in "".join(shown.split())

@@ -1,0 +1,131 @@
+"""Configs from files and words, and what is said of wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.config.loader import as_yaml, list_keys, load_config
+from pipelines.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text("qa:\n  top_k: 2\n  max_answer_len: 9\ncorpus:\n  carry: [title]\n", encoding="utf-8")
+    return path
+
+
+def test_words_override_the_file_and_the_file_the_defaults(file: Path) -> None:
+    config = load_config(AnswerConfig, file, ["qa.top_k=3", "corpus.columns.id=key"])
+    assert (config.qa.top_k, config.qa.max_answer_len, config.qa.max_seq_len) == (3, 9, None)
+    assert config.corpus.carry == ("title",)
+    assert config.corpus.columns.id == "key"
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("corpus.carry=[a, b]", ("a", "b")),
+        ("corpus.carry=[]", ()),
+    ],
+)
+def test_values_of_words_are_yaml(word: str, value: object) -> None:
+    assert load_config(AnswerConfig, None, [word]).corpus.carry == value
+
+
+def test_words_reach_into_storage_options_and_groups_that_are_null() -> None:
+    config = load_config(AnswerConfig, None, ["corpus.storage.client_kwargs.verify=false", "embedding.pooling=cls"])
+    assert config.corpus.storage == {"client_kwargs": {"verify": False}}
+    assert config.embedding is not None
+    assert config.embedding.pooling == "cls"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("qa.topk=3", "unknown key qa.topk; the nearest is qa.top_k"),
+        ("top_k=3", "unknown key top_k; the nearest is qa.top_k"),
+        ("modle.name=x", "unknown key modle; the nearest is model"),
+        ("embedding.poolng=cls", "unknown key embedding.poolng; the nearest is embedding.pooling"),
+        ("qa.top_k=many", "qa.top_k: Input should be a valid integer"),
+        ("qa.top_k=0", r"qa.top_k: .*greater than or equal to 1 \(got 0\)"),
+        ("output.format=csv", "output.format: Input should be 'parquet' or 'jsonl'"),
+        ("pool.max_size=0", "pool.max_size"),
+        ("max_quarantined=lots", r"max_quarantined: .*a number of rows \(100\) or a share of them \(0\.5%\)"),
+        ("max_quarantined=-1", "max_quarantined: .*a number of rows"),
+        ("qa.top_k", "write it as key=value"),
+        ("=3", "write it as key=value"),
+        ("qa.top_k=[", "the value is not YAML"),
+    ],
+)
+def test_a_wrong_word_is_named_with_its_mend(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(AnswerConfig, None, [word])
+
+
+def test_values_that_only_together_are_wrong() -> None:
+    with pytest.raises(ConfigError, match=r"pool: .*max_size \(1\) is less than size \(2\)"):
+        load_config(AnswerConfig, None, ["pool.size=2", "pool.max_size=1"])
+
+
+def test_every_problem_of_a_file_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("qa:\n  top_k: x\n  topp: 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(AnswerConfig, path, [])
+    first, *lines = str(raised.value).splitlines()
+    assert first == f"{path} cannot be used:"
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"qa: [", "not YAML"),
+        (b"\xff\xfe\xfa", "not YAML"),
+        (b"- a\n", "a config is a mapping of keys, this is a list"),
+    ],
+)
+def test_a_file_that_is_no_config(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(AnswerConfig, path, [])
+
+
+def test_a_missing_and_an_empty_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_config(AnswerConfig, tmp_path / "none.yaml", [])
+    (tmp_path / "empty.yaml").write_bytes(b"# nothing\n")
+    assert load_config(AnswerConfig, tmp_path / "empty.yaml", []) == AnswerConfig()
+
+
+def test_a_list_of_all_keys_goes_into_optional_groups() -> None:
+    keys = {key: default for key, _, default in list_keys(AnswerConfig)}
+    assert keys["qa.top_k"] == 1
+    assert keys["embedding.pooling"] == "mean"
+    assert keys["corpus.columns.context"] == "context"
+    assert "qa" not in keys
+
+
+@pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig])
+def test_a_printed_config_is_the_defaults(kind: type[AnswerConfig] | type[EmbedConfig], tmp_path: Path) -> None:
+    path = tmp_path / "printed.yaml"
+    path.write_text(as_yaml(kind), encoding="utf-8")
+    assert load_config(kind, path, []) == kind()
+
+
+def test_an_optional_group_can_be_uncommented(tmp_path: Path) -> None:
+    lines = as_yaml(AnswerConfig).replace("embedding: null", "embedding:").splitlines()
+    path = tmp_path / "edited.yaml"
+    path.write_text("\n".join(line.removeprefix("#") if line.startswith("# ") else line for line in lines))
+    path.write_text("\n".join(_uncommented(lines)), encoding="utf-8")
+    config = load_config(AnswerConfig, path, [])
+    assert config.embedding is not None
+    assert config.embedding.doc_stride == 0
+
+
+def _uncommented(lines: list[str]) -> list[str]:
+    start = lines.index("embedding:")
+    return [*lines[: start + 1], *(line.removeprefix("#") for line in lines[start + 1 :])]

@@ -1,0 +1,38 @@
+"""The forecast against the run that it forecasts."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipelines.execution.estimate import estimate_job, estimate_table
+from tests.pipelines.jobs import make_job, mixed_rows, run_job, write_jsonl
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
+    rows = [*mixed_rows(180), *mixed_rows(180)]
+    lines = [{**row, "question": None} if number % 25 == 0 else row for number, row in enumerate(rows)]
+    corpus = write_jsonl(tmp_path / "in.jsonl", lines)
+    words = ("pool.price_per_hour=3.6", "corpus.shard_rows=60")
+    job = make_job([corpus], tmp_path / "out", untrained_model, *words)
+    estimate = estimate_job(job, Console(file=io.StringIO()))
+    assert not (tmp_path / "out").exists(), "an estimate writes nothing"
+
+    forecast = estimate.forecast
+    outcome = run_job([corpus], tmp_path / "out", untrained_model, *words).outcome
+    assert forecast.rows == pytest.approx(len(rows), rel=0.15)
+    assert forecast.quarantined.low <= outcome.tally.quarantined / len(rows) <= forecast.quarantined.high
+    written = sum(path.stat().st_size for path in (tmp_path / "out").glob("part-*"))
+    assert 0.7 * forecast.output_bytes.low <= written <= 1.3 * forecast.output_bytes.high
+    # Other work on the machine can make either slow, so time is held to an order of magnitude only.
+    assert 0.1 < forecast.seconds_per_row.value / (outcome.tally.stats.total.seconds / len(rows)) < 10
+    assert estimate.cost_per_million is not None
+    assert estimate.cost_per_million.value == pytest.approx(1e6 * forecast.seconds_per_row.value / 1000)
+
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(estimate_table(job, estimate))
+    for words_shown in ("about 2", "duration", "cost of a million rows", "quarantined", "from", "nine times out of"):
+        assert words_shown in shown.getvalue()

@@ -1,0 +1,198 @@
+"""What makes a job the same job, and what is refused before a shard runs."""
+
+import json
+import os
+from pathlib import Path
+from shutil import copytree
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actors.errors import ModelError
+from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.errors import CorpusError, JobError, ManifestError
+from pipelines.job.job import bind, check_complete
+from pipelines.output.parts import ShardId
+from pipelines.schemas import QUARANTINE_SCHEMA
+from tests.pipelines.helpers import jsonl, qa_rows
+from tests.pipelines.jobs import Kind, make_job, write_jsonl
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    rows = [{**row, "title": "t", "text": "x"} for row in qa_rows(10)]
+    return write_jsonl(tmp_path / "in" / "a.jsonl", rows).parent
+
+
+@pytest.fixture
+def output(corpus: Path, tmp_path: Path, untrained_model: Path) -> Path:
+    """A folder that a job of the default config is bound to."""
+    bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
+    return tmp_path / "out"
+
+
+def test_planning_touches_nothing(corpus: Path, tmp_path: Path, untrained_model: Path) -> None:
+    job = make_job([corpus], tmp_path / "out", untrained_model)
+    assert (job.kind, len(job.plan.units)) == ("answer", 1)
+    assert job.schema.names == ["id", "answer", "score", "start", "end"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["qa.top_k=3"], "qa.top_k: 1 -> 3"),
+        (["qa.max_seq_len=128"], "qa.max_seq_len: null -> 128"),
+        (["qa.handle_impossible_answer=true"], "qa.handle_impossible_answer: false -> true"),
+        (["embedding={}"], 'embedding.pooling: (absent) -> "mean"'),
+        (["corpus.carry=[title]"], 'corpus.carry: [] -> ["title"]'),
+        (["corpus.columns.question=context"], 'corpus.columns.question: "question" -> "context"'),
+        (["output.format=jsonl"], 'output.format: "parquet" -> "jsonl"'),
+        (["model.dtype=bfloat16"], 'backend: "torch float32" -> "torch bfloat16"'),
+    ],
+)
+def test_a_key_that_changes_rows_is_another_job(
+    corpus: Path, output: Path, untrained_model: Path, words: list[str], line: str
+) -> None:
+    with pytest.raises(ManifestError) as raised:
+        bind(make_job([corpus], output, untrained_model, *words), replace=False)
+    assert f"\n  {line}" in str(raised.value)
+    assert "--overwrite" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pool.size=1", "pool.max_size=7", "pool.cpus=0.5"],
+        ["batching.fixed_windows=2", "model.threads=1"],
+        ["corpus.unit_bytes=100", "corpus.shard_rows=2"],
+        ["ray.passes=1", "ray.object_store_mb=100"],
+    ],
+)
+def test_keys_that_change_no_row_are_the_same_job_and_the_stored_plan_holds(
+    corpus: Path, output: Path, untrained_model: Path, words: list[str]
+) -> None:
+    first = make_job([corpus], output, untrained_model)
+    again = bind(make_job([corpus], output, untrained_model, *words), replace=False)
+    assert again.manifest.job8 == first.manifest.job8
+    assert again.plan == first.plan
+
+
+def test_another_kind_of_job_is_refused(corpus: Path, output: Path, untrained_model: Path) -> None:
+    with pytest.raises(ManifestError, match='kind: "answer" -> "embed"'):
+        bind(make_job([corpus], output, untrained_model, kind=EmbedConfig), replace=False)
+
+
+def test_another_limit_is_refused(corpus: Path, output: Path, untrained_model: Path) -> None:
+    with pytest.raises(ManifestError, match="limit: null -> 5"):
+        bind(make_job([corpus], output, untrained_model, limit=5), replace=False)
+
+
+def test_another_model_is_refused_and_the_same_one_elsewhere_is_not(
+    corpus: Path, output: Path, untrained_model: Path, tmp_path: Path
+) -> None:
+    other = Path(copytree(untrained_model, tmp_path / "other"))
+    bind(make_job([corpus], output, other), replace=False)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "activation": "relu"}))
+    with pytest.raises(ManifestError, match=r"model.fingerprint: \"[0-9a-f]{64}\" -> \"[0-9a-f]{64}\""):
+        bind(make_job([corpus], output, other), replace=False)
+
+
+def test_changed_new_and_lost_input_is_named(corpus: Path, output: Path, untrained_model: Path) -> None:
+    write_jsonl(corpus / "b.jsonl", qa_rows(1))
+    with pytest.raises(ManifestError, match=r": 1 new \(b\.jsonl\)\. Add --extend"):
+        bind(make_job([corpus], output, untrained_model), replace=False)
+    os.remove(corpus / "b.jsonl")
+    os.utime(corpus / "a.jsonl", ns=(1, 1))
+    with pytest.raises(ManifestError, match=r": 1 changed \(a\.jsonl\)\. .*--overwrite"):
+        bind(make_job([corpus], output, untrained_model), replace=False)
+
+
+def test_overwrite_takes_the_folder_for_another_job(corpus: Path, output: Path, untrained_model: Path) -> None:
+    (output / "notes.txt").write_text("mine")
+    job = bind(make_job([corpus], output, untrained_model, "qa.top_k=3"), replace=True)
+    assert job.manifest.results["qa"]["top_k"] == 3
+    assert (output / "notes.txt").exists()
+    with pytest.raises(ManifestError, match=r"qa\.top_k: 3 -> 1"):
+        bind(make_job([corpus], output, untrained_model), replace=False)
+
+
+def test_parts_of_another_job_beside_ours_are_refused(corpus: Path, output: Path, untrained_model: Path) -> None:
+    job = bind(make_job([corpus], output, untrained_model), replace=False)
+    (output / "part-00000-00000z-ffffffff.parquet").write_bytes(b"")
+    with pytest.raises(ManifestError, match="holds parts of another job"):
+        job.committed()
+
+
+def test_a_plan_that_somebody_edited_is_refused(corpus: Path, output: Path, untrained_model: Path) -> None:
+    manifest = json.loads((output / "_manifest.json").read_text())
+    manifest["plan"]["units"] = [["x"]]
+    (output / "_manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ManifestError, match=r"_manifest\.json: the plan is damaged .*--overwrite"):
+        bind(make_job([corpus], output, untrained_model), replace=False)
+
+
+def test_a_job_is_complete_when_every_unit_is(corpus: Path, output: Path, untrained_model: Path) -> None:
+    job = bind(make_job([corpus], output, untrained_model), replace=False)
+    with pytest.raises(JobError, match="1 of 1 read units are not complete") as raised:
+        check_complete(job, ["no room", "no room", "no net"])
+    assert str(raised.value).splitlines()[1:] == ["  no room", "  no net"]
+    empty = QUARANTINE_SCHEMA.empty_table()
+    job.parts.commit(ShardId(0, 0, True), job.schema.empty_table(), empty, {})
+    check_complete(job, [])
+
+
+def test_expected_shards_are_exact_for_parquet_and_near_for_jsonl(tmp_path: Path, untrained_model: Path) -> None:
+    for count in (0, 1, 8, 9):
+        pq.write_table(pa.Table.from_pylist(qa_rows(count), _QA), tmp_path / f"{count}.parquet")
+    assert make_job([tmp_path], "out", untrained_model, "corpus.shard_rows=4").plan.expected_shards == 1 + 1 + 2 + 3
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "a.jsonl").write_bytes(jsonl(qa_rows(400)))
+    assert make_job([tmp_path / "j"], "out", untrained_model, "corpus.shard_rows=40").plan.expected_shards == 10
+
+
+_QA = pa.schema([("id", pa.string()), ("question", pa.string()), ("context", pa.string())])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["qa.max_seq_len=4000"], "the model takes at most 512 tokens; lower qa.max_seq_len"),
+        (["qa.max_seq_len=64", "qa.doc_stride=64"], "lower qa.doc_stride"),
+        (["model.name=models/none"], "there is no folder models/none"),
+    ],
+)
+def test_what_the_model_cannot_do_is_said_before_anything_runs(
+    corpus: Path, untrained_model: Path, words: list[str], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        make_job([corpus], "out", untrained_model, *words)
+
+
+def test_a_model_without_a_qa_head_embeds_but_does_not_answer(
+    corpus: Path, untrained_model: Path, tmp_path: Path
+) -> None:
+    from transformers import DistilBertModel
+
+    headless = Path(copytree(untrained_model, tmp_path / "headless"))
+    DistilBertModel.from_pretrained(untrained_model).save_pretrained(headless)
+    assert make_job([corpus], "out", headless, kind=EmbedConfig).kind == "embed"
+    with pytest.raises(ModelError, match="without a QA head"):
+        make_job([corpus], "out", headless)
+
+
+@pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig])
+def test_a_column_that_is_not_there_is_named(corpus: Path, untrained_model: Path, kind: Kind) -> None:
+    column = "question" if kind is AnswerConfig else "text"
+    with pytest.raises(CorpusError, match="querry"):
+        make_job([corpus], "out", untrained_model, f"corpus.columns.{column}=querry", kind=kind)
+
+
+def test_a_job_that_met_a_damaged_file_may_go_on_without_it(tmp_path: Path, untrained_model: Path) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(3))
+    first = bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
+    again = bind(make_job([corpus], tmp_path / "out", untrained_model, "corpus.damaged=quarantine"), replace=False)
+    assert (first.plan.layout.damaged, again.plan.layout.damaged) == ("fail", "quarantine")
+    assert first.manifest == again.manifest

@@ -1,0 +1,65 @@
+"""How many actors, and what they take."""
+
+from typing import Any
+
+import pytest
+
+from pipelines.config.job import PoolParameters
+from pipelines.errors import ConfigError
+from pipelines.job.pool_size import Pool, plan_pool
+
+
+def _plan(resources: dict[str, float], threads: int | None = None, nodes: int = 1, **parameters: Any) -> Pool:
+    return plan_pool(PoolParameters(**parameters), threads, resources, nodes)
+
+
+def test_one_actor_with_every_thread_where_there_is_no_gpu() -> None:
+    assert _plan({"CPU": 8}) == Pool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=8)
+
+
+def test_one_actor_per_gpu() -> None:
+    assert _plan({"CPU": 32, "GPU": 4}) == Pool(size=4, max_size=4, cpus=1.0, gpus=1.0, threads=8)
+
+
+def test_gpus_can_be_shared_and_left_alone() -> None:
+    assert _plan({"CPU": 32, "GPU": 4}, gpus=0.5).size == 8
+    assert _plan({"CPU": 32, "GPU": 4}, gpus=0).gpus == 0.0
+
+
+def test_threads_are_shared_out_among_the_actors_of_a_machine() -> None:
+    assert _plan({"CPU": 8}, size=3).threads == 2
+    assert _plan({"CPU": 32}, size=4, nodes=4).threads == 8
+    assert _plan({"CPU": 8}, size=3, threads=5).threads == 5
+    assert _plan({"CPU": 2}, size=4, cpus=0.25).threads == 1
+
+
+def test_a_pool_may_grow_and_has_threads_for_its_largest_size() -> None:
+    pool = _plan({"CPU": 8}, size=1, max_size=3)
+    assert (pool.size, pool.max_size, pool.threads) == (1, 3, 2)
+
+
+def test_a_shared_service_has_a_feeder_for_every_replica_unless_the_job_says_otherwise() -> None:
+    resources = {"CPU": 8.0}
+    assert plan_pool(PoolParameters(kind="serve"), None, resources, replicas=3).size == 3
+    assert plan_pool(PoolParameters(kind="serve", size=2), None, resources, replicas=3).size == 2
+    bounded = plan_pool(PoolParameters(kind="serve", max_size=2), None, resources, replicas=3)
+    assert (bounded.size, bounded.max_size) == (2, 2)
+
+
+def test_a_machine_of_one_cpu_has_a_pool_too() -> None:
+    assert _plan({"CPU": 1}).cpus == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("resources", "parameters", "message"),
+    [
+        ({"CPU": 2.0}, {"size": 2, "cpus": 1}, "2 actors of 1 CPU leave less than 0.6 of the cluster's 2 CPUs"),
+        ({"CPU": 8.0}, {"gpus": 1}, "1 actors of 1 GPU need 1, the cluster has 0"),
+        ({"CPU": 8.0, "GPU": 1.0}, {"size": 2}, "2 actors of 1 GPU need 2, the cluster has 1"),
+    ],
+)
+def test_a_pool_that_does_not_fit_is_refused_since_ray_would_wait_for_ever(
+    resources: dict[str, float], parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _plan(resources, **parameters)

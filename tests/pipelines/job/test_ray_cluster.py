@@ -1,0 +1,71 @@
+"""Connecting to Ray; what needs a cluster is in test_execute and test_running_cluster."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import ray
+
+from pipelines.config.job import RayParameters
+from pipelines.errors import ConfigError, JobError
+from pipelines.job.ray_cluster import connected
+
+
+def test_an_address_that_is_none() -> None:
+    with (
+        pytest.raises(JobError, match=r"ray\.address: nonsense cannot be used: Invalid address"),
+        connected(RayParameters(address="nonsense")),
+    ):
+        raise AssertionError("connected to nothing")
+
+
+def test_a_metrics_port_that_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(ConfigError, match=rf"ray\.metrics_port: {port} is taken .*; name another"),
+            connected(RayParameters(metrics_port=port)),
+        ):
+            raise AssertionError("connected all the same")
+
+
+def test_sigterm_is_ctrl_c_and_not_rays_abort() -> None:
+    program = """
+import signal
+from pipelines.job.ray_cluster import connected
+from pipelines.config.job import ClusterParameters
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    with connected(ClusterParameters(object_store_mb=80)):
+        print("up", flush=True)
+        signal.pause()
+except KeyboardInterrupt:
+    print("stopped", signal.getsignal(signal.SIGTERM) is signal.default_int_handler)
+"""
+    process = subprocess.Popen((sys.executable, "-c", program), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (0, "stopped True\n")
+
+
+def test_ray_shuts_down_after_the_threads_of_ray_data() -> None:
+    seen: list[bool] = []
+
+    def executor() -> None:
+        time.sleep(1.0)
+        seen.append(ray.is_initialized())
+
+    with connected(RayParameters(address="local")):
+        threading.Thread(target=executor, name="StreamingExecutor-test").start()
+    assert seen == [True]

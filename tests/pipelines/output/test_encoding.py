@@ -1,0 +1,69 @@
+"""Tables as the bytes of a part."""
+
+import datetime
+import decimal
+import io
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.output.encoding import to_jsonl, to_parquet
+from pipelines.schemas import answer_schema
+
+SCHEMA = answer_schema(pa.schema([("day", pa.date32())]), top_k=2, embedding=(3, "float16"))
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    answers = [
+        [{"answer": "é", "score": 0.1, "start": 1, "end": 2}],
+        [{"answer": None, "score": 0.5, "start": None, "end": None}],
+    ]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6, dtype=np.float16) / 4), 3)
+    return pa.table([["a", "b"], [datetime.date(2020, 1, 2), None], answers, vectors], schema=SCHEMA)
+
+
+def test_parquet(table: pa.Table) -> None:
+    file = pq.ParquetFile(io.BytesIO(to_parquet(table, {"job": "abc", "rows": "2"})))
+    assert file.read().equals(table)
+    assert file.metadata.metadata[b"spanmill.job"] == b"abc"
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    assert file.schema_arrow.remove_metadata() == SCHEMA
+
+
+def test_an_empty_parquet_part_keeps_the_schema() -> None:
+    assert pq.read_schema(io.BytesIO(to_parquet(SCHEMA.empty_table(), {}))).remove_metadata() == SCHEMA
+
+
+def test_jsonl(table: pa.Table) -> None:
+    lines = to_jsonl(table).splitlines()
+    assert orjson.loads(lines[0]) == {
+        "id": "a",
+        "day": "2020-01-02",
+        "answers": [{"answer": "é", "score": 0.1, "start": 1, "end": 2}],
+        "embedding": [0.0, 0.25, 0.5],
+    }
+    assert orjson.loads(lines[1])["answers"][0]["answer"] is None
+    assert to_jsonl(table.slice(1)).splitlines() == lines[1:]
+    assert to_jsonl(SCHEMA.empty_table()) == b""
+
+
+def test_jsonl_of_odd_values() -> None:
+    table = pa.table(
+        {
+            "bytes": [b"\xff"],
+            "decimal": [decimal.Decimal("1.50")],
+            "nan": [float("nan")],
+            "delta": [datetime.timedelta(1)],
+        }
+    )
+    assert orjson.loads(to_jsonl(table)) == {"bytes": "/w==", "decimal": "1.50", "nan": None, "delta": "1 day, 0:00:00"}
+
+
+def test_embeddings_with_nulls_are_written_too() -> None:
+    vectors = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
+    lines = to_jsonl(pa.table({"embedding": vectors})).splitlines()
+    assert lines == [b'{"embedding":[1.0,2.0]}', b'{"embedding":null}']

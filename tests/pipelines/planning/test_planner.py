@@ -1,0 +1,132 @@
+"""Making plans: units, shard sizes, estimates, and what is refused."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config.job import CorpusParameters
+from pipelines.corpus.listing import list_files
+from pipelines.errors import CorpusError
+from pipelines.planning.plan import ReadUnit
+from pipelines.planning.planner import make_plan
+from tests.pipelines.helpers import compressed, jsonl, plan_of, qa_rows
+
+
+def _parquet(path: Path, rows: int, group_rows: int) -> Path:
+    pq.write_table(pa.Table.from_pylist(qa_rows(max(rows, 1))).slice(0, rows), path, row_group_size=group_rows)
+    return path
+
+
+def test_row_groups_are_packed(tmp_path: Path) -> None:
+    path = _parquet(tmp_path / "a.parquet", 100, 10)
+    assert plan_of(path).units == (ReadUnit(0, 0, 0, 10, 0, 100),)
+    single = plan_of(path, unit_bytes=1).units
+    assert single[3] == ReadUnit(3, 0, 3, 4, 30, 10)
+    assert len(single) == 10
+    packed = plan_of(path, unit_bytes=1500).units
+    assert 1 < len(packed) < 10
+    assert [unit.start for unit in packed[1:]] == [unit.stop for unit in packed[:-1]]
+    assert sum(unit.rows or 0 for unit in packed) == 100
+    assert [unit.first_row for unit in packed] == [unit.start * 10 for unit in packed]
+
+
+def test_lines_are_cut_and_compressed_files_are_not(tmp_path: Path) -> None:
+    data = jsonl(qa_rows(100))
+    (tmp_path / "a.jsonl").write_bytes(data)
+    (tmp_path / "b.jsonl.gz").write_bytes(compressed(data, "gzip"))
+    plan = plan_of(tmp_path, unit_bytes=1000)
+    plain = [unit for unit in plan.units if unit.file == 0]
+    assert [(unit.start, unit.stop) for unit in plain] == [
+        (start, min(start + 1000, len(data))) for start in range(0, len(data), 1000)
+    ]
+    (packed,) = [unit for unit in plan.units if unit.file == 1]
+    assert (packed.start, packed.stop, packed.rows) == (0, plan.files[1].size, None)
+    assert [unit.index for unit in plan.units] == list(range(len(plan.units)))
+
+
+def test_rows_are_estimated(tmp_path: Path) -> None:
+    _parquet(tmp_path / "a.parquet", 123, 50)
+    assert plan_of(tmp_path).row_estimate == 123
+    (tmp_path / "b.jsonl").write_bytes(jsonl(qa_rows(5000)))
+    assert plan_of(tmp_path).row_estimate == pytest.approx(5123, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "expected"),
+    [(10, None, 64), (12_800, None, 128), (600_000, None, 4096), (8000, 7, 7)],
+)
+def test_shard_rows(tmp_path: Path, rows: int, given: int | None, expected: int) -> None:
+    _parquet(tmp_path / "a.parquet", rows, 100_000)
+    parameters = CorpusParameters(shard_rows=given)
+    plan = make_plan(list_files([str(tmp_path)], parameters), parameters, "answer")
+    assert plan.layout.shard_rows == expected
+
+
+def test_no_rows_at_all_is_a_plan(tmp_path: Path) -> None:
+    _parquet(tmp_path / "a.parquet", 0, 10)
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    plan = plan_of(tmp_path)
+    assert [(unit.file, unit.rows) for unit in plan.units] == [(0, 0), (1, None)]
+    assert plan.row_estimate == 0
+
+
+def test_carried_types_come_from_the_first_parquet_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl([{**row, "n": 1} for row in qa_rows(2)]))
+    assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.int64()})
+    table = pa.Table.from_pylist(qa_rows(2)).append_column("n", pa.array([1, 2], pa.int8()))
+    pq.write_table(table, tmp_path / "b.parquet")
+    assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.int8()})
+
+
+def test_plans_are_equal(tmp_path: Path) -> None:
+    for number in range(20):
+        _parquet(tmp_path / f"{number}.parquet", 50, 10)
+    assert plan_of(tmp_path, unit_bytes=500) == plan_of(tmp_path, unit_bytes=500)
+
+
+def test_every_file_is_checked(tmp_path: Path) -> None:
+    for number in range(5):
+        _parquet(tmp_path / f"{number}.parquet", 5, 10)
+    pq.write_table(pa.table({"id": [1], "question": ["q"], "passage": ["c"]}), tmp_path / "3.parquet")
+    with pytest.raises(CorpusError, match=r"3\.parquet: there is no column 'context'"):
+        plan_of(tmp_path)
+    (tmp_path / "3.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CorpusError, match=r"3\.parquet: damaged"):
+        plan_of(tmp_path)
+
+
+def test_a_wrong_field_name_in_jsonl_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl([{"question": "q", "passage": "c"}]))
+    with pytest.raises(CorpusError, match=r"no column 'context'"):
+        plan_of(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(jsonl([{**qa_rows(1)[0], "title": "t"}]))
+    with pytest.raises(CorpusError, match=r"no column 'titel'.*Did you mean 'title'"):
+        plan_of(tmp_path, carry=("titel",))
+
+
+def test_damaged_files_have_a_unit_where_they_go_to_quarantine(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
+    (tmp_path / "c.jsonl.gz").write_bytes(compressed(jsonl(qa_rows(100)), "gzip")[:-9])
+    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+        plan_of(tmp_path)
+    plan = plan_of(tmp_path, damaged="quarantine", carry=("question",))
+    assert [(unit.file, unit.start, unit.rows) for unit in plan.units] == [(0, 0, 0), (1, 0, None), (2, 0, None)]
+    assert plan.layout.damaged == "quarantine"
+    _parquet(tmp_path / "d.parquet", 30, 10)
+    plan = plan_of(tmp_path, damaged="quarantine")
+    assert plan.units[-1] == ReadUnit(3, 3, 0, 3, 0, 30)
+
+
+def test_nothing_but_damaged_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+        plan_of(tmp_path, damaged="quarantine")
+    (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(CorpusError, match=r"a\.parquet: damaged"):
+        plan_of(tmp_path, damaged="quarantine")
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(CorpusError, match=r"b\.jsonl\.gz: the gzip stream is damaged"):
+        plan_of(tmp_path, damaged="quarantine")

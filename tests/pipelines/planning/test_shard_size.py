@@ -1,0 +1,39 @@
+"""How many rows a shard has."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.planning.shard_size import choose_shard_rows
+
+ROWS = st.integers(0, 10**11)
+ROW_BYTES = st.floats(0, 1e8)
+PACE = st.none() | st.floats(0.1, 1e9)
+
+
+@given(ROWS, ROW_BYTES, PACE)
+def test_within_what_memory_and_the_folder_can_bear(rows: int, row_bytes: float, pace: float | None) -> None:
+    chosen = choose_shard_rows(rows, row_bytes, pace)
+    assert chosen >= 1
+    assert chosen * row_bytes <= 16 << 20 or chosen == 1
+    if row_bytes <= 100:
+        assert rows / chosen <= 100_000 or chosen * row_bytes > 8 << 20
+
+
+def test_a_minute_of_the_actors_time() -> None:
+    # 450 bytes are about 100 tokens: 10,000 tokens a second make 6,000 rows a minute.
+    assert choose_shard_rows(10**8, 450, 10_000) == 8192
+    assert choose_shard_rows(10**7, 450, 500) == 256
+    assert choose_shard_rows(10**7, 450, 510) == 256, "a little faster is no other plan"
+
+
+def test_small_corpora_are_shared_out_and_large_ones_make_few_files() -> None:
+    assert choose_shard_rows(364, 450, 1e6) == 64
+    assert choose_shard_rows(128 * 500, 450, 1_000) == 500
+    assert choose_shard_rows(128 * 500, 450, 1e6) == 2048, "a fast model wants more in hand"
+    assert choose_shard_rows(800, 450, 1e6) == 100
+    assert choose_shard_rows(10**9, 450, 500) == 10_000
+    assert choose_shard_rows(10**9, 450, 1e6) == (16 << 20) // 450
+
+
+def test_without_a_pace() -> None:
+    assert choose_shard_rows(10**8, 450, None) == 4096

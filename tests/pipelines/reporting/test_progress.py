@@ -1,0 +1,151 @@
+"""What a person sees of a running job."""
+
+import io
+import time
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from actors.engine.pass_stats import Bucket, PassStats
+from pipelines.output.parts import ShardId
+from pipelines.output.receipt import Receipt
+from pipelines.reporting.progress import Progress, Tally
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def _done(number: int, rows: int = 100, quarantined: int = 0) -> Receipt:
+    stats = PassStats({128: Bucket(4, 8, 900, 1000, 0.5)}, Counter({128: 4}))
+    return Receipt(ShardId(0, number, False), "a.jsonl", rows=rows, quarantined=quarantined, answered=rows, stats=stats)
+
+
+def _lost(number: int) -> Receipt:
+    return Receipt(ShardId(0, number, False), "a.jsonl", failed_in="write", error="no room", store_errors=8)
+
+
+def _found(number: int) -> Receipt:
+    return Receipt(ShardId(0, number, False), "a.jsonl", found=True)
+
+
+def _progress(console: Console, before: int = 0) -> Progress:
+    return Progress(console, before, shards_expected=10, rows_expected=1000, _started=time.monotonic())
+
+
+def _plain() -> tuple[Console, io.StringIO]:
+    log = io.StringIO()
+    return Console(file=log, width=300), log
+
+
+def test_elsewhere_than_on_a_terminal_a_line_every_ten_seconds(clock: Clock) -> None:
+    console, log = _plain()
+    shown = _progress(console, before=2)
+    with shown.shown():
+        for number in range(6):
+            shown.add(_done(number, quarantined=1))
+            clock.now += 4
+    first, second = log.getvalue().splitlines()
+    assert first == "3/10 shards · 100 rows · starting, 0:00 · 1 quarantined · padding 10.0% · batch by length 128:2"
+    # 3 shards of 101 rows in the 12 seconds since the first, 4 shards of 100 rows to come.
+    assert second == (
+        "6/10 shards · 400 rows · 25 rows/s · ETA 0:15 · 4 quarantined · padding 10.0% · batch by length 128:2"
+    )
+
+
+def test_a_terminal_has_one_live_line(clock: Clock) -> None:
+    screen = io.StringIO()
+    shown = _progress(Console(file=screen, force_terminal=True, width=200, color_system=None))
+    with shown.shown():
+        for number in range(10):
+            shown.add(_done(number))
+            clock.now += 60
+    final = screen.getvalue().rpartition("\r")[2]
+    assert "10/10 shards · 1,000 rows" in final
+    assert "ETA 0:00" in final
+    assert "1/10 shards" not in final
+
+
+def test_a_failed_shard_is_named_at_once_and_forgotten_when_it_is_made_good(clock: Clock) -> None:
+    console, log = _plain()
+    shown = _progress(console)
+    shown.add(_lost(7))
+    assert "shard 0-7 of a.jsonl: write failed: no room" in log.getvalue()
+    assert shown.tally.failures == {(0, 7): _lost(7)}
+    assert shown.tally.failures_in(0) == [_lost(7)]
+    assert shown.tally.failures_in(7) == []
+    shown.add(_done(7))
+    assert shown.tally.failures == {}
+    assert shown.tally.reasons_of_failure() == []
+
+
+def test_what_is_not_one_shards_is_kept_too(clock: Clock) -> None:
+    console, log = _plain()
+    shown = _progress(console)
+    shown.note("the cluster is gone")
+    shown.note("trying again", is_failure=False)
+    shown.add(_lost(7))
+    assert shown.tally.reasons_of_failure() == ["no room", "the cluster is gone"]
+    assert log.getvalue().startswith("the cluster is gone\ntrying again\n")
+
+
+def test_what_another_run_committed_meanwhile_is_done_but_not_by_us(clock: Clock) -> None:
+    console, log = _plain()
+    shown = _progress(console, before=2)
+    shown.add(_lost(3))
+    clock.now += 20
+    shown.add(_found(3))
+    assert shown.tally.failures == {}
+    assert log.getvalue().splitlines()[-1] == "3/10 shards · 0 rows · starting, 0:20 · 0 quarantined"
+    clock.now += 5
+    shown.add(_done(4))
+    clock.now += 10
+    shown.add(_done(5))
+    # What was found took no time, so it must not be counted as the first commit.
+    assert shown.final_rate() == 10.0
+    assert (shown.tally.shards, shown.tally.found) == (2, 1)
+
+
+def test_more_shards_than_were_expected(clock: Clock) -> None:
+    console, log = _plain()
+    shown = _progress(console, before=10)
+    shown.add(_done(0))
+    assert log.getvalue().startswith("11/11 shards")
+
+
+def test_the_final_rate_is_that_between_the_first_and_the_last_commit(clock: Clock) -> None:
+    shown = _progress(_plain()[0])
+    assert shown.final_rate() == 0.0
+    clock.now += 30
+    shown.add(_done(0))
+    assert shown.final_rate() == 0.0
+    clock.now += 10
+    shown.add(_done(1, rows=50, quarantined=50))
+    clock.now += 500
+    assert shown.final_rate() == 10.0
+
+
+def test_a_tally_adds_up() -> None:
+    tally = Tally()
+    for number in range(3):
+        tally.add(_done(number, rows=10, quarantined=2))
+    tally.add(_lost(3))
+    tally.add(_lost(3))
+    tally.add(_found(4))
+    assert (tally.shards, tally.rows, tally.quarantined, tally.answered) == (3, 30, 6, 30)
+    assert (tally.found, tally.store_errors, len(tally.failures)) == (1, 16, 1)
+    assert tally.stats.total.windows == 24

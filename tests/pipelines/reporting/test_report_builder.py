@@ -1,0 +1,184 @@
+"""The report of a job that ran here without Ray, held against what is in its folder."""
+
+import logging
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.execution.stage_factory import make_stages
+from pipelines.job.job import Job, bind
+from pipelines.job.pool_size import Pool
+from pipelines.output.parts import REPORT_HTML, REPORT_JSON, ShardId
+from pipelines.output.receipt import Receipt
+from pipelines.output.receipt_log import Ledger
+from pipelines.output.row_counts import read_counts
+from pipelines.reporting.progress import Tally
+from pipelines.reporting.report_builder import Place, write_report
+from pipelines.stages.model import ModelStage
+from pipelines.stages.pending_units import Work
+from pipelines.storage.filesystem import resolve
+from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
+
+HOSTILE = "</pre><script>alert(1)</script><img src=https://evil.example/x.png onerror=alert(2)>"
+BAD: list[object] = [
+    b'{"id": "cut", "question": "Wh',
+    {"id": HOSTILE, "question": HOSTILE, "context": 7},
+    *({"id": f"null{i}", "question": None, "context": HOSTILE} for i in range(5)),
+]
+PLACE = Place(1, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:H100": 1.0}, Pool(1, 2, 1.0, 0.5, 1))
+LOST = Receipt(ShardId(7, 3, False), HOSTILE, failed_in="read", error=HOSTILE)
+
+
+@dataclass(frozen=True)
+class Reported:
+    job: Job
+    tally: Tally
+    json: dict[str, Any]
+    html: str
+
+
+def _run_here(job: Job) -> Tally:
+    """The stages one after the other, as Ray would run them; the last shard leaves no receipt."""
+    stages, tally, ledger = make_stages(job, PLACE.pool), Tally(), Ledger(job.parts)
+    model = ModelStage(stages.model, stages.known_parts)
+    tables = [table for work in Work.left(job.plan, job.committed()) for table in stages.read(Work.to_table([work]))]
+    for number, table in enumerate(tables):
+        [receipt] = Receipt.from_table(stages.write(model(stages.prepare(table))))
+        tally.add(receipt)
+        if number < len(tables) - 1:
+            ledger.add(receipt)
+    ledger.write()
+    return tally
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Reported:
+    folder = tmp_path_factory.mktemp("reported")
+    good = mixed_rows(20)
+    # The hostile rows' file has a name to match.
+    write_jsonl(folder / "in" / "a<script>.jsonl", [*good[:12], *BAD])
+    write_jsonl(folder / "in" / "b.jsonl", good[12:])
+    words = ("corpus.shard_rows=5", "output.storage={auto_mkdir: true}", "batching.fixed_windows=3")
+    job = bind(make_job([folder / "in"], folder / "out", untrained_model, *words), replace=False)
+    tally = _run_here(job)
+    tally.add(LOST)
+    write_report(job, PLACE, tally, read_counts(job.parts, job.committed()), complete=False)
+    output = folder / "out"
+    return Reported(job, tally, orjson.loads((output / REPORT_JSON).read_bytes()), (output / REPORT_HTML).read_text())
+
+
+def test_the_totals_are_those_of_the_parts(reported: Reported) -> None:
+    output, totals = Path(reported.job.store.url), reported.json["totals"]
+    rows, quarantine = part_rows(output), pq.read_table(output / "_quarantine")
+    assert (totals["rows"], totals["quarantined"]) == (len(rows), len(quarantine)) == (20, len(BAD))
+    assert (totals["shards"], totals["without_receipt"]) == (6, 1)
+    assert reported.json["complete"] is False
+    counted = quarantine.group_by("reason").aggregate([("reason", "count")]).to_pylist()
+    found = {entry["reason"]: entry["rows"] for entry in reported.json["quarantine"]}
+    assert found == {row["reason"]: row["reason_count"] for row in counted}
+    assert list(found) == ["null_question", "malformed_json", "wrong_type"], "the most frequent reason comes first"
+
+
+def test_the_passes_are_those_of_the_shards_with_receipts(reported: Reported) -> None:
+    receipts = read_counts(reported.job.parts, reported.job.committed()).receipts
+    shards = Receipt.from_table(receipts.drop(["run"]))
+    totals, buckets = reported.json["totals"], reported.json["buckets"]
+    assert sum(reported.json["scores"]) == totals["answered"] == sum(shard.answered for shard in shards) == 17
+    assert sum(bucket["windows"] for bucket in buckets) == totals["windows"]
+    assert totals["windows"] == sum(shard.stats.total.windows for shard in shards)
+    assert sum(bucket["tokens"] for bucket in buckets) == totals["tokens"]
+    assert all(bucket["mean_batch"] == bucket["windows"] / bucket["passes"] <= 3 for bucket in buckets)
+    assert sum(reported.json["pass_milliseconds"].values()) == totals["passes"]
+    assert [shard["seconds"] for shard in reported.json["slowest"]] == sorted(
+        (round(shard.seconds, 3) for shard in shards), reverse=True
+    )
+    speed = reported.json["speed"]
+    assert sum(speed["rows"]) * speed["seconds_per_point"] == pytest.approx(17 + len(BAD), rel=1e-3)
+    [run], [node] = reported.json["runs"], reported.json["nodes"]
+    assert (run["shards"], run["rows"], run["quarantined"]) == (5, 17, len(BAD))
+    assert (node["rows"], node["tokens"]) == (17, totals["tokens"])
+
+
+def test_what_ran_on_what(reported: Reported) -> None:
+    subject, machines = reported.json["subject"], reported.json["machines"]
+    assert (subject["kind"], subject["job"]) == ("answer", reported.job.manifest.job_id)
+    assert (subject["files"], subject["units"], subject["fingerprint"]) == (2, 2, reported.job.model.fingerprint)
+    assert {"corpus.shard_rows": 5, "batching.fixed_windows": 3}.items() <= subject["changed"].items()
+    assert "auto_mkdir" not in str(reported.json), "options of a store may be secret"
+    assert (machines["accelerators"], machines["actors"], machines["most_actors"]) == (["H100"], 1, 2)
+    assert reported.json["failures"] == [{"shard": "00007-00003", "file": HOSTILE, "stage": "read", "error": HOSTILE}]
+
+
+class _Page(HTMLParser):
+    """Elements that open and close, and the text between them."""
+
+    VOID = frozenset(("meta", "br", "img", "link", "input", "path"))
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_hostile_rows_as_text_and_loads_nothing(reported: Reported) -> None:
+    page = _Page(reported.html)
+    assert not {"script", "img", "link", "iframe", "object", "base", "form", "image", "use"} & set(page.tags)
+    assert all(
+        not name.startswith("on") and name not in ("src", "href", "srcset", "xlink:href") for name, _ in page.attributes
+    )
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
+    assert "url(" not in reported.html
+    assert "@import" not in reported.html
+    # In the row of a null question, in the failure's file and in its error.
+    assert page.text.count(HOSTILE) >= 3
+    assert "a<script>.jsonl" in page.text
+    assert {"Speed", "Lengths and batches", "Scores", "Quarantine", "Slowest shards"} <= set(page.text.split("\n"))
+
+
+def test_half_a_character(reported: Reported, tmp_path: Path) -> None:
+    """A lone surrogate in an error has no bytes in UTF-8; the report is written all the same."""
+    job = replace(reported.job, store=resolve(str(tmp_path)))
+    tally = Tally()
+    tally.mishaps.append("half: \ud83d")
+    write_report(job, None, tally, read_counts(job.parts, job.committed()), complete=False)
+    assert r"half: \ud83d" in (tmp_path / REPORT_HTML).read_text()
+    report = orjson.loads((tmp_path / REPORT_JSON).read_bytes())
+    assert (report["machines"], report["totals"]["rows"], report["runs"]) == (None, 0, [])
+
+
+def test_a_folder_that_takes_no_report_costs_no_job(
+    reported: Reported, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / REPORT_JSON / "in the way").mkdir(parents=True)
+    job = replace(reported.job, store=resolve(str(tmp_path)))
+    with caplog.at_level(logging.WARNING, "spanmill.report"):
+        write_report(job, None, Tally(), read_counts(job.parts, job.committed()), complete=False)
+    [record] = caplog.records
+    assert record.getMessage().startswith("report not written: ")
+    assert REPORT_JSON in record.getMessage()

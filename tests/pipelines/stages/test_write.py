@@ -1,0 +1,160 @@
+"""Result columns become parts and receipts."""
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actors.engine.pass_stats import Bucket, PassStats
+from pipelines.output.messages import Ticket, write_ipc
+from pipelines.output.parts import PartFormat, Parts, ShardId
+from pipelines.output.receipt import Receipt
+from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
+from pipelines.stages.write import ModelWork, WriteStage
+from pipelines.storage.filesystem import resolve
+
+CARRY = pa.schema([("year", pa.int16())])
+ONE, THREE = answer_schema(CARRY, 1), answer_schema(CARRY, 3)
+BOTH, VECTORS = answer_schema(CARRY, 1, (2, "float32")), embedding_schema(CARRY, 2, "float16")
+WORK = ModelWork(1000.5, 2.25, "mill-3", PassStats({64: Bucket(2, 9, 100, 120, 0.5)}, Counter({256: 2})))
+Answer = tuple[str | None, float]
+
+
+def _ticket(results: pa.Table, *reasons: str) -> Ticket:
+    rows = pa.table({"id": [f"q{i}" for i in range(len(results))], "year": pa.array([1871] * len(results), pa.int16())})
+    bad = pa.Table.from_pylist([{"id": "bad", "reason": reason} for reason in reasons], QUARANTINE_SCHEMA)
+    return Ticket(3, 1, True, "a.jsonl", store_errors=2).with_payloads(
+        rows=write_ipc(rows.cast(pa.schema([("id", pa.string()), *CARRY]))),
+        results=write_ipc(results),
+        quarantine=write_ipc(bad),
+        work=write_ipc(WORK.to_table()),
+    )
+
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    text, score = answer
+    start = None if text is None else 0
+    return {"answer": text, "score": score, "start": start, "end": start}
+
+
+def _results(schema: pa.Schema, answers: Sequence[Answer]) -> pa.Table:
+    """One row per answer; where several are asked for, each is the best of two."""
+    names = [name for name in ("answer", "score", "start", "end", "answers") if name in schema.names]
+    rows = [{**_fields(a), "answers": [_fields(a), _fields(("second", 0.5))]} for a in answers]
+    return pa.Table.from_pylist(rows, pa.schema([schema.field(name) for name in names]))
+
+
+def _vectors(count: int, dtype: str) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.arange(2 * count).astype(dtype)), 2)
+
+
+def _stage(output: Path, schema: pa.Schema, format: PartFormat = "parquet", rehearsal: bool = False) -> WriteStage:
+    return WriteStage(Parts(resolve(str(output)), "0123abcd", format), schema, {"model": "m"}, rehearsal)
+
+
+def _receipt(stage: WriteStage, ticket: Ticket) -> Receipt:
+    [receipt] = Receipt.from_table(stage(ticket.to_table()))
+    return receipt
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_receipt_tells_what_was_written(tmp_path: Path, format: PartFormat) -> None:
+    begun = time.time()
+    stage = _stage(tmp_path, ONE, format)
+    ticket = _ticket(_results(ONE, [("a", 0.2), (None, 0.9), ("c", 0.7)]), "crashed", "null_text", "crashed")
+    receipt = _receipt(stage, ticket)
+    part = tmp_path / f"part-00003-00001z-0123abcd.{format}"
+    assert (receipt.shard, receipt.file) == (ShardId(3, 1, True), "a.jsonl")
+    assert (receipt.rows, receipt.quarantined, receipt.answered) == (3, 3, 2)
+    assert receipt.bytes == part.stat().st_size > 0
+    assert receipt.reasons == Counter(crashed=2, null_text=1)
+    assert (receipt.started, receipt.seconds, receipt.node, receipt.stats) == (1000.5, 2.25, "mill-3", WORK.stats)
+    assert begun <= receipt.committed <= time.time()
+    assert (receipt.failed_in, receipt.found, receipt.store_errors) == ("", False, 2)
+
+
+SCORED: list[Answer] = [("a", 0.0), ("b", 0.04), ("c", 0.06), ("d", 0.999), ("e", 1.0), ("f", 1.7), (None, 0.5)]
+
+
+@pytest.mark.parametrize("schema", [ONE, THREE, BOTH])
+def test_scores_of_the_best_answers_are_counted_in_bins(tmp_path: Path, schema: pa.Schema) -> None:
+    """A score above 1 comes of equal texts that were added up; a row that abstains has no score to count."""
+    results = _results(schema, SCORED)
+    if "embedding" in schema.names:
+        results = results.append_column("embedding", _vectors(len(results), "float32"))
+    receipt = _receipt(_stage(tmp_path, schema), _ticket(results))
+    assert receipt.scores == (2, 1, *[0] * 17, 3)
+    assert (receipt.rows, receipt.answered) == (7, 6)
+    part = pq.read_table(tmp_path / "part-00003-00001z-0123abcd.parquet")
+    assert part.schema.remove_metadata() == schema
+    assert part.drop(["id", "year"]).to_pylist() == results.to_pylist()
+
+
+def test_an_embedding_has_no_score(tmp_path: Path) -> None:
+    receipt = _receipt(_stage(tmp_path, VECTORS), _ticket(pa.table({"embedding": _vectors(4, "float16")})))
+    assert (receipt.rows, receipt.answered, receipt.scores) == (4, 4, ())
+
+
+@pytest.mark.parametrize("schema", [ONE, THREE])
+def test_a_shard_without_a_good_row_is_committed_too(tmp_path: Path, schema: pa.Schema) -> None:
+    receipt = _receipt(_stage(tmp_path, schema), _ticket(_results(schema, []), "null_text"))
+    assert (receipt.rows, receipt.quarantined, receipt.answered, receipt.scores) == (0, 1, 0, (0,) * 20)
+    assert pq.read_metadata(tmp_path / "part-00003-00001z-0123abcd.parquet").num_rows == 0
+    assert len(pq.read_table(tmp_path / "_quarantine")) == 1
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_rehearsal_says_the_same_and_writes_nothing(tmp_path: Path, format: PartFormat) -> None:
+    ticket = _ticket(_results(ONE, SCORED), "crashed")
+    real = _receipt(_stage(tmp_path / "real", ONE, format), ticket)
+    told = _receipt(_stage(tmp_path / "rehearsed", ONE, format, rehearsal=True), ticket)
+    assert not (tmp_path / "rehearsed").exists()
+    # Real Parquet says in its footer how many rows it holds.
+    assert replace(told, committed=real.committed, bytes=real.bytes) == real
+    assert 0 <= real.bytes - told.bytes < 400
+
+
+def test_a_part_that_cannot_be_written_is_that_shards_failure(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"a file")
+    receipt = _receipt(_stage(tmp_path / "out", ONE), _ticket(_results(ONE, SCORED), "crashed"))
+    assert receipt.failed_in == "write"
+    assert "writing failed" in receipt.error
+    assert receipt.permanent
+    assert receipt.store_errors == 3, "two on its way, and this one"
+    assert (receipt.rows, receipt.quarantined) == (0, 0)
+
+
+def test_results_that_do_not_fit_are_that_shards_failure(tmp_path: Path) -> None:
+    ticket = _ticket(_results(ONE, SCORED))
+    receipt = _receipt(_stage(tmp_path, VECTORS), ticket)
+    assert receipt.failed_in == "write"
+    assert not receipt.permanent
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_settled_is_not_written(tmp_path: Path) -> None:
+    ticket = _ticket(_results(ONE, SCORED))
+    stage = _stage(tmp_path, ONE)
+    found = _receipt(stage, ticket.already_there())
+    failed = _receipt(stage, ticket.failed("model", ValueError("7")))
+    assert (found.found, found.failed_in, found.rows) == (True, "", 0)
+    assert (failed.found, failed.failed_in, failed.error) == (False, "model", "ValueError: 7")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_work_of_a_model_is_timed() -> None:
+    work = ModelWork.begin()
+    time.sleep(0.02)
+    done = work.done(WORK.stats)
+    assert done.node == socket.gethostname() == os.uname().nodename
+    assert 0.02 <= done.seconds <= time.time() - work.started
+    assert ModelWork.from_table(done.to_table()) == done

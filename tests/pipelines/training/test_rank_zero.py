@@ -1,0 +1,150 @@
+"""The first worker's day: when it judges, what it keeps, what it tells. A real run on the CPU, without Ray."""
+
+import math
+import queue
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pytest
+import torch
+
+from actors.training.checkpoint_state import load_state
+from actors.training.predict import answer
+from actors.training.setup import Assembly, Place, Sources, assemble
+from pipelines.config.loader import load_config
+from pipelines.config.training import FinetuneConfig
+from pipelines.errors import StorageError
+from pipelines.evaluation.evaluator import judge
+from pipelines.evaluation.squad import EXAMPLE_SCHEMA
+from pipelines.storage.filesystem import Store
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.messages import Advance, Judged
+from pipelines.training.rank_zero import Foreman, read_history
+from tests.pipelines.jobs import mixed_rows
+
+TINY = Path(__file__).parents[2] / "golden" / "models" / "distilbert"
+WORDS = (
+    *("training.batch_size=4", "training.epochs=0.08", "training.learning_rate=1e-3", "data.held_out_rows=3"),
+    *("checkpoints.every_steps=3", "checkpoints.judge_every_steps=4", "qa.max_seq_len=64", "qa.doc_stride=16"),
+)
+
+
+def _table(count: int) -> pa.Table:
+    rows = [
+        {**row, "answer_texts": row["answers"]["text"], "answer_starts": row["answers"]["answer_start"]}
+        for row in mixed_rows(count)
+    ]
+    return pa.Table.from_pylist(rows, schema=EXAMPLE_SCHEMA)
+
+
+ROWS = _table(24)[:20]
+
+
+def _assembly(config: FinetuneConfig) -> Assembly:
+    place = Place(torch.device("cpu"), threads=1)
+    return assemble(Sources(TINY, None, False), config.qa, config.training, ROWS, place)
+
+
+def _day(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[Foreman, list[Any]]:
+    config = load_config(FinetuneConfig, None, (*WORDS, *words))
+    said: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    checkpoints = Checkpoints(Store(str(folder)), "0123abcd")
+    foreman = Foreman(config, checkpoints, _assembly(config), held_out, cast(Any, said))
+    if first:
+        found = checkpoints.latest()
+        assert found is not None
+        assert load_state(found[1], foreman.assembly.student, foreman.assembly.run.learner, found[0]) == first
+    foreman.oversee(first)
+    return foreman, [said.get() for _ in range(said.qsize())]
+
+
+def test_a_whole_day(tmp_path: Path) -> None:
+    foreman, said = _day(tmp_path)
+    last = foreman.assembly.run.total
+    assert last > 8
+    judged = [word for word in said if isinstance(word, Judged)]
+    every = [0, *range(4, last, 4), last]
+    assert [(word.step, word.rows) for word in judged] == [(step, 20 if step in (0, last) else 3) for step in every]
+    assert read_history(foreman.checkpoints) == judged
+    kept = (last - 1) // 3 * 3
+    assert foreman.checkpoints.names() == [f"0123abcd-{step:09d}.pt" for step in (kept, last)]
+
+    advances = [word for word in said if isinstance(word, Advance)]
+    assert (advances[-1].step, advances[-1].steps) == (last, last)
+    assert 0 < advances[-1].loss < 20
+    assert {word.kept for word in advances} == {None}
+    assert advances[-1].rows_per_second == pytest.approx(4 * advances[-1].steps_per_second)
+    assert advances[-1].tokens_per_second > 20 * advances[-1].rows_per_second
+
+
+def test_how_embeddings_are_kept_is_told(tmp_path: Path) -> None:
+    keeping = (f"training.embeddings.{key}" for key in ("distance=1e-6", "slack=0", "weight=20"))
+    foreman, said = _day(tmp_path, *keeping)
+    kept = [word.kept for word in said if isinstance(word, Advance) and word.kept]
+    assert kept[-1].distance > 1e-6
+    # The first step is where the base is, and all others are too far; the word is of the weight of the last.
+    assert kept[-1].weight == pytest.approx(20 * math.exp(0.01 * (foreman.assembly.run.total - 3)), rel=2e-3)
+
+
+def test_a_day_that_goes_on_ends_the_same(tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    whole, _ = _day(tmp_path / "whole")
+    folder, last = tmp_path / "cut", whole.assembly.run.total
+
+    class Breaking(Checkpoints):
+        def save(self, step: int, state: bytes) -> None:
+            if step == 9:
+                raise Stop
+            super().save(step, state)
+
+    config, said = whole.config, cast(Any, queue.SimpleQueue())
+    with pytest.raises(Stop):
+        Foreman(config, Breaking(Store(str(folder)), "0123abcd"), _assembly(config), ROWS, said).oversee(0)
+    foreman, words = _day(folder, first=6)
+    assert [word.step for word in words if isinstance(word, Judged)] == [*range(8, last, 4), last]
+    # Scores of before the kill are kept, and all are those of the whole run, as the weights are.
+    assert read_history(foreman.checkpoints) == read_history(whole.checkpoints)
+    one, other = (day.assembly.student.state_dict() for day in (foreman, whole))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_run_that_only_lacks_its_model_takes_no_step(tmp_path: Path) -> None:
+    whole, _ = _day(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    _, words = _day(tmp_path, first=whole.assembly.run.total)
+    assert words == []
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_scores_are_those_of_the_answers(tmp_path: Path) -> None:
+    foreman, said = _day(tmp_path)
+    model, spec, qa = foreman.assembly.student, foreman.assembly.spec, foreman.config.qa
+    found = answer(model, spec, qa, *(ROWS[name].combine_chunks() for name in ("question", "context")))
+    score = judge(ROWS, pa.table({"answer": found, "no_answer": pa.nulls(20, pa.float64())})).answerable
+    last = [word for word in said if isinstance(word, Judged)][-1]
+    assert (last.em, last.f1) == (score.em, score.f1)
+    assert score.f1 > 0
+
+
+def test_an_interval_is_judged_on_rows_from_all_over_the_file(tmp_path: Path) -> None:
+    _, said = _day(tmp_path)
+    _, alone = _day(tmp_path / "alone", held_out=ROWS.take([0, 6, 13]))
+    at_four, alone_at_four = (
+        next(word for word in words if isinstance(word, Judged) and word.step == 4) for words in (said, alone)
+    )
+    assert at_four == alone_at_four
+
+
+def test_nothing_held_out_is_never_judged(tmp_path: Path) -> None:
+    foreman, said = _day(tmp_path, held_out=ROWS[:0])
+    assert {type(word) for word in said} == {Advance}
+    assert read_history(foreman.checkpoints) == []
+
+
+def test_a_store_that_refuses_ends_the_day(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="file"):
+        _day(tmp_path / "file", held_out=ROWS[:0])
