@@ -14,6 +14,7 @@ style: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 chaos: $(UNTRAINED) ## Eight kinds of faults, each at least twenty times at random moments; about an hour
 	$(BIN)/python -m tests.chaos

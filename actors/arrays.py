@@ -1,8 +1,13 @@
-"""Ranges of integers, end to end: the index of a ragged gather."""
+"""Names for numpy arrays by their type, and the index of a ragged gather."""
 
 import numpy as np
+import numpy.typing as npt
 
-from actors.tokenization.tokenizer import Longs
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 
 def segments(starts: Longs, lengths: Longs) -> Longs:

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from actors.arrays import Ints
 from actors.engine.answers import Answers
 from actors.engine.device_lock import Turns
 from actors.engine.engine import Engine
@@ -19,7 +20,6 @@ from actors.parameters import BatchingParameters, ModelParameters, SharingParame
 from actors.scheduling.request import Call
 from actors.scheduling.scheduler import Desk
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints
 
 
 class ModelActor:

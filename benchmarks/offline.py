@@ -19,6 +19,7 @@ import torch
 import typer
 from rich.console import Console
 
+from actors.arrays import Ints
 from actors.backends.torch_backend import TorchBackend
 from actors.engine.collate import collate
 from actors.engine.engine import Engine
@@ -28,7 +29,6 @@ from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints
 from benchmarks.corpus import write_corpus, write_model
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config

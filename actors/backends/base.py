@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.engine.collate import Batch, Floats
+from actors.arrays import Floats
+from actors.batch import Batch
 
 
 @dataclass(frozen=True)

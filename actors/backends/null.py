@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from actors.arrays import Floats, Ints
 from actors.backends.base import PassOutput
-from actors.engine.collate import Batch, Floats
-from actors.tokenization.tokenizer import Ints
+from actors.batch import Batch
 
 _BITS = 16
 _TOKEN_STEP, _PLACE_STEP = np.int32(40_503), np.int32(28_411)

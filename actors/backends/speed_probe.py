@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from actors.backends.base import Backend
-from actors.engine.collate import Batch
+from actors.batch import Batch
 from actors.tokenization.encoder_spec import EncoderSpec
 
 _WIDTH = 128

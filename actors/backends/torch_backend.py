@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from actors.arrays import Floats
 from actors.backends.base import PassOutput
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
-from actors.engine.collate import Batch, Floats
+from actors.batch import Batch
 from actors.errors import OutOfMemory
 from actors.parameters import ModelParameters
 

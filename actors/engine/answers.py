@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.arrays import segments
+from actors.arrays import Ints, Longs, segments
 from actors.engine.span_decoding import Candidates
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Longs, Places
+from actors.tokenization.tokenizer import Places
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from actors.arrays import Doubles, Ints, Longs
 from actors.engine.cost_model import CostModel, Size
 from actors.errors import WindowTooLarge
 from actors.parameters import BatchingParameters
-from actors.tokenization.tokenizer import Ints, Longs
-
-Doubles = npt.NDArray[np.float64]
 
 _TRIES = 2
 """Passes of a level before its rate is believed."""

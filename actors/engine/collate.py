@@ -1,60 +1,14 @@
 """Windows → the padded arrays of one forward pass, without a loop over windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from actors.arrays import segments
+from actors.arrays import Floats, Longs, segments
+from actors.batch import Batch, between
 from actors.tokenization.encoder_spec import Frame
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Longs
-from actors.tokenization.windows import Flags
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Arrays of n windows, padded on the right to S tokens."""
-
-    input_ids: Longs
-    """[n, S]"""
-    attention_mask: Longs | None
-    """[n, S] 1 for tokens, 0 for padding; None where nothing is padded."""
-    token_type_ids: Longs | None
-    """[n, S]; None for models without token types."""
-    lengths: Longs
-    """[n] tokens of each window."""
-    passage_start: Longs
-    """[n] index of each window's first passage token."""
-    passage_length: Longs
-    """[n] passage tokens in each window."""
-    cls: Longs | None
-    """[n] index of each window's CLS token; None where the tokenizer has none."""
-
-    @property
-    def windows(self) -> int:
-        """N"""
-        return int(self.input_ids.shape[0])
-
-    @property
-    def width(self) -> int:
-        """S"""
-        return int(self.input_ids.shape[1])
-
-    @cached_property
-    def passage_mask(self) -> Flags:
-        """[n, S] True on passage tokens."""
-        return _between(self.width, self.passage_start, self.passage_length)
-
-    @property
-    def answer_mask(self) -> Flags:
-        """[n, S] True where an answer may be: on passage tokens, and on the CLS token, which stands for none."""
-        passage = self.passage_mask
-        return passage if self.cls is None else passage | (np.arange(self.width) == self.cls[:, None])
 
 
 def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
@@ -91,8 +45,8 @@ def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_t
     types = None
     if uses_type_ids:
         types = np.zeros((n, width), dtype=np.int64)
-        types += frame.question_type * _between(width, q_start, q_len)
-        types += frame.passage_type * _between(width, p_start, p_len)
+        types += frame.question_type * between(width, q_start, q_len)
+        types += frame.passage_type * between(width, p_start, p_len)
         _place(types, np.zeros_like(head), frame.prefix_types)
         _place(types, m_start, frame.middle_types)
         _place(types, s_start, frame.suffix_types)
@@ -144,11 +98,6 @@ def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
     rows = np.arange(len(starts))
     for i, value in enumerate(values):
         target[rows, starts + i] = value
-
-
-def _between(width: int, starts: Longs, lengths: Longs) -> Flags:
-    columns = np.arange(width)
-    return (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
 
 
 def _cls_positions(frame: Frame, lengths: Longs) -> Longs | None:

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import Backend, PassOutput
+from actors.batch import Batch
 from actors.engine.batcher import Batcher, Schedule
-from actors.engine.collate import Batch, Floats, stack, stack_weights
+from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import Size
 from actors.engine.device_lock import Turns
 from actors.engine.inference_task import Results, Wanted, Work
@@ -19,7 +21,6 @@ from actors.errors import OutOfMemory
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Longs
 
 Turn = Callable[[float], AbstractContextManager[bool]]
 """Waits for the device for a pass of so many predicted seconds; gives False where the pass should be chosen again."""

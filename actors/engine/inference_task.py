@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import PassOutput
+from actors.batch import Batch
 from actors.engine.answers import Answers, read_answers
-from actors.engine.collate import Batch, Floats, collate
+from actors.engine.collate import collate
 from actors.engine.pass_stats import PassStats
 from actors.engine.pooling import Pooling, embed_owners
 from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted
@@ -15,7 +17,6 @@ from actors.errors import ModelError, NotANumber
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, Frame
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Longs
 
 _NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
 

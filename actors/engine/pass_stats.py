@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from actors.engine.collate import Batch
+from actors.batch import Batch
 
 BUCKET = 64
 """Width of the length buckets that statistics are kept by, in tokens."""

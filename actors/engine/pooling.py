@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from actors.arrays import segments
-from actors.engine.collate import Batch, Floats
+from actors.arrays import Floats, Longs, segments
+from actors.batch import Batch
 from actors.parameters import EmbeddingParameters
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Longs
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from actors.engine.collate import Batch, Floats
-from actors.tokenization.tokenizer import Longs
+from actors.arrays import Floats, Longs
+from actors.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actors.arrays import Longs
 from actors.engine.batcher import Schedule
 from actors.engine.engine import Engine
 from actors.scheduling.request import Call
-from actors.tokenization.tokenizer import Longs
 
 _PASSES = 8
 """Where much waits, a pass may take this part of it, since it pays to be large and nobody waits for one pass only."""

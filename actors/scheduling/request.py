@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from actors.arrays import Ints, Longs
 from actors.engine.inference_task import Results, Work
 from actors.errors import DeadlinePassed
-from actors.tokenization.tokenizer import Ints, Longs
 
 
 @dataclass(eq=False)

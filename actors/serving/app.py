@@ -9,14 +9,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from actors.serving.context import Context
-from actors.serving.errors import Refusals, refusal_of
+from actors.serving.errors import refusal_of
 from actors.serving.middleware.access_log import REQUEST_ID, TIMES, IdentityMiddleware, Watcher
 from actors.serving.middleware.auth import MISSING, KeyMiddleware, read_keys
 from actors.serving.middleware.body_limit import BodyMiddleware
 from actors.serving.middleware.disconnect import PresenceMiddleware
 from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.protocols import health, huggingface, native, oip, openai, tei
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import Family, Refusals
 from actors.serving.types import Refusal, Refused
 
 FAMILIES: tuple[Callable[[Context], Family], ...] = (

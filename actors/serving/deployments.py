@@ -15,6 +15,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
+from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.model_actor import ModelActor
@@ -31,7 +32,6 @@ from actors.serving.prometheus import ReplicaMetrics
 from actors.serving.replica import Replica, describe, shown_name
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.tokenizer import Ints
 
 APPLICATION = "spanmill"
 MODEL, GATEWAY = "model", "gateway"

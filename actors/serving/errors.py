@@ -1,47 +1,14 @@
 """What can go wrong with a request → a refusal, in the words of the protocol that the client speaks."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
-from starlette.types import Scope
 
-from actors.serving.protocols.base import Family
 from actors.serving.types import Refusal, Refused
 
 _SHOWN = 3
-_LATER = (429, 503)
-
-
-class Refusals:
-    """Says no by the protocol that a path belongs to."""
-
-    def __init__(self, families: Sequence[Family], retry_after_seconds: int) -> None:
-        """Takes the families in the order in which their routes are looked for."""
-        self._families = families
-        self._retry_after = retry_after_seconds
-
-    def response(self, scope: Scope, refusal: Refusal) -> Response:
-        """The response to the request of an ASGI scope."""
-        family = self._family(scope["path"].removeprefix(scope.get("root_path", "")))
-        body = plain(refusal) if family is None else family.shape(refusal)
-        status = refusal.status if family is None else family.statuses.get(refusal.reason, refusal.status)
-        headers = {}
-        if refusal.status in _LATER:
-            headers["Retry-After"] = str(refusal.retry_after or self._retry_after)
-        # Names that a client sent may hold halves of surrogate pairs.
-        content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        return Response(content, status, headers, "application/json")
-
-    def _family(self, path: str) -> Family | None:
-        for family in self._families:
-            if any(isinstance(r, Route) and r.path_regex.match(path) for r in family.router.routes):
-                return family
-        return None
 
 
 def plain(refusal: Refusal) -> dict[str, object]:

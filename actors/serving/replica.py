@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from actors.arrays import Floats
 from actors.engine.answers import Answers
-from actors.engine.collate import Floats
 from actors.engine.inference_task import Results, Wanted, Work
 from actors.engine.span_decoding import candidates_wanted
 from actors.errors import (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from actors.engine.collate import Floats
+from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters, QAParameters
 
 Task = Literal["answer", "embed", "tokens"]

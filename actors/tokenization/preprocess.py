@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from actors.arrays import Ints
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Places, Tokens, tokenise, tokenise_with_places
+from actors.tokenization.tokenizer import Places, Tokens, tokenise, tokenise_with_places
 from actors.tokenization.windows import check_fit, cut
 from actors.tokenization.word_tokenizer import tokenise_by_words
 

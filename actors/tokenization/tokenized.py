@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actors.arrays import segments
-from actors.tokenization.tokenizer import Ints, Longs, Places, Tokens
+from actors.arrays import Ints, Longs, segments
+from actors.tokenization.tokenizer import Places, Tokens
 from actors.tokenization.windows import Windows
 
 

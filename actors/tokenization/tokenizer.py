@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
-Ints = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
+from actors.arrays import Ints, Longs
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,9 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from actors.arrays import Flags, Ints
 from actors.errors import TooManyWindows
-from actors.tokenization.tokenizer import Ints
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

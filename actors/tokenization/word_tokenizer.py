@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from actors.arrays import segments
-from actors.tokenization.tokenizer import Longs, Places, Tokens, tokenise_with_places
+from actors.arrays import Longs, segments
+from actors.tokenization.tokenizer import Places, Tokens, tokenise_with_places
 
 _BLANK = ord(" ")
 _BLOCK_WORDS = 256

@@ -7,14 +7,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from actors.arrays import Ints, Longs
 from actors.backends.torch_backend import model_inputs
-from actors.engine.collate import Batch, collate
+from actors.batch import Batch
+from actors.engine.collate import collate
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, Frame
 from actors.tokenization.preprocess import Rejection, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Longs
 from actors.tokenization.windows import Windows
 from actors.training.labels import SpanLabels, Unlearnable, label_columns, label_windows
 

@@ -5,8 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.arrays import segments
-from actors.tokenization.tokenizer import Longs
+from actors.arrays import Longs, segments
 from actors.training.parameters import TrainingParameters
 
 TEXTS_SEED = 1

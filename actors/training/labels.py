@@ -5,9 +5,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from actors.engine.collate import Batch
+from actors.arrays import Ints, Longs
+from actors.batch import Batch
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Longs
 
 
 class Unlearnable(StrEnum):

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from actors.tokenization.tokenizer import Ints, Longs
+from actors.arrays import Ints, Longs
 
 
 def steps_of(windows: int, batch_size: int) -> int:

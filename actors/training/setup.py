@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from actors.arrays import Longs
 from actors.errors import ModelError
 from actors.models.loading import load_model, load_spec
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.tokenizer import Longs
 from actors.training.dataset import Pairs, Texts
 from actors.training.embedding_texts import choose_texts
 from actors.training.labels import Unlearnable

@@ -12,9 +12,6 @@ from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.job.model_probe import Config
 
-GUILTY_ROWS = 3
-"""Exit code of a job that is complete, but for rows that broke the model or its worker."""
-
 
 def run_job(
     config: Config,
@@ -29,7 +26,7 @@ def run_job(
     """Runs `spanmill answer` and `spanmill embed`.
 
     Returns:
-        The exit code: 0, or GUILTY_ROWS.
+        The exit code, `Outcome.exit_code`.
 
     Raises:
         SpanmillError, ModelError: whatever keeps the job from completing.
@@ -46,7 +43,7 @@ def run_job(
     job = bind(job, overwrite, extend)
     outcome = execute(job, open_console(stderr=True))
     open_console().print(outcome_table(job, outcome))
-    return GUILTY_ROWS if outcome.guilty else 0
+    return outcome.exit_code
 
 
 def outcome_table(job: Job, outcome: Outcome) -> Table:

@@ -12,7 +12,9 @@ from actors.parameters import (
     Settings,
 )
 from pipelines.config.quarantine_limit import QuarantineLimit
-from pipelines.corpus.gaps import Damaged
+
+Damaged = Literal["fail", "quarantine"]
+"""What becomes of a damaged file: it fails, or what can be read of it goes on."""
 
 
 class Columns(Settings):

@@ -1,16 +1,33 @@
 """How many bad rows a job may have before it is a failure."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from pipelines.errors import JobError
 
-if TYPE_CHECKING:
-    from pipelines.output.row_counts import Counts
-
 _LIMIT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+
+
+class Counted(Protocol):
+    """Rows that a job has written so far."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in parts."""
+        ...
+
+    @property
+    def quarantined(self) -> int:
+        """Rows in quarantine."""
+        ...
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Quarantined rows by reason."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,12 +52,12 @@ class QuarantineLimit:
             return quarantined > self.count
         return self.share is not None and quarantined > self.share * rows
 
-    def check(self, counts: "Counts") -> None:
+    def check(self, counts: Counted) -> None:
         """Raises JobError when the rows of a whole job pass the limit."""
         if self.is_passed(counts.quarantined, counts.rows + counts.quarantined):
             raise JobError(self.complaint(counts))
 
-    def complaint(self, counts: "Counts") -> str:
+    def complaint(self, counts: Counted) -> str:
         """What the user is told."""
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(5))
         return (

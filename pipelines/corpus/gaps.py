@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Literal
 
 import orjson
 import pyarrow as pa
 
 from pipelines.schemas import QUARANTINE_SCHEMA
-
-Damaged = Literal["fail", "quarantine"]
-"""What becomes of a damaged file: it fails, or what can be read of it goes on."""
 
 _KEY = b"spanmill.gaps"
 

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from actors.arrays import Doubles, Flags
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class BestThreshold:
     """Rows whose probability of "no answer" is above this abstain; 0.0 where abstaining always is best."""
 
 
-def best_threshold(scores: Floats, no_answer: Floats, answerable: Flags, answered: Flags) -> BestThreshold:
+def best_threshold(scores: Doubles, no_answer: Doubles, answerable: Flags, answered: Flags) -> BestThreshold:
     """The threshold with the best mean score. One that lies among equal probabilities cannot be had exactly.
 
     Args:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import orjson
 import pyarrow.compute as pc
 
-from pipelines.cli.run_job import GUILTY_ROWS
 from pipelines.config.job import AnswerConfig
 from pipelines.console import open_console
 from pipelines.evaluation.breakdown import breakdown
@@ -33,7 +32,7 @@ def evaluate(
         overwrite: replace what another job wrote there.
 
     Returns:
-        The exit code: 0, or GUILTY_ROWS.
+        The exit code, `Outcome.exit_code`.
 
     Raises:
         SpanmillError, ModelError: data, model or report cannot be used, or the job does not complete.
@@ -57,7 +56,7 @@ def evaluate(
         store = resolve(report, config.output.storage)
         write_atomic(store.fs, store.root, orjson.dumps(report_of(evaluation), option=orjson.OPT_INDENT_2))
         notes.print(f"report: {store.url}")
-    return GUILTY_ROWS if predicted.outcome.guilty else 0
+    return predicted.outcome.exit_code
 
 
 @contextmanager

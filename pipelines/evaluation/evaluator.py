@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipelines.evaluation.abstention_threshold import BestThreshold, Flags, Floats, best_threshold
+from actors.arrays import Doubles, Flags
+from pipelines.evaluation.abstention_threshold import BestThreshold, best_threshold
 from pipelines.evaluation.squad_metrics import exact_match, f1
 
 PREDICTION_SCHEMA = pa.schema([("answer", pa.string()), ("no_answer", pa.float64())])
@@ -25,7 +26,7 @@ class Score:
     f1: float
 
     @classmethod
-    def of(cls, em: Floats, f1: Floats) -> "Score":
+    def of(cls, em: Doubles, f1: Doubles) -> "Score":
         """The means of [n] scores between 0.0 and 1.0."""
         if not len(em):
             return cls(0, float("nan"), float("nan"))
@@ -96,7 +97,7 @@ def judge(examples: pa.Table, predictions: pa.Table) -> Judgement:
 
 
 def _abstaining(
-    em: Floats, f1: Floats, no_answer: Floats, answerable: Flags, answered: Flags
+    em: Doubles, f1: Doubles, no_answer: Doubles, answerable: Flags, answered: Flags
 ) -> tuple[Abstaining, dict[str, pa.Array]]:
     abstains = no_answer > ABSTAIN_ABOVE
     decided = [np.where(abstains, (~answerable).astype(np.float64), scores) for scores in (em, f1)]

@@ -24,6 +24,9 @@ from pipelines.reporting.run_observer import Observer
 from pipelines.stages.pending_units import Work
 from pipelines.storage.filesystem import exists
 
+GUILTY_ROWS = 3
+"""Exit code of a job that is complete, but for rows that broke the model or its worker."""
+
 
 class Watcher(Protocol):
     """Somebody who wants to know of every receipt."""
@@ -51,6 +54,11 @@ class Outcome:
     def guilty(self) -> int:
         """Rows in quarantine because they broke the model or its worker."""
         return self.counts.reasons["crashed"] + self.counts.reasons["failed"]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or GUILTY_ROWS."""
+        return GUILTY_ROWS if self.guilty else 0
 
 
 def execute(job: Job, console: Console) -> Outcome:

@@ -18,8 +18,9 @@ from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.rows.validation import validate
-from pipelines.stages.model import ModelStage, raw_shard
+from pipelines.stages.model import ModelStage
 from pipelines.stages.pending_units import Work
+from pipelines.stages.read import raw_shard
 from pipelines.stages.write import Assembled, ModelWork
 
 _MOST_GUILTY = 8

@@ -6,8 +6,9 @@ from pathlib import Path
 from pipelines.job.job import Job
 from pipelines.job.pool_size import Pool
 from pipelines.output.parts import Parts
-from pipelines.stages.model import PrepareStage, ReadStage
 from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.prepare import PrepareStage
+from pipelines.stages.read import ReadStage
 from pipelines.stages.write import WriteStage
 
 

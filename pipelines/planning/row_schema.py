@@ -7,8 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.config.job import Columns
-from pipelines.corpus.gaps import Damaged
+from pipelines.config.job import Columns, Damaged
 from pipelines.schemas import JobKind
 
 _FEWEST_LINE_BYTES = 64 << 20

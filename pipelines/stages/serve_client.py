@@ -11,6 +11,7 @@ from ray.exceptions import ActorUnavailableError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_when_event_set, wait_random_exponential
 
+from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError
@@ -18,7 +19,6 @@ from actors.serving.deployments import MODEL, Piece
 from actors.serving.handle_client import DEATHS
 from actors.serving.types import Refusal
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints
 from pipelines.stages.shard_chunks import Pieces
 
 _CREDITS = 2

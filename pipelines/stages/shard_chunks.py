@@ -4,8 +4,8 @@ import threading
 
 import numpy as np
 
+from actors.arrays import Ints, Longs
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints, Longs
 
 
 class Pieces:

@@ -1,6 +1,7 @@
 """A worker of a training run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import ray
@@ -16,10 +17,12 @@ from pipelines.config.training import FinetuneConfig, SourceModel
 from pipelines.evaluation.squad import NAMED, LeftOut
 from pipelines.training.messages import Failed
 from pipelines.training.rank_zero import Foreman
-from pipelines.training.worker_entry import Assignment
+
+if TYPE_CHECKING:
+    from pipelines.training.worker_entry import Assignment
 
 
-def work(assignment: Assignment) -> None:
+def work(assignment: "Assignment") -> None:
     """Takes all steps from the last checkpoint on.
 
     Raises:
@@ -33,7 +36,7 @@ def work(assignment: Assignment) -> None:
         raise
 
 
-def _work(assignment: Assignment) -> None:
+def _work(assignment: "Assignment") -> None:
     config, checkpoints = assignment.config, assignment.checkpoints
     context = ray.train.get_context()
     rank = context.get_world_rank()

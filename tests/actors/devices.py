@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from actors.arrays import Ints
 from actors.engine.batcher import Batcher, Schedule
 from actors.engine.cost_model import Size
 from actors.parameters import BatchingParameters
-from actors.tokenization.tokenizer import Ints
 
 Curve = Callable[[int, int], float]
 

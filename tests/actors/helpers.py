@@ -17,16 +17,16 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
+from actors.arrays import Floats, Ints
 from actors.backends.base import PassOutput
+from actors.batch import Batch
 from actors.engine.answers import Answers
-from actors.engine.collate import Batch, Floats
 from actors.engine.inference_task import Results
 from actors.errors import OutOfMemory
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 from actors.tokenization.preprocess import Rejected, prepare_pairs
 from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Ints
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = ("distilbert", "bert", "roberta")

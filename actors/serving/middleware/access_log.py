@@ -9,7 +9,8 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.serving.errors import Refusals, refusal_of
+from actors.serving.errors import refusal_of
+from actors.serving.protocols.base import Refusals
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")

@@ -8,8 +8,8 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.serving.errors import Refusals
 from actors.serving.parameters import KeyParameters
+from actors.serving.protocols.base import Refusals
 from actors.serving.types import Refusal
 
 OPEN = ("/live", "/ready", "/health", "/v2/health/")

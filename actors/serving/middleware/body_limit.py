@@ -5,8 +5,8 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.serving.errors import Refusals
 from actors.serving.parameters import LimitParameters
+from actors.serving.protocols.base import Refusals
 from actors.serving.types import Refusal, Refused
 
 

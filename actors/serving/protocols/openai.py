@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from actors.engine.collate import Floats
+from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import Family
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from actors.engine.collate import Floats
+from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import Family
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed

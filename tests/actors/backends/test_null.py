@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.backends.null import NullBackend
-from actors.engine.collate import Batch, collate
+from actors.batch import Batch
+from actors.engine.collate import collate
 from actors.engine.engine import Engine
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 from actors.backends.torch_backend import TorchBackend
-from actors.engine.collate import Batch, collate
+from actors.batch import Batch
+from actors.engine.collate import collate
 from actors.errors import OutOfMemory
 from actors.models.loading import load_model
 from actors.parameters import ModelParameters, QAParameters

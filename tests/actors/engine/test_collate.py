@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine.collate import Batch, collate, stack, stack_weights
+from actors.batch import Batch
+from actors.engine.collate import collate, stack, stack_weights
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import PAD, prepare, strings, word_spec, word_tokenizer, words

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from actors.arrays import Floats
 from actors.backends.base import PassOutput
+from actors.batch import Batch
 from actors.engine.answers import Answers
-from actors.engine.collate import Batch, Floats, collate
+from actors.engine.collate import collate
 from actors.engine.cost_model import Size
 from actors.engine.device_lock import Turns
 from actors.engine.engine import Engine, Pass, Share

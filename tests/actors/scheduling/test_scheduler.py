@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.arrays import Floats
 from actors.backends.base import PassOutput
+from actors.batch import Batch
 from actors.engine.batcher import Schedule
-from actors.engine.collate import Batch, Floats
 from actors.engine.device_lock import Turns
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Results, Wanted, Work

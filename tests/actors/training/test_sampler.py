@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.tokenization.tokenizer import Ints, Longs
+from actors.arrays import Ints, Longs
 from actors.training.sampler import Order, epoch_order, share_of, steps_of
 
 LENGTHS = st.lists(st.integers(8, 384), min_size=1, max_size=120).map(lambda found: np.array(found, dtype=np.int32))

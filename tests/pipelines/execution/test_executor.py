@@ -26,8 +26,8 @@ from pipelines.errors import ConfigError, JobError
 from pipelines.execution import stage_factory
 from pipelines.execution.executor import execute
 from pipelines.job.job import bind
-from pipelines.stages.model import ReadStage
 from pipelines.stages.pending_units import Work
+from pipelines.stages.read import ReadStage
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import (
     SAMPLES,

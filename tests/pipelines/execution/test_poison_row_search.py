@@ -14,13 +14,14 @@ from tokenizers import Tokenizer
 from transformers import DistilBertForQuestionAnswering
 
 from actors.parameters import QAParameters
-from pipelines.cli.run_job import GUILTY_ROWS, run_job
+from pipelines.cli.run_job import run_job
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError
 from pipelines.execution import stage_factory
+from pipelines.execution.executor import GUILTY_ROWS
 from pipelines.output.messages import Ticket
-from pipelines.stages.model import PrepareStage
+from pipelines.stages.prepare import PrepareStage
 from tests.pipelines import jobs
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, write_jsonl

@@ -22,9 +22,11 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_schema import Layout
 from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
-from pipelines.stages.model import ModelStage, PrepareStage, ReadStage
+from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel
 from pipelines.stages.pending_units import Work
+from pipelines.stages.prepare import PrepareStage
+from pipelines.stages.read import ReadStage
 from pipelines.stages.write import WriteStage
 from pipelines.storage.filesystem import resolve, write_atomic
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows

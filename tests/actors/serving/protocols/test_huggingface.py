@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from actors.engine.collate import Floats
+from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.replica import Replica
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from openai import OpenAI
 
-from actors.engine.collate import Floats
+from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters
 from actors.serving.context import Context
 from actors.serving.protocols.openai import family

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.engine.collate import Floats
+from actors.arrays import Floats
 from actors.engine.inference_task import Wanted
 from actors.parameters import EmbeddingParameters
 from actors.serving.app import build_app
