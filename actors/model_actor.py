@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from actors.arrays import Ints
 from actors.engine.answers import Answers
-from actors.engine.device_lock import Turns
+from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Results, Wanted
 from actors.engine.pass_stats import PassStats
@@ -17,9 +17,9 @@ from actors.errors import ModelError
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
-from actors.scheduling.request import Call
-from actors.scheduling.scheduler import Desk
-from actors.tokenization.tokenized import Prepared
+from actors.scheduling.request import QueuedRequest
+from actors.scheduling.scheduler import OnlineScheduler
+from actors.tokenization.tokenized import Tokenized
 
 
 class ModelActor:
@@ -49,7 +49,7 @@ class ModelActor:
                 f"{model.name} differs between machines: here it is {self.fingerprint[:12]}, "
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
-        self.engine = load_engine(self._folder, model, batching, with_qa_head, Turns(sharing))
+        self.engine = load_engine(self._folder, model, batching, with_qa_head, DeviceLock(sharing))
         self.desk = None if sharing is None else _desk(self.engine, sharing)
 
     @cached_property
@@ -64,13 +64,15 @@ class ModelActor:
             The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
             `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
         """
-        return self._process(Prepared.from_ipc(prepared_ipc), wanted)
+        return self._process(Tokenized.from_ipc(prepared_ipc), wanted)
 
     def process_part(self, prepared_ipc: pa.Buffer, wanted: Wanted, owners: Ints) -> tuple[pa.Table, PassStats]:
         """As `process`, for these owners of a shard, [n]; one row per owner, in this order."""
-        return self._process(Prepared.from_ipc(prepared_ipc).of_owners(owners), wanted)
+        return self._process(Tokenized.from_ipc(prepared_ipc).of_owners(owners), wanted)
 
-    def ask(self, prepared: Prepared, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False) -> Call:
+    def ask(
+        self, prepared: Tokenized, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False
+    ) -> QueuedRequest:
         """Queues an online call, which shares passes with others that wait; its future holds the results.
 
         Args:
@@ -87,15 +89,15 @@ class ModelActor:
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         return self.desk.take(work, deadline, is_probe=is_probe)
 
-    def _process(self, prepared: Prepared, wanted: Wanted) -> tuple[pa.Table, PassStats]:
+    def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         if wanted.qa is None and wanted.embedding is None:
             raise ValueError("a task asks for answers, embeddings or both")
         results = self.engine.finish(self.engine.begin(prepared, wanted))
         return _columns(results, wanted), results.stats
 
 
-def _desk(engine: Engine, sharing: SharingParameters) -> Desk:
-    return Desk(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)
+def _desk(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
+    return OnlineScheduler(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)
 
 
 def _columns(results: Results, wanted: Wanted) -> pa.Table:

@@ -28,7 +28,7 @@ from actors.models.loading import load_model, load_spec
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 from benchmarks.corpus import write_corpus, write_model
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
@@ -37,7 +37,7 @@ from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import bind, plan_job
 from pipelines.job.pool_size import plan_pool
 from pipelines.job.ray_cluster import cluster_size, connected
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 
 QA = QAParameters()
 
@@ -65,7 +65,7 @@ def sgemm_flops_per_second() -> float:
     return products * 2 * 2048**3 / (time.perf_counter() - started)
 
 
-def naive_seconds(backend: TorchBackend, spec: EncoderSpec, prepared: Prepared, windows: int) -> float:
+def naive_seconds(backend: TorchBackend, spec: EncoderSpec, prepared: Tokenized, windows: int) -> float:
     """Fixed batches in random order, padded to their longest window."""
     order = np.random.default_rng(1).permutation(len(prepared.windows))
     started = time.perf_counter()
@@ -85,7 +85,7 @@ def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int)
     job = bind(plan_job([str(corpus)], str(output), config, limit=None), replace=True)
     pool = plan_pool(config.pool, config.model.threads, *cluster_size())
     times, tokens, stats = [], [], PassStats()
-    for receipt in receipts(build(make_stages(job, pool), pool, Work.left(job.plan, job.committed()))):
+    for receipt in receipts(build(make_stages(job, pool), pool, PendingUnit.left(job.plan, job.committed()))):
         times.append(time.perf_counter())
         tokens.append(receipt.stats.total.tokens)
         stats.add(receipt.stats)

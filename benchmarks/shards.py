@@ -30,10 +30,10 @@ from pipelines.output.manifest import MANIFEST_NAME, read_manifest
 from pipelines.output.manifest_extension import read_plan
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
+from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.planning.planner import make_plan
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 
 _COMMAND = "from pipelines.cli.main import main; main()"
 R = TypeVar("R")
@@ -71,7 +71,7 @@ def write_lines(path: Path, rows: int) -> int:
 def write_parts(job: Job) -> None:
     """All parts but the last ten, as empty files, and their receipts."""
     output, parts = Path(job.store.root), job.parts
-    ledger = Ledger(parts)
+    ledger = ReceiptLog(parts)
     for unit in job.plan.units[:-_MISSING]:
         shard = ShardId(unit.index, 0, True)
         output.joinpath(shard.part_name(parts.job8, parts.format)).touch()
@@ -95,7 +95,7 @@ def measure(folder: Path, model: Path, shards: int) -> dict[str, tuple[float, fl
     write_parts(job)
     job = clock.call("bind it again: read the manifest", lambda: bind(job, replace=False))
     committed = clock.call("list the parts", job.committed)
-    works = clock.call("what is left", lambda: Work.left(job.plan, committed))
+    works = clock.call("what is left", lambda: PendingUnit.left(job.plan, committed))
     if len(works) != _MISSING:
         raise RuntimeError(f"{len(works)} of {shards} shards are left, where {_MISSING} should be")
     manifest = clock.call("status: read the manifest", lambda: read_manifest(job.store))

@@ -29,7 +29,7 @@ from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs, qa_window_size
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 from benchmarks.corpus import write_model, write_questions
 from benchmarks.processes import Usage, run_watched
 
@@ -82,7 +82,7 @@ def profiled(spec: EncoderSpec, rows: pa.Table) -> dict[str, float]:
     texts = [rows[name].combine_chunks() for name in ("question", "context")]
     with cProfile.Profile() as profile:
         prepared, _ = prepare_pairs(spec, QA, *texts)
-        engine.answer(Prepared.from_ipc(prepared.to_ipc()), QA)
+        engine.answer(Tokenized.from_ipc(prepared.to_ipc()), QA)
     entries = pstats.Stats(profile).get_stats_profile()
     own = {name.strip("<>{}"): function.tottime for name, function in entries.func_profiles.items()}
     named = {"all": entries.total_tt, **dict(Counter(own).most_common(_FUNCTIONS))}

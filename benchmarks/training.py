@@ -18,7 +18,7 @@ from rich.console import Console
 
 from actors.parameters import QAParameters
 from actors.training.parameters import TrainingParameters
-from actors.training.setup import Assembly, Place, Sources, assemble
+from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from benchmarks.corpus import write_corpus
 from benchmarks.offline import Shape, sgemm_flops_per_second
 
@@ -42,7 +42,7 @@ def main(
             QAParameters(),
             parameters,
             _examples(Path(folder) / "corpus.parquet"),
-            Place(torch.device("cpu"), threads),
+            WorkerRank(torch.device("cpu"), threads),
         )
     config = assembly.student.config
     shares, rows, tokens = _measure(assembly, Shape(config.num_hidden_layers, config.hidden_size), rounds)
@@ -51,7 +51,7 @@ def main(
         console.print(f"{name}: {statistics.median(values):,.2f} ({min(values):,.2f} - {max(values):,.2f})")
 
 
-def _measure(assembly: Assembly, shape: Shape, rounds: int) -> tuple[list[float], list[float], list[float]]:
+def _measure(assembly: TrainingSetup, shape: Shape, rounds: int) -> tuple[list[float], list[float], list[float]]:
     steps = assembly.run.steps(0)
     next(steps)
     shares, rows, tokens = [], [], []

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from actors.arrays import Ints, Longs, segments
 from actors.engine.span_decoding import Candidates
 from actors.parameters import QAParameters
-from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Places
+from actors.tokenization.tokenized import Tokenized
+from actors.tokenization.tokenizer import TokenPositions
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Spans:
     score: npt.NDArray[np.float64]
 
 
-def read_answers(prepared: Prepared, candidates: Candidates, qa: QAParameters) -> Answers:
+def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) -> Answers:
     """Merges the candidates of each row's windows, as transformers 4.57.6 does.
 
     Spans with equal text (compared in lower case) are one answer: it keeps the place of the first and the
@@ -72,7 +72,7 @@ def read_answers(prepared: Prepared, candidates: Candidates, qa: QAParameters) -
     return Answers(offsets, texts, score[kept], start[kept], end[kept], null_score)
 
 
-def _locate(prepared: Prepared, places: Places, candidates: Candidates, align_to_words: bool) -> _Spans:
+def _locate(prepared: Tokenized, places: TokenPositions, candidates: Candidates, align_to_words: bool) -> _Spans:
     window, place = np.nonzero(candidates.start >= 0)
     windows = prepared.windows
     passage = windows.passage[window]
@@ -136,7 +136,7 @@ def _lower(text: pa.LargeStringArray) -> pa.LargeStringArray:
     return pc.replace_with_mask(pc.utf8_lower(text), beyond, pa.array(lowered, type=pa.large_string()))
 
 
-def _null_scores(prepared: Prepared, candidates: Candidates) -> npt.NDArray[np.float64]:
+def _null_scores(prepared: Tokenized, candidates: Candidates) -> npt.NDArray[np.float64]:
     owner = prepared.windows.owner
     begins = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else owner.astype(np.int64)
     least: npt.NDArray[np.float64] = np.minimum.reduceat(candidates.null_score.astype(np.float64), begins)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.arrays import Doubles, Ints, Longs
-from actors.engine.cost_model import CostModel, Size
+from actors.engine.cost_model import CostModel, PassShape
 from actors.errors import WindowTooLarge
 from actors.parameters import BatchingParameters
 
@@ -28,7 +28,7 @@ _STALE = 256
 """A neighbour of the best level is tried again after this many passes."""
 
 
-class Schedule:
+class WindowQueue:
     """The windows of one shard that still wait for a pass, longest first."""
 
     def __init__(self, lengths: Ints) -> None:
@@ -73,7 +73,7 @@ class Batcher:
     _too_large: int | None = None
     """Tokens of the smallest pass that ran out of memory."""
 
-    def out_of_memory(self, size: Size) -> None:
+    def out_of_memory(self, size: PassShape) -> None:
         """Remembers a size that did not fit, so that half of it is tried next.
 
         Raises:
@@ -86,7 +86,7 @@ class Batcher:
             )
         self._too_large = min(size.tokens, self._too_large or size.tokens)
 
-    def choose(self, schedule: Schedule, quantum: float = math.inf) -> int:
+    def choose(self, schedule: WindowQueue, quantum: float = math.inf) -> int:
         """How many windows the next pass takes; at least 1.
 
         Args:
@@ -96,9 +96,9 @@ class Batcher:
         fixed = self.parameters.fixed_windows
         if fixed is not None:
             fixed = min(fixed, len(schedule))
-            most = next((n for n in range(fixed, 1, -1) if self._fits(Size(n, width))), 1)
+            most = next((n for n in range(fixed, 1, -1) if self._fits(PassShape(n, width))), 1)
             return int(self._in_time(np.arange(1, most + 1), width, quantum)[-1])
-        windows = np.array([n for n in _ladder(len(schedule)) if self._fits(Size(n, width))] or [1])
+        windows = np.array([n for n in _ladder(len(schedule)) if self._fits(PassShape(n, width))] or [1])
         windows = self._in_time(windows, width, quantum)
         probe = self._windows_to_try(schedule, windows)
         if probe is not None:
@@ -109,7 +109,7 @@ class Batcher:
         tried = windows * width <= CostModel.tokens(costs.known_levels()[-1] + 0.5)
         return int(windows[np.argmax(np.where(tried, throughput, 0.0))])
 
-    def _fits(self, size: Size) -> bool:
+    def _fits(self, size: PassShape) -> bool:
         limits = self.parameters
         if size.windows > limits.max_windows or size.tokens > limits.max_tokens:
             return False
@@ -126,7 +126,7 @@ class Batcher:
         fits[0] = True
         return windows[fits]
 
-    def _windows_to_try(self, schedule: Schedule, windows: Longs) -> int | None:
+    def _windows_to_try(self, schedule: WindowQueue, windows: Longs) -> int | None:
         """A size whose rate is not known well enough; None when there is nothing to learn."""
         costs, width = self.costs, schedule.width
         known = costs.known_levels()

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from actors.arrays import Floats, Longs, segments
 from actors.batch import Batch, between
-from actors.tokenization.encoder_spec import Frame
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.encoder_spec import WindowTemplate
+from actors.tokenization.tokenized import Tokenized
 
 
-def collate(prepared: Prepared, frame: Frame, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
+def collate(prepared: Tokenized, frame: WindowTemplate, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
     """Assembles the windows at the positions `chosen` ([n])."""
     windows = prepared.windows
     question, passage = windows.question[chosen], windows.passage[chosen]
@@ -100,7 +100,7 @@ def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
         target[rows, starts + i] = value
 
 
-def _cls_positions(frame: Frame, lengths: Longs) -> Longs | None:
+def _cls_positions(frame: WindowTemplate, lengths: Longs) -> Longs | None:
     if frame.cls_in_prefix is not None:
         return np.full(len(lengths), frame.cls_in_prefix, dtype=np.int64)
     if frame.cls_in_suffix is not None:

@@ -25,7 +25,7 @@ _SAFETY = 1.1
 _PULL = 0.2
 
 
-class Size(NamedTuple):
+class PassShape(NamedTuple):
     """A pass of `windows` windows, padded to `width` tokens."""
 
     windows: int
@@ -71,7 +71,7 @@ class CostModel:
         """Weighted sum of the three sizes, in units of one token; a number, or an array for arrays."""
         return self.weights[0] * windows + self.weights[1] * tokens + self.weights[2] * squares
 
-    def observe(self, size: Size, seconds: float, peak_bytes: int | None = None) -> None:
+    def observe(self, size: PassShape, seconds: float, peak_bytes: int | None = None) -> None:
         """Learns from a finished pass. The very first is forgotten: it pays for warming up."""
         self._passes += 1
         if self._passes == 1:
@@ -113,7 +113,7 @@ class CostModel:
             self._curve = np.array(known, dtype=np.float64), np.array([_typical(self._rates[k]) for k in known])
         return np.interp(levels, *self._curve)
 
-    def seconds(self, size: Size) -> float:
+    def seconds(self, size: PassShape) -> float:
         """Predicted time of a pass; inf when nothing is known yet."""
         return float(self.seconds_each(np.array([size.windows]), size.width)[0])
 
@@ -124,7 +124,7 @@ class CostModel:
         predicted: npt.NDArray[np.float64] = rates * self.work(windows, tokens, tokens * width)
         return predicted
 
-    def bytes(self, size: Size) -> float:
+    def bytes(self, size: PassShape) -> float:
         """Predicted memory of a pass; 0 when the device reports none."""
         return _SAFETY * self._bytes_per_unit * self._memory_units(size)
 
@@ -137,7 +137,7 @@ class CostModel:
             self._bytes_per_unit = max(self._bytes_per_unit, per_unit)
         self._largest_units = max(self._largest_units, units)
 
-    def _memory_units(self, size: Size) -> float:
+    def _memory_units(self, size: PassShape) -> float:
         # Activations grow with the tokens, and attention scores with the squares at worst.
         return size.tokens + size.squares / 1024
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from actors.parameters import SharingParameters
 
 
-class Turns:
+class DeviceLock:
     """Whose turn it is on the device. One pass runs at a time."""
 
     def __init__(self, sharing: SharingParameters | None = None, clock: Callable[[], float] = time.monotonic) -> None:

@@ -12,24 +12,24 @@ import numpy as np
 from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import Backend, PassOutput
 from actors.batch import Batch
-from actors.engine.batcher import Batcher, Schedule
+from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
-from actors.engine.cost_model import Size
-from actors.engine.device_lock import Turns
-from actors.engine.inference_task import Results, Wanted, Work
+from actors.engine.cost_model import PassShape
+from actors.engine.device_lock import DeviceLock
+from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.errors import OutOfMemory
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 
-Turn = Callable[[float], AbstractContextManager[bool]]
+DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits for the device for a pass of so many predicted seconds; gives False where the pass should be chosen again."""
 
 
 class Share(NamedTuple):
     """What one call has in a pass."""
 
-    work: Work
+    work: InferenceTask
     chosen: Longs
     """Positions of its windows."""
 
@@ -39,7 +39,7 @@ class Pass:
     """A forward pass that took place."""
 
     online: bool
-    size: Size
+    size: PassShape
     tokens: int
     """Without padding."""
     seconds: float
@@ -51,7 +51,7 @@ class Engine:
     """A model with its batcher. Calls from several threads are safe: their passes take turns on the device."""
 
     def __init__(
-        self, backend: Backend, spec: EncoderSpec, batching: BatchingParameters, turns: Turns | None = None
+        self, backend: Backend, spec: EncoderSpec, batching: BatchingParameters, turns: DeviceLock | None = None
     ) -> None:
         """Takes a loaded model; `actors.models.loading` loads one.
 
@@ -59,7 +59,7 @@ class Engine:
             turns: who else is on the device; None where nobody is.
         """
         self.spec = spec
-        self.turns = turns or Turns()
+        self.turns = turns or DeviceLock()
         self._backend = backend
         limit = backend.memory_limit
         self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
@@ -75,11 +75,11 @@ class Engine:
         """D, the width of an embedding."""
         return self._backend.hidden_size
 
-    def begin(self, prepared: Prepared, wanted: Wanted) -> Work:
+    def begin(self, prepared: Tokenized, wanted: Wanted) -> InferenceTask:
         """A call, before its first pass."""
-        return Work(prepared, self.spec, wanted, self.hidden_size)
+        return InferenceTask(prepared, self.spec, wanted, self.hidden_size)
 
-    def answer(self, prepared: Prepared, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
+    def answer(self, prepared: Tokenized, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
         """Answers the rows of a prepared shard; with `embedding`, also embeds the tokens of their passages.
 
         Raises:
@@ -88,7 +88,7 @@ class Engine:
         """
         return self.finish(self.begin(prepared, Wanted(qa, embedding)))
 
-    def embed(self, prepared: Prepared, embedding: EmbeddingParameters) -> Results:
+    def embed(self, prepared: Tokenized, embedding: EmbeddingParameters) -> Results:
         """Embeds the rows of a prepared shard.
 
         Raises:
@@ -97,21 +97,21 @@ class Engine:
         """
         return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
 
-    def finish(self, work: Work) -> Results:
+    def finish(self, work: InferenceTask) -> Results:
         """Runs all passes of a call in the offline class: each as large as pays, and as short as online work needs.
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
         """
-        schedule = Schedule(work.lengths)
+        schedule = WindowQueue(work.lengths)
         while len(schedule):
             chosen = schedule.peek(self.choose(schedule, self.turns.quantum()))
             if self.run([Share(work, chosen)], self.turns.offline):
                 schedule.drop(len(chosen))
         return work.results()
 
-    def choose(self, schedule: Schedule, quantum: float) -> int:
+    def choose(self, schedule: WindowQueue, quantum: float) -> int:
         """Windows of the next pass, predicted to take at most `quantum` seconds, or one."""
         with self._learning:
             return self.batcher.choose(schedule, quantum)
@@ -130,7 +130,7 @@ class Engine:
             seconds = self.batcher.costs.seconds_each(np.array([len(lengths)]), int(lengths.max()))[0]
         return float(seconds) if np.isfinite(seconds) else 0.0
 
-    def run(self, shares: Sequence[Share], turn: Turn) -> bool:
+    def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
         """One pass over windows of one or several calls of one kind; each call keeps what is its own.
 
         Returns:
@@ -142,7 +142,7 @@ class Engine:
         """
         batches = [share.work.batch(share.chosen) for share in shares]
         weights = [share.work.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
-        size = Size(sum(b.windows for b in batches), max(b.width for b in batches))
+        size = PassShape(sum(b.windows for b in batches), max(b.width for b in batches))
         joined, joined_weights = stack(batches, self.spec.pad_id), stack_weights(weights, size.width)
         output, seconds = self._forward(joined, joined_weights, shares[0].work, size, turn)
         if output is None:
@@ -156,7 +156,7 @@ class Engine:
         return True
 
     def _forward(
-        self, batch: Batch, weights: Floats | None, work: Work, size: Size, turn: Turn
+        self, batch: Batch, weights: Floats | None, work: InferenceTask, size: PassShape, turn: DeviceTurn
     ) -> tuple[PassOutput | None, float]:
         asked = time.perf_counter()
         with turn(self._predicted(size)) as granted:
@@ -178,7 +178,7 @@ class Engine:
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
 
-    def _predicted(self, size: Size) -> float:
+    def _predicted(self, size: PassShape) -> float:
         """Seconds; 0 for a pass that has to be taken as it is: nothing smaller is left, or nothing is known yet."""
         if size.windows == 1:
             return 0.0

@@ -15,8 +15,8 @@ from actors.engine.pooling import Pooling, embed_owners
 from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted
 from actors.errors import ModelError, NotANumber
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.tokenization.encoder_spec import EncoderSpec, Frame
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
+from actors.tokenization.tokenized import Tokenized
 
 _NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
 
@@ -46,10 +46,10 @@ class Wanted:
     """The last hidden state of every token."""
 
 
-class Work:
+class InferenceTask:
     """The windows of one call. Its passes may be shared with other calls; what it gets out of them may not."""
 
-    def __init__(self, prepared: Prepared, spec: EncoderSpec, wanted: Wanted, hidden_size: int) -> None:
+    def __init__(self, prepared: Tokenized, spec: EncoderSpec, wanted: Wanted, hidden_size: int) -> None:
         """Makes room for the results.
 
         Args:
@@ -59,7 +59,7 @@ class Work:
         self.wanted = wanted
         self.stats = PassStats()
         self._spec = spec
-        self._frame: Frame = spec.single if wanted.qa is None else spec.pair
+        self._frame: WindowTemplate = spec.single if wanted.qa is None else spec.pair
         self._candidates: Candidates | None = None
         self._pooled: _Pooled | None = None
         self._tokens: list[Floats | None] = []
@@ -118,7 +118,7 @@ class _Pooled:
     """Collects the pooled vectors of windows."""
 
     def __init__(
-        self, prepared: Prepared, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
+        self, prepared: Tokenized, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
     ) -> None:
         self._prepared = prepared
         self._normalize = embedding.normalize

@@ -11,7 +11,7 @@ BUCKET = 64
 
 
 @dataclass
-class Bucket:
+class LengthBucket:
     """Counts over the passes of one length bucket."""
 
     passes: int = 0
@@ -23,7 +23,7 @@ class Bucket:
     seconds: float = 0.0
     """Time spent in forward passes."""
 
-    def add(self, other: "Bucket") -> None:
+    def add(self, other: "LengthBucket") -> None:
         """Counts another's passes too."""
         self.passes += other.passes
         self.windows += other.windows
@@ -41,7 +41,7 @@ class Bucket:
 class PassStats:
     """Counts over passes."""
 
-    buckets: dict[int, Bucket] = field(default_factory=dict)
+    buckets: dict[int, LengthBucket] = field(default_factory=dict)
     """By length bucket: the padded width of a pass, rounded up to `BUCKET`."""
     milliseconds: Counter[int] = field(default_factory=Counter)
     """Passes by their time: milliseconds, rounded up to a power of two."""
@@ -50,7 +50,7 @@ class PassStats:
 
     def add_pass(self, batch: Batch, seconds: float) -> None:
         """Counts one pass."""
-        done = Bucket(1, batch.windows, int(batch.lengths.sum()), batch.windows * batch.width, seconds)
+        done = LengthBucket(1, batch.windows, int(batch.lengths.sum()), batch.windows * batch.width, seconds)
         self._bucket(-(-batch.width // BUCKET) * BUCKET).add(done)
         self.milliseconds[1 << max(int(seconds * 1000), 0).bit_length()] += 1
 
@@ -62,9 +62,9 @@ class PassStats:
         self.out_of_memory += other.out_of_memory
 
     @property
-    def total(self) -> Bucket:
+    def total(self) -> LengthBucket:
         """All buckets together."""
-        total = Bucket()
+        total = LengthBucket()
         for bucket in self.buckets.values():
             total.add(bucket)
         return total
@@ -83,10 +83,10 @@ class PassStats:
         """The inverse of `to_json`."""
         counts = json.loads(text)
         return cls(
-            buckets={int(width): Bucket(**bucket) for width, bucket in counts["buckets"].items()},
+            buckets={int(width): LengthBucket(**bucket) for width, bucket in counts["buckets"].items()},
             milliseconds=Counter({int(limit): n for limit, n in counts["milliseconds"].items()}),
             out_of_memory=counts["out_of_memory"],
         )
 
-    def _bucket(self, width: int) -> Bucket:
-        return self.buckets.setdefault(width, Bucket())
+    def _bucket(self, width: int) -> LengthBucket:
+        return self.buckets.setdefault(width, LengthBucket())

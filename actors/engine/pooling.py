@@ -8,7 +8,7 @@ import numpy.typing as npt
 from actors.arrays import Floats, Longs, segments
 from actors.batch import Batch
 from actors.parameters import EmbeddingParameters
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Pooling:
     """[W] weight of each special token (mean) or of the CLS token (cls) in a window; 0 leaves them out."""
 
     @classmethod
-    def plan(cls, prepared: Prepared, embedding: EmbeddingParameters, beside_answers: bool) -> "Pooling":
+    def plan(cls, prepared: Tokenized, embedding: EmbeddingParameters, beside_answers: bool) -> "Pooling":
         """Weights for all windows of a shard."""
         windows = prepared.windows
         per_owner = np.bincount(windows.owner, minlength=prepared.owners)
@@ -47,7 +47,7 @@ class Pooling:
         weight = (1.0 / np.maximum(np.cumsum(coverage)[:-1], 1)).astype(np.float32)
         return cls(weight, base, np.zeros_like(share) if beside_answers else share)
 
-    def weights(self, prepared: Prepared, chosen: Longs, batch: Batch) -> Floats:
+    def weights(self, prepared: Tokenized, chosen: Longs, batch: Batch) -> Floats:
         """[n, S] weights of one batch: that of the windows at the positions `chosen`."""
         if self.token_weight is None:
             return self._cls_weights(chosen, batch)
@@ -66,7 +66,7 @@ class Pooling:
         return weights
 
 
-def embed_owners(prepared: Prepared, sums: Floats, weights: Floats, normalize: bool) -> npt.NDArray[np.float32]:
+def embed_owners(prepared: Tokenized, sums: Floats, weights: Floats, normalize: bool) -> npt.NDArray[np.float32]:
     """Joins the windows of each owner.
 
     Args:

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from actors.backends.base import Backend
 from actors.backends.null import NullBackend
 from actors.backends.torch_backend import TorchBackend
-from actors.engine.device_lock import Turns
+from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.errors import ModelError
 from actors.models.hub import first_line
@@ -47,7 +47,7 @@ def load_engine(
     model: ModelParameters,
     batching: BatchingParameters,
     with_qa_head: bool,
-    turns: Turns | None = None,
+    turns: DeviceLock | None = None,
 ) -> Engine:
     """Loads a model folder.
 

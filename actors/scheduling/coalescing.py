@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.arrays import Longs
-from actors.engine.batcher import Schedule
+from actors.engine.batcher import WindowQueue
 from actors.engine.engine import Engine
-from actors.scheduling.request import Call
+from actors.scheduling.request import QueuedRequest
 
 _PASSES = 8
 """Where much waits, a pass may take this part of it, since it pays to be large and nobody waits for one pass only."""
@@ -17,12 +17,12 @@ _PASSES = 8
 class Part(NamedTuple):
     """What one call has in a pass."""
 
-    call: Call
+    call: QueuedRequest
     windows: Longs
     """Positions of its windows."""
 
 
-def next_pass(engine: Engine, first: Call, calls: Sequence[Call], quantum: float) -> list[Part]:
+def next_pass(engine: Engine, first: QueuedRequest, calls: Sequence[QueuedRequest], quantum: float) -> list[Part]:
     """A pass for one call, with those windows of others that pay beside its own.
 
     What is brought is looked at longest first. Where the pass that pays best would not come down to the windows of
@@ -43,7 +43,7 @@ def next_pass(engine: Engine, first: Call, calls: Sequence[Call], quantum: float
     place = int(np.argmax(owner[order] == 0))
 
     def size_from(start: int) -> int:
-        return engine.choose(Schedule(lengths[order[start:]]), limit)
+        return engine.choose(WindowQueue(lengths[order[start:]]), limit)
 
     start, size = 0, size_from(0)
     for next_start in (place - size + 1, place):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from actors.scheduling.request import Call
+from actors.scheduling.request import QueuedRequest
 
 _PATIENCE = 1.0
 """Seconds that the rests of calls wait at most for the first turns of those who came meanwhile."""
@@ -15,7 +15,7 @@ _STRETCH = 20.0
 """A rest is due so many times the time it takes after its call came: short ones soon, and long ones too, in the end."""
 
 
-class Agenda:
+class SchedulingPolicy:
     """First turns go first, in the order they came: so nobody waits for the rest of a call that came before.
 
     The rests of calls with more windows than fit a turn are taken when no first turn waits, and a third of the time
@@ -27,7 +27,7 @@ class Agenda:
         """Begins with nobody."""
         self._rests_due = math.inf
 
-    def next(self, calls: Sequence[Call], now: float) -> Call:
+    def next(self, calls: Sequence[QueuedRequest], now: float) -> QueuedRequest:
         """The call that the next pass is for.
 
         Args:
@@ -45,7 +45,7 @@ class Agenda:
         return rest
 
 
-def seconds_before(call: Call | None, calls: Sequence[Call]) -> float:
+def seconds_before(call: QueuedRequest | None, calls: Sequence[QueuedRequest]) -> float:
     """Predicted time of what goes before a call that comes now: before its first turn, or its rest where that is more.
 
     Args:
@@ -58,5 +58,5 @@ def seconds_before(call: Call | None, calls: Sequence[Call]) -> float:
     return seconds
 
 
-def _rest_due(call: Call) -> float:
+def _rest_due(call: QueuedRequest) -> float:
     return call.arrived + _STRETCH * call.seconds_of_rest

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.arrays import Ints, Longs
-from actors.engine.inference_task import Results, Work
+from actors.engine.inference_task import InferenceTask, Results
 from actors.errors import DeadlinePassed
 
 
 @dataclass(eq=False)
-class Call:
+class QueuedRequest:
     """An online call on its way. Whoever waits for it may cancel its future: then it leaves the queue."""
 
-    work: Work
+    work: InferenceTask
     deadline: float
     """Of the monotonic clock; inf where there is none."""
     arrived: float

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from actors.engine.engine import Engine, Share
-from actors.engine.inference_task import Work
+from actors.engine.inference_task import InferenceTask
 from actors.errors import QueueFull, ShuttingDown
 from actors.scheduling.coalescing import Part, next_pass
-from actors.scheduling.policy import FIRST_TURNS, Agenda, seconds_before
-from actors.scheduling.request import Call
+from actors.scheduling.policy import FIRST_TURNS, SchedulingPolicy, seconds_before
+from actors.scheduling.request import QueuedRequest
 
 
-class Desk:
+class OnlineScheduler:
     """One thread that takes online calls to the device, a pass at a time, those who wait together in one.
 
-    Every pass is chosen when the device is free for it, so whoever came during the last one is looked at too. `Agenda`
-    says whose turn it is, and `together` who else has part in the pass.
+    Every pass is chosen when the device is free for it, so whoever came during the last one is looked at too.
+    `SchedulingPolicy` says whose turn it is, and `next_pass` who else has part in the pass.
     """
 
     def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
@@ -34,9 +34,9 @@ class Desk:
         self._most = most
         self._longest = longest
         self._changed = threading.Condition()
-        self._calls: list[Call] = []
+        self._calls: list[QueuedRequest] = []
         self._closed = False
-        self._agenda = Agenda()
+        self._agenda = SchedulingPolicy()
         self._thread = threading.Thread(target=self._serve, name="online", daemon=True)
         self._thread.start()
 
@@ -49,7 +49,7 @@ class Desk:
         """False once the thread is gone, and nothing will ever be answered."""
         return self._thread.is_alive()
 
-    def check_room(self, call: Call | None = None) -> None:
+    def check_room(self, call: QueuedRequest | None = None) -> None:
         """Looks whether one more call may come.
 
         Args:
@@ -66,14 +66,14 @@ class Desk:
         if len(waiting) > 1 and seconds > self._longest * FIRST_TURNS:
             raise QueueFull(f"{len(waiting)} requests wait already, and {seconds:.1f} s of them go first")
 
-    def take(self, work: Work, deadline: float = math.inf, *, is_probe: bool = False) -> Call:
+    def take(self, work: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False) -> QueuedRequest:
         """Queues a call.
 
         Raises:
             QueueFull: as many calls as may wait do so already, or they take too long.
             ShuttingDown: no more are taken.
         """
-        call = Call(work, deadline, time.monotonic(), is_probe=is_probe)
+        call = QueuedRequest(work, deadline, time.monotonic(), is_probe=is_probe)
         self._give_turn(call)
         call.fresh = call.turn
         with self._changed:
@@ -113,14 +113,14 @@ class Desk:
                             first.settle(error=error)
                     self._tell(calls)
 
-    def _waiting(self) -> list[Call]:
+    def _waiting(self) -> list[QueuedRequest]:
         """The calls that wait for a pass; all others leave."""
         wanted = [call for call in list(self._calls) if call.is_wanted()]
         with self._changed:
             self._calls = [call for call in self._calls if not call.future.done()]
         return wanted
 
-    def _tell(self, calls: Sequence[Call]) -> None:
+    def _tell(self, calls: Sequence[QueuedRequest]) -> None:
         # A readiness probe every few seconds must not keep offline passes short for ever.
         if not all(call.is_probe for call in calls):
             self._engine.turns.arrived()
@@ -147,7 +147,7 @@ class Desk:
             if not len(call.waiting):
                 _finish(call)
 
-    def _give_turn(self, call: Call) -> None:
+    def _give_turn(self, call: QueuedRequest) -> None:
         if not len(call.waiting):
             return
         lengths, engine = call.lengths[call.waiting], self._engine
@@ -156,7 +156,7 @@ class Desk:
         call.window_seconds = engine.predicted(lengths) / len(lengths)
 
 
-def _finish(call: Call) -> None:
+def _finish(call: QueuedRequest) -> None:
     try:
         call.settle(call.work.results())
     except Exception as error:

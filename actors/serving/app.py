@@ -10,16 +10,16 @@ from starlette.exceptions import HTTPException
 
 from actors.serving.context import Context
 from actors.serving.errors import refusal_of
-from actors.serving.middleware.access_log import REQUEST_ID, TIMES, IdentityMiddleware, Watcher
-from actors.serving.middleware.auth import MISSING, KeyMiddleware, read_keys
-from actors.serving.middleware.body_limit import BodyMiddleware
-from actors.serving.middleware.disconnect import PresenceMiddleware
+from actors.serving.middleware.access_log import REQUEST_ID, TIMES, AccessLogMiddleware, Watcher
+from actors.serving.middleware.auth import MISSING, AuthMiddleware, read_keys
+from actors.serving.middleware.body_limit import BodyLimitMiddleware
+from actors.serving.middleware.disconnect import DisconnectMiddleware
 from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.protocols import health, huggingface, native, oip, openai, tei
-from actors.serving.protocols.base import Family, Refusals
+from actors.serving.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.types import Refusal, Refused
 
-FAMILIES: tuple[Callable[[Context], Family], ...] = (
+FAMILIES: tuple[Callable[[Context], ProtocolRoutes], ...] = (
     huggingface.family,
     native.family,
     openai.family,
@@ -55,7 +55,7 @@ def build_app(
         NoKeys: keys are asked for, and there are none.
     """
     families = [make(context) for make in FAMILIES]
-    refusals = Refusals(families, context.limits.retry_after_seconds)
+    refusals = ErrorResponses(families, context.limits.retry_after_seconds)
     app = FastAPI(
         title="Spanmill", summary=f"Answers and embeddings by {context.model}", redirect_slashes=False, redoc_url=None
     )
@@ -63,10 +63,10 @@ def build_app(
         app.include_router(family.router, tags=[family.name], responses=_refused(family))
     _handle_errors(app, refusals)
     # From the innermost to the outermost.
-    app.add_middleware(PresenceMiddleware)
-    app.add_middleware(BodyMiddleware, limits=context.limits, refusals=refusals)
+    app.add_middleware(DisconnectMiddleware)
+    app.add_middleware(BodyLimitMiddleware, limits=context.limits, refusals=refusals)
     if known := read_keys(keys):
-        app.add_middleware(KeyMiddleware, keys=known, refusals=refusals)
+        app.add_middleware(AuthMiddleware, keys=known, refusals=refusals)
     if cors.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -75,11 +75,11 @@ def build_app(
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, *TIMES, "Retry-After"],
         )
-    app.add_middleware(IdentityMiddleware, refusals=refusals, signed=signed, watcher=watcher)
+    app.add_middleware(AccessLogMiddleware, refusals=refusals, signed=signed, watcher=watcher)
     return app
 
 
-def _handle_errors(app: FastAPI, refusals: Refusals) -> None:
+def _handle_errors(app: FastAPI, refusals: ErrorResponses) -> None:
     async def handle(http: Request, error: Exception) -> Response:
         return refusals.response(http.scope, refusal_of(error))
 
@@ -87,7 +87,7 @@ def _handle_errors(app: FastAPI, refusals: Refusals) -> None:
         app.add_exception_handler(kind, handle)
 
 
-def _refused(family: Family) -> dict[int | str, dict[str, Any]]:
+def _refused(family: ProtocolRoutes) -> dict[int | str, dict[str, Any]]:
     return {
         refusal.status: {
             "description": refusal.reason,

@@ -9,7 +9,7 @@ from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
 
-class Dispatcher(Protocol):
+class ModelClient(Protocol):
     """Brings requests to model actors."""
 
     async def ask(self, request: Request) -> Reply:
@@ -53,7 +53,7 @@ class Dispatcher(Protocol):
 class Context:
     """What a family of routes is built from."""
 
-    dispatcher: Dispatcher
+    dispatcher: ModelClient
     limits: LimitParameters
     qa: QAParameters
     """Defaults of requests that do not say otherwise."""

@@ -24,7 +24,7 @@ from actors.parameters import ModelParameters
 from actors.serving.app import build_app
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.context import Context
-from actors.serving.handle_client import HandleDispatcher
+from actors.serving.handle_client import HandleClient
 from actors.serving.http_metrics import RequestMetrics
 from actors.serving.middleware.access_log import log_requests
 from actors.serving.parameters import ServiceParameters
@@ -166,7 +166,7 @@ def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
         if service.gateway.log_requests:
             log_requests()
         application = serve.get_replica_context().app_name
-        dispatcher = HandleDispatcher(serve.get_deployment_handle(MODEL, application), service.limits)
+        dispatcher = HandleClient(serve.get_deployment_handle(MODEL, application), service.limits)
         name = shown_name(service.model.name)
         context = Context(dispatcher, service.limits, service.qa, service.embedding, name, service.batching)
         return build_app(context, service.keys, service.cors, signed=True, watcher=RequestMetrics())

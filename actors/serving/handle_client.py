@@ -25,7 +25,7 @@ _PROBE_SECONDS = 5.0
 _PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS, is_probe=True)
 
 
-class HandleDispatcher:
+class HandleClient:
     """Asks the replicas of the model deployment."""
 
     def __init__(self, handle: Any, limits: LimitParameters) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats
 from actors.engine.answers import Answers
-from actors.engine.inference_task import Results, Wanted, Work
+from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.span_decoding import candidates_wanted
 from actors.errors import (
     DeadlinePassed,
@@ -28,11 +28,11 @@ from actors.model_actor import ModelActor
 from actors.models.hub import fingerprint
 from actors.models.loading import load_config, load_spec
 from actors.parameters import ModelParameters
-from actors.scheduling.request import Call
+from actors.scheduling.request import QueuedRequest
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Span, Timing
 from actors.tokenization.preprocess import Rejected, Rejection, embedding_window_size, prepare_pairs, prepare_texts
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 
 TOKENISERS = 2
 """Threads of a replica that tokenise."""
@@ -172,7 +172,7 @@ class Replica:
         timing = _timing(call, started, tokenised)
         return _reply(results, call.work, timing, request)
 
-    def prepare(self, request: Request) -> Prepared:
+    def prepare(self, request: Request) -> Tokenized:
         """The windows of a request.
 
         Raises:
@@ -192,7 +192,7 @@ class Replica:
             self._check_vectors(prepared)
         return prepared
 
-    def _check_vectors(self, prepared: Prepared) -> None:
+    def _check_vectors(self, prepared: Tokenized) -> None:
         windows, most = prepared.windows, self._limits.max_token_vectors
         tokens = int((windows.stop - windows.first).sum(dtype=np.int64))
         if tokens > most:
@@ -205,7 +205,7 @@ class Replica:
                 )
             )
 
-    def _cut(self, request: Request) -> tuple[Prepared, Rejected]:
+    def _cut(self, request: Request) -> tuple[Tokenized, Rejected]:
         spec, texts, most = self.actor.engine.spec, pa.array(request.texts, pa.string()), self._most_windows(request)
         if request.task == "answer":
             return prepare_pairs(spec, request.qa, pa.array(request.questions, pa.string()), texts, most)
@@ -219,7 +219,7 @@ class Replica:
         kept = candidates_wanted(request.qa.top_k, request.qa.align_to_words)
         return max(most * _CANDIDATES // max(kept, _CANDIDATES), 1)
 
-    def _one_window_each(self, prepared: Prepared, request: Request) -> Prepared:
+    def _one_window_each(self, prepared: Tokenized, request: Request) -> Tokenized:
         first = prepared.windows.first == 0
         if first.all():
             return prepared
@@ -260,13 +260,13 @@ def _wanted(request: Request) -> Wanted:
     return Wanted(tokens=True)
 
 
-def _timing(call: Call, started: float, tokenised: float) -> Timing:
+def _timing(call: QueuedRequest, started: float, tokenised: float) -> Timing:
     began = tokenised if math.isnan(call.began) else call.began
     tokenise, queue, inference = tokenised - started, began - tokenised, time.monotonic() - began
     return Timing(tokenise * 1000, queue * 1000, inference * 1000)
 
 
-def _reply(results: Results, work: Work, timing: Timing, request: Request) -> Reply:
+def _reply(results: Results, work: InferenceTask, timing: Timing, request: Request) -> Reply:
     prepared, tokens = work.prepared, _tokens(work)
     if results.answers is not None:
         null_scores = tuple(results.answers.null_score.tolist())
@@ -279,7 +279,7 @@ def _reply(results: Results, work: Work, timing: Timing, request: Request) -> Re
     return Reply(tokens, timing, embeddings=embeddings)
 
 
-def _tokens(work: Work) -> tuple[int, ...]:
+def _tokens(work: InferenceTask) -> tuple[int, ...]:
     prepared = work.prepared
     per_owner = np.bincount(prepared.windows.owner, weights=work.lengths)
     return tuple(int(n) for n in per_owner[prepared.row_owner])
@@ -292,7 +292,7 @@ def _spans(answers: Answers) -> tuple[tuple[Span, ...], ...]:
     return tuple(tuple(spans[a:b]) for a, b in pairwise(bounds))
 
 
-def _by_row(windows: tuple[Floats, ...], prepared: Prepared) -> tuple[Floats, ...]:
+def _by_row(windows: tuple[Floats, ...], prepared: Tokenized) -> tuple[Floats, ...]:
     owner = prepared.windows.owner
     texts = [np.concatenate([windows[i] for i in np.flatnonzero(owner == one)]) for one in range(prepared.owners)]
     return tuple(texts[one] for one in prepared.row_owner)

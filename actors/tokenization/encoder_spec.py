@@ -10,7 +10,7 @@ from actors.tokenization.word_tokenizer import takes_words_alone
 
 
 @dataclass(frozen=True)
-class Frame:
+class WindowTemplate:
     """Special tokens of one kind of window.
 
     A window reads `prefix question middle passage suffix`, or, where the tokenizer pads on the left
@@ -43,8 +43,8 @@ class EncoderSpec:
 
     tokenizer_json: str
     """The `tokenizers` library's own serialisation, without truncation and padding."""
-    pair: Frame
-    single: Frame
+    pair: WindowTemplate
+    single: WindowTemplate
     pad_id: int
     max_length: int
     """Longest window that tokenizer and model accept, in tokens."""
@@ -91,7 +91,7 @@ def make_spec(
     )
 
 
-def _pair_frame(encoding: Encoding, cls_id: int | None, passage_first: bool) -> Frame:
+def _pair_frame(encoding: Encoding, cls_id: int | None, passage_first: bool) -> WindowTemplate:
     first = [i for i, s in enumerate(encoding.sequence_ids) if s == 0]
     second = [i for i, s in enumerate(encoding.sequence_ids) if s == 1]
     if not first or not second or first[-1] > second[0]:
@@ -108,7 +108,7 @@ def _pair_frame(encoding: Encoding, cls_id: int | None, passage_first: bool) -> 
     )
 
 
-def _single_frame(encoding: Encoding, cls_id: int | None) -> Frame:
+def _single_frame(encoding: Encoding, cls_id: int | None) -> WindowTemplate:
     text = [i for i, s in enumerate(encoding.sequence_ids) if s == 0]
     ids, types = encoding.ids, encoding.type_ids
     return _frame(
@@ -129,11 +129,11 @@ def _frame(
     passage_type: int,
     passage_first: bool,
     cls_id: int | None,
-) -> Frame:
+) -> WindowTemplate:
     prefix, middle, suffix = ids
     in_prefix = prefix.index(cls_id) if cls_id in prefix else None
     in_suffix = suffix.index(cls_id) if in_prefix is None and cls_id in suffix else None
-    return Frame(
+    return WindowTemplate(
         prefix=tuple(prefix),
         middle=tuple(middle),
         suffix=tuple(suffix),

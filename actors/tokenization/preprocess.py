@@ -12,8 +12,8 @@ from actors.arrays import Ints
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Places, Tokens, tokenise, tokenise_with_places
+from actors.tokenization.tokenized import Tokenized
+from actors.tokenization.tokenizer import TokenPositions, Tokens, tokenise, tokenise_with_places
 from actors.tokenization.windows import check_fit, cut
 from actors.tokenization.word_tokenizer import tokenise_by_words
 
@@ -27,7 +27,7 @@ class Rejection(StrEnum):
 
 @dataclass(frozen=True)
 class Rejected:
-    """Rows that were left out of a `Prepared`."""
+    """Rows that were left out of a `Tokenized`."""
 
     rows: Ints
     """[X] positions in the input, ascending."""
@@ -70,7 +70,7 @@ def prepare_pairs(
     questions: pa.StringArray,
     contexts: pa.StringArray,
     most_windows: int = sys.maxsize,
-) -> tuple[Prepared, Rejected]:
+) -> tuple[Tokenized, Rejected]:
     """Windows of question and passage pairs; row i of the result is the i-th row that was not rejected.
 
     Args:
@@ -92,13 +92,13 @@ def prepare_pairs(
     owners = np.arange(len(kept), dtype=np.int32)
     kept_lengths = lengths[0][kept], lengths[1][kept]
     windows = cut(owners, question_of[kept], passage_of[kept], kept_lengths, room, size.doc_stride, most_windows)
-    prepared = Prepared(owners, question, passage, windows, places, distinct_passages)
+    prepared = Tokenized(owners, question, passage, windows, places, distinct_passages)
     return prepared, _rejected(fits, speechless)
 
 
 def prepare_texts(
     spec: EncoderSpec, embedding: EmbeddingParameters, texts: pa.StringArray, most_windows: int = sys.maxsize
-) -> tuple[Prepared, Rejected]:
+) -> tuple[Tokenized, Rejected]:
     """Windows of texts to embed; rows with the same text share one owner.
 
     Args:
@@ -121,7 +121,7 @@ def prepare_texts(
     no_question = Tokens(np.zeros(0, dtype=np.int32), np.zeros(2, dtype=np.int64))
     row_is_speechless = speechless[text_of]
     row_owner = owner_of_text[text_of[~row_is_speechless]].astype(np.int32)
-    prepared = Prepared(row_owner, no_question, passage, windows, None, None)
+    prepared = Tokenized(row_owner, no_question, passage, windows, None, None)
     return prepared, _rejected(~row_is_speechless, row_is_speechless)
 
 
@@ -136,7 +136,7 @@ def _tokens(spec: EncoderSpec, texts: pa.StringArray) -> Tokens:
     return tokenise(spec.tokenizer(), texts.to_pylist())
 
 
-def _tokens_with_places(spec: EncoderSpec, texts: pa.StringArray) -> tuple[Tokens, Places]:
+def _tokens_with_places(spec: EncoderSpec, texts: pa.StringArray) -> tuple[Tokens, TokenPositions]:
     if spec.takes_words_alone:
         return tokenise_by_words(spec.tokenizer(), texts)
     return tokenise_with_places(spec.tokenizer(), texts.to_pylist())

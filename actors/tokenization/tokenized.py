@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from actors.arrays import Ints, Longs, segments
-from actors.tokenization.tokenizer import Places, Tokens
+from actors.tokenization.tokenizer import TokenPositions, Tokens
 from actors.tokenization.windows import Windows
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Tokenized:
     """Everything that a model actor needs for the rows of a shard, and nothing else."""
 
     row_owner: Ints
@@ -22,7 +22,7 @@ class Prepared:
     passage: Tokens
     """Distinct passages."""
     windows: Windows
-    places: Places | None
+    places: TokenPositions | None
     """Where the passages' tokens stand; only answers need it."""
     texts: pa.StringArray | None
     """[P] the distinct passages; only answers need them."""
@@ -37,7 +37,7 @@ class Prepared:
         windows = self.windows
         return self.question.lengths[windows.question] + (windows.stop - windows.first) + np.int32(specials)
 
-    def of_owners(self, owners: Ints) -> "Prepared":
+    def of_owners(self, owners: Ints) -> "Tokenized":
         """The windows of these owners, [n], one row for each of them; the texts stay where they are."""
         begin, end = (np.searchsorted(self.windows.owner, owners, side) for side in ("left", "right"))
         chosen = segments(begin, end - begin)
@@ -55,7 +55,7 @@ class Prepared:
         for field in fields(Windows):
             columns[f"windows.{field.name}"] = _one_list(getattr(self.windows, field.name))
         if self.places is not None and self.texts is not None:
-            for field in fields(Places):
+            for field in fields(TokenPositions):
                 columns[f"places.{field.name}"] = _one_list(getattr(self.places, field.name))
             columns["texts"] = _one_list(self.texts)
         batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
@@ -65,7 +65,7 @@ class Prepared:
         return sink.getvalue()
 
     @classmethod
-    def from_ipc(cls, data: pa.Buffer) -> "Prepared":
+    def from_ipc(cls, data: pa.Buffer) -> "Tokenized":
         """Reads what `to_ipc` wrote; the arrays are views of `data`."""
         with pa.ipc.open_stream(data) as reader:
             batch = reader.read_next_batch()
@@ -75,7 +75,9 @@ class Prepared:
             question=Tokens(_ints(batch, "question.ids"), _longs(batch, "question.offsets")),
             passage=Tokens(_ints(batch, "passage.ids"), _longs(batch, "passage.offsets")),
             windows=Windows(**{f.name: _ints(batch, f"windows.{f.name}") for f in fields(Windows)}),
-            places=Places(**{f.name: _ints(batch, f"places.{f.name}") for f in fields(Places)}) if has_places else None,
+            places=TokenPositions(**{f.name: _ints(batch, f"places.{f.name}") for f in fields(TokenPositions)})
+            if has_places
+            else None,
             texts=batch.column("texts").flatten() if has_places else None,
         )
 

@@ -29,7 +29,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Places:
+class TokenPositions:
     """Where the tokens of N texts stand in their texts; every array is [T], aligned with `Tokens.ids`."""
 
     char_start: Ints
@@ -48,7 +48,7 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
     return _tokens(encodings)
 
 
-def tokenise_with_places(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tokens, Places]:
+def tokenise_with_places(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tokens, TokenPositions]:
     """Token ids of texts, and where each token stands (passages)."""
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     tokens = _tokens(encodings)
@@ -57,7 +57,7 @@ def tokenise_with_places(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[To
     spans = np.fromiter(pairs, dtype=np.int32, count=2 * total).reshape(total, 2)
     words = chain.from_iterable((-1 if w is None else w for w in e.word_ids) for e in encodings)
     first, last = _word_bounds(np.fromiter(words, dtype=np.int32, count=total), tokens.offsets)
-    return tokens, Places(spans[:, 0].copy(), spans[:, 1].copy(), first, last)
+    return tokens, TokenPositions(spans[:, 0].copy(), spans[:, 1].copy(), first, last)
 
 
 def _tokens(encodings: Sequence[Encoding]) -> Tokens:

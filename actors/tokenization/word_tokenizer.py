@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from actors.arrays import Longs, segments
-from actors.tokenization.tokenizer import Places, Tokens, tokenise_with_places
+from actors.tokenization.tokenizer import TokenPositions, Tokens, tokenise_with_places
 
 _BLANK = ord(" ")
 _BLOCK_WORDS = 256
@@ -47,7 +47,7 @@ def takes_words_alone(tokenizer_json: str) -> bool:
     )
 
 
-def tokenise_by_words(tokenizer: Tokenizer, texts: pa.StringArray) -> tuple[Tokens, Places]:
+def tokenise_by_words(tokenizer: Tokenizer, texts: pa.StringArray) -> tuple[Tokens, TokenPositions]:
     """What `tokens.tokenise_with_places` gives, for a tokenizer that takes words alone.
 
     Args:
@@ -65,7 +65,7 @@ def tokenise_by_words(tokenizer: Tokenizer, texts: pa.StringArray) -> tuple[Toke
     # Where each word begins in its text, counted in tokens.
     token = np.repeat(stops[:-1] - np.repeat(offsets[:-1], np.diff(occurrences.first_word)), counts)
     homeless = places.word_first[source] < 0
-    return Tokens(words.tokens.ids[source], offsets), Places(
+    return Tokens(words.tokens.ids[source], offsets), TokenPositions(
         char_start=(places.char_start[source] + char).astype(np.int32),
         char_end=(places.char_end[source] + char).astype(np.int32),
         word_first=np.where(homeless, -1, places.word_first[source] + token).astype(np.int32),
@@ -106,7 +106,7 @@ class _Words:
     """Distinct words as texts of their own: code points and tokens of a word are counted from its start."""
 
     tokens: Tokens
-    places: Places
+    places: TokenPositions
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, words: pa.LargeStringArray) -> "_Words":
@@ -125,7 +125,7 @@ class _Words:
         homeless = places.word_first < 0
         return cls(
             Tokens(tokens.ids, offsets),
-            Places(
+            TokenPositions(
                 char_start=(places.char_start - char_base).astype(np.int32),
                 char_end=(places.char_end - char_base).astype(np.int32),
                 word_first=np.where(homeless, -1, places.word_first - token_base).astype(np.int32),

@@ -7,17 +7,17 @@ from torch import nn
 
 from actors.errors import ModelError
 from actors.models.hub import first_line
-from actors.training.trainer import Learner
+from actors.training.trainer import Trainer
 
 
-def dump_state(model: nn.Module, learner: Learner, step: int) -> bytes:
+def dump_state(model: nn.Module, learner: Trainer, step: int) -> bytes:
     """A checkpoint: weights, the learner's state, and the number of steps taken."""
     sink = io.BytesIO()
     torch.save({"model": model.state_dict(), "learner": learner.state(), "step": step}, sink)
     return sink.getvalue()
 
 
-def load_state(data: bytes, model: nn.Module, learner: Learner | None, place: str) -> int:
+def load_state(data: bytes, model: nn.Module, learner: Trainer | None, place: str) -> int:
     """Puts a checkpoint back; returns the number of steps taken.
 
     Args:

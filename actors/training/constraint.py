@@ -11,7 +11,7 @@ _RATE = 0.01
 _SMALLEST, _LARGEST = 1.0, 80.0
 
 
-class Constraint:
+class EmbeddingConstraint:
     """Holds the weight of keeping the embeddings, a Lagrange multiplier.
 
     A fixed weight is wrong at both ends of a run: it keeps too little at a high learning rate, and at a low one more

@@ -13,9 +13,9 @@ from actors.batch import Batch
 from actors.engine.collate import collate
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.tokenization.encoder_spec import EncoderSpec, Frame
+from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
 from actors.tokenization.preprocess import Rejection, prepare_pairs, prepare_texts
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.windows import Windows
 from actors.training.labels import SpanLabels, Unlearnable, label_columns, label_windows
 
@@ -25,7 +25,7 @@ class Pairs:
     """Question and passage windows with their answers."""
 
     spec: EncoderSpec
-    prepared: Prepared
+    prepared: Tokenized
     labels: SpanLabels
 
     @classmethod
@@ -68,7 +68,7 @@ class Texts:
     """Plain texts whose embeddings are kept, a window each."""
 
     spec: EncoderSpec
-    prepared: Prepared
+    prepared: Tokenized
 
     @classmethod
     def make(cls, spec: EncoderSpec, texts: pa.StringArray, max_tokens: int) -> "Texts":
@@ -131,5 +131,5 @@ class TextTensors:
         return cls(model_inputs(batch, device), torch.from_numpy(mask).to(device))
 
 
-def _collate(prepared: Prepared, spec: EncoderSpec, frame: Frame, chosen: Longs) -> Batch:
+def _collate(prepared: Tokenized, spec: EncoderSpec, frame: WindowTemplate, chosen: Longs) -> Batch:
     return collate(prepared, frame, chosen, spec.pad_id, spec.uses_type_ids)

@@ -7,7 +7,7 @@ import numpy as np
 
 from actors.arrays import Ints, Longs
 from actors.batch import Batch
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 
 
 class Unlearnable(StrEnum):
@@ -20,7 +20,7 @@ class Unlearnable(StrEnum):
 
 @dataclass(frozen=True)
 class SpanLabels:
-    """What every window of a `Prepared` should answer."""
+    """What every window of a `Tokenized` should answer."""
 
     first: Ints
     """[W] first token of the answer, counted from the window's first passage token; -1 where the window holds none."""
@@ -30,7 +30,7 @@ class SpanLabels:
     """[X] owners whose answer no window holds whole: it has no token, or is longer than what windows share."""
 
 
-def label_windows(prepared: Prepared, start: Longs, stop: Longs) -> SpanLabels:
+def label_windows(prepared: Tokenized, start: Longs, stop: Longs) -> SpanLabels:
     """The tokens that the answers touch; a window that does not hold all of them holds no answer.
 
     Args:

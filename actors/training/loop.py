@@ -10,8 +10,8 @@ import torch
 from actors.training.dataset import Pairs, PairTensors, Texts, TextTensors
 from actors.training.embedding_texts import TEXTS_SEED
 from actors.training.parameters import TrainingParameters
-from actors.training.sampler import Order, share_of, steps_of
-from actors.training.trainer import Learner
+from actors.training.sampler import StepSampler, share_of, steps_of
+from actors.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingLoop:
     """Data, order and learner of one worker."""
 
     pairs: Pairs
     texts: Texts | None
-    learner: Learner
+    learner: Trainer
     parameters: TrainingParameters
     device: torch.device
     rank: int
@@ -53,7 +53,7 @@ class Run:
             ModelError: the loss is not a number.
         """
         lengths, settings = self.pairs.lengths, self.parameters
-        windows = Order(lengths, settings.batch_size, settings.bucket_batches, settings.seed)
+        windows = StepSampler(lengths, settings.batch_size, settings.bucket_batches, settings.seed)
         texts = self._text_order()
         for number in range(first, self.total):
             chosen = share_of(windows.batch(number), self.rank, self.workers)
@@ -62,14 +62,14 @@ class Run:
             losses = self.learner.step(number, pairs, self._texts(texts, number))
             yield Step(number, losses.cpu().numpy(), weight, len(chosen), int(lengths[chosen].sum()))
 
-    def _text_order(self) -> Order | None:
+    def _text_order(self) -> StepSampler | None:
         if self.texts is None:
             return None
         lengths, settings = self.texts.lengths, self.parameters
         size = min(settings.embeddings.texts_per_step, len(lengths))
-        return Order(lengths, size, settings.bucket_batches, settings.seed + TEXTS_SEED)
+        return StepSampler(lengths, size, settings.bucket_batches, settings.seed + TEXTS_SEED)
 
-    def _texts(self, order: Order | None, number: int) -> TextTensors | None:
+    def _texts(self, order: StepSampler | None, number: int) -> TextTensors | None:
         if self.texts is None or order is None:
             return None
         # Every worker takes a batch of its own: one that is split may leave a worker without any.

@@ -33,7 +33,7 @@ def epoch_order(lengths: Ints, batch_size: int, bucket_batches: int, seed: int, 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-class Order:
+class StepSampler:
     """The batches of a whole run, by their number; the epoch that is under way is kept."""
 
     def __init__(self, lengths: Ints, batch_size: int, bucket_batches: int, seed: int) -> None:

@@ -20,11 +20,11 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.training.dataset import Pairs, Texts
 from actors.training.embedding_texts import choose_texts
 from actors.training.labels import Unlearnable
-from actors.training.loop import Run, total_steps
+from actors.training.loop import TrainingLoop, total_steps
 from actors.training.objective import Objective, Teacher
 from actors.training.parameters import TrainingParameters
 from actors.training.student import check_teacher, halve, load_base
-from actors.training.trainer import Learner, freeze, set_dropout
+from actors.training.trainer import Trainer, freeze, set_dropout
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerRank:
     """One worker among several, and its device."""
 
     device: torch.device
@@ -49,19 +49,19 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Assembly:
+class TrainingSetup:
     """What takes steps, and the model that they change."""
 
     student: PreTrainedModel
-    run: Run
+    run: TrainingLoop
     spec: EncoderSpec
     left_out: Mapping[Unlearnable, Longs]
     """Rows of the table that are not learnt from, [X] for every reason that occurs."""
 
 
 def assemble(
-    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, place: Place
-) -> Assembly:
+    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, place: WorkerRank
+) -> TrainingSetup:
     """Loads, tokenises and labels everything; the same arguments give the same run on every machine.
 
     Args:
@@ -92,9 +92,9 @@ def assemble(
     student.train()
     objective = Objective(student, spec.uses_type_ids, teacher, kept, parameters)
     steps = total_steps(len(pairs.lengths), parameters)
-    learner = Learner(place.wrap(objective), parameters, steps, place.device, place.rank)
-    run = Run(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
-    return Assembly(student, run, spec, left_out)
+    learner = Trainer(place.wrap(objective), parameters, steps, place.device, place.rank)
+    run = TrainingLoop(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
+    return TrainingSetup(student, run, spec, left_out)
 
 
 def load_student(sources: Sources, seed: int) -> PreTrainedModel:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.errors import ModelError
-from actors.training.constraint import Constraint
+from actors.training.constraint import EmbeddingConstraint
 from actors.training.dataset import PairTensors, TextTensors
 from actors.training.objective import LOSSES
 from actors.training.parameters import TrainingParameters
@@ -18,7 +18,7 @@ _DISTANCE = LOSSES.index("distance")
 _RANKS_APART = 0x9E3779B1
 
 
-class Learner:
+class Trainer:
     """Takes steps with AdamW. Nothing but `state` is carried from one step to the next."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Learner:
         self._steps = steps
         self._device = device
         self._rank = rank
-        self._constraint = Constraint(parameters.embeddings)
+        self._constraint = EmbeddingConstraint(parameters.embeddings)
         self._optimizer = torch.optim.AdamW(_groups(objective, parameters), lr=parameters.learning_rate, fused=True)
 
     @property

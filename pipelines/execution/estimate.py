@@ -12,14 +12,14 @@ from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.sampling import sample_plan, sampled_lines
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job
-from pipelines.job.pool_size import Pool, plan_pool, shared_replicas
+from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
 from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
 from pipelines.output.parts import encode
 from pipelines.output.receipt import Receipt
 from pipelines.planning.plan import Plan
 from pipelines.planning.shard_size import tokens_of
 from pipelines.reporting.progress import Progress
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 
 _PIECES = 24
 _SECONDS = 30.0
@@ -35,7 +35,7 @@ class Estimate:
     """A forecast, and the pool that it is for."""
 
     forecast: Forecast
-    pool: Pool
+    pool: ActorPool
     shards: int
     cost_per_hour: float | None
     """Of the whole pool."""
@@ -57,7 +57,7 @@ def estimate_job(job: Job, console: Console) -> Estimate:
     """
     plan = sample_plan(job.plan, _PIECES, _piece_rows(job))
     progress = Progress(console, 0, len(plan.units), plan.row_estimate)
-    works = [Work(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
+    works = [PendingUnit(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
     with connected(cluster_of(job.config)), progress.shown():
         replicas = shared_replicas(job.config.pool, job.model.fingerprint)

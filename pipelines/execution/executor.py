@@ -10,18 +10,18 @@ from rich.console import Console
 
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
-from pipelines.execution.poison_row_search import Isolation, last_line
+from pipelines.execution.poison_row_search import PoisonRowSearch, last_line
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.stage_factory import Stages, make_stages
 from pipelines.job.job import Job, check_complete
-from pipelines.job.pool_size import Pool, plan_pool, shared_replicas
+from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
 from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
 from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success, write_success
 from pipelines.output.receipt import Receipt
-from pipelines.output.row_counts import Counts, read_counts
+from pipelines.output.row_counts import RowCounts, read_counts
 from pipelines.reporting.progress import Progress, Tally
-from pipelines.reporting.run_observer import Observer
-from pipelines.stages.pending_units import Work
+from pipelines.reporting.run_observer import RunObserver
+from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import exists
 
 GUILTY_ROWS = 3
@@ -41,7 +41,7 @@ class Outcome:
     """What one run of a job did."""
 
     tally: Tally
-    counts: Counts
+    counts: RowCounts
     """Of the whole job, earlier runs included."""
     shards_before: int
     """Shards that earlier runs had committed."""
@@ -74,8 +74,8 @@ def execute(job: Job, console: Console) -> Outcome:
     before = committed.shards
     progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate)
     limit = job.config.quarantine_limit
-    works = Work.left(job.plan, committed)
-    observer = Observer(job, progress.tally, before)
+    works = PendingUnit.left(job.plan, committed)
+    observer = RunObserver(job, progress.tally, before)
     try:
         if works:
             remove_success(job.store)
@@ -115,19 +115,19 @@ class _Run:
     """The passes of one run."""
 
     job: Job
-    pool: Pool
+    pool: ActorPool
     stages: Stages
     progress: Progress
-    observer: Observer
+    observer: RunObserver
     watchers: Sequence[Watcher]
 
-    def to_the_end(self, works: list[Work]) -> None:
+    def to_the_end(self, works: list[PendingUnit]) -> None:
         """Passes over what is missing while that helps; then what still fails is taken apart."""
         passes = 0
         while works and passes < self.job.config.ray.passes:
             before = self.progress.tally.shards
             broken_off = not self._one_pass(works)
-            works = Work.left(self.job.plan, self.job.committed())
+            works = PendingUnit.left(self.job.plan, self.job.committed())
             if works:
                 # What a service that is gone could not do must not be put down to shards.
                 shared_replicas(self.job.config.pool, self.job.model.fingerprint)
@@ -137,7 +137,7 @@ class _Run:
         if suspects:
             self._isolate(suspects)
 
-    def _one_pass(self, works: list[Work]) -> bool:
+    def _one_pass(self, works: list[PendingUnit]) -> bool:
         """True when it came to its end."""
         try:
             with closing(receipts(build(self.stages, self.pool, works))) as stream:
@@ -159,7 +159,7 @@ class _Run:
             # Every other shard would be computed for nothing.
             raise JobError(f"{receipt.error} What is committed stays.")
 
-    def _is_suspect_unit(self, work: Work) -> bool:
+    def _is_suspect_unit(self, work: PendingUnit) -> bool:
         """Whether something else than a store failed in a unit; a shard without a receipt was lost with its worker."""
         failures = self.progress.tally.failures_in(work.unit.index)
         return not failures or any(receipt.failed_in in ("prepare", "model") for receipt in failures)
@@ -168,9 +168,9 @@ class _Run:
         failure = self.progress.tally.failures.get((shard.unit, shard.number))
         return failure is None or failure.failed_in != "write"
 
-    def _isolate(self, works: list[Work]) -> None:
+    def _isolate(self, works: list[PendingUnit]) -> None:
         self.progress.note("shards are lost or fail every time: trying them one by one", is_failure=False)
-        isolation = Isolation(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
+        isolation = PoisonRowSearch(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
         try:
             for receipt in isolation.receipts(works, self._is_suspect):
                 self._add(receipt)
@@ -183,7 +183,7 @@ class _Guard:
     """Ends the job as soon as it has too many bad rows for what is to come to make up for."""
 
     limit: QuarantineLimit
-    counts: Counts
+    counts: RowCounts
     rows: int | None
     """Of the whole corpus; None where only its end will tell."""
 

@@ -12,14 +12,14 @@ from ray.exceptions import RayError
 from actors.engine.pass_stats import PassStats
 from pipelines.errors import JobError, SpanmillError, StorageError
 from pipelines.execution.stage_factory import Stages
-from pipelines.job.pool_size import Pool
-from pipelines.output.messages import Ticket, read_ipc, write_ipc
+from pipelines.job.pool_size import ActorPool
+from pipelines.output.messages import ShardMessage, read_ipc, write_ipc
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.rows.validation import validate
 from pipelines.stages.model import ModelStage
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.read import raw_shard
 from pipelines.stages.write import Assembled, ModelWork
 
@@ -46,7 +46,7 @@ class _Cell:
 
     def accuse(self, table: pa.Table, fault: Fault) -> pa.Table:
         """The quarantine of a single row."""
-        ticket = Ticket.from_table(table)
+        ticket = ShardMessage.from_table(table)
         valid = validate(raw_shard(ticket), ticket.file, self._stages.read.layout)
         faults = {0: fault} if len(valid.rows) else {}
         return pa.concat_tables(
@@ -58,10 +58,10 @@ class _NotTheRowsError(SpanmillError):
     """More rows fail alone than can be put down to the rows."""
 
 
-class Isolation:
+class PoisonRowSearch:
     """Works on one shard at a time, so that a crash has one cause."""
 
-    def __init__(self, stages: Stages, pool: Pool, say: Callable[[str], None]) -> None:
+    def __init__(self, stages: Stages, pool: ActorPool, say: Callable[[str], None]) -> None:
         """Takes the stages of the job; `say` shows a line to whoever waits."""
         self._stages = stages
         self._schema = stages.write.schema
@@ -70,7 +70,7 @@ class Isolation:
         self._cell: Any = None
         self._guilty = 0
 
-    def receipts(self, works: Sequence[Work], is_suspect: Callable[[ShardId], bool]) -> Iterator[Receipt]:
+    def receipts(self, works: Sequence[PendingUnit], is_suspect: Callable[[ShardId], bool]) -> Iterator[Receipt]:
         """Commits the suspect shards of these units without their guilty rows, and says what became of each.
 
         Raises:
@@ -94,16 +94,16 @@ class Isolation:
             ray.kill(self._cell)
             self._cell = None
 
-    def _read(self, work: Work) -> Iterator[Ticket]:
+    def _read(self, work: PendingUnit) -> Iterator[ShardMessage]:
         """The shards of a unit, read by a worker of its own: the file may be what crashes it."""
         read: Any = ray.remote(num_cpus=0, num_returns="streaming", max_retries=0)(_read)
         try:
-            for table in read.remote(self._stages, Work.to_table([work])):
-                yield Ticket.from_table(ray.get(table))
+            for table in read.remote(self._stages, PendingUnit.to_table([work])):
+                yield ShardMessage.from_table(ray.get(table))
         except RayError as error:
-            yield Ticket(work.unit.index, 0, False, work.file.name).failed("read", error)
+            yield ShardMessage(work.unit.index, 0, False, work.file.name).failed("read", error)
 
-    def _receipt(self, ticket: Ticket) -> Receipt:
+    def _receipt(self, ticket: ShardMessage) -> Receipt:
         raw = read_ipc(ticket.payloads["raw"])
         self._guilty = 0
         try:
@@ -126,11 +126,11 @@ class Isolation:
                 f"model, backend or machine, or more memory. The last one: {detail}"
             )
 
-    def _pieces(self, ticket: Ticket, raw: pa.Table) -> Iterator[Assembled]:
+    def _pieces(self, ticket: ShardMessage, raw: pa.Table) -> Iterator[Assembled]:
         """The rows of a shard in order, in pieces that could be computed, or are one accused row."""
         piece = ticket.with_payloads(raw=write_ipc(raw))
         done = self._tried(piece, _TRIALS if len(raw) == 1 else 1)
-        if isinstance(done, Ticket):
+        if isinstance(done, ShardMessage):
             yield Assembled.of(done, self._schema)
         elif len(raw) > 1:
             self._say(f"shard {ticket.unit}-{ticket.number}: {len(raw)} rows fail together, halving them")
@@ -147,11 +147,11 @@ class Isolation:
                 )
             yield self._accused(piece, done)
 
-    def _tried(self, piece: Ticket, trials: int) -> Ticket | Fault:
+    def _tried(self, piece: ShardMessage, trials: int) -> ShardMessage | Fault:
         fault = Fault(Reason.FAILED, "")
         for _ in range(trials):
             try:
-                done = Ticket.from_table(ray.get(self._worker().run.remote(piece.to_table())))
+                done = ShardMessage.from_table(ray.get(self._worker().run.remote(piece.to_table())))
             except RayError as error:
                 self.close()
                 fault = Fault(Reason.CRASHED, f"the worker died of this row: {last_line(error)}")
@@ -161,7 +161,7 @@ class Isolation:
                 fault = Fault(Reason.FAILED, done.error)
         return fault
 
-    def _accused(self, piece: Ticket, fault: Fault) -> Assembled:
+    def _accused(self, piece: ShardMessage, fault: Fault) -> Assembled:
         try:
             quarantine = ray.get(self._worker().accuse.remote(piece.to_table(), fault))
         except RayError as error:

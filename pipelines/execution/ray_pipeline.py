@@ -11,10 +11,10 @@ from ray.data.read_api import from_blocks
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.execution.stage_factory import Stages
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.output.receipt import Receipt
 from pipelines.stages.model import ModelStage
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 
 # Shares of a CPU. They differ from stage to stage, since Ray fuses neighbours that ask for the same.
 _READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
@@ -31,7 +31,7 @@ _MOST_LOST = 20
 """Shards that a pass may lose with their workers before it is broken off."""
 
 
-def build(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
+def build(stages: Stages, pool: ActorPool, works: Sequence[PendingUnit]) -> Dataset:
     """The pipeline over these units; nothing runs before it is iterated."""
     with DataContext.current(_context()), warnings.catch_warnings():
         # The bounds on retries have no other place in Ray 2.60.
@@ -39,7 +39,7 @@ def build(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
         return _pipeline(stages, pool, works)
 
 
-def _pipeline(stages: Stages, pool: Pool, works: Sequence[Work]) -> Dataset:
+def _pipeline(stages: Stages, pool: ActorPool, works: Sequence[PendingUnit]) -> Dataset:
     # Not from_arrow, which has a task of one CPU look at every table: beside a service there may be none to have.
     dataset: Dataset = from_blocks(_shares(works)).map_batches(
         stages.read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
@@ -77,9 +77,9 @@ def receipts(dataset: Dataset) -> Generator[Receipt, None, None]:
             yield from Receipt.from_table(table)
 
 
-def _shares(works: Sequence[Work]) -> list[Any]:
+def _shares(works: Sequence[PendingUnit]) -> list[Any]:
     step = -(-len(works) // _MOST_READERS)
-    return [Work.to_table(works[i : i + step]) for i in range(0, len(works), step)]
+    return [PendingUnit.to_table(works[i : i + step]) for i in range(0, len(works), step)]
 
 
 def _context() -> DataContext:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.job.job import Job
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.output.parts import Parts
 from pipelines.stages.model_runner import OwnModel, SharedModel
 from pipelines.stages.prepare import PrepareStage
@@ -27,7 +27,7 @@ class Stages:
     write: WriteStage
 
 
-def make_stages(job: Job, pool: Pool, rehearsal: bool = False) -> Stages:
+def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> Stages:
     """The stages of a bound job on a pool; a rehearsal writes nothing."""
     layout, task, config = job.plan.layout, job.task, job.config
     named = config.model.model_copy(update={"name": from_anywhere(config.model.name)})

@@ -12,7 +12,7 @@ from actors.version import release
 from pipelines.config.job import AnswerConfig
 from pipelines.corpus.listing import list_files
 from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job.model_probe import Config, Model, inspect_model
+from pipelines.job.model_probe import Config, ProbedModel, probe_model
 from pipelines.output.manifest import Manifest, open_or_create, overwrite
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed, Parts
@@ -32,7 +32,7 @@ class Job:
 
     config: Config
     store: Store
-    model: Model
+    model: ProbedModel
     task: Wanted
     plan: Plan
     manifest: Manifest
@@ -77,7 +77,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     store = resolve(output, config.output.storage)
     _check_apart(inputs, store)
     files = list_files(inputs, config.corpus)
-    model = inspect_model(config)
+    model = probe_model(config)
     plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
@@ -138,7 +138,7 @@ def _check_apart(inputs: Sequence[str], output: Store) -> None:
             )
 
 
-def _schema(plan: Plan, task: Wanted, model: Model) -> pa.Schema:
+def _schema(plan: Plan, task: Wanted, model: ProbedModel) -> pa.Schema:
     vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
     if task.qa is not None:
         return answer_schema(plan.layout.carry, task.qa.top_k, vector, task.qa.null_score)

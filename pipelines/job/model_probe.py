@@ -17,7 +17,7 @@ _GPU_FACTOR = 50.0
 
 
 @dataclass(frozen=True)
-class Model:
+class ProbedModel:
     """What the driver knows of the model: enough to plan, too little to run."""
 
     fingerprint: str
@@ -27,7 +27,7 @@ class Model:
     """Of one actor, as the driver's machine lets it expect."""
 
 
-def inspect_model(config: Config) -> Model:
+def probe_model(config: Config) -> ProbedModel:
     """Finds the model, and makes sure that it can do what the job asks.
 
     Raises:
@@ -43,7 +43,7 @@ def inspect_model(config: Config) -> Model:
     here, factor = _nearest_device(config)
     backend = load_backend(folder, config.model.model_copy(update={"device": here}), with_qa_head=answers)
     pace = factor * measure_pace(backend, spec, want_spans=answers)
-    return Model(fingerprint(folder), spec, backend.hidden_size, pace)
+    return ProbedModel(fingerprint(folder), spec, backend.hidden_size, pace)
 
 
 def _nearest_device(config: Config) -> tuple[str, float]:

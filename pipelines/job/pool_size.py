@@ -9,7 +9,7 @@ from pipelines.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Pool:
+class ActorPool:
     """The model actors of a job, every default filled in."""
 
     size: int
@@ -38,7 +38,7 @@ def shared_replicas(parameters: PoolParameters, fingerprint: str) -> int:
 
 def plan_pool(
     parameters: PoolParameters, threads: int | None, resources: Mapping[str, float], nodes: int = 1, replicas: int = 0
-) -> Pool:
+) -> ActorPool:
     """Fills in what the config leaves open from what the cluster has.
 
     Args:
@@ -53,7 +53,7 @@ def plan_pool(
     if parameters.kind == "serve":
         usual = max(replicas, 1)
         feeders = parameters.size or min(usual, parameters.max_size or usual)
-        return Pool(size=feeders, max_size=parameters.max_size or feeders, cpus=_FEEDER_CPUS, gpus=0.0, threads=1)
+        return ActorPool(size=feeders, max_size=parameters.max_size or feeders, cpus=_FEEDER_CPUS, gpus=0.0, threads=1)
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 if gpus >= 1 else 0.0)
     usual = max(math.floor(gpus / gpus_each), 1) if gpus_each else 1
@@ -73,7 +73,7 @@ def plan_pool(
             "CPUs for reading, preparing and writing; lower pool.size or pool.cpus"
         )
     max_size = parameters.max_size or size
-    return Pool(
+    return ActorPool(
         size=size,
         max_size=max_size,
         cpus=cpus_each,

@@ -29,7 +29,7 @@ _PLAIN = pa.schema(
 
 
 @dataclass(frozen=True)
-class Ticket:
+class ShardMessage:
     """A shard on its way: who it is, and what went wrong, if anything did."""
 
     unit: int
@@ -71,7 +71,7 @@ class Ticket:
         return pa.table(columns)
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> "Ticket":
+    def from_table(cls, table: pa.Table) -> "ShardMessage":
         """Reads a one-row table; the payloads stay where they are."""
         payloads = {
             name.removeprefix(_PAYLOAD): _view(table.column(name).chunk(0))
@@ -80,15 +80,15 @@ class Ticket:
         }
         return cls(**{name: table.column(name)[0].as_py() for name in _PLAIN.names}, payloads=payloads)
 
-    def with_payloads(self, **payloads: pa.Buffer) -> "Ticket":
+    def with_payloads(self, **payloads: pa.Buffer) -> "ShardMessage":
         """The same shard with other payloads."""
         return replace(self, payloads=payloads)
 
-    def with_errors(self, store_errors: int) -> "Ticket":
+    def with_errors(self, store_errors: int) -> "ShardMessage":
         """The same shard after further failed calls to a store."""
         return replace(self, store_errors=self.store_errors + store_errors)
 
-    def failed(self, stage: Stage, error: Exception) -> "Ticket":
+    def failed(self, stage: Stage, error: Exception) -> "ShardMessage":
         """The same shard, given up by a stage. Our own errors say what to do; of others, the kind says most."""
         named = isinstance(error, SpanmillError | ModelError)
         return replace(
@@ -99,7 +99,7 @@ class Ticket:
             payloads={},
         )
 
-    def already_there(self) -> "Ticket":
+    def already_there(self) -> "ShardMessage":
         """The same shard, with nothing left to do."""
         return replace(self, found=True, payloads={})
 

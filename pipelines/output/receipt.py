@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from actors.engine.pass_stats import PassStats
-from pipelines.output.messages import Stage, Ticket
+from pipelines.output.messages import ShardMessage, Stage
 from pipelines.output.parts import ShardId
 
 SCORE_BINS = 20
@@ -82,7 +82,7 @@ class Receipt:
     """What its forward passes did."""
 
     @classmethod
-    def of_settled(cls, ticket: Ticket, committed: float) -> "Receipt":
+    def of_settled(cls, ticket: ShardMessage, committed: float) -> "Receipt":
         """The receipt of a shard that failed, or that was found."""
         return cls(
             ticket.shard,

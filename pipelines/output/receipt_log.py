@@ -31,7 +31,7 @@ _LOG = logging.getLogger("spanmill.ledger")
 
 
 @dataclass
-class Ledger:
+class ReceiptLog:
     """Collects the receipts of one run, and writes them now and then."""
 
     parts: Parts

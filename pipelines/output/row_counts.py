@@ -22,7 +22,7 @@ _THREADS = 16
 
 
 @dataclass(frozen=True)
-class Counts:
+class RowCounts:
     """Rows of the committed shards."""
 
     rows: int
@@ -34,7 +34,7 @@ class Counts:
     without_receipt: int
     """Committed shards that have none, since their run was killed: they were counted in the parts themselves."""
 
-    def plus(self, receipt: Receipt) -> "Counts":
+    def plus(self, receipt: Receipt) -> "RowCounts":
         """The counts with one more shard; a receipt of no work changes nothing."""
         return replace(
             self,
@@ -44,7 +44,7 @@ class Counts:
         )
 
 
-def read_counts(parts: Parts, committed: Committed) -> Counts:
+def read_counts(parts: Parts, committed: Committed) -> RowCounts:
     """Counts the rows of a job's committed parts. Without receipts: Parquet by its footers, JSONL by its lines.
 
     Raises:
@@ -57,7 +57,7 @@ def read_counts(parts: Parts, committed: Committed) -> Counts:
     reasons: Counter[str] = Counter()
     for text in receipts["reasons"].filter(pc.greater(receipts["quarantined"], 0)).to_pylist():
         reasons.update(orjson.loads(text))
-    return Counts(
+    return RowCounts(
         rows=rows + (pc.sum(receipts["rows"]).as_py() or 0),
         quarantined=quarantined + (pc.sum(receipts["quarantined"]).as_py() or 0),
         reasons=reasons,

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.corpus.listing import SourceFile
-from pipelines.planning.row_schema import Layout
+from pipelines.planning.row_schema import RowSchema
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Plan:
     units: tuple[ReadUnit, ...]
     """In order of files and places; `units[i].index == i`."""
 
-    layout: Layout
+    layout: RowSchema
     """Columns, types and shard_rows."""
 
     row_estimate: int
@@ -86,7 +86,7 @@ class Plan:
         return cls(
             files=tuple(SourceFile(*file) for file in data["files"]),
             units=tuple(ReadUnit(index, *unit) for index, unit in enumerate(data["units"])),
-            layout=Layout.from_json(data["layout"]),
+            layout=RowSchema.from_json(data["layout"]),
             row_estimate=int(data["row_estimate"]),
         )
 

@@ -13,7 +13,7 @@ from pipelines.corpus.listing import SourceFile
 from pipelines.corpus.parallel import for_every_file
 from pipelines.errors import DamagedError
 from pipelines.planning.plan import Plan, ReadUnit
-from pipelines.planning.row_schema import Layout
+from pipelines.planning.row_schema import RowSchema
 from pipelines.planning.shard_size import choose_shard_rows
 from pipelines.schemas import JobKind
 
@@ -69,7 +69,7 @@ def make_plan(
     return Plan(
         files=tuple(files),
         units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
-        layout=Layout(kind, parameters.columns, carry, shard_rows, parameters.max_text_bytes, parameters.damaged),
+        layout=RowSchema(kind, parameters.columns, carry, shard_rows, parameters.max_text_bytes, parameters.damaged),
         row_estimate=rows,
     )
 

@@ -14,7 +14,7 @@ _FEWEST_LINE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowSchema:
     """Small enough to travel with every task of the job."""
 
     kind: JobKind
@@ -66,7 +66,7 @@ class Layout:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Layout":
+    def from_json(cls, data: Mapping[str, Any]) -> "RowSchema":
         """The inverse of `to_json`. Raises KeyError, ValueError or ArrowInvalid for anything else."""
         carry = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["carry"])))
         columns = Columns.model_validate(data["columns"])

@@ -21,7 +21,7 @@ LOGGER = logging.getLogger("spanmill.job")
 
 
 @dataclass(frozen=True)
-class Journal:
+class JsonLog:
     """Logs the receipts of a job, and what else happens to it."""
 
     job8: str

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 from numpy.typing import NDArray
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.output.receipt import SCORE_BINS
 
 Floats = NDArray[np.float64]
@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
-class Run:
+class RunStats:
     """What one run of the command committed."""
 
     run: str
@@ -35,7 +35,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeStats:
     """What one machine did for the model."""
 
     node: str
@@ -61,7 +61,7 @@ class SlowShard:
 
 
 @dataclass(frozen=True)
-class Work:
+class PassTotals:
     """The forward passes of a job."""
 
     total: PassStats
@@ -71,7 +71,7 @@ class Work:
     """Of every receipt, in forward passes."""
 
     @classmethod
-    def of(cls, receipts: pa.Table) -> "Work":
+    def of(cls, receipts: pa.Table) -> "PassTotals":
         """Sums the statistics of receipts, a column of JSON, without an object for each of them."""
         total, tokens, seconds = PassStats(), [np.zeros(0, np.int64)], [np.zeros(0)]
         for start in range(0, len(receipts), _ROWS_AT_ONCE):
@@ -81,7 +81,7 @@ class Work:
             total.add(
                 PassStats(
                     {
-                        width: Bucket(**{name: _sum(c) for name, c in columns.items()})
+                        width: LengthBucket(**{name: _sum(c) for name, c in columns.items()})
                         for width, columns in fields.items()
                     },
                     Counter({int(limit): _sum(column) for limit, column in _fields(stats["milliseconds"]).items()}),
@@ -93,7 +93,7 @@ class Work:
         return cls(total, np.concatenate(tokens), np.concatenate(seconds))
 
 
-def runs(receipts: pa.Table) -> list[Run]:
+def runs(receipts: pa.Table) -> list[RunStats]:
     """Every run that committed something, in order."""
     sums = receipts.group_by("run").aggregate(
         [("rows", "sum"), ("quarantined", "sum"), ("store_errors", "sum"), ("committed", "max"), ("run", "count")]
@@ -102,7 +102,7 @@ def runs(receipts: pa.Table) -> list[Run]:
     for row in sums.sort_by("run").to_pylist():
         began = datetime.strptime(row["run"][:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         found.append(
-            Run(
+            RunStats(
                 run=row["run"],
                 began=began.isoformat(),
                 seconds=round(max(row["committed_max"] - began.timestamp(), 0.0), 3),
@@ -115,13 +115,13 @@ def runs(receipts: pa.Table) -> list[Run]:
     return found
 
 
-def nodes(receipts: pa.Table, work: Work) -> list[Node]:
+def nodes(receipts: pa.Table, work: PassTotals) -> list[NodeStats]:
     """Every machine that ran a model actor, the busiest first."""
     table = receipts.select(["node", "rows"]).append_column("tokens", pa.array(work.tokens))
     table = table.append_column("seconds", pa.array(work.seconds))
     sums = table.group_by("node").aggregate([("node", "count"), ("rows", "sum"), ("tokens", "sum"), ("seconds", "sum")])
     return [
-        Node(row["node"], row["node_count"], row["rows_sum"], row["tokens_sum"], round(row["seconds_sum"], 3))
+        NodeStats(row["node"], row["node_count"], row["rows_sum"], row["tokens_sum"], round(row["seconds_sum"], 3))
         for row in sums.sort_by([("rows_sum", "descending"), ("node", "ascending")]).to_pylist()
     ]
 

@@ -14,16 +14,25 @@ import pyarrow.compute as pc
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
 from pipelines.job.model_probe import Config
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.output.manifest import flat_keys
 from pipelines.output.parts import REPORT_HTML, REPORT_JSON
-from pipelines.output.row_counts import Counts
+from pipelines.output.row_counts import RowCounts
 from pipelines.planning.plan import without_secrets
 from pipelines.reporting.html import render
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.quarantine_samples import quarantine_examples
-from pipelines.reporting.receipt_stats import Work, nodes, runs, scores, slowest
-from pipelines.reporting.report_model import Bucket, Example, Failure, Machines, Quarantined, Report, Subject, Totals
+from pipelines.reporting.receipt_stats import PassTotals, nodes, runs, scores, slowest
+from pipelines.reporting.report_model import (
+    Example,
+    Failure,
+    LengthFigures,
+    Machines,
+    Quarantined,
+    Report,
+    Subject,
+    Totals,
+)
 from pipelines.reporting.throughput_curve import Speed, speed
 from pipelines.storage.filesystem import write_atomic
 
@@ -36,16 +45,16 @@ _LOG = logging.getLogger("spanmill.report")
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """Where a run of a job takes place."""
 
     nodes: int
     resources: Mapping[str, float]
     """Ray's names and amounts of the whole cluster."""
-    pool: Pool
+    pool: ActorPool
 
 
-def write_report(job: Job, place: Place | None, tally: Tally, counts: Counts, complete: bool) -> None:
+def write_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCounts, complete: bool) -> None:
     """Writes both files. Whatever is wrong with a figure or the store costs the report, and not the job."""
     try:
         report = make_report(job, place, tally, counts, complete)
@@ -58,14 +67,14 @@ def write_report(job: Job, place: Place | None, tally: Tally, counts: Counts, co
         _LOG.warning("report not written: %s", error, exc_info=not expected, extra=fields)
 
 
-def make_report(job: Job, place: Place | None, tally: Tally, counts: Counts, complete: bool) -> Report:
+def make_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCounts, complete: bool) -> Report:
     """The report of a job as it stands.
 
     Args:
         tally: of the last run.
     """
     receipts = counts.receipts
-    work = Work.of(receipts)
+    work = PassTotals.of(receipts)
     pace = speed(receipts, work.tokens)
     milliseconds = sorted(work.total.milliseconds.items())
     return Report(
@@ -77,7 +86,7 @@ def make_report(job: Job, place: Place | None, tally: Tally, counts: Counts, com
         totals=_totals(job, counts, work, pace),
         speed=pace,
         buckets=[
-            Bucket(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
+            LengthFigures(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
             for width, b in sorted(work.total.buckets.items())
         ],
         pass_milliseconds={str(limit): passes for limit, passes in milliseconds},
@@ -127,7 +136,7 @@ def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
     return keys
 
 
-def _machines(place: Place) -> Machines:
+def _machines(place: RunPlace) -> Machines:
     names = (name for name in place.resources if name.startswith(_ACCELERATOR))
     return Machines(
         nodes=place.nodes,
@@ -142,7 +151,7 @@ def _machines(place: Place) -> Machines:
     )
 
 
-def _totals(job: Job, counts: Counts, work: Work, pace: Speed) -> Totals:
+def _totals(job: Job, counts: RowCounts, work: PassTotals, pace: Speed) -> Totals:
     receipts, passes = counts.receipts, work.total.total
     shards = len(receipts) + counts.without_receipt
     seconds = pace.seconds_per_point * len(pace.rows)
@@ -171,7 +180,7 @@ def _sum(receipts: pa.Table, name: str) -> int:
     return int(pc.sum(receipts[name]).as_py() or 0)
 
 
-def _quarantine(job: Job, counts: Counts) -> list[Quarantined]:
+def _quarantine(job: Job, counts: RowCounts) -> list[Quarantined]:
     """The most frequent reason first."""
     found: dict[str, list[Example]] = {reason: [] for reason, _ in counts.reasons.most_common()}
     for row in quarantine_examples(job.parts, counts).to_pylist():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.reporting.receipt_stats import Node, Run, SlowShard
+from pipelines.reporting.receipt_stats import NodeStats, RunStats, SlowShard
 from pipelines.reporting.throughput_curve import Speed
 
 
@@ -86,7 +86,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class LengthFigures:
     """The passes of one padded width."""
 
     width: int
@@ -146,7 +146,7 @@ class Report:
     """Unknown where Ray did not start."""
     totals: Totals
     speed: Speed
-    buckets: list[Bucket]
+    buckets: list[LengthFigures]
     """By length."""
     pass_milliseconds: dict[str, int]
     """Passes by their time: milliseconds, rounded up to a power of two."""
@@ -154,8 +154,8 @@ class Report:
     """Answered rows by the score of their best answer: bins of equal width from 0 to 1, the last also what is above."""
     slowest: list[SlowShard]
     quarantine: list[Quarantined]
-    runs: list[Run]
-    nodes: list[Node]
+    runs: list[RunStats]
+    nodes: list[NodeStats]
     failures: list[Failure]
     """Of the last run, at most 50."""
     mishaps: list[str]

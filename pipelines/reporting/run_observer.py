@@ -5,32 +5,32 @@ from collections.abc import Mapping
 
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.job.ray_cluster import metrics_endpoint
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
-from pipelines.output.row_counts import Counts, read_counts
-from pipelines.reporting.json_log import Journal
+from pipelines.output.receipt_log import ReceiptLog
+from pipelines.output.row_counts import RowCounts, read_counts
+from pipelines.reporting.json_log import JsonLog
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.prometheus import Metrics
-from pipelines.reporting.report_builder import Place, write_report
+from pipelines.reporting.report_builder import RunPlace, write_report
 
 
-class Observer:
+class RunObserver:
     """Ledger, journal, metrics and report of one run."""
 
     def __init__(self, job: Job, tally: Tally, shards_before: int) -> None:
         """Takes the tally that counts every receipt before it comes here."""
         self._job = job
         self._tally = tally
-        self._place: Place | None = None
-        self._ledger = Ledger(job.parts)
-        self._journal = Journal(job.manifest.job8)
+        self._place: RunPlace | None = None
+        self._ledger = ReceiptLog(job.parts)
+        self._journal = JsonLog(job.manifest.job8)
         self._metrics = Metrics(job.manifest.job8, tally, shards_before, job.plan.expected_shards)
 
-    def begin(self, pool: Pool, resources: Mapping[str, float], nodes: int) -> None:
+    def begin(self, pool: ActorPool, resources: Mapping[str, float], nodes: int) -> None:
         """Ray is there, and the pool is planned."""
-        self._place = Place(nodes, resources, pool)
+        self._place = RunPlace(nodes, resources, pool)
         self._journal.log(
             "run began",
             kind=self._job.kind,
@@ -54,7 +54,7 @@ class Observer:
         """No more receipts will come; now they can be read."""
         self._ledger.write()
 
-    def end(self, counts: Counts) -> None:
+    def end(self, counts: RowCounts) -> None:
         """Every shard is committed."""
         self._report(counts, complete=True)
         self._journal.log("job complete", rows=counts.rows, quarantined=counts.quarantined)
@@ -72,5 +72,5 @@ class Observer:
             return  # the error that ended the run says it all
         self._report(counts, complete=False)
 
-    def _report(self, counts: Counts, complete: bool) -> None:
+    def _report(self, counts: RowCounts, complete: bool) -> None:
         write_report(self._job, self._place, self._tally, counts, complete)

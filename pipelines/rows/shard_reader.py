@@ -14,7 +14,7 @@ from pipelines.corpus.gaps import Gap, with_gaps
 from pipelines.corpus.listing import SourceFile
 from pipelines.errors import DamagedError, SpanmillError
 from pipelines.planning.plan import ReadUnit
-from pipelines.planning.row_schema import Layout
+from pipelines.planning.row_schema import RowSchema
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ R = TypeVar("R", bound=_Rows)
 def read_unit(
     file: SourceFile,
     unit: ReadUnit,
-    layout: Layout,
+    layout: RowSchema,
     storage: Mapping[str, object],
     committed: frozenset[int] = frozenset(),
 ) -> Iterator[RawShard]:
@@ -77,7 +77,7 @@ def read_unit(
 
 
 def _shards(
-    file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object], committed: frozenset[int]
+    file: SourceFile, unit: ReadUnit, layout: RowSchema, storage: Mapping[str, object], committed: frozenset[int]
 ) -> Iterator[RawShard]:
     rows: Iterator[pa.Table | Lines | Gap]
     if file.format == "parquet":
@@ -94,7 +94,7 @@ def _shards(
 
 
 def _parquet_rows(
-    file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object], committed: frozenset[int]
+    file: SourceFile, unit: ReadUnit, layout: RowSchema, storage: Mapping[str, object], committed: frozenset[int]
 ) -> Iterator[pa.Table | Gap]:
     def is_wanted(first: int, stop: int) -> bool:
         shards = range(first // layout.shard_rows, -(-stop // layout.shard_rows))
@@ -113,7 +113,7 @@ def _parquet_rows(
         yield Gap(unit.first_row, unit.rows or 0, str(error))
 
 
-def _lines(file: SourceFile, unit: ReadUnit, layout: Layout, storage: Mapping[str, object]) -> Iterator[Lines | Gap]:
+def _lines(file: SourceFile, unit: ReadUnit, layout: RowSchema, storage: Mapping[str, object]) -> Iterator[Lines | Gap]:
     keep_on = layout.damaged == "quarantine"
     try:
         yield from read_lines(file, unit.start, unit.stop, storage, layout.max_line_bytes, keep_on)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.corpus.gaps import gaps_of, quarantined_gaps
-from pipelines.planning.row_schema import Layout
+from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.column_cast import settle
 from pipelines.rows.json_rows import JsonRows, parse_lines
 from pipelines.rows.quarantine import DETAIL_CHARACTERS, Faults, Reason, quarantine_rows
@@ -29,7 +29,7 @@ class ValidShard:
     """QUARANTINE_SCHEMA."""
 
 
-def validate(raw: RawShard, file_name: str, layout: Layout) -> ValidShard:
+def validate(raw: RawShard, file_name: str, layout: RowSchema) -> ValidShard:
     """Checks every row, and gives it an id if it has none: `name:row` (Parquet) or `name@byte` (JSONL).
 
     What the shard lost to a damage of its file is in quarantine too, one row for every gap.

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from pipelines.errors import StorageError
-from pipelines.output.messages import Ticket, write_ipc
+from pipelines.output.messages import ShardMessage, write_ipc
 from pipelines.output.parts import Parts
 from pipelines.stages.model_runner import OwnModel, SharedModel
 from pipelines.stages.write import ModelWork
@@ -24,7 +24,7 @@ class ModelStage:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Runs one shard."""
-        ticket = Ticket.from_table(table)
+        ticket = ShardMessage.from_table(table)
         if ticket.settled:
             return table
         with count_errors() as errors:
@@ -37,14 +37,14 @@ class ModelStage:
         except Exception as error:  # whatever a runtime throws, the other shards must go on
             return ticket.failed("model", error).to_table()
 
-    def _is_committed(self, ticket: Ticket) -> bool:
+    def _is_committed(self, ticket: ShardMessage) -> bool:
         try:
             return self._parts is not None and self._parts.has(ticket.shard)
         except StorageError:
             # Looking only saves work; whether the store is really gone is the next stage's to find out.
             return False
 
-    def _computed(self, ticket: Ticket) -> Ticket:
+    def _computed(self, ticket: ShardMessage) -> ShardMessage:
         work = ModelWork.begin()
         results, stats = self._runner.process(ticket.payloads["prepared"])
         return ticket.with_payloads(

@@ -54,9 +54,9 @@ class SharedModel:
 
     def open(self) -> Runner:
         """Finds the replicas."""
-        from pipelines.stages.serve_client import Feeder
+        from pipelines.stages.serve_client import ServeClient
 
-        return Feeder(self.application, self.task)
+        return ServeClient(self.application, self.task)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipelines.planning.plan import Plan, ReadUnit
 
 
 @dataclass(frozen=True)
-class Work:
+class PendingUnit:
     """A read unit with shards that are not committed."""
 
     unit: ReadUnit
@@ -21,7 +21,7 @@ class Work:
     """Shards of the unit that are."""
 
     @classmethod
-    def left(cls, plan: Plan, committed: Committed) -> list["Work"]:
+    def left(cls, plan: Plan, committed: Committed) -> list["PendingUnit"]:
         """The units of a plan that are not complete."""
         return [
             cls(unit, plan.file_of(unit), committed.numbers(unit.index))
@@ -30,13 +30,13 @@ class Work:
         ]
 
     @staticmethod
-    def to_table(works: Sequence["Work"]) -> pa.Table:
+    def to_table(works: Sequence["PendingUnit"]) -> pa.Table:
         """One row per unit."""
         rows = [orjson.dumps([astuple(w.unit), astuple(w.file), sorted(w.committed)]) for w in works]
         return pa.table({"work": pa.array(rows, pa.binary())})
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> list["Work"]:
+    def from_table(cls, table: pa.Table) -> list["PendingUnit"]:
         """The inverse of `to_table`."""
         parsed = [orjson.loads(row) for row in table["work"].to_pylist()]
         return [cls(ReadUnit(*unit), SourceFile(*file), frozenset(numbers)) for unit, file, numbers in parsed]

@@ -9,9 +9,9 @@ import pyarrow as pa
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
-from actors.tokenization.tokenized import Prepared
-from pipelines.output.messages import Ticket, write_ipc
-from pipelines.planning.row_schema import Layout
+from actors.tokenization.tokenized import Tokenized
+from pipelines.output.messages import ShardMessage, write_ipc
+from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.rows.validation import ValidShard, validate
 from pipelines.stages.read import raw_shard
@@ -27,7 +27,7 @@ _DETAILS = {
 class PrepareStage:
     """Raw rows → valid rows, quarantine, and windows for the model."""
 
-    layout: Layout
+    layout: RowSchema
     spec: EncoderSpec
     qa: QAParameters | None
     """None: the texts are embedded and nothing is asked."""
@@ -37,7 +37,7 @@ class PrepareStage:
         """Prepares one shard."""
         # Ray runs as many of these at once as it has CPU shares; each on all cores would fight the model for them.
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
-        ticket = Ticket.from_table(table)
+        ticket = ShardMessage.from_table(table)
         if ticket.settled:
             return table
         try:
@@ -45,7 +45,7 @@ class PrepareStage:
         except Exception as error:  # a row that nobody thought of must not take the other shards with it
             return ticket.failed("prepare", error).to_table()
 
-    def _prepared(self, ticket: Ticket) -> Ticket:
+    def _prepared(self, ticket: ShardMessage) -> ShardMessage:
         valid = validate(raw_shard(ticket), ticket.file, self.layout)
         prepared, rejected = self._prepare(valid.rows)
         rows, quarantine = _split(valid, rejected, ticket.file)
@@ -54,7 +54,7 @@ class PrepareStage:
             prepared=prepared.to_ipc(), rows=write_ipc(written), quarantine=write_ipc(quarantine)
         )
 
-    def _prepare(self, rows: pa.Table) -> tuple[Prepared, Rejected]:
+    def _prepare(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
         if self.qa is not None:
             return prepare_pairs(self.spec, self.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
         if self.embedding is not None:

@@ -18,8 +18,8 @@ from actors.errors import ModelError
 from actors.serving.deployments import MODEL, Piece
 from actors.serving.handle_client import DEATHS
 from actors.serving.types import Refusal
-from actors.tokenization.tokenized import Prepared
-from pipelines.stages.shard_chunks import Pieces
+from actors.tokenization.tokenized import Tokenized
+from pipelines.stages.shard_chunks import ShardChunks
 
 _CREDITS = 2
 """Pieces of one feeder that replicas have in hand at once: as many as a replica takes, since there is a feeder for
@@ -39,7 +39,7 @@ class _NotNowError(Exception):
     """The replicas have no room for offline work."""
 
 
-class Feeder:
+class ServeClient:
     """One of a few in a job. It has credits: a piece is handed over when another has come back."""
 
     def __init__(self, application: str, task: Wanted) -> None:
@@ -56,8 +56,8 @@ class Feeder:
             ModelError: a piece took its replicas down, or a replica refused it for good.
             RayError: no replica had room for it in a quarter of an hour.
         """
-        shard = Prepared.from_ipc(prepared)
-        reference, pieces = ray.put(prepared), Pieces(shard)
+        shard = Tokenized.from_ipc(prepared)
+        reference, pieces = ray.put(prepared), ShardChunks(shard)
         # Every thread cuts its next piece when its last one is back, by what the speed is known to be then.
         feeding = [self._threads.submit(self._feed, reference, pieces) for _ in range(_CREDITS)]
         done = [piece for thread in feeding for piece in thread.result()]
@@ -69,7 +69,7 @@ class Feeder:
         table = pa.concat_tables([table for _, (table, _) in done])
         return table.take(pa.array(places[shard.row_owner])), total
 
-    def _feed(self, reference: Any, pieces: Pieces) -> list[tuple[Ints, Piece]]:
+    def _feed(self, reference: Any, pieces: ShardChunks) -> list[tuple[Ints, Piece]]:
         done = []
         while (cut := pieces.take(self._tokens_per_second * _PIECE_SECONDS)) is not None:
             owners, tokens = cut
@@ -82,7 +82,7 @@ class Feeder:
             done.append((owners, piece))
         return done
 
-    def _piece(self, reference: Any, owners: Ints, pieces: Pieces) -> Piece:
+    def _piece(self, reference: Any, owners: Ints, pieces: ShardChunks) -> Piece:
         crashes = 0
         for attempt in Retrying(
             retry=retry_if_exception_type((_NotNowError, *DEATHS, BackPressureError, DeploymentUnavailableError)),

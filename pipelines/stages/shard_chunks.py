@@ -5,17 +5,17 @@ import threading
 import numpy as np
 
 from actors.arrays import Ints, Longs
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 
 
-class Pieces:
+class ShardChunks:
     """The owners of a shard, cut piece by piece; several threads may take.
 
     Owners of like length come together, the longest first: a replica pads little within a piece, and gives it passes
     as large as those of a whole shard.
     """
 
-    def __init__(self, shard: Prepared) -> None:
+    def __init__(self, shard: Tokenized) -> None:
         """Nothing is cut yet."""
         owner, lengths = shard.windows.owner, shard.lengths(0)
         begin = np.searchsorted(owner, np.arange(shard.owners))

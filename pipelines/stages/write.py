@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.engine.pass_stats import PassStats
-from pipelines.output.messages import Ticket, read_ipc
+from pipelines.output.messages import ShardMessage, read_ipc
 from pipelines.output.parts import Parts, encode
 from pipelines.output.receipt import SCORE_BINS, Receipt
 from pipelines.storage.retry import count_errors
@@ -59,7 +59,7 @@ class Assembled:
     work: ModelWork
 
     @classmethod
-    def of(cls, ticket: Ticket, schema: pa.Schema) -> "Assembled":
+    def of(cls, ticket: ShardMessage, schema: pa.Schema) -> "Assembled":
         """Puts the payloads of a computed shard together."""
         part = read_ipc(ticket.payloads["rows"])
         results = read_ipc(ticket.payloads["results"])
@@ -71,7 +71,7 @@ class Assembled:
             work=ModelWork.from_table(read_ipc(ticket.payloads["work"])),
         )
 
-    def receipt(self, ticket: Ticket, size: int) -> Receipt:
+    def receipt(self, ticket: ShardMessage, size: int) -> Receipt:
         """What the driver is told, `size` being the part's in bytes."""
         best = _best_answers(self.part)
         return Receipt(
@@ -104,9 +104,9 @@ class WriteStage:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Commits one shard."""
-        return Receipt.to_table([self.receipt_of(Ticket.from_table(table))])
+        return Receipt.to_table([self.receipt_of(ShardMessage.from_table(table))])
 
-    def receipt_of(self, ticket: Ticket) -> Receipt:
+    def receipt_of(self, ticket: ShardMessage) -> Receipt:
         """Commits one shard, unless there is nothing left to do for it."""
         if ticket.settled:
             return Receipt.of_settled(ticket, time.time())
@@ -118,7 +118,7 @@ class WriteStage:
                 return Receipt.of_settled(ticket.failed("write", error).with_errors(errors.total), time.time())
         return assembled.receipt(ticket.with_errors(errors.total), size)
 
-    def write(self, ticket: Ticket, assembled: Assembled) -> int:
+    def write(self, ticket: ShardMessage, assembled: Assembled) -> int:
         """Writes quarantine and part; returns the part's size in bytes."""
         if self.rehearsal:
             return len(encode(assembled.part, self.parts.format, self.metadata))

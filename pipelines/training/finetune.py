@@ -24,7 +24,7 @@ from pipelines.training.messages import Judged
 from pipelines.training.model_card import Card, render_card
 from pipelines.training.rank_zero import read_history
 from pipelines.training.ray_trainer import fit
-from pipelines.training.run_manifest import COMPLETE, Pin, bind_training, release_training
+from pipelines.training.run_manifest import COMPLETE, TrainingManifest, bind_training, release_training
 from pipelines.training.worker import find_sources
 
 
@@ -51,7 +51,7 @@ def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwri
     for complaint in data.complaints:
         console.print(complaint, style="yellow")
     teacher = None if sources.teacher is None else fingerprint(sources.teacher)
-    pin = Pin.of(config, fingerprint(sources.base), teacher, data.files, len(data.held_out))
+    pin = TrainingManifest.of(config, fingerprint(sources.base), teacher, data.files, len(data.held_out))
     checkpoints = _open_checkpoints(config, store, pin)
     if bind_training(store, pin, overwrite):
         return Trained(store, (), was_complete=True)
@@ -89,7 +89,7 @@ def _check_models(config: FinetuneConfig) -> Sources:
     return sources
 
 
-def _open_checkpoints(config: FinetuneConfig, output: Store, pin: Pin) -> Checkpoints:
+def _open_checkpoints(config: FinetuneConfig, output: Store, pin: TrainingManifest) -> Checkpoints:
     chosen = config.checkpoints
     if chosen.url is None:
         return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), pin.run8, alone=True)

@@ -12,7 +12,7 @@ from actors.training.checkpoint_state import dump_state
 from actors.training.loop import Step
 from actors.training.objective import LOSSES
 from actors.training.predict import answer
-from actors.training.setup import Assembly
+from actors.training.setup import TrainingSetup
 from pipelines.config.training import FinetuneConfig
 from pipelines.evaluation.evaluator import judge, without_abstaining
 from pipelines.training.checkpoints import Checkpoints
@@ -23,12 +23,12 @@ _HISTORY = "history.json"
 
 
 @dataclass
-class Foreman:
+class RankZero:
     """Follows the steps of one worker."""
 
     config: FinetuneConfig
     checkpoints: Checkpoints
-    assembly: Assembly
+    assembly: TrainingSetup
     held_out: pa.Table
     words: Queue
     """Takes `Advance` and `Judged`, for people."""

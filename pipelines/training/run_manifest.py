@@ -26,7 +26,7 @@ _MODEL_FILES = (COMPLETE, "*.safetensors", "*.safetensors.index.json", "README.m
 
 
 @dataclass(frozen=True)
-class Pin:
+class TrainingManifest:
     """Dotted key → value as JSON text."""
 
     keys: dict[str, str]
@@ -34,7 +34,7 @@ class Pin:
     @classmethod
     def of(
         cls, config: FinetuneConfig, base: str, teacher: str | None, data: Iterable[SourceFile], held_out: int
-    ) -> "Pin":
+    ) -> "TrainingManifest":
         """The pin of a run.
 
         Args:
@@ -62,7 +62,7 @@ class Pin:
         return hashlib.sha256(orjson.dumps(self.keys, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
 
 
-def bind_training(store: Store, pin: Pin, overwrite: bool) -> bool:
+def bind_training(store: Store, pin: TrainingManifest, overwrite: bool) -> bool:
     """Binds the output folder to a run, or finds it bound to the same one; True when the run is complete.
 
     Args:
@@ -106,10 +106,10 @@ def _discard(store: Store) -> None:
             attempt("removing files", store.url, partial(store.fs.rm, paths))
 
 
-def _read(store: Store) -> Pin | None:
+def _read(store: Store) -> TrainingManifest | None:
     path = store.path(PIN_NAME)
     try:
-        return Pin(dict(orjson.loads(read_bytes(store.fs, path))["keys"]))
+        return TrainingManifest(dict(orjson.loads(read_bytes(store.fs, path))["keys"]))
     except MissingError:
         return None
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -118,7 +118,7 @@ def _read(store: Store) -> Pin | None:
         ) from error
 
 
-def _refusal(store: Store, stored: Pin | None, pin: Pin) -> str:
+def _refusal(store: Store, stored: TrainingManifest | None, pin: TrainingManifest) -> str:
     mend = "Name another OUTPUT, or replace what is there with --overwrite."
     if stored is None:
         return f"{store.url}: holds a model already, and no {PIN_NAME} that says how it was made. {mend}"

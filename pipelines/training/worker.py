@@ -12,11 +12,11 @@ from actors.errors import ModelError
 from actors.models.hub import find_model
 from actors.parameters import ModelParameters
 from actors.training.checkpoint_state import load_state
-from actors.training.setup import Assembly, Place, Sources, assemble
+from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from pipelines.config.training import FinetuneConfig, SourceModel
 from pipelines.evaluation.squad import NAMED, LeftOut
 from pipelines.training.messages import Failed
-from pipelines.training.rank_zero import Foreman
+from pipelines.training.rank_zero import RankZero
 
 if TYPE_CHECKING:
     from pipelines.training.worker_entry import Assignment
@@ -41,7 +41,7 @@ def _work(assignment: "Assignment") -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     examples, held_out = ray.get(assignment.tables)
-    place = Place(
+    place = WorkerRank(
         device=ray.train.torch.get_device(),
         threads=assignment.threads,
         rank=rank,
@@ -54,13 +54,13 @@ def _work(assignment: "Assignment") -> None:
     if rank == 0:
         for one in _left_out(assembly, examples["id"]):
             assignment.words.put(one)
-        Foreman(config, checkpoints, assembly, held_out, assignment.words).oversee(first)
+        RankZero(config, checkpoints, assembly, held_out, assignment.words).oversee(first)
     else:
         for _ in assembly.run.steps(first):
             pass
 
 
-def _left_out(assembly: Assembly, ids: pa.ChunkedArray) -> list[LeftOut]:
+def _left_out(assembly: TrainingSetup, ids: pa.ChunkedArray) -> list[LeftOut]:
     return [
         LeftOut(flaw, len(rows), tuple(ids.take(pa.array(rows[:NAMED])).to_pylist()))
         for flaw, rows in assembly.left_out.items()

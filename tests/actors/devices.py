@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.arrays import Ints
-from actors.engine.batcher import Batcher, Schedule
-from actors.engine.cost_model import Size
+from actors.engine.batcher import Batcher, WindowQueue
+from actors.engine.cost_model import PassShape
 from actors.parameters import BatchingParameters
 
 Curve = Callable[[int, int], float]
@@ -51,7 +51,7 @@ def launch_bound(n: int, width: int) -> float:
 class Pass:
     """One pass that was tried."""
 
-    size: Size
+    size: PassShape
     real_tokens: int
     waiting: int
     """Windows that waited, these included."""
@@ -75,7 +75,7 @@ class Device:
     seed: int = 0
     passes: list[Pass] = field(default_factory=list)
 
-    def need(self, size: Size) -> float:
+    def need(self, size: PassShape) -> float:
         """Bytes of a pass: a fixed buffer, activations, attention scores."""
         return 1e6 + self.bytes_per_token * size.tokens + self.bytes_per_square * size.squares
 
@@ -88,9 +88,9 @@ class Device:
         """Takes the shards through the device, as the engine does; passes are predicted to fit the quantum."""
         rng = np.random.default_rng(self.seed)
         for lengths in shards:
-            schedule = Schedule(lengths)
+            schedule = WindowQueue(lengths)
             while len(schedule):
-                size = Size(batcher.choose(schedule, quantum), schedule.width)
+                size = PassShape(batcher.choose(schedule, quantum), schedule.width)
                 real = int(lengths[schedule.peek(size.windows)].sum())
                 seconds, need = self.curve(*size), self.need(size)
                 self.passes.append(Pass(size, real, len(schedule), seconds, need <= self.room))
@@ -111,7 +111,7 @@ class Device:
         return float(max(n / self.curve(n, width) for n in counts))
 
     def _fits(self, n: int, width: int) -> bool:
-        return self.need(Size(n, width)) <= self.room
+        return self.need(PassShape(n, width)) <= self.room
 
     def efficiency(self, passes: Sequence[Pass], parameters: BatchingParameters | None = None) -> float:
         """Throughput of these passes as a share of the best fixed choice at every width; failures cost their time."""

@@ -26,7 +26,7 @@ from actors.errors import OutOfMemory
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 from actors.tokenization.preprocess import Rejected, prepare_pairs
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = ("distilbert", "bert", "roberta")
@@ -77,7 +77,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     return pa.array(list(texts), type=pa.string())
 
 
-def prepare(spec: EncoderSpec, qa: QAParameters, pairs: Sequence[tuple[str, str]]) -> tuple[Prepared, Rejected]:
+def prepare(spec: EncoderSpec, qa: QAParameters, pairs: Sequence[tuple[str, str]]) -> tuple[Tokenized, Rejected]:
     """`prepare_pairs` of (question, passage) pairs."""
     return prepare_pairs(spec, qa, strings([q for q, _ in pairs]), strings([c for _, c in pairs]))
 

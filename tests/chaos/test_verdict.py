@@ -12,7 +12,7 @@ import pytest
 from pipelines.job.job import Job, bind
 from pipelines.output.parts import ShardId, write_success
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
+from pipelines.output.receipt_log import ReceiptLog
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.watch import Watch
 from tests.pipelines.helpers import qa_rows
@@ -51,7 +51,7 @@ def _judged(job: Job, watch: Watch, rows: Sequence[dict[str, Any]]) -> Verdict:
 
 
 def _keep(job: Job, receipts: Sequence[Receipt]) -> None:
-    ledger = Ledger(job.parts)
+    ledger = ReceiptLog(job.parts)
     for receipt in receipts:
         ledger.add(receipt)
     ledger.write()

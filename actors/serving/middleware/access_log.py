@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.errors import refusal_of
-from actors.serving.protocols.base import Refusals
+from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
@@ -36,10 +36,12 @@ def log_requests() -> None:
     LOGGER.propagate = False
 
 
-class IdentityMiddleware:
+class AccessLogMiddleware:
     """The outermost of the service's own: what fails further in is still named, logged and answered."""
 
-    def __init__(self, app: ASGIApp, refusals: Refusals, signed: bool = False, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, refusals: ErrorResponses, signed: bool = False, watcher: Watcher | None = None
+    ) -> None:
         """Leaves the id in `state.request_id`; takes `state.timing` and `state.rows` from where requests are asked.
 
         Args:

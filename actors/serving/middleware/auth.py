@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.serving.parameters import KeyParameters
-from actors.serving.protocols.base import Refusals
+from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
 OPEN = ("/live", "/ready", "/health", "/v2/health/")
@@ -38,10 +38,10 @@ def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-class KeyMiddleware:
+class AuthMiddleware:
     """Lets requests through that carry one of the keys."""
 
-    def __init__(self, app: ASGIApp, keys: tuple[bytes, ...], refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, keys: tuple[bytes, ...], refusals: ErrorResponses) -> None:
         """Takes the keys, one at least."""
         self._app = app
         self._keys = keys

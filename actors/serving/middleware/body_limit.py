@@ -6,14 +6,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.parameters import LimitParameters
-from actors.serving.protocols.base import Refusals
+from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal, Refused
 
 
-class BodyMiddleware:
+class BodyLimitMiddleware:
     """Reads the body before anything is made of it."""
 
-    def __init__(self, app: ASGIApp, limits: LimitParameters, refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, limits: LimitParameters, refusals: ErrorResponses) -> None:
         """Takes the limits of size and time."""
         self._app = app
         self._most = limits.max_request_bytes

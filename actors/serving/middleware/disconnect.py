@@ -5,7 +5,7 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class PresenceMiddleware:
+class DisconnectMiddleware:
     """Cancels a request whose client has gone, so that it leaves the queue of the model actor."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ _LATER = (429, 503)
 
 
 @dataclass(frozen=True)
-class Family:
+class ProtocolRoutes:
     """Routes, and how their protocol says no."""
 
     name: str
@@ -27,10 +27,10 @@ class Family:
     """HTTP statuses of refusals by their reason, where the protocol has others than the refusals themselves."""
 
 
-class Refusals:
+class ErrorResponses:
     """Says no by the protocol that a path belongs to."""
 
-    def __init__(self, families: Sequence[Family], retry_after_seconds: int) -> None:
+    def __init__(self, families: Sequence[ProtocolRoutes], retry_after_seconds: int) -> None:
         """Takes the families in the order in which their routes are looked for."""
         self._families = families
         self._retry_after = retry_after_seconds
@@ -47,7 +47,7 @@ class Refusals:
         content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
         return Response(content, status, headers, "application/json")
 
-    def _family(self, path: str) -> Family | None:
+    def _family(self, path: str) -> ProtocolRoutes | None:
         for family in self._families:
             if any(isinstance(r, Route) and r.path_regex.match(path) for r in family.router.routes):
                 return family

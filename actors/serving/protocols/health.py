@@ -5,10 +5,10 @@ from fastapi.responses import PlainTextResponse
 
 from actors.serving.context import Context
 from actors.serving.errors import plain
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import ProtocolRoutes
 
 
-def family(context: Context) -> Family:
+def family(context: Context) -> ProtocolRoutes:
     """`/live`, `/ready` and `/metrics`."""
     router = APIRouter()
 
@@ -29,4 +29,4 @@ def family(context: Context) -> Family:
         text = await context.dispatcher.metrics()
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Family("Service", router, plain)
+    return ProtocolRoutes("Service", router, plain)

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Tag
 from actors.serving.context import Context
 from actors.serving.errors import plain
 from actors.serving.protocols import schema
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.pipeline_fields import Pair, PipelineParameters
 from actors.serving.protocols.schema import OneOrMany, as_json, example, listed
 from actors.serving.submit import ask, with_parameters
@@ -86,7 +86,7 @@ AnyQuestions = Annotated[Questions, Body(openapi_examples=_PAIRS)]
 AnyTexts = Annotated[Texts, Body(openapi_examples=_TEXTS)]
 
 
-def family(context: Context) -> Family:
+def family(context: Context) -> ProtocolRoutes:
     """`/` and `/models/{model}`, for either task, and both with the task at the end."""
     router = APIRouter()
 
@@ -128,7 +128,7 @@ def family(context: Context) -> Family:
         router.post(f"/models/{{model:path}}/pipeline/{task}", responses=given, dependencies=named)(handle)
     router.post("/", responses=_ANSWER)(infer)
     router.post("/models/{model:path}", responses=_ANSWER, dependencies=named)(infer)
-    return Family("Hugging Face", router, plain)
+    return ProtocolRoutes("Hugging Face", router, plain)
 
 
 def _answer(span: Span) -> dict[str, object]:

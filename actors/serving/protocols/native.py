@@ -8,7 +8,7 @@ from pydantic import Discriminator, Tag
 from actors.serving.context import Context
 from actors.serving.errors import plain
 from actors.serving.protocols import schema
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.pipeline_fields import Pair, PipelineParameters
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import Reply, Span
@@ -61,7 +61,7 @@ Questions = Annotated[Annotated[Passage, Tag("(passage)")] | Annotated[Pairs, Ta
 _EXAMPLES: Any = {"one passage": {"value": _PASSAGE}, "many pairs": {"value": _PAIRS}}
 
 
-def family(context: Context) -> Family:
+def family(context: Context) -> ProtocolRoutes:
     """`/answer`."""
     router = APIRouter()
 
@@ -81,7 +81,7 @@ def family(context: Context) -> Family:
         reply = await ask(context, http, "answer", texts, questions, qa=qa)
         return schema.as_json(_content(reply, qa.null_score, context.model))
 
-    return Family("Spanmill", router, plain)
+    return ProtocolRoutes("Spanmill", router, plain)
 
 
 def _content(reply: Reply, null_score: bool, model: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from actors.serving.context import Context
 from actors.serving.protocols import oip_tensors
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.oip_tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
 from actors.serving.protocols.pipeline_fields import PipelineParameters
 from actors.serving.protocols.schema import Body, Many, as_json, example
@@ -72,7 +72,7 @@ class Inference(Body):
     """Those that are wanted; null gives all of them."""
 
 
-def family(context: Context) -> Family:
+def family(context: Context) -> ProtocolRoutes:
     """Health, metadata and inference below `/v2`. There are no versions of a model."""
     # Triton's client does not say what it sends.
     router = APIRouter(prefix="/v2", strict_content_type=False)
@@ -129,7 +129,7 @@ def family(context: Context) -> Family:
             outputs = oip_tensors.answered(reply)
         return as_json(_reply(body, context.model, outputs))
 
-    return Family("Open Inference Protocol", router, lambda refusal: {"error": refusal.message})
+    return ProtocolRoutes("Open Inference Protocol", router, lambda refusal: {"error": refusal.message})
 
 
 def _check_parameters(given: dict[str, object], known: set[str], does: str) -> None:

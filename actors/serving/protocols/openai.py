@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from actors.arrays import Floats
 from actors.serving.context import Context
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
 from actors.serving.submit import ask
 from actors.serving.types import Refusal, Refused
@@ -69,7 +69,7 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
-def family(context: Context) -> Family:
+def family(context: Context) -> ProtocolRoutes:
     """The routes under /v1."""
     router = APIRouter(prefix="/v1")
     asked = {"model": context.model, "input": ["Ada Lovelace was born in London in 1815."]}
@@ -101,7 +101,7 @@ def family(context: Context) -> Family:
         context.check_model(model)
         return ModelObject(id=context.model)
 
-    return Family("OpenAI", router, _shape)
+    return ProtocolRoutes("OpenAI", router, _shape)
 
 
 def _data(embeddings: Floats, encoding: str) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from actors.arrays import Floats
 from actors.serving.context import Context
-from actors.serving.protocols.base import Family
+from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
 from actors.serving.protocols.tei_tokenize import Tokenising
 from actors.serving.replica import TOKENISERS
@@ -86,7 +86,7 @@ class TokenizeRequest(TextInputs):
     """Frame every text as the model sees it."""
 
 
-def family(context: Context) -> Family:
+def family(context: Context) -> ProtocolRoutes:
     """The routes of the Text Embeddings Inference server, but for /metrics."""
     router = APIRouter()
     tokenising = Tokenising(context.limits.max_request_bytes)
@@ -129,7 +129,7 @@ def family(context: Context) -> Family:
         await context.dispatcher.ready()
         return Response()
 
-    return Family("Text Embeddings Inference", router, _shape, _STATUSES)
+    return ProtocolRoutes("Text Embeddings Inference", router, _shape, _STATUSES)
 
 
 async def _one_by_one(arrays: Sequence[Floats]) -> AsyncIterator[bytes]:

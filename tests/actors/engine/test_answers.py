@@ -11,8 +11,8 @@ from actors.engine.answers import read_answers
 from actors.engine.span_decoding import Candidates
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
-from actors.tokenization.tokenized import Prepared
-from actors.tokenization.tokenizer import Places, Tokens
+from actors.tokenization.tokenized import Tokenized
+from actors.tokenization.tokenizer import TokenPositions, Tokens
 from actors.tokenization.windows import cut
 from tests.actors.helpers import Answer, answers_of, ints, strings, word_spec
 
@@ -44,7 +44,7 @@ class Passage:
         return tokens
 
 
-def _places(passages: list[Passage]) -> tuple[Tokens, Places]:
+def _places(passages: list[Passage]) -> tuple[Tokens, TokenPositions]:
     all_tokens = [passage.tokens() for passage in passages]
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in all_tokens])]).astype(np.int64)
     word_first = [[w for _, _, w in tokens].index(word) for tokens in all_tokens for _, _, word in tokens]
@@ -54,19 +54,19 @@ def _places(passages: list[Passage]) -> tuple[Tokens, Places]:
         for _, _, word in tokens
     ]
     flat = [token for tokens in all_tokens for token in tokens]
-    return Tokens(ints([0] * len(flat)), offsets), Places(
+    return Tokens(ints([0] * len(flat)), offsets), TokenPositions(
         ints([a for a, _, _ in flat]), ints([b for _, b, _ in flat]), ints(word_first), ints(word_last)
     )
 
 
-def _prepared(passages: list[Passage], rows: list[int], capacity: int, stride: int) -> Prepared:
+def _prepared(passages: list[Passage], rows: list[int], capacity: int, stride: int) -> Tokenized:
     tokens, places = _places(passages)
     owner, passage = ints(range(len(rows))), ints(rows)
     none = np.zeros_like(owner)
     lengths = none, tokens.lengths[passage]
     windows = cut(owner, none, passage, lengths, capacity, stride)
     question = Tokens(ints([]), np.zeros(2, dtype=np.int64))
-    return Prepared(owner, question, tokens, windows, places, strings([p.text for p in passages]))
+    return Tokenized(owner, question, tokens, windows, places, strings([p.text for p in passages]))
 
 
 def _upstream(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine.batcher import Batcher, Schedule
-from actors.engine.cost_model import Size
+from actors.engine.batcher import Batcher, WindowQueue
+from actors.engine.cost_model import PassShape
 from actors.errors import WindowTooLarge
 from actors.parameters import BatchingParameters
 from tests.actors.devices import (
@@ -129,7 +129,7 @@ def test_a_window_that_fits_no_pass_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(WindowTooLarge, match=r"single window of 300 tokens.*max_seq_len"):
         device.run(device.batcher(), [ints([300, 20])])
     assert not device.passes[-1].fitted
-    assert device.passes[-1].size == Size(1, 300)
+    assert device.passes[-1].size == PassShape(1, 300)
 
 
 def test_a_shard_goes_on_when_only_single_windows_fit() -> None:
@@ -181,7 +181,7 @@ def test_fixed_windows_may_not_pass_the_most_that_is_allowed() -> None:
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=40).map(ints), st.data())
 def test_a_schedule_takes_the_longest_first_and_each_once(lengths: np.ndarray, data: st.DataObject) -> None:
-    schedule = Schedule(lengths)
+    schedule = WindowQueue(lengths)
     seen: list[int] = []
     while len(schedule):
         n = data.draw(st.integers(1, len(schedule)))
@@ -197,7 +197,7 @@ def test_a_schedule_takes_the_longest_first_and_each_once(lengths: np.ndarray, d
 
 
 def test_a_memory_limit_needs_no_report_to_start() -> None:
-    assert Batcher(BatchingParameters(), memory_limit=1).choose(Schedule(ints([10] * 5))) == 1
+    assert Batcher(BatchingParameters(), memory_limit=1).choose(WindowQueue(ints([10] * 5))) == 1
 
 
 @pytest.mark.parametrize(
@@ -230,15 +230,15 @@ def test_whatever_was_measured_a_choice_fits_the_quantum_or_is_one_window(
     """Times without rhyme or reason, where more windows may take less time: the turn would be refused for ever."""
     batcher = Batcher(BatchingParameters(fixed_windows=fixed))
     for windows, width, seconds in passes:
-        batcher.costs.observe(Size(windows, width), seconds)
-    schedule = Schedule(lengths)
+        batcher.costs.observe(PassShape(windows, width), seconds)
+    schedule = WindowQueue(lengths)
     windows = batcher.choose(schedule, quantum)
-    assert windows == 1 or batcher.costs.seconds(Size(windows, schedule.width)) <= quantum
+    assert windows == 1 or batcher.costs.seconds(PassShape(windows, schedule.width)) <= quantum
     assert windows <= len(lengths) if fixed is None else windows <= fixed
 
 
 def test_of_a_device_that_nobody_knows_a_quantum_lets_one_window_pass() -> None:
-    schedule = Schedule(ints([10] * 5))
+    schedule = WindowQueue(ints([10] * 5))
     for fixed in (None, 4):
         assert Batcher(BatchingParameters(fixed_windows=fixed)).choose(schedule, 10.0) == 1
     assert Batcher(BatchingParameters(fixed_windows=4)).choose(schedule, math.inf) == 4

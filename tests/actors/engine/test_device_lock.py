@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine.device_lock import Turns
+from actors.engine.device_lock import DeviceLock
 from actors.parameters import SharingParameters
 from tests.actors.helpers import until
 
@@ -28,14 +28,14 @@ class Clock:
 
 
 def test_a_device_for_shards_alone_has_no_quantum() -> None:
-    turns = Turns()
+    turns = DeviceLock()
     turns.arrived()
     assert turns.quantum() == math.inf
 
 
 def test_the_quantum_closes_with_a_request_and_opens_when_none_comes() -> None:
     clock = Clock()
-    turns = Turns(SHARING, clock)
+    turns = DeviceLock(SHARING, clock)
     assert turns.quantum() == math.inf, "nobody has come yet"
     for _ in range(2):
         turns.arrived()
@@ -49,7 +49,7 @@ def test_the_quantum_closes_with_a_request_and_opens_when_none_comes() -> None:
 @given(steps=st.lists(st.tuples(st.sampled_from(["arrives", "waits"]), st.floats(0, 3)), max_size=20))
 def test_the_quantum_is_open_just_when_the_last_request_is_long_ago(steps: list[tuple[str, float]]) -> None:
     clock = Clock()
-    turns = Turns(SHARING, clock)
+    turns = DeviceLock(SHARING, clock)
     last = -math.inf
     for step, seconds in steps:
         if step == "arrives":
@@ -61,7 +61,7 @@ def test_the_quantum_is_open_just_when_the_last_request_is_long_ago(steps: list[
 
 
 def test_an_offline_pass_that_has_become_too_long_is_sent_back_without_the_device() -> None:
-    turns = Turns(SHARING, Clock())
+    turns = DeviceLock(SHARING, Clock())
     turns.arrived()
     with turns.offline(0.06) as granted:
         assert not granted
@@ -73,7 +73,7 @@ def test_an_offline_pass_that_has_become_too_long_is_sent_back_without_the_devic
 
 
 def test_the_quantum_counts_when_the_turn_comes_not_when_the_waiting_began() -> None:
-    turns = Turns(SHARING, Clock())
+    turns = DeviceLock(SHARING, Clock())
     answer: list[bool] = []
 
     def wait() -> None:
@@ -90,8 +90,8 @@ def test_the_quantum_counts_when_the_turn_comes_not_when_the_waiting_began() -> 
 
 
 @pytest.mark.parametrize("turn", [lambda turns: turns.online(), lambda turns: turns.offline(0.0)])
-def test_a_pass_that_fails_leaves_the_device(turn: Callable[[Turns], AbstractContextManager[bool]]) -> None:
-    turns = Turns(SHARING)
+def test_a_pass_that_fails_leaves_the_device(turn: Callable[[DeviceLock], AbstractContextManager[bool]]) -> None:
+    turns = DeviceLock(SHARING)
     with pytest.raises(ZeroDivisionError), turn(turns):
         raise ZeroDivisionError
     with turns.offline(0.0) as granted:
@@ -100,7 +100,7 @@ def test_a_pass_that_fails_leaves_the_device(turn: Callable[[Turns], AbstractCon
 
 @pytest.mark.parametrize("offline", [1, 3])
 def test_an_online_pass_waits_for_the_pass_that_runs_and_for_no_other(offline: int) -> None:
-    turns, order = Turns(SHARING), list[str]()
+    turns, order = DeviceLock(SHARING), list[str]()
 
     def run(name: str, turn: AbstractContextManager[bool]) -> None:
         with turn:
@@ -116,7 +116,7 @@ def test_an_online_pass_waits_for_the_pass_that_runs_and_for_no_other(offline: i
 
 
 def test_passes_never_overlap() -> None:
-    turns, inside = Turns(SHARING), 0
+    turns, inside = DeviceLock(SHARING), 0
 
     @contextmanager
     def counted() -> Iterator[None]:

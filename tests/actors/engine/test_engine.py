@@ -15,8 +15,8 @@ from actors.backends.base import PassOutput
 from actors.batch import Batch
 from actors.engine.answers import Answers
 from actors.engine.collate import collate
-from actors.engine.cost_model import Size
-from actors.engine.device_lock import Turns
+from actors.engine.cost_model import PassShape
+from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine, Pass, Share
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError, OutOfMemory, WindowTooLarge
@@ -363,11 +363,11 @@ class _Visited(TableBackend):
 
 
 def test_offline_passes_are_short_from_the_moment_that_a_request_comes() -> None:
-    turns = Turns(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    turns = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
     backend = _Visited(lambda: turns.arrived() if len(backend.shapes) == 1 else None)
     engine = Engine(backend, SPEC, BatchingParameters(fixed_windows=16), turns)
     for windows in (16, 16, 8, 4, 2, 1):
-        engine.batcher.costs.observe(Size(windows, 14), 0.02 * windows)
+        engine.batcher.costs.observe(PassShape(windows, 14), 0.02 * windows)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 40)
     results = engine.answer(prepared, QA)
     assert len(_checked(results).text) == 40
@@ -376,11 +376,11 @@ def test_offline_passes_are_short_from_the_moment_that_a_request_comes() -> None
 
 
 def test_a_pass_whose_turn_is_not_given_leaves_no_trace() -> None:
-    turns = Turns(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    turns = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
     backend = TableBackend()
     engine = Engine(backend, SPEC, BatchingParameters(), turns)
     for _ in range(2):
-        engine.batcher.costs.observe(Size(2, 14), 1.0)
+        engine.batcher.costs.observe(PassShape(2, 14), 1.0)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 2)
     work = engine.begin(prepared, Wanted(QA))
     turns.arrived()
@@ -395,7 +395,7 @@ def test_windows_within_some_seconds() -> None:
     assert engine.windows_within(1.0, 10, 5) == 1, "nothing is known yet"
     assert engine.windows_within(math.inf, 10, 5) == 5
     for windows in (4, 4, 1, 2):
-        engine.batcher.costs.observe(Size(windows, 10), 0.1 * windows)
+        engine.batcher.costs.observe(PassShape(windows, 10), 0.1 * windows)
     assert [engine.windows_within(s, 10, 5) for s in (0.01, 0.25, 0.31, 9.0)] == [1, 2, 3, 5]
 
 
@@ -407,7 +407,7 @@ def test_who_watches_is_told_of_every_pass() -> None:
     stats = engine.answer(prepared, QA).stats
     work = engine.begin(prepared, Wanted(QA))
     assert engine.run([Share(work, np.arange(2))], lambda _: engine.turns.online())
-    assert [p.size for p in passes] == [Size(4, 14), Size(4, 14), Size(1, 5), Size(2, 14)]
+    assert [p.size for p in passes] == [PassShape(4, 14), PassShape(4, 14), PassShape(1, 5), PassShape(2, 14)]
     assert [p.tokens for p in passes] == [56, 56, 5, 28]
     assert [p.online for p in passes] == [False] * 3 + [True]
     assert sum(p.seconds for p in passes[:3]) == pytest.approx(stats.total.seconds)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.engine.engine import Engine
-from actors.engine.inference_task import Wanted, Work
+from actors.engine.inference_task import InferenceTask, Wanted
 from actors.errors import ModelError
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 from tests.actors.helpers import (
     FIRST_WORD,
     PAD,
@@ -33,17 +33,17 @@ BOTH = Wanted(qa=QA, embedding=EmbeddingParameters())
 KINDS = [ANSWERS, VECTORS, STATES, BOTH, Wanted(embedding=EMBEDDING, tokens=True)]
 
 
-def _prepared(wanted: Wanted, passages: list[str]) -> Prepared:
+def _prepared(wanted: Wanted, passages: list[str]) -> Tokenized:
     if wanted.qa is not None:
         return prepare(SPEC, wanted.qa, [("w1 w2", passage) for passage in passages])[0]
     return prepare_texts(SPEC, EMBEDDING, strings(passages))[0]
 
 
-def _begin(wanted: Wanted, passages: list[str]) -> Work:
-    return Work(_prepared(wanted, passages), SPEC, wanted, hidden_size=5)
+def _begin(wanted: Wanted, passages: list[str]) -> InferenceTask:
+    return InferenceTask(_prepared(wanted, passages), SPEC, wanted, hidden_size=5)
 
 
-def _pass(work: Work, backend: TableBackend, chosen: list[int]) -> None:
+def _pass(work: InferenceTask, backend: TableBackend, chosen: list[int]) -> None:
     windows = np.array(chosen, dtype=np.int64)
     batch = work.batch(windows)
     output = backend.forward(batch, work.wanted.qa is not None, work.weigh(windows, batch), work.wanted.tokens)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from tests.actors.helpers import hand_batch
 
 
@@ -17,8 +17,8 @@ def _stats() -> PassStats:
 
 def test_passes_are_counted_by_length_bucket() -> None:
     stats = _stats()
-    assert stats.buckets == {64: Bucket(2, 3, 82, 84, 0.75), 128: Bucket(1, 3, 165, 195, 0.25)}
-    assert stats.total == Bucket(3, 6, 247, 279, 1.0)
+    assert stats.buckets == {64: LengthBucket(2, 3, 82, 84, 0.75), 128: LengthBucket(1, 3, 165, 195, 0.25)}
+    assert stats.total == LengthBucket(3, 6, 247, 279, 1.0)
     assert stats.batch_sizes() == {64: 1.5, 128: 3.0}
     assert stats.total.padding == pytest.approx(1 - 247 / 279)
     assert stats.milliseconds == {512: 1, 256: 2}
@@ -28,7 +28,7 @@ def test_adding_counts_both() -> None:
     total, other = _stats(), _stats()
     other.out_of_memory = 2
     total.add(other)
-    assert total.total == Bucket(6, 12, 494, 558, 2.0)
+    assert total.total == LengthBucket(6, 12, 494, 558, 2.0)
     assert (total.out_of_memory, total.milliseconds) == (2, {512: 2, 256: 4})
     assert total.batch_sizes() == _stats().batch_sizes()
     assert other.total.passes == 3, "the other is left as it was"

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.engine.batcher import Batcher
-from actors.engine.cost_model import Size
+from actors.engine.cost_model import PassShape
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.parameters import BatchingParameters, EmbeddingParameters
 from actors.scheduling.coalescing import Part, next_pass
-from actors.scheduling.request import Call
+from actors.scheduling.request import QueuedRequest
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import TableBackend, strings, word_spec, words
 
@@ -26,23 +26,23 @@ def _engine(per_token: float = TOKEN, per_pass: float = 0.0) -> Engine:
     """One that has learnt what a pass takes."""
     engine = Engine(TableBackend(), SPEC, BatchingParameters())
     for _ in range(3):
-        for size in (Size(n, width) for n in (1, 2, 4, 8, 16) for width in (8, 32)):
+        for size in (PassShape(n, width) for n in (1, 2, 4, 8, 16) for width in (8, 32)):
             engine.batcher.costs.observe(size, per_pass + size.tokens * per_token)
     return engine
 
 
-def _call(engine: Engine, arrived: float, *lengths: int, wanted: Wanted = EMBED) -> Call:
+def _call(engine: Engine, arrived: float, *lengths: int, wanted: Wanted = EMBED) -> QueuedRequest:
     """With windows of so many tokens; 2 of each are special."""
     texts = strings([words([n % 40] * (length - 2)) for n, length in enumerate(lengths)])
     prepared, _ = prepare_texts(SPEC, EmbeddingParameters(), texts)
-    call = Call(engine.begin(prepared, wanted), math.inf, arrived=arrived)
+    call = QueuedRequest(engine.begin(prepared, wanted), math.inf, arrived=arrived)
     assert call.lengths.tolist() == list(lengths)
     call.turn = len(call.waiting)
     call.turn_seconds = engine.predicted(call.lengths)
     return call
 
 
-def _next_pass(engine: Engine, calls: list[Call], quantum: float) -> list[Part]:
+def _next_pass(engine: Engine, calls: list[QueuedRequest], quantum: float) -> list[Part]:
     """For the call that came first."""
     return next_pass(engine, min(calls, key=lambda call: call.arrived), calls, quantum)
 

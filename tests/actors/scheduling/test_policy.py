@@ -9,18 +9,18 @@ import pytest
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.parameters import BatchingParameters, QAParameters
-from actors.scheduling.policy import Agenda
-from actors.scheduling.request import Call
+from actors.scheduling.policy import SchedulingPolicy
+from actors.scheduling.request import QueuedRequest
 from tests.actors.helpers import TableBackend, prepare, word_spec
 
 PASS = 0.05
 ENGINE = Engine(TableBackend(), word_spec(), BatchingParameters())
 
 
-def _call(arrived: float, windows: int) -> Call:
+def _call(arrived: float, windows: int) -> QueuedRequest:
     pairs = [("w1", f"w2 w{n % 40}") for n in range(windows)]
     work = ENGINE.begin(prepare(ENGINE.spec, QAParameters(), pairs)[0], Wanted(qa=QAParameters()))
-    call = Call(work, math.inf, arrived)
+    call = QueuedRequest(work, math.inf, arrived)
     call.turn = call.fresh = 1
     call.turn_seconds = call.window_seconds = PASS
     return call
@@ -30,16 +30,21 @@ def _call(arrived: float, windows: int) -> Call:
 class Device:
     """What became of the calls."""
 
-    began: dict[Call, float] = field(default_factory=dict)
-    done: dict[Call, float] = field(default_factory=dict)
+    began: dict[QueuedRequest, float] = field(default_factory=dict)
+    done: dict[QueuedRequest, float] = field(default_factory=dict)
     first_turns: int = 0
     """Passes that were some call's first, while rests waited too."""
     rests: int = 0
     """Passes that were not, while first turns waited too."""
 
-    def run(self, coming: Iterable[Call], until: float = math.inf) -> "Device":
+    def run(self, coming: Iterable[QueuedRequest], until: float = math.inf) -> "Device":
         """Pass by pass, until all is done or the time is over."""
-        agenda, now, waiting, left = Agenda(), 0.0, list[Call](), sorted(coming, key=lambda call: call.arrived)
+        agenda, now, waiting, left = (
+            SchedulingPolicy(),
+            0.0,
+            list[QueuedRequest](),
+            sorted(coming, key=lambda call: call.arrived),
+        )
         while (left or waiting) and now < until:
             if not waiting:
                 now = max(now, left[0].arrived)

@@ -10,16 +10,16 @@ from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.errors import DeadlinePassed, ModelError
 from actors.parameters import BatchingParameters, QAParameters
-from actors.scheduling.request import Call
+from actors.scheduling.request import QueuedRequest
 from tests.actors.helpers import TableBackend, prepare, word_spec
 
 
-def _call(deadline: float = math.inf, rows: int = 1) -> Call:
+def _call(deadline: float = math.inf, rows: int = 1) -> QueuedRequest:
     engine = Engine(TableBackend(), word_spec(), BatchingParameters())
     pairs = [("w1", f"w2 w{n}") for n in range(rows)]
     work = engine.begin(prepare(engine.spec, QAParameters(), pairs)[0], Wanted(qa=QAParameters()))
     engine.finish(work)
-    return Call(work, deadline, arrived=time.monotonic())
+    return QueuedRequest(work, deadline, arrived=time.monotonic())
 
 
 def test_a_call_is_wanted_until_it_has_results_or_an_error() -> None:

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from actors.arrays import Floats
 from actors.backends.base import PassOutput
 from actors.batch import Batch
-from actors.engine.batcher import Schedule
-from actors.engine.device_lock import Turns
+from actors.engine.batcher import WindowQueue
+from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
-from actors.engine.inference_task import Results, Wanted, Work
+from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.errors import DeadlinePassed, ModelError, QueueFull, ShuttingDown, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
-from actors.scheduling.request import Call
-from actors.scheduling.scheduler import Desk
+from actors.scheduling.request import QueuedRequest
+from actors.scheduling.scheduler import OnlineScheduler
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import (
     FIRST_WORD,
@@ -62,10 +62,10 @@ class GatedBackend(TableBackend):
 
 
 def _engine(backend: TableBackend, batching: BatchingParameters = TOGETHER) -> Engine:
-    return Engine(backend, SPEC, batching, Turns(SharingParameters()))
+    return Engine(backend, SPEC, batching, DeviceLock(SharingParameters()))
 
 
-def _work(engine: Engine, wanted: Wanted, *texts: str) -> Work:
+def _work(engine: Engine, wanted: Wanted, *texts: str) -> InferenceTask:
     if wanted.qa is not None:
         return engine.begin(prepare(SPEC, wanted.qa, [("w1", text) for text in texts])[0], wanted)
     return engine.begin(prepare_texts(SPEC, EMBEDDING, strings(texts))[0], wanted)
@@ -77,8 +77,8 @@ def _alone(wanted: Wanted, *texts: str) -> Results:
 
 
 @contextmanager
-def _desk(engine: Engine, quantum: float = math.inf, most: int = 64) -> Iterator[Desk]:
-    desk = Desk(engine, quantum, most)
+def _desk(engine: Engine, quantum: float = math.inf, most: int = 64) -> Iterator[OnlineScheduler]:
+    desk = OnlineScheduler(engine, quantum, most)
     yield desk
     desk.close()
 
@@ -325,7 +325,7 @@ class SlowBackend(TableBackend):
 def test_those_who_wait_may_take_so_long_and_no_longer() -> None:
     engine = _engine(SlowBackend(), ONE_BY_ONE)
     engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
-    desk = Desk(engine, math.inf, most=64, longest=0.03)
+    desk = OnlineScheduler(engine, math.inf, most=64, longest=0.03)
     with _device_taken(engine):
         # One is taken whatever it takes, and another behind it.
         large = desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(9))))
@@ -350,9 +350,9 @@ def test_the_turn_of_a_large_call_is_a_quantum() -> None:
 def test_huge_calls_leave_room_for_small_ones_and_for_large_ones_but_not_for_more_of_their_size() -> None:
     engine = _engine(SlowBackend(), ONE_BY_ONE)
     engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
-    desk = Desk(engine, 0.001, most=64, longest=1.0)
+    desk = OnlineScheduler(engine, 0.001, most=64, longest=1.0)
 
-    def take(count: int) -> Call:
+    def take(count: int) -> QueuedRequest:
         return desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(count))))
 
     with _device_taken(engine):
@@ -370,7 +370,7 @@ def test_whatever_goes_wrong_with_a_call_the_next_one_is_answered(monkeypatch: p
     engine = _engine(TableBackend())
     choose = engine.choose
 
-    def out_of_luck(schedule: Schedule, quantum: float) -> int:
+    def out_of_luck(schedule: WindowQueue, quantum: float) -> int:
         monkeypatch.setattr(engine, "choose", choose)
         raise MemoryError("no room for the order")
 
@@ -417,7 +417,7 @@ def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fa
 
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:
     engine = _engine(TableBackend())
-    desk = Desk(engine, math.inf, most=9, longest=1e-9)
+    desk = OnlineScheduler(engine, math.inf, most=9, longest=1e-9)
     with _device_taken(engine):
         calls = [desk.take(_work(engine, EMBED, text)) for text in ("w1", "w2", "w3")]
     desk.close()
@@ -426,7 +426,7 @@ def test_before_the_first_pass_nobody_is_refused_for_time() -> None:
 
 def test_closing_finishes_what_waits_and_takes_no_more() -> None:
     engine = _engine(TableBackend())
-    desk = Desk(engine, math.inf, most=9)
+    desk = OnlineScheduler(engine, math.inf, most=9)
     closing = threading.Thread(target=desk.close)
     with _device_taken(engine):
         calls = [desk.take(_work(engine, EMBED, text)) for text in ("w1", "w2")]

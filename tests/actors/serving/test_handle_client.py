@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
-from actors.serving.handle_client import HandleDispatcher
+from actors.serving.handle_client import HandleClient
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import Refusal, Refused, Reply, Request, Timing
 
@@ -39,7 +39,7 @@ class _Handle:
 
 def _ask(handle: _Handle, request: Request = REQUEST) -> Reply:
     async def ask() -> Reply:
-        return await HandleDispatcher(handle, LimitParameters()).ask(request)
+        return await HandleClient(handle, LimitParameters()).ask(request)
 
     return asyncio.run(ask())
 
@@ -98,7 +98,7 @@ def test_only_the_request_that_kills_replicas_alone_is_refused_for_it() -> None:
                     other.set_exception(RayActorError())
 
     async def ask_all() -> list[Any]:
-        dispatcher = HandleDispatcher(_Fragile(), LimitParameters())
+        dispatcher = HandleClient(_Fragile(), LimitParameters())
         poison = Request(id="poison", task="embed", texts=("a text",))
         asked = (dispatcher.ask(one) for one in (poison, *[REQUEST] * 10))
         return await asyncio.gather(*asked, return_exceptions=True)
@@ -112,7 +112,7 @@ def test_only_the_request_that_kills_replicas_alone_is_refused_for_it() -> None:
 def test_a_suspect_waits_for_the_others_no_longer_than_to_its_deadline() -> None:
     async def ask_two() -> list[Any]:
         said = [(0.0, RayActorError()), (0.0, RayActorError()), (1.0, ANSWERED)]
-        dispatcher = HandleDispatcher(_Handle(*said), LimitParameters())
+        dispatcher = HandleClient(_Handle(*said), LimitParameters())
         short = Request(id="two", task="embed", texts=("a text",), seconds=0.3)
         return list(await asyncio.gather(dispatcher.ask(REQUEST), dispatcher.ask(short), return_exceptions=True))
 
@@ -135,7 +135,7 @@ def test_one_that_ray_ended_for_its_memory_is() -> None:
 
 def test_what_any_replica_knows_is_asked_of_another_when_one_dies() -> None:
     async def card(handle: _Handle) -> object:
-        return await HandleDispatcher(handle, LimitParameters()).card()
+        return await HandleClient(handle, LimitParameters()).card()
 
     handle = _Handle((0.0, RayActorError()), (0.0, "the card"))
     assert asyncio.run(card(handle)) == "the card"

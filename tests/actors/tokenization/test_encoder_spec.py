@@ -7,14 +7,14 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
 from actors.errors import ModelError
-from actors.tokenization.encoder_spec import Frame, make_spec
+from actors.tokenization.encoder_spec import WindowTemplate, make_spec
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import CLS, SEP, word_spec, word_tokenizer
 
 
 def test_a_bert_window_reads_cls_question_sep_passage_sep() -> None:
     spec = word_spec()
-    assert spec.pair == Frame(
+    assert spec.pair == WindowTemplate(
         prefix=(CLS,),
         middle=(SEP,),
         suffix=(SEP,),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
-from actors.tokenization.tokenized import Prepared
+from actors.tokenization.tokenized import Tokenized
 from tests.actors.helpers import prepare, strings, word_spec, words
 
 TEXT = st.lists(st.integers(0, 59), max_size=30).map(words) | st.sampled_from(["é日本 😀", "", "w1 ΣΑΣ"])
@@ -24,7 +24,7 @@ def _arrays(value: object) -> list[np.ndarray[tuple[int], np.dtype[np.int32]]]:
     return [array for field in fields(value) for array in _arrays(getattr(value, field.name))]
 
 
-def _assert_same(got: Prepared, sent: Prepared) -> None:
+def _assert_same(got: Tokenized, sent: Tokenized) -> None:
     for mine, theirs in zip(_arrays(got), _arrays(sent), strict=True):
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
@@ -36,7 +36,7 @@ def _assert_same(got: Prepared, sent: Prepared) -> None:
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=5))
 def test_a_qa_shard_comes_back_equal(pairs: list[tuple[str, str]]) -> None:
     sent, _ = prepare(word_spec(), QAParameters(max_seq_len=16, doc_stride=2), pairs)
-    got = Prepared.from_ipc(sent.to_ipc())
+    got = Tokenized.from_ipc(sent.to_ipc())
     _assert_same(got, sent)
     assert got.owners == sent.owners
 
@@ -44,7 +44,7 @@ def test_a_qa_shard_comes_back_equal(pairs: list[tuple[str, str]]) -> None:
 @given(st.lists(TEXT, max_size=5))
 def test_an_embedding_shard_comes_back_equal(texts: list[str]) -> None:
     sent, _ = prepare_texts(word_spec(), EmbeddingParameters(max_seq_len=8), strings(texts))
-    got = Prepared.from_ipc(sent.to_ipc())
+    got = Tokenized.from_ipc(sent.to_ipc())
     _assert_same(got, sent)
     assert (got.places, got.texts) == (None, None)
 
@@ -52,7 +52,7 @@ def test_an_embedding_shard_comes_back_equal(texts: list[str]) -> None:
 def test_the_arrays_are_views_of_the_buffer() -> None:
     sent, _ = prepare(word_spec(), QAParameters(), [("w1", words(range(50))), ("w2", "w3 é")])
     buffer = sent.to_ipc()
-    got = Prepared.from_ipc(buffer)
+    got = Tokenized.from_ipc(buffer)
     assert got.texts is not None
     addresses = [array.ctypes.data for array in _arrays(got)] + [got.texts.buffers()[2].address]
     assert len(addresses) == 15
@@ -61,7 +61,7 @@ def test_the_arrays_are_views_of_the_buffer() -> None:
 
 def test_a_buffer_may_be_bytes_off_the_wire() -> None:
     sent, _ = prepare(word_spec(), QAParameters(), [("w1", "w2 w3")])
-    _assert_same(Prepared.from_ipc(pa.py_buffer(sent.to_ipc().to_pybytes())), sent)
+    _assert_same(Tokenized.from_ipc(pa.py_buffer(sent.to_ipc().to_pybytes())), sent)
 
 
 def test_lengths_count_question_passage_and_specials() -> None:

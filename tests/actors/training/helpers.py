@@ -10,7 +10,7 @@ import torch
 from actors.parameters import QAParameters
 from actors.training.loop import Step
 from actors.training.parameters import TrainingParameters
-from actors.training.setup import Assembly, Place, Sources, assemble
+from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from tests.actors.helpers import GOLDEN, read_lines
 
 CPU = torch.device("cpu")
@@ -62,14 +62,14 @@ def assembled(
     halved: bool = False,
     rank: int = 0,
     workers: int = 1,
-) -> Assembly:
+) -> TrainingSetup:
     """A run on the CPU."""
-    place = Place(CPU, threads=1, rank=rank, workers=workers)
+    place = WorkerRank(CPU, threads=1, rank=rank, workers=workers)
     rows = few_rows() if rows is None else rows
     return assemble(Sources(base, teacher, halved), QA, chosen, rows, place)
 
 
-def take_steps(assembly: Assembly, first: int, stop: int | None = None) -> list[Step]:
+def take_steps(assembly: TrainingSetup, first: int, stop: int | None = None) -> list[Step]:
     """The steps from `first` to before `stop`, as a run would take them that is cut off there."""
     steps = []
     for step in assembly.run.steps(first):
@@ -79,7 +79,7 @@ def take_steps(assembly: Assembly, first: int, stop: int | None = None) -> list[
     return steps
 
 
-def weights(assembly: Assembly) -> dict[str, torch.Tensor]:
+def weights(assembly: TrainingSetup) -> dict[str, torch.Tensor]:
     """Copies of all weights."""
     return {name: weight.detach().clone() for name, weight in assembly.student.state_dict().items()}
 

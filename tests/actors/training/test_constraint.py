@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import distributed
 
-from actors.training.constraint import Constraint
+from actors.training.constraint import EmbeddingConstraint
 from actors.training.parameters import KeepingParameters
 
 
 def _after(distance: float, steps: int, **settings: float) -> float:
-    constraint = Constraint(KeepingParameters.model_validate({"distance": 0.1, "slack": 0.0} | settings))
+    constraint = EmbeddingConstraint(KeepingParameters.model_validate({"distance": 0.1, "slack": 0.0} | settings))
     for _ in range(steps):
         constraint.follow(torch.tensor(distance), 1.0)
     return constraint.weight
@@ -35,7 +35,7 @@ def test_it_moves_by_a_hundredth_at_most_and_within_bounds() -> None:
 
 
 def test_without_a_distance_nothing_is_kept() -> None:
-    constraint = Constraint(KeepingParameters())
+    constraint = EmbeddingConstraint(KeepingParameters())
     constraint.follow(torch.tensor(1.0), 1.0)
     assert constraint.weight == 0.0
 
@@ -44,7 +44,7 @@ def _worker(rank: int, meeting: Path) -> float:
     """Workers whose texts are at 0.1 and 0.2: together they are at what is allowed."""
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     try:
-        constraint = Constraint(KeepingParameters(distance=0.1, slack=0.1, weight=20.0))
+        constraint = EmbeddingConstraint(KeepingParameters(distance=0.1, slack=0.1, weight=20.0))
         distance = torch.tensor(0.1 * (rank + 1))
         constraint.follow(distance, 0.5)
         assert float(distance) == pytest.approx(0.1 * (rank + 1)), "what the step found is left as it is"

@@ -8,10 +8,10 @@ import torch
 
 from actors.training.checkpoint_state import dump_state, load_state
 from actors.training.dataset import TextTensors
-from actors.training.loop import Run, total_steps
+from actors.training.loop import TrainingLoop, total_steps
 from actors.training.losses import embedding_distance
 from actors.training.objective import LOSSES
-from actors.training.setup import Assembly
+from actors.training.setup import TrainingSetup
 from tests.actors.training.helpers import (
     CPU,
     DISTILBERT,
@@ -32,7 +32,7 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(taught: bool, keeping: b
     chosen = parameters(epochs=1.3, batch_size=16, **({"embeddings": KEEPING} if keeping else {}))
     teacher = DISTILBERT if taught else None
 
-    def fresh() -> Assembly:
+    def fresh() -> TrainingSetup:
         return assembled(chosen, teacher=teacher)
 
     whole, first, second = fresh(), fresh(), fresh()
@@ -77,7 +77,7 @@ def test_total_steps() -> None:
     assert total_steps(3, parameters(epochs=2.0, batch_size=16)) == 2
 
 
-def _seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+def _seen(run: TrainingLoop, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     """Input ids of every step's windows and texts, as rows without padding, and no step taken."""
     seen: list[tuple[Any, Any]] = []
 
@@ -110,7 +110,7 @@ def test_workers_share_every_batch_and_have_texts_of_their_own(monkeypatch: pyte
     assert both[: len(alone)] == [texts for _, texts in alone]
 
 
-def _distance(base: Assembly, assembly: Assembly) -> float:
+def _distance(base: TrainingSetup, assembly: TrainingSetup) -> float:
     """Mean of 1 - cosine between the embeddings of the texts to keep and those of a run that took no step."""
     assert base.run.texts is not None
     batch = TextTensors.take(base.run.texts, np.arange(len(base.run.texts.lengths)), CPU)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.arrays import Ints, Longs
-from actors.training.sampler import Order, epoch_order, share_of, steps_of
+from actors.training.sampler import StepSampler, epoch_order, share_of, steps_of
 
 LENGTHS = st.lists(st.integers(8, 384), min_size=1, max_size=120).map(lambda found: np.array(found, dtype=np.int32))
 SIZES = st.integers(1, 9)
@@ -69,7 +69,7 @@ def test_workers_share_a_batch(workers: int) -> None:
 
 @given(LENGTHS, SIZES, st.integers(0, 60))
 def test_a_run_takes_its_epochs_one_after_the_other_wherever_it_begins(lengths: Ints, size: int, first: int) -> None:
-    order, each = Order(lengths, size, 3, 7), steps_of(len(lengths), size)
+    order, each = StepSampler(lengths, size, 3, 7), steps_of(len(lengths), size)
     for number in range(first, first + 5):
         expected = epoch_order(lengths, size, 3, 7, number // each)[number % each]
         assert order.batch(number).tolist() == expected.tolist()

@@ -150,7 +150,7 @@ def test_the_student_is_in_training_and_the_same_each_time() -> None:
 
 def test_objectives_are_wrapped() -> None:
     """As DistributedDataParallel wraps them: steps go through what the place makes of the objective."""
-    from actors.training.setup import Place, Sources, assemble
+    from actors.training.setup import Sources, WorkerRank, assemble
 
     class Twice(torch.nn.Module):
         def __init__(self, module: torch.nn.Module) -> None:
@@ -162,7 +162,7 @@ def test_objectives_are_wrapped() -> None:
             return losses
 
     plain = assembled(parameters(dropout=0.0))
-    place = Place(torch.device("cpu"), 1, wrap=Twice)
+    place = WorkerRank(torch.device("cpu"), 1, wrap=Twice)
     wrapped = assemble(Sources(DISTILBERT, None, False), QA, parameters(dropout=0.0), few_rows(), place)
     (one,), (two,) = take_steps(plain, 0, 1), take_steps(wrapped, 0, 1)
     assert two.losses.tolist() == (2 * one.losses).tolist()

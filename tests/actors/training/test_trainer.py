@@ -9,7 +9,7 @@ from transformers import XLNetConfig, XLNetForQuestionAnsweringSimple
 from actors.errors import ModelError
 from actors.models.loading import load_model
 from actors.training.dataset import PairTensors, TextTensors
-from actors.training.trainer import Learner, decay_at, freeze, learning_rate_at, set_dropout
+from actors.training.trainer import Trainer, decay_at, freeze, learning_rate_at, set_dropout
 from tests.actors.helpers import GOLDEN, MODELS
 from tests.actors.training.helpers import CPU, assembled, parameters, take_steps, weights
 
@@ -53,7 +53,7 @@ def test_short_runs_warm_up_for_a_tenth_at_most(steps: int, warmup: int) -> None
 
 def test_matrices_decay_and_vectors_do_not() -> None:
     module = _Slope(0.0)
-    learner = Learner(module, parameters(learning_rate=0.1, weight_decay=0.5, warmup_steps=0), 10, CPU)
+    learner = Trainer(module, parameters(learning_rate=0.1, weight_decay=0.5, warmup_steps=0), 10, CPU)
     learner.step(0, PAIRS, None)
     assert module.matrix.tolist() == [[pytest.approx(0.95)] * 2] * 2
     assert module.vector.tolist() == [1.0, 1.0]
@@ -62,7 +62,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 def test_the_learning_rate_of_the_step_is_what_adamw_takes() -> None:
     # AdamW's first step is the learning rate, whatever the size of the gradient.
     module = _Slope(30.0)
-    learner = Learner(module, parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=4), 40, CPU)
+    learner = Trainer(module, parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=4), 40, CPU)
     losses = learner.step(1, PAIRS, None)
     assert module.vector.tolist() == [pytest.approx(0.95)] * 2
     assert losses.tolist() == [180.0] * 5
@@ -71,7 +71,7 @@ def test_the_learning_rate_of_the_step_is_what_adamw_takes() -> None:
 
 def test_gradients_are_clipped_together() -> None:
     module = _Slope(30.0)
-    learner = Learner(module, parameters(clip=0.5), 10, CPU)
+    learner = Trainer(module, parameters(clip=0.5), 10, CPU)
     learner.step(0, PAIRS, None)
     # The moments of the first step are a tenth of the clipped gradient: six equal numbers of norm 0.5.
     moments = [state["exp_avg"].flatten() for state in learner.state()["optimizer"]["state"].values()]
@@ -95,7 +95,7 @@ def test_the_weight_of_a_step_follows_the_distance_of_those_before() -> None:
     """What is allowed falls with the learning rate, from 0.3 to 0.1: 0.2 is little at first, and too much at last."""
     module = _Far(0.2)
     keeping = {"distance": 0.1, "slack": 0.2, "weight": 10.0}
-    learner = Learner(module, parameters(warmup_steps=4, embeddings=keeping), 40, CPU)
+    learner = Trainer(module, parameters(warmup_steps=4, embeddings=keeping), 40, CPU)
     for number in range(40):
         assert learner.weight == pytest.approx(([10.0, *module.weights])[-1], rel=0.011)
         learner.step(number, PAIRS, None)
@@ -109,7 +109,7 @@ def test_the_weight_of_a_step_follows_the_distance_of_those_before() -> None:
 @pytest.mark.parametrize("slope", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_changes_nothing_and_names_the_key(slope: float) -> None:
     module = _Slope(slope)
-    learner = Learner(module, parameters(learning_rate=0.25), 10, CPU)
+    learner = Trainer(module, parameters(learning_rate=0.25), 10, CPU)
     with pytest.raises(ModelError, match=r"not a number at step 1,234; lower training\.learning_rate \(0\.25\)"):
         learner.step(1234, PAIRS, None)
     assert module.matrix.tolist() == [[1.0, 1.0]] * 2
@@ -147,7 +147,7 @@ def test_every_worker_draws_its_own_dropout_and_the_same_again() -> None:
 
     drawn: list[float] = []
     for rank in (0, 1, 0):
-        Learner(_Drawn(1.0), parameters(), 10, CPU, rank).step(3, PAIRS, None)
+        Trainer(_Drawn(1.0), parameters(), 10, CPU, rank).step(3, PAIRS, None)
     assert drawn[0] == drawn[2] != drawn[1]
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError
 from pipelines.output.receipt import RECEIPT_SCHEMA
-from pipelines.output.row_counts import Counts
+from pipelines.output.row_counts import RowCounts
 
 ROWS = st.integers(0, 10**12)
 
 
-def _counts(rows: int, **reasons: int) -> Counts:
-    return Counts(rows, sum(reasons.values()), Counter(reasons), RECEIPT_SCHEMA.empty_table(), 0)
+def _counts(rows: int, **reasons: int) -> RowCounts:
+    return RowCounts(rows, sum(reasons.values()), Counter(reasons), RECEIPT_SCHEMA.empty_table(), 0)
 
 
 @given(count=ROWS, quarantined=ROWS, rows=ROWS)
@@ -59,5 +59,5 @@ def test_the_complaint_names_numbers_reasons_and_the_mend(text: str, shown: str)
 
 
 def test_reasons_that_no_receipt_tells_lie_in_the_quarantine() -> None:
-    counts = Counts(0, 5, Counter(), RECEIPT_SCHEMA.empty_table(), 1)
+    counts = RowCounts(0, 5, Counter(), RECEIPT_SCHEMA.empty_table(), 1)
     assert "_quarantine" in QuarantineLimit.parse("1").complaint(counts)

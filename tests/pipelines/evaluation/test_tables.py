@@ -18,7 +18,7 @@ from pipelines.evaluation.squad import EXAMPLE_SCHEMA, Examples, Flaw, LeftOut
 from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
 from pipelines.execution.executor import Outcome
 from pipelines.output.receipt import RECEIPT_SCHEMA
-from pipelines.output.row_counts import Counts
+from pipelines.output.row_counts import RowCounts
 from pipelines.reporting.progress import Tally
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
@@ -40,7 +40,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Any
         ]
         examples = pa.Table.from_pylist(rows, EXAMPLE_SCHEMA)
         read = Examples(examples, (FILE,), (LeftOut(Flaw.NO_QUESTION, 1234, ("a.jsonl@3",)),), 2)
-        counts = Counts(1, 1, Counter(no_tokens=1), RECEIPT_SCHEMA.empty_table(), 0)
+        counts = RowCounts(1, 1, Counter(no_tokens=1), RECEIPT_SCHEMA.empty_table(), 0)
         predictions = pa.table([answers, no_answer], schema=PREDICTION_SCHEMA)
         predicted = Predicted(predictions, job, Outcome(Tally(rows=1), counts, 0, 1.5, 20.0))
         judged = judge(examples, predictions)

@@ -26,7 +26,7 @@ from pipelines.errors import ConfigError, JobError
 from pipelines.execution import stage_factory
 from pipelines.execution.executor import execute
 from pipelines.job.job import bind
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.read import ReadStage
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import (
@@ -279,7 +279,7 @@ def test_a_file_that_kills_whoever_reads_it_takes_no_other_with_it(
 ) -> None:
     class Deadly(ReadStage):
         def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-            if any(work.file.name == "b.jsonl" for work in Work.from_table(table)):
+            if any(work.file.name == "b.jsonl" for work in PendingUnit.from_table(table)):
                 os._exit(7)
             return ReadStage.__call__(self, table)
 

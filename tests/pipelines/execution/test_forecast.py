@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.execution.forecast import Interval, make_forecast
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
@@ -21,7 +21,7 @@ def _receipt(number: int, rows: int, seconds: float, committed: float, bad: int 
         quarantined=bad,
         bytes=1000 + 50 * (rows - bad),
         committed=committed,
-        stats=PassStats({64: Bucket(1, rows, rows, rows, seconds)}),
+        stats=PassStats({64: LengthBucket(1, rows, rows, rows, seconds)}),
     )
 
 

@@ -20,7 +20,7 @@ from pipelines.config.loader import load_config
 from pipelines.errors import JobError
 from pipelines.execution import stage_factory
 from pipelines.execution.executor import GUILTY_ROWS
-from pipelines.output.messages import Ticket
+from pipelines.output.messages import ShardMessage
 from pipelines.stages.prepare import PrepareStage
 from tests.pipelines import jobs
 from tests.pipelines.helpers import qa_rows
@@ -53,7 +53,7 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
 ) -> None:
     class Deadly(PrepareStage):
         def __call__(self, table: pa.Table) -> pa.Table:
-            raw = Ticket.from_table(table).payloads.get("raw")
+            raw = ShardMessage.from_table(table).payloads.get("raw")
             if raw is not None and MARK.encode() in raw.to_pybytes():
                 os.kill(os.getpid(), signal.SIGKILL)
             return PrepareStage.__call__(self, table)

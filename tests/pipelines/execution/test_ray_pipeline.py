@@ -9,9 +9,9 @@ from ray.data._internal.logical.optimizers import get_execution_plan
 from pipelines.execution.ray_pipeline import build
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import bind
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.output.parts import Committed
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
@@ -21,8 +21,8 @@ def test_read_prepare_model_and_write_are_operators_of_their_own(tmp_path: Path,
     """Fused, tokenising would run inside the model actor, and the model would wait for reads."""
     corpus = write_jsonl(tmp_path / "a.jsonl", qa_rows(10))
     job = bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
-    works = Work.left(job.plan, Committed({}, {}, ()))
-    pool = Pool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=1)
+    works = PendingUnit.left(job.plan, Committed({}, {}, ()))
+    pool = ActorPool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=1)
     dataset = build(make_stages(job, pool), pool, works)
     plan, _ = get_execution_plan(dataset._logical_plan)
     names = []

@@ -9,13 +9,13 @@ import pytest
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job, bind
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.stages.model_runner import SharedModel
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
-CPU_POOL = Pool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=3)
-GPU_POOL = Pool(size=1, max_size=1, cpus=1.0, gpus=0.5, threads=3)
+CPU_POOL = ActorPool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=3)
+GPU_POOL = ActorPool(size=1, max_size=1, cpus=1.0, gpus=0.5, threads=3)
 
 
 def _job(folder: Path, model: Path, *words: str, kind: Kind = AnswerConfig) -> Job:
@@ -29,7 +29,7 @@ def _job(folder: Path, model: Path, *words: str, kind: Kind = AnswerConfig) -> J
     [("auto", CPU_POOL, "cpu"), ("auto", GPU_POOL, "auto"), ("cuda:1", CPU_POOL, "cuda:1"), ("cpu", GPU_POOL, "cpu")],
 )
 def test_an_actor_without_a_gpu_takes_none(
-    tmp_path: Path, untrained_model: Path, device: str, pool: Pool, chosen: str
+    tmp_path: Path, untrained_model: Path, device: str, pool: ActorPool, chosen: str
 ) -> None:
     own = make_stages(_job(tmp_path, untrained_model, f"model.device={device}"), pool).own
     assert (own.model.device, own.model.threads) == (chosen, 3)

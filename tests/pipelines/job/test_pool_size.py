@@ -6,19 +6,19 @@ import pytest
 
 from pipelines.config.job import PoolParameters
 from pipelines.errors import ConfigError
-from pipelines.job.pool_size import Pool, plan_pool
+from pipelines.job.pool_size import ActorPool, plan_pool
 
 
-def _plan(resources: dict[str, float], threads: int | None = None, nodes: int = 1, **parameters: Any) -> Pool:
+def _plan(resources: dict[str, float], threads: int | None = None, nodes: int = 1, **parameters: Any) -> ActorPool:
     return plan_pool(PoolParameters(**parameters), threads, resources, nodes)
 
 
 def test_one_actor_with_every_thread_where_there_is_no_gpu() -> None:
-    assert _plan({"CPU": 8}) == Pool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=8)
+    assert _plan({"CPU": 8}) == ActorPool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=8)
 
 
 def test_one_actor_per_gpu() -> None:
-    assert _plan({"CPU": 32, "GPU": 4}) == Pool(size=4, max_size=4, cpus=1.0, gpus=1.0, threads=8)
+    assert _plan({"CPU": 32, "GPU": 4}) == ActorPool(size=4, max_size=4, cpus=1.0, gpus=1.0, threads=8)
 
 
 def test_gpus_can_be_shared_and_left_alone() -> None:

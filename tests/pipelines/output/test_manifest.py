@@ -10,7 +10,7 @@ from pipelines.errors import ManifestError
 from pipelines.output.manifest import MANIFEST_NAME, Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.parts import Parts, ShardId, write_success
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
+from pipelines.output.receipt_log import ReceiptLog
 from pipelines.planning.plan import Plan
 from pipelines.rows.quarantine import Reason
 from pipelines.schemas import QUARANTINE_SCHEMA
@@ -104,7 +104,7 @@ def test_overwrite_removes_only_ours(store: Store, plan: Plan) -> None:
     parts = Parts(store, stored.job8, "parquet")
     parts.commit(ShardId(0, 0, True), bad, bad, {})
     for _ in range(2):
-        ledger = Ledger(parts)
+        ledger = ReceiptLog(parts)
         ledger.add(Receipt(ShardId(0, 0, True), "a.jsonl"))
         ledger.write()
     write_success(store, {})

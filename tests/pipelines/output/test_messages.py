@@ -7,17 +7,17 @@ import pytest
 
 from actors.errors import ModelError
 from pipelines.errors import CorpusError, StorageError
-from pipelines.output.messages import Ticket, read_ipc, write_ipc
+from pipelines.output.messages import ShardMessage, read_ipc, write_ipc
 from pipelines.output.parts import ShardId
 
 
-def _ticket(number: int) -> Ticket:
+def _ticket(number: int) -> ShardMessage:
     payloads = {"raw": pa.py_buffer(b"x" * number), "rows": write_ipc(pa.table({"n": [number]}))}
-    return Ticket(3, number, number == 2, "a.jsonl", store_errors=number).with_payloads(**payloads)
+    return ShardMessage(3, number, number == 2, "a.jsonl", store_errors=number).with_payloads(**payloads)
 
 
 def test_there_and_back() -> None:
-    found = Ticket.from_table(_ticket(2).to_table())
+    found = ShardMessage.from_table(_ticket(2).to_table())
     assert found == _ticket(2)
     assert found.shard == ShardId(3, 2, True)
     assert not found.settled
@@ -27,13 +27,13 @@ def test_there_and_back() -> None:
 def test_a_row_of_a_longer_table() -> None:
     """Ray joins and slices blocks as it likes; an array's offset must not be lost."""
     table = pa.concat_tables([_ticket(number).to_table() for number in range(3)]).combine_chunks()
-    assert [Ticket.from_table(table.slice(number, 1)) for number in range(3)] == [_ticket(n) for n in range(3)]
+    assert [ShardMessage.from_table(table.slice(number, 1)) for number in range(3)] == [_ticket(n) for n in range(3)]
 
 
 def test_payloads_are_not_copied() -> None:
     table = _ticket(2).to_table()
     data = table["payload.rows"].chunk(0).buffers()[2]
-    assert Ticket.from_table(table).payloads["rows"].address == data.address
+    assert ShardMessage.from_table(table).payloads["rows"].address == data.address
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_payloads_are_not_copied() -> None:
     ],
 )
 def test_a_shard_that_was_given_up_carries_its_reason_only(error: Exception, said: str, permanent: bool) -> None:
-    failed = Ticket.from_table(_ticket(1).failed("write", error).to_table())
-    bare = Ticket(3, 1, False, "a.jsonl", store_errors=1)
+    failed = ShardMessage.from_table(_ticket(1).failed("write", error).to_table())
+    bare = ShardMessage(3, 1, False, "a.jsonl", store_errors=1)
     assert failed == replace(bare, failed_in="write", error=said, permanent=permanent)
     assert failed.settled
 
 
 def test_a_shard_that_was_there_carries_nothing() -> None:
-    found = Ticket.from_table(_ticket(1).with_errors(4).already_there().to_table())
-    assert found == Ticket(3, 1, False, "a.jsonl", found=True, store_errors=5)
+    found = ShardMessage.from_table(_ticket(1).with_errors(4).already_there().to_table())
+    assert found == ShardMessage(3, 1, False, "a.jsonl", found=True, store_errors=5)
     assert found.settled

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pyarrow as pa
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.errors import StorageError
-from pipelines.output.messages import Ticket
+from pipelines.output.messages import ShardMessage
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import RECEIPT_SCHEMA, Receipt
 
@@ -24,12 +24,12 @@ DONE = Receipt(
     node="mill-3",
     reasons=Counter(null_text=2, crashed=1),
     scores=(0,) * 19 + (8,),
-    stats=PassStats({64: Bucket(2, 9, 100, 120, 0.5)}, Counter({256: 2}), 1),
+    stats=PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2}), 1),
 )
 
 
 def test_there_and_back_in_one_table() -> None:
-    ticket = Ticket(1, 3, False, "a.jsonl", store_errors=7)
+    ticket = ShardMessage(1, 3, False, "a.jsonl", store_errors=7)
     lost = Receipt.of_settled(ticket.failed("write", StorageError("no room", permanent=True)), 5.0)
     found = Receipt.of_settled(ticket.already_there(), 6.0)
     table = Receipt.to_table([DONE, lost, found])
@@ -39,7 +39,7 @@ def test_there_and_back_in_one_table() -> None:
 
 
 def test_of_a_shard_that_was_settled_before_it_was_written() -> None:
-    ticket = Ticket(1, 3, False, "a.jsonl", store_errors=7)
+    ticket = ShardMessage(1, 3, False, "a.jsonl", store_errors=7)
     lost = Receipt.of_settled(ticket.failed("write", StorageError("no room", permanent=True)), 5.0)
     assert (lost.shard, lost.file) == (ShardId(1, 3, False), "a.jsonl")
     assert (lost.failed_in, lost.error, lost.permanent) == ("write", "no room", True)

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.output.parts import Parts, ShardId, list_names
 from pipelines.output.receipt import RECEIPT_SCHEMA, Receipt
-from pipelines.output.receipt_log import RECEIPTS_FOLDER, Ledger, is_receipt, read_ledger
+from pipelines.output.receipt_log import RECEIPTS_FOLDER, ReceiptLog, is_receipt, read_ledger
 from pipelines.storage.filesystem import Store, resolve
 
 JOB = "0123abcd"
@@ -19,7 +19,7 @@ def _receipts(first: int, stop: int) -> list[Receipt]:
     return [Receipt(ShardId(0, number, False), "a.jsonl", rows=number, node="n") for number in range(first, stop)]
 
 
-def _add(ledger: Ledger, receipts: Sequence[Receipt]) -> None:
+def _add(ledger: ReceiptLog, receipts: Sequence[Receipt]) -> None:
     for receipt in receipts:
         ledger.add(receipt)
 
@@ -31,14 +31,14 @@ def _numbers(parts: Parts) -> list[int]:
 
 def test_what_runs_add_another_reads_run_by_run_in_order(store: Store) -> None:
     parts = Parts(store, JOB, "parquet")
-    second, first = Ledger(parts, SECOND), Ledger(parts, FIRST)
+    second, first = ReceiptLog(parts, SECOND), ReceiptLog(parts, FIRST)
     _add(second, _receipts(2, 4))
     second.write()
     for numbers in ((9, 10), (0, 2)):
         _add(first, _receipts(*numbers))
         first.write()
     first.write()
-    _add(Ledger(Parts(store, "ffffffff", "parquet"), FIRST), _receipts(0, 5))
+    _add(ReceiptLog(Parts(store, "ffffffff", "parquet"), FIRST), _receipts(0, 5))
 
     table = read_ledger(parts)
     assert table.schema.remove(len(RECEIPT_SCHEMA)) == RECEIPT_SCHEMA
@@ -52,7 +52,7 @@ def test_what_runs_add_another_reads_run_by_run_in_order(store: Store) -> None:
 
 def test_receipts_of_other_jobs_are_not_read(store: Store) -> None:
     for job, count in ((JOB, 2), ("ffffffff", 3)):
-        ledger = Ledger(Parts(store, job, "parquet"))
+        ledger = ReceiptLog(Parts(store, job, "parquet"))
         _add(ledger, _receipts(0, count))
         ledger.write()
     assert len(read_ledger(Parts(store, JOB, "parquet"))) == 2
@@ -65,12 +65,12 @@ def test_a_job_without_receipts(store: Store) -> None:
 
 def test_runs_have_names_of_their_own(tmp_path: Path) -> None:
     parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
-    assert len({Ledger(parts).run for _ in range(10)}) == 10
+    assert len({ReceiptLog(parts).run for _ in range(10)}) == 10
 
 
 def test_many_receipts_are_written_before_the_end(tmp_path: Path) -> None:
     parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
-    _add(Ledger(parts), _receipts(0, 2500))
+    _add(ReceiptLog(parts), _receipts(0, 2500))
     assert _numbers(parts) == list(range(2000))
 
 
@@ -80,7 +80,7 @@ def test_a_store_that_refuses_costs_figures_and_what_is_held_is_written_later(
     parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
     in_the_way = tmp_path / RECEIPTS_FOLDER
     in_the_way.write_text("a file")
-    ledger = Ledger(parts)
+    ledger = ReceiptLog(parts)
     with caplog.at_level(logging.WARNING, "spanmill"):
         _add(ledger, _receipts(0, 2500))
     refusals = [record for record in caplog.records if record.name == "spanmill.ledger"]

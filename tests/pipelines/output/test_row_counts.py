@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.output.parts import PartFormat, Parts, ShardId
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
+from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import resolve
@@ -28,7 +28,7 @@ def _receipt(shard: ShardId, rows: int, bad: int) -> Receipt:
 
 
 def _write(parts: Parts, *receipts: Receipt) -> None:
-    ledger = Ledger(parts)
+    ledger = ReceiptLog(parts)
     for receipt in receipts:
         ledger.add(receipt)
     ledger.write()

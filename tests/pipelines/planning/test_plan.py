@@ -9,10 +9,10 @@ import pyarrow as pa
 from pipelines.config.job import Columns
 from pipelines.corpus.listing import SourceFile
 from pipelines.planning.plan import Plan, ReadUnit
-from pipelines.planning.row_schema import Layout
+from pipelines.planning.row_schema import RowSchema
 
 CARRY = pa.schema([("n", pa.int32()), ("tags", pa.list_(pa.string()))])
-LAYOUT = Layout("answer", Columns(question="q"), CARRY, 100, 4096)
+LAYOUT = RowSchema("answer", Columns(question="q"), CARRY, 100, 4096)
 FILES = (
     SourceFile("/in/a.parquet", "a.parquet", 1, "v1", "parquet", None),
     SourceFile("s3://b/c?d#e.jsonl.gz", "c?d#e.jsonl.gz", 2, "v2", "jsonl", "gzip"),

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.errors import StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
-from pipelines.reporting.json_log import Journal, logging_to
+from pipelines.reporting.json_log import JsonLog, logging_to
 
-JOURNAL = Journal("0123abcd")
-STATS = PassStats({64: Bucket(2, 9, 100, 120, 0.5), 128: Bucket(1, 2, 200, 210, 0.5)}, Counter({256: 3}))
+JOURNAL = JsonLog("0123abcd")
+STATS = PassStats({64: LengthBucket(2, 9, 100, 120, 0.5), 128: LengthBucket(1, 2, 200, 210, 0.5)}, Counter({256: 3}))
 DONE = Receipt(
     ShardId(3, 14, True), "a.jsonl", rows=9, quarantined=2, bytes=70, seconds=1.23456, node="mill", stats=STATS
 )

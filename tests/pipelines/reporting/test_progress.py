@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.reporting.progress import Progress, Tally
@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def _done(number: int, rows: int = 100, quarantined: int = 0) -> Receipt:
-    stats = PassStats({128: Bucket(4, 8, 900, 1000, 0.5)}, Counter({128: 4}))
+    stats = PassStats({128: LengthBucket(4, 8, 900, 1000, 0.5)}, Counter({128: 4}))
     return Receipt(ShardId(0, number, False), "a.jsonl", rows=rows, quarantined=quarantined, answered=rows, stats=stats)
 
 

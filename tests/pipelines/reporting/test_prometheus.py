@@ -14,7 +14,7 @@ import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.config.job import RayParameters
 from pipelines.errors import JobError
 from pipelines.job.ray_cluster import connected, metrics_endpoint
@@ -110,7 +110,7 @@ def test_what_prometheus_reads_is_the_tally(ran: Ran, port: int) -> None:
 def test_what_fails_is_counted_by_stage_and_left() -> None:
     tally = Tally()
     metrics = Metrics("feedbeef", tally, 2, 10)
-    halved = PassStats({64: Bucket(1, 2, 30, 40, 0.5)}, Counter({512: 1}), 3)
+    halved = PassStats({64: LengthBucket(1, 2, 30, 40, 0.5)}, Counter({512: 1}), 3)
     for receipt in (
         Receipt(ShardId(0, 2, False), "a", failed_in="read", error="x", store_errors=8),
         Receipt(ShardId(0, 3, False), "a", failed_in="write", error="x", store_errors=1),

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.output.parts import Parts, ShardId
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
+from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.reporting.quarantine_samples import EACH, quarantine_examples
 from pipelines.schemas import QUARANTINE_SCHEMA
@@ -19,7 +19,7 @@ SHARDS = [["a", "a"], [], ["a", "b"], ["b"] * 9, ["a"], ["c"]]
 
 def _parts(folder: Path, receipts: bool) -> Parts:
     parts = Parts(resolve(str(folder)), "0123abcd", "parquet")
-    ledger = Ledger(parts)
+    ledger = ReceiptLog(parts)
     for number, reasons in enumerate(SHARDS):
         shard = ShardId(0, number, number == len(SHARDS) - 1)
         rows = [{"id": f"{number}-{i}", "reason": reason} for i, reason in enumerate(reasons)]

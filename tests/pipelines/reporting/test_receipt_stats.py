@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.engine.pass_stats import Bucket, PassStats
+from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import RECEIPT_SCHEMA, SCORE_BINS, Receipt
 from pipelines.reporting import receipt_stats
-from pipelines.reporting.receipt_stats import Node, SlowShard, Work, nodes, runs, scores, slowest
+from pipelines.reporting.receipt_stats import NodeStats, PassTotals, SlowShard, nodes, runs, scores, slowest
 
 RUN = pa.field("run", pa.string())
 
@@ -19,7 +19,10 @@ def _stats(number: int) -> PassStats:
     """No two alike, and every fifth of a shard without a good row."""
     if number % 5 == 4:
         return PassStats()
-    buckets = {64 * (1 + number % 3): Bucket(2, 9 + number, 100, 120, 0.5), 256: Bucket(1, 1, 250 + number, 256, 0.25)}
+    buckets = {
+        64 * (1 + number % 3): LengthBucket(2, 9 + number, 100, 120, 0.5),
+        256: LengthBucket(1, 1, 250 + number, 256, 0.25),
+    }
     return PassStats(buckets, Counter({1 << number % 7: 2, 1024: 1}), number % 2)
 
 
@@ -46,7 +49,7 @@ NONE = RECEIPT_SCHEMA.append(RUN).empty_table()
 
 def test_work_is_that_of_every_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipt_stats, "_ROWS_AT_ONCE", 5)
-    work, expected = Work.of(TABLE), PassStats()
+    work, expected = PassTotals.of(TABLE), PassStats()
     for receipt in RECEIPTS:
         expected.add(receipt.stats)
     assert work.total == expected
@@ -60,7 +63,7 @@ def test_scores_are_added_bin_by_bin_and_an_embedding_job_has_none() -> None:
 
 
 def test_the_slowest_shards_come_first() -> None:
-    found = slowest(TABLE, Work.of(TABLE).tokens, 3)
+    found = slowest(TABLE, PassTotals.of(TABLE).tokens, 3)
     assert [shard.seconds for shard in found] == [22.0, 21.0, 20.0]
     # 7 × 13 is 22 more than three times 23.
     assert found[0] == SlowShard("00001-00003", "13.jsonl", "n1", 13, RECEIPTS[13].stats.total.tokens, 22.0)
@@ -77,13 +80,13 @@ def test_runs_in_order_from_their_names() -> None:
 def test_machines_the_busiest_first() -> None:
     odd = RECEIPTS[1::2]
     tokens, seconds = (sum(getattr(r.stats.total, name) for r in odd) for name in ("tokens", "seconds"))
-    found = nodes(TABLE, Work.of(TABLE))
+    found = nodes(TABLE, PassTotals.of(TABLE))
     assert [node.node for node in found] == ["n0", "n1"]
-    assert found[1] == Node("n1", 11, sum(receipt.rows for receipt in odd), tokens, seconds)
+    assert found[1] == NodeStats("n1", 11, sum(receipt.rows for receipt in odd), tokens, seconds)
 
 
 def test_a_job_without_receipts() -> None:
-    work = Work.of(NONE)
+    work = PassTotals.of(NONE)
     assert work.total == PassStats()
     assert (runs(NONE), nodes(NONE, work), slowest(NONE, work.tokens), scores(NONE)) == ([], [], [], [])
     assert work.tokens.dtype == np.int64

@@ -12,15 +12,15 @@ import pytest
 
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job, bind
-from pipelines.job.pool_size import Pool
+from pipelines.job.pool_size import ActorPool
 from pipelines.output.parts import REPORT_HTML, REPORT_JSON, ShardId
 from pipelines.output.receipt import Receipt
-from pipelines.output.receipt_log import Ledger
+from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.reporting.progress import Tally
-from pipelines.reporting.report_builder import Place, write_report
+from pipelines.reporting.report_builder import RunPlace, write_report
 from pipelines.stages.model import ModelStage
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import resolve
 from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
 
@@ -30,7 +30,7 @@ BAD: list[object] = [
     {"id": HOSTILE, "question": HOSTILE, "context": 7},
     *({"id": f"null{i}", "question": None, "context": HOSTILE} for i in range(5)),
 ]
-PLACE = Place(1, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:H100": 1.0}, Pool(1, 2, 1.0, 0.5, 1))
+PLACE = RunPlace(1, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:H100": 1.0}, ActorPool(1, 2, 1.0, 0.5, 1))
 LOST = Receipt(ShardId(7, 3, False), HOSTILE, failed_in="read", error=HOSTILE)
 
 
@@ -44,9 +44,13 @@ class Reported:
 
 def _run_here(job: Job) -> Tally:
     """The stages one after the other, as Ray would run them; the last shard leaves no receipt."""
-    stages, tally, ledger = make_stages(job, PLACE.pool), Tally(), Ledger(job.parts)
+    stages, tally, ledger = make_stages(job, PLACE.pool), Tally(), ReceiptLog(job.parts)
     model = ModelStage(stages.model, stages.known_parts)
-    tables = [table for work in Work.left(job.plan, job.committed()) for table in stages.read(Work.to_table([work]))]
+    tables = [
+        table
+        for work in PendingUnit.left(job.plan, job.committed())
+        for table in stages.read(PendingUnit.to_table([work]))
+    ]
     for number, table in enumerate(tables):
         [receipt] = Receipt.from_table(stages.write(model(stages.prepare(table))))
         tally.add(receipt)

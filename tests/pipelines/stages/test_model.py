@@ -15,16 +15,16 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, ModelPara
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.listing import list_files
 from pipelines.errors import StorageError
-from pipelines.output.messages import Ticket
+from pipelines.output.messages import ShardMessage
 from pipelines.output.parts import Committed, Parts, ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
-from pipelines.planning.row_schema import Layout
+from pipelines.planning.row_schema import RowSchema
 from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
 from pipelines.stages.write import WriteStage
@@ -53,17 +53,17 @@ def _fingerprint(model: Path) -> str:
     return fingerprint(model)
 
 
-def _read(plan: Plan, committed: Committed | None = None) -> list[Ticket]:
-    works = Work.left(plan, committed or Committed({}, {}, ()))
-    return [Ticket.from_table(table) for table in ReadStage(plan.layout, {})(Work.to_table(works))]
+def _read(plan: Plan, committed: Committed | None = None) -> list[ShardMessage]:
+    works = PendingUnit.left(plan, committed or Committed({}, {}, ()))
+    return [ShardMessage.from_table(table) for table in ReadStage(plan.layout, {})(PendingUnit.to_table(works))]
 
 
-def _prepare(model: Path, layout: Layout, task: Wanted, tickets: list[Ticket]) -> list[Ticket]:
+def _prepare(model: Path, layout: RowSchema, task: Wanted, tickets: list[ShardMessage]) -> list[ShardMessage]:
     stage = PrepareStage(layout, load_spec(model), task.qa, task.embedding)
-    return [Ticket.from_table(stage(ticket.to_table())) for ticket in tickets]
+    return [ShardMessage.from_table(stage(ticket.to_table())) for ticket in tickets]
 
 
-def _write(output: Path, schema: pa.Schema, tickets: list[Ticket]) -> list[Receipt]:
+def _write(output: Path, schema: pa.Schema, tickets: list[ShardMessage]) -> list[Receipt]:
     stage = WriteStage(Parts(resolve(str(output)), "0123abcd", "parquet"), schema, {"model": "m"})
     return [receipt for ticket in tickets for receipt in Receipt.from_table(stage(ticket.to_table()))]
 
@@ -80,7 +80,7 @@ def test_rows_become_answers_and_bad_rows_go_to_quarantine_at_their_place(
     lines = [bad[0], *good[:5], bad[1], *good[5:], bad[2]]
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", lines), shard_rows=5)
     prepared = _prepare(untrained_model, plan.layout, QA, _read(plan))
-    modelled = [Ticket.from_table(qa_stage(ticket.to_table())) for ticket in prepared]
+    modelled = [ShardMessage.from_table(qa_stage(ticket.to_table())) for ticket in prepared]
     receipts = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), modelled)
 
     assert [(r.error, r.rows, r.quarantined, r.answered) for r in receipts] == [
@@ -108,7 +108,7 @@ def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     task = Wanted(None, VECTORS)
     stage = _model_stage(untrained_model, task, None)
     tickets = [
-        Ticket.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))
+        ShardMessage.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))
     ]
     _write(tmp_path / "out", embedding_schema(pa.schema([]), 128, "float32"), tickets)
     found = pq.read_table(tmp_path / "out").to_pylist()
@@ -137,9 +137,9 @@ def test_an_error_passes_through_the_later_stages_to_the_receipt(
     tmp_path: Path, untrained_model: Path, qa_stage: ModelStage
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(1)))
-    lost = Ticket(4, 2, False, "in.jsonl").failed("read", StorageError("the disk is gone"))
+    lost = ShardMessage(4, 2, False, "in.jsonl").failed("read", StorageError("the disk is gone"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [lost])
-    modelled = Ticket.from_table(qa_stage(prepared.to_table()))
+    modelled = ShardMessage.from_table(qa_stage(prepared.to_table()))
     [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
     assert (receipt.failed_in, receipt.error) == ("read", "the disk is gone")
     assert receipt.shard == ShardId(4, 2, False)
@@ -150,9 +150,9 @@ def test_what_prepare_and_model_cannot_do_is_that_shards_error(
     tmp_path: Path, untrained_model: Path, qa_stage: ModelStage
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(1)))
-    spoilt = Ticket(0, 0, True, "in.jsonl").with_payloads(raw=pa.py_buffer(b"x"), prepared=pa.py_buffer(b"x"))
+    spoilt = ShardMessage(0, 0, True, "in.jsonl").with_payloads(raw=pa.py_buffer(b"x"), prepared=pa.py_buffer(b"x"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [spoilt])
-    modelled = Ticket.from_table(qa_stage(spoilt.to_table()))
+    modelled = ShardMessage.from_table(qa_stage(spoilt.to_table()))
     for ticket, stage in ((prepared, "prepare"), (modelled, "model")):
         assert ticket.failed_in == stage
         assert ticket.error.startswith("ArrowInvalid: ")
@@ -168,13 +168,13 @@ def test_a_shard_that_another_run_committed_is_found_and_not_computed(tmp_path: 
     parts.commit(first.shard, schema.empty_table(), QUARANTINE_SCHEMA.empty_table(), {})
     # What cannot be computed shows that nothing tried to.
     spoilt = first.with_payloads(prepared=pa.py_buffer(b"x"))
-    found, computed = (Ticket.from_table(stage(ticket.to_table())) for ticket in (spoilt, second))
+    found, computed = (ShardMessage.from_table(stage(ticket.to_table())) for ticket in (spoilt, second))
     assert (found.found, found.failed_in, found.payloads) == (True, "", {})
     assert not computed.found
     receipts = _write(tmp_path / "out", schema, [found, computed])
     assert [(receipt.found, receipt.rows) for receipt in receipts] == [(True, 0), (False, 2)]
     assert parts.committed().shards == 2
-    again = Ticket.from_table(stage(spoilt.to_table()))
+    again = ShardMessage.from_table(stage(spoilt.to_table()))
     assert again == found, "the look is a fresh one every time"
 
 
@@ -185,7 +185,7 @@ def test_a_store_that_cannot_be_asked_does_not_stop_the_work_and_its_errors_are_
     (tmp_path / "out").write_bytes(b"a file")
     stage = _model_stage(untrained_model, QA, Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [t.with_errors(3) for t in _read(plan)])
-    modelled = Ticket.from_table(stage(prepared.to_table()))
+    modelled = ShardMessage.from_table(stage(prepared.to_table()))
     assert (modelled.failed_in, modelled.found, modelled.store_errors) == ("", False, 4)
     assert "results" in modelled.payloads
     [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
@@ -201,8 +201,8 @@ def test_errors_of_the_store_that_is_read_are_counted(s3: S3Server) -> None:
         parameters = CorpusParameters(storage=proxy.proxied.options, shard_rows=2)
         plan = make_plan(list_files(["s3://bucket/counted"], parameters), parameters, "answer")
         proxy.inject(Fault.SERVER_ERROR, "GET HEAD", times=2)
-        works = Work.to_table(Work.left(plan, Committed({}, {}, ())))
-        tickets = list(map(Ticket.from_table, ReadStage(plan.layout, parameters.storage)(works)))
+        works = PendingUnit.to_table(PendingUnit.left(plan, Committed({}, {}, ())))
+        tickets = list(map(ShardMessage.from_table, ReadStage(plan.layout, parameters.storage)(works)))
     assert [ticket.settled for ticket in tickets] == [False] * 3
     assert tickets[0].store_errors > 0
     assert [ticket.store_errors for ticket in tickets[1:]] == [0, 0]

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pipelines.output.parts import Committed
 from pipelines.planning.plan import Plan
-from pipelines.stages.pending_units import Work
+from pipelines.stages.pending_units import PendingUnit
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows
 
 
@@ -19,18 +19,18 @@ def _plan(folder: Path) -> Plan:
 def test_units_that_are_not_complete_are_left_with_what_is_committed(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     committed = Committed({0: frozenset({0, 1, 2}), 1: frozenset({0, 2})}, {0: 2, 1: 2}, ())
-    works = Work.left(plan, committed)
+    works = PendingUnit.left(plan, committed)
     assert [(work.unit.index, work.file.name, work.committed) for work in works] == [
         (1, "b.jsonl", frozenset({0, 2})),
         (2, "c.jsonl", frozenset()),
     ]
-    assert Work.left(plan, Committed({}, {}, ()))[0].committed == frozenset()
+    assert PendingUnit.left(plan, Committed({}, {}, ()))[0].committed == frozenset()
 
 
 def test_there_and_back_in_one_table(tmp_path: Path) -> None:
-    works = Work.left(_plan(tmp_path), Committed({1: frozenset({0, 2})}, {1: 2}, ()))
-    table = Work.to_table(works)
+    works = PendingUnit.left(_plan(tmp_path), Committed({1: frozenset({0, 2})}, {1: 2}, ()))
+    table = PendingUnit.to_table(works)
     assert len(table) == 3
-    assert Work.from_table(table) == works
-    assert Work.from_table(table.slice(1, 1)) == works[1:2]
+    assert PendingUnit.from_table(table) == works
+    assert PendingUnit.from_table(table.slice(1, 1)) == works[1:2]
     assert pa.types.is_binary(table["work"].type)

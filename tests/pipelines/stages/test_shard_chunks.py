@@ -7,24 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.parameters import QAParameters
-from actors.tokenization.tokenized import Prepared
-from pipelines.stages.shard_chunks import Pieces
+from actors.tokenization.tokenized import Tokenized
+from pipelines.stages.shard_chunks import ShardChunks
 from tests.actors.helpers import prepare, word_spec, words
 
 
-def _shard(passages: list[int]) -> Prepared:
+def _shard(passages: list[int]) -> Tokenized:
     """A row for every number of tokens in a passage; long passages have several windows."""
     qa = QAParameters(max_seq_len=64, doc_stride=8)
     return prepare(word_spec(), qa, [("w1", words([n % 60 for n in range(length)])) for length in passages])[0]
 
 
-def _per_owner(shard: Prepared) -> tuple[list[int], list[int]]:
+def _per_owner(shard: Tokenized) -> tuple[list[int], list[int]]:
     """Tokens of all windows of every owner, and of its longest."""
     windows = [shard.lengths(0)[shard.windows.owner == owner].tolist() for owner in range(shard.owners)]
     return [sum(lengths) for lengths in windows], [max(lengths) for lengths in windows]
 
 
-def _all(pieces: Pieces, tokens: float) -> list[tuple[list[int], int]]:
+def _all(pieces: ShardChunks, tokens: float) -> list[tuple[list[int], int]]:
     found = []
     while (cut := pieces.take(tokens)) is not None:
         found.append((cut[0].tolist(), cut[1]))
@@ -35,7 +35,7 @@ def _all(pieces: Pieces, tokens: float) -> list[tuple[list[int], int]]:
 def test_pieces_hold_every_owner_once_by_length_and_no_more_than_they_may(passages: list[int], tokens: float) -> None:
     shard = _shard(passages)
     sizes, longest = _per_owner(shard)
-    pieces = _all(Pieces(shard), tokens)
+    pieces = _all(ShardChunks(shard), tokens)
     order = [owner for owners, _ in pieces for owner in owners]
     assert sorted(order) == list(range(len(passages)))
     assert [longest[owner] for owner in order] == sorted(longest, reverse=True)
@@ -47,11 +47,11 @@ def test_pieces_hold_every_owner_once_by_length_and_no_more_than_they_may(passag
 
 
 def test_a_shard_without_rows_is_one_empty_piece() -> None:
-    assert _all(Pieces(_shard([])), 100.0) == [([], 0)]
+    assert _all(ShardChunks(_shard([])), 100.0) == [([], 0)]
 
 
 def test_pieces_grow_with_the_speed_and_end_when_nobody_wants_them() -> None:
-    pieces = Pieces(_shard([20] * 10))
+    pieces = ShardChunks(_shard([20] * 10))
     assert [len(pieces.take(tokens)[0]) for tokens in (1.0, 43.0)] == [1, 2]  # type: ignore[index]
     pieces.drop()
     assert pieces.take(1e9) is None

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.engine.pass_stats import Bucket, PassStats
-from pipelines.output.messages import Ticket, write_ipc
+from actors.engine.pass_stats import LengthBucket, PassStats
+from pipelines.output.messages import ShardMessage, write_ipc
 from pipelines.output.parts import PartFormat, Parts, ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
@@ -25,14 +25,14 @@ from pipelines.storage.filesystem import resolve
 CARRY = pa.schema([("year", pa.int16())])
 ONE, THREE = answer_schema(CARRY, 1), answer_schema(CARRY, 3)
 BOTH, VECTORS = answer_schema(CARRY, 1, (2, "float32")), embedding_schema(CARRY, 2, "float16")
-WORK = ModelWork(1000.5, 2.25, "mill-3", PassStats({64: Bucket(2, 9, 100, 120, 0.5)}, Counter({256: 2})))
+WORK = ModelWork(1000.5, 2.25, "mill-3", PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2})))
 Answer = tuple[str | None, float]
 
 
-def _ticket(results: pa.Table, *reasons: str) -> Ticket:
+def _ticket(results: pa.Table, *reasons: str) -> ShardMessage:
     rows = pa.table({"id": [f"q{i}" for i in range(len(results))], "year": pa.array([1871] * len(results), pa.int16())})
     bad = pa.Table.from_pylist([{"id": "bad", "reason": reason} for reason in reasons], QUARANTINE_SCHEMA)
-    return Ticket(3, 1, True, "a.jsonl", store_errors=2).with_payloads(
+    return ShardMessage(3, 1, True, "a.jsonl", store_errors=2).with_payloads(
         rows=write_ipc(rows.cast(pa.schema([("id", pa.string()), *CARRY]))),
         results=write_ipc(results),
         quarantine=write_ipc(bad),
@@ -61,7 +61,7 @@ def _stage(output: Path, schema: pa.Schema, format: PartFormat = "parquet", rehe
     return WriteStage(Parts(resolve(str(output)), "0123abcd", format), schema, {"model": "m"}, rehearsal)
 
 
-def _receipt(stage: WriteStage, ticket: Ticket) -> Receipt:
+def _receipt(stage: WriteStage, ticket: ShardMessage) -> Receipt:
     [receipt] = Receipt.from_table(stage(ticket.to_table()))
     return receipt
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from actors.errors import ModelError
 from actors.models.loading import load_model
-from actors.training.setup import Assembly, Place, Sources, assemble
+from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from actors.training.student import save
 from pipelines.cli.main import main
 from pipelines.config.loader import load_config
@@ -61,10 +61,10 @@ def commands() -> Iterator[list[Command]]:
         command.clean_up()
 
 
-def _undisturbed(data: Path, config: FinetuneConfig, sources: Sources) -> Assembly:
+def _undisturbed(data: Path, config: FinetuneConfig, sources: Sources) -> TrainingSetup:
     """All steps, one after the other, in this process."""
     examples = read_training_data([str(data)], config.data).examples
-    place = Place(torch.device("cpu"), threads=1)
+    place = WorkerRank(torch.device("cpu"), threads=1)
     assembly = assemble(sources, config.qa, config.training, examples, place)
     for _ in assembly.run.steps(0):
         pass

@@ -11,7 +11,7 @@ import torch
 
 from actors.training.checkpoint_state import load_state
 from actors.training.predict import answer
-from actors.training.setup import Assembly, Place, Sources, assemble
+from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
 from pipelines.errors import StorageError
@@ -20,7 +20,7 @@ from pipelines.evaluation.squad import EXAMPLE_SCHEMA
 from pipelines.storage.filesystem import Store
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.messages import Advance, Judged
-from pipelines.training.rank_zero import Foreman, read_history
+from pipelines.training.rank_zero import RankZero, read_history
 from tests.pipelines.jobs import mixed_rows
 
 TINY = Path(__file__).parents[2] / "golden" / "models" / "distilbert"
@@ -41,16 +41,16 @@ def _table(count: int) -> pa.Table:
 ROWS = _table(24)[:20]
 
 
-def _assembly(config: FinetuneConfig) -> Assembly:
-    place = Place(torch.device("cpu"), threads=1)
+def _assembly(config: FinetuneConfig) -> TrainingSetup:
+    place = WorkerRank(torch.device("cpu"), threads=1)
     return assemble(Sources(TINY, None, False), config.qa, config.training, ROWS, place)
 
 
-def _day(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[Foreman, list[Any]]:
+def _day(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[RankZero, list[Any]]:
     config = load_config(FinetuneConfig, None, (*WORDS, *words))
     said: queue.SimpleQueue[Any] = queue.SimpleQueue()
     checkpoints = Checkpoints(Store(str(folder)), "0123abcd")
-    foreman = Foreman(config, checkpoints, _assembly(config), held_out, cast(Any, said))
+    foreman = RankZero(config, checkpoints, _assembly(config), held_out, cast(Any, said))
     if first:
         found = checkpoints.latest()
         assert found is not None
@@ -102,7 +102,7 @@ def test_a_day_that_goes_on_ends_the_same(tmp_path: Path) -> None:
 
     config, said = whole.config, cast(Any, queue.SimpleQueue())
     with pytest.raises(Stop):
-        Foreman(config, Breaking(Store(str(folder)), "0123abcd"), _assembly(config), ROWS, said).oversee(0)
+        RankZero(config, Breaking(Store(str(folder)), "0123abcd"), _assembly(config), ROWS, said).oversee(0)
     foreman, words = _day(folder, first=6)
     assert [word.step for word in words if isinstance(word, Judged)] == [*range(8, last, 4), last]
     # Scores of before the kill are kept, and all are those of the whole run, as the weights are.

@@ -12,13 +12,15 @@ from pipelines.errors import ManifestError
 from pipelines.output.parts import list_names
 from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes, write_atomic
 from pipelines.training import run_manifest
-from pipelines.training.run_manifest import COMPLETE, PIN_NAME, Pin, bind_training
+from pipelines.training.run_manifest import COMPLETE, PIN_NAME, TrainingManifest, bind_training
 
 FILE = SourceFile("/a.jsonl", "a.jsonl", 12, "v1", "jsonl", None)
 
 
-def _pin(*words: str, base: str = "b" * 64, teacher: str | None = None, file: SourceFile = FILE, held: int = 7) -> Pin:
-    return Pin.of(load_config(FinetuneConfig, None, words), base, teacher, [file], held)
+def _pin(
+    *words: str, base: str = "b" * 64, teacher: str | None = None, file: SourceFile = FILE, held: int = 7
+) -> TrainingManifest:
+    return TrainingManifest.of(load_config(FinetuneConfig, None, words), base, teacher, [file], held)
 
 
 def _write(store: Store, *names: str) -> None:
@@ -67,7 +69,7 @@ def test_another_run_is_refused_with_what_differs(store: Store) -> None:
         _pin(file=SourceFile("/b.jsonl", "b.jsonl", 12, "v1", "jsonl", None)),
     ],
 )
-def test_whatever_changes_the_model_is_another_run(tmp_path: Path, other: Pin) -> None:
+def test_whatever_changes_the_model_is_another_run(tmp_path: Path, other: TrainingManifest) -> None:
     store = Store(str(tmp_path))
     bind_training(store, _pin(), overwrite=False)
     assert other.run8 != _pin().run8
@@ -113,7 +115,7 @@ def test_a_damaged_pin_is_named(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("old", [_pin(), _pin("training.seed=1"), None])
-def test_overwriting_leaves_nothing_of_the_old_model(store: Store, old: Pin | None) -> None:
+def test_overwriting_leaves_nothing_of_the_old_model(store: Store, old: TrainingManifest | None) -> None:
     if old is not None:
         bind_training(store, old, overwrite=False)
     _write(store, "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "README.md", COMPLETE)
