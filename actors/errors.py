@@ -1,4 +1,4 @@
-"""What can go wrong on the model side."""
+"""Errors of the model side, and what is shown of any error's message."""
 
 
 class ModelError(Exception):
@@ -35,3 +35,8 @@ class TooManyWindows(Exception):
 
 class DeadlinePassed(Exception):
     """An online call's time was up before its turn."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where the message is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

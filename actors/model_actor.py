@@ -43,7 +43,7 @@ class ModelActor:
         Raises:
             ModelError: it cannot be found or used, or is another one than expected.
         """
-        self._folder = find_model(model)
+        self._folder, self._backend = find_model(model), model.backend
         if expected is not None and self.fingerprint != expected:
             raise ModelError(
                 f"{model.name} differs between machines: here it is {self.fingerprint[:12]}, "
@@ -55,7 +55,7 @@ class ModelActor:
     @cached_property
     def fingerprint(self) -> str:
         """Of the files that decide what the model computes; they are read when it is asked for."""
-        return fingerprint(self._folder)
+        return fingerprint(self._folder, self._backend)
 
     def process(self, prepared_ipc: pa.Buffer, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         """Runs one prepared shard in the offline class; several threads may call at once.

@@ -42,6 +42,11 @@ class TorchBackend:
         self._encoder.register_forward_hook(self._keep_hidden)
 
     @property
+    def device(self) -> str:
+        """As torch names it."""
+        return str(self._device)
+
+    @property
     def hidden_size(self) -> int:
         """D, the width of an embedding."""
         return int(self._model.config.hidden_size)
@@ -102,11 +107,6 @@ def model_inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
         for name, array in arrays.items()
         if array is not None
     }
-
-
-def sees_gpu() -> bool:
-    """True when this process could run a model on a GPU."""
-    return torch.cuda.is_available()
 
 
 def _device(name: str) -> torch.device:

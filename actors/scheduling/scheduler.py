@@ -102,7 +102,7 @@ class OnlineScheduler:
                 if not self._calls:
                     return
             # Kept from pass to pass: offline work must not slip in while somebody waits.
-            with self._engine.turns.online():
+            with self._engine.device_lock.online():
                 while calls := self._waiting():
                     first = self._agenda.next(calls, time.monotonic())
                     try:
@@ -123,7 +123,7 @@ class OnlineScheduler:
     def _tell(self, calls: Sequence[QueuedRequest]) -> None:
         # A readiness probe every few seconds must not keep offline passes short for ever.
         if not all(call.is_probe for call in calls):
-            self._engine.turns.arrived()
+            self._engine.device_lock.arrived()
 
     def _pass(self, parts: Sequence[Part]) -> None:
         now = time.monotonic()

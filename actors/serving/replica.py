@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Floats
+from actors.backends.base import ModelOutput, find_runtime
 from actors.engine.answers import Answers
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.span_decoding import candidates_wanted
@@ -25,8 +26,9 @@ from actors.errors import (
     WindowTooLarge,
 )
 from actors.model_actor import ModelActor
+from actors.model_config import load_config
 from actors.models.hub import fingerprint
-from actors.models.loading import load_config, load_spec
+from actors.models.loading import load_spec
 from actors.parameters import ModelParameters
 from actors.scheduling.request import QueuedRequest
 from actors.serving.parameters import LimitParameters
@@ -55,16 +57,16 @@ def describe(folder: Path, model: ModelParameters) -> ModelCard:
     Raises:
         ModelError: it cannot be read.
     """
-    spec, config = load_spec(folder), load_config(folder)
+    spec, config, runtime = load_spec(folder), load_config(folder), find_runtime(model.backend)
     architecture = (config.architectures or ["unknown"])[0]
     return ModelCard(
         name=shown_name(model.name),
-        fingerprint=fingerprint(folder),
+        fingerprint=fingerprint(folder, model.backend),
         architecture=architecture,
         dtype=model.dtype,
         max_length=spec.max_length,
         hidden_size=int(config.hidden_size),
-        answers=architecture.endswith("ForQuestionAnswering"),
+        answers=architecture.endswith("ForQuestionAnswering") and ModelOutput.LOGITS in runtime.outputs,
     )
 
 

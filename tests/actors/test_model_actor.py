@@ -133,7 +133,7 @@ def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) ->
 
 
 def test_the_model_must_be_the_one_that_was_planned_with() -> None:
-    ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected=fingerprint(BERT))
+    ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected=fingerprint(BERT, "torch"))
     with pytest.raises(ModelError, match=r"differs between machines.*planned with 000000000000;"):
         ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected="0" * 64)
 
@@ -173,7 +173,7 @@ def test_parts_of_a_shard_make_up_the_shard(shared: ModelActor) -> None:
 
 def test_a_request_may_name_its_time_and_finds_the_queue_no_longer_than_its_limit(shared: ModelActor) -> None:
     prepared, _ = prepare(shared.engine.spec, QA, PAIRS)
-    with shared.engine.turns.offline(0.0):
+    with shared.engine.device_lock.offline(0.0):
         late, waits = shared.ask(prepared, Wanted(QA), seconds=0.0), shared.ask(prepared, Wanted(QA), seconds=1e9)
         with pytest.raises(QueueFull, match="2 requests"):
             shared.ask(prepared, Wanted(QA))

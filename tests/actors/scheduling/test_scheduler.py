@@ -86,7 +86,7 @@ def _desk(engine: Engine, quantum: float = math.inf, most: int = 64) -> Iterator
 @contextmanager
 def _device_taken(engine: Engine) -> Iterator[None]:
     """What is queued meanwhile waits together."""
-    with engine.turns.offline(0.0) as granted:
+    with engine.device_lock.offline(0.0) as granted:
         assert granted
         yield
 
@@ -284,7 +284,7 @@ def test_an_online_call_waits_for_one_offline_pass_and_has_the_device_until_it_i
         offline.start()
         backend.begun.acquire()
         call = desk.take(_work(engine, EMBED, "w4", "w5"))
-        until(lambda: engine.turns._online_waiting == 1)
+        until(lambda: engine.device_lock._online_waiting == 1)
         backend.may_go_on.release(3)
         assert_same_results(call.future.result(), _alone(EMBED, "w4", "w5"))
         backend.may_go_on.release(9)
@@ -443,9 +443,9 @@ def test_closing_finishes_what_waits_and_takes_no_more() -> None:
 def test_a_call_closes_the_quantum_when_it_comes() -> None:
     engine = _engine(TableBackend())
     with _desk(engine) as desk, _device_taken(engine):
-        assert engine.turns.quantum() == math.inf
+        assert engine.device_lock.quantum() == math.inf
         desk.take(_work(engine, EMBED, "w1"))
-        assert engine.turns.quantum() == SharingParameters().quantum_ms / 1000
+        assert engine.device_lock.quantum() == SharingParameters().quantum_ms / 1000
 
 
 def test_a_probe_leaves_the_quantum_open() -> None:
@@ -453,6 +453,6 @@ def test_a_probe_leaves_the_quantum_open() -> None:
     with _desk(engine) as desk:
         desk.take(_work(engine, EMBED, "w1"), is_probe=True).future.result()
         until(lambda: not desk._calls)
-        assert engine.turns.quantum() == math.inf
+        assert engine.device_lock.quantum() == math.inf
         desk.take(_work(engine, EMBED, "w1")).future.result()
-        assert engine.turns.quantum() == SharingParameters().quantum_ms / 1000
+        assert engine.device_lock.quantum() == SharingParameters().quantum_ms / 1000

@@ -149,7 +149,7 @@ def test_a_request_beyond_the_room_is_refused_before_it_costs_anything(replica: 
     narrow = Replica(replica.actor, replica.card, most=1)
     got: list[Reply | Refusal] = []
     first = threading.Thread(target=lambda: got.append(ask(narrow, answering())))
-    with replica.actor.engine.turns.online():
+    with replica.actor.engine.device_lock.online():
         first.start()
         until(lambda: narrow.inside == 1)
         full = refusal(narrow, answering())
@@ -174,7 +174,7 @@ def test_a_cancelled_request_leaves_the_queue(replica: Replica) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with replica.actor.engine.turns.online():
+    with replica.actor.engine.device_lock.online():
         asyncio.run(hang_up())
         assert replica.inside == 0
     assert isinstance(ask(replica, answering()), Reply)
@@ -250,7 +250,7 @@ def test_the_card_tells_what_the_folder_holds(replica: Replica, small: Replica) 
     card = replica.card
     assert (card.name, card.architecture, card.dtype) == (NAME, "DistilBertForQuestionAnswering", "float32")
     assert (card.max_length, card.hidden_size, card.answers) == (512, 384, True)
-    assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)))
+    assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)), "torch")
     assert small.card.name == "bert"
 
 

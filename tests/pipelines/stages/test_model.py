@@ -50,7 +50,7 @@ def _model_stage(model: Path, task: Wanted, parts: Parts | None) -> ModelStage:
 def _fingerprint(model: Path) -> str:
     from actors.models.hub import fingerprint
 
-    return fingerprint(model)
+    return fingerprint(model, "torch")
 
 
 def _read(plan: Plan, committed: Committed | None = None) -> list[ShardMessage]:

@@ -17,7 +17,7 @@ def test_a_request_whose_client_has_gone_leaves_the_queue(
 ) -> None:
     caplog.set_level(logging.INFO, "spanmill.requests")
     head = f"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    with replica.actor.engine.turns.online():
+    with replica.actor.engine.device_lock.online():
         with connected(server) as client:
             client.sendall(head.encode() + BODY)
             until(lambda: replica.inside == 1)
