@@ -11,7 +11,7 @@ import fsspec
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from actors.errors import ModelError
+from actors.errors import ModelError, first_line
 from actors.parameters import ModelParameters
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -107,8 +107,3 @@ def _version(info: dict[str, object]) -> str:
     marks = ("ETag", "etag", "md5Hash", "generation", "blob_id")
     times = ("mtime", "created", "LastModified", "Last-Modified", "last_modified")
     return repr([info.get(key) for key in ("size", *marks, *times)])
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -20,8 +20,7 @@ from actors.backends.null import NullBackend
 from actors.backends.torch_backend import TorchBackend
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
-from actors.errors import ModelError
-from actors.models.hub import first_line
+from actors.errors import ModelError, first_line
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 

@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.errors import ModelError
-from actors.models.hub import find_model, fingerprint, first_line
+from actors.models.hub import find_model, fingerprint
 from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
 
@@ -164,9 +164,3 @@ def test_a_file_under_another_name_is_another_model(copy_of: Callable[[str], Pat
     folder = copy_of("bert")
     (folder / "vocab.txt").rename(folder / "merges.txt")
     assert fingerprint(folder) != fingerprint(BERT)
-
-
-def test_the_first_line_of_an_error() -> None:
-    assert first_line(ValueError("\n one\ntwo")) == "one"
-    assert first_line(KeyError()) == "KeyError"
-    assert first_line(OSError(" \n")) == "OSError"
