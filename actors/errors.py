@@ -40,3 +40,18 @@ class DeadlinePassed(Exception):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class where the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def last_line(error: BaseException, containing: str = "") -> str:
+    """The last line of an error's message that contains a text, else its last line, else the name of its class.
+
+    Ray puts tracebacks of its own before the message of the error that it passes on, so the cause comes last.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    matching = [line for line in lines if containing in line]
+    return (matching or lines or [type(error).__name__])[-1]
+
+
+def escape_surrogates(text: str) -> str:
+    """The text with lone surrogates as backslash escapes: a message may quote one, and UTF-8 cannot encode it."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,7 +12,7 @@ from actors.arrays import Floats
 from actors.backends.base import PassOutput
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
 from actors.batch import Batch
-from actors.errors import OutOfMemory
+from actors.errors import OutOfMemory, first_line
 from actors.parameters import ModelParameters
 
 _CPU_ALLOCATOR_MESSAGE = "can't allocate memory"
@@ -72,7 +72,7 @@ class TorchBackend:
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and _CPU_ALLOCATOR_MESSAGE not in str(error):
                 raise
-            message = str(error).partition("\n")[0]
+            message = first_line(error)
         finally:
             self._hidden = None
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
