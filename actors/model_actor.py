@@ -4,14 +4,13 @@ import math
 import time
 from functools import cached_property
 
-import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Ints
-from actors.engine.answers import Answers
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
-from actors.engine.inference_task import Results, Wanted
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import to_table, wanted_columns
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError
 from actors.models.hub import find_model, fingerprint
@@ -61,8 +60,7 @@ class ModelActor:
         """Runs one prepared shard in the offline class; several threads may call at once.
 
         Returns:
-            The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
-            `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
+            The columns of `actors.engine.output_columns` that are wanted, one row per row of the shard.
         """
         return self._process(Tokenized.from_ipc(prepared_ipc), wanted)
 
@@ -90,38 +88,10 @@ class ModelActor:
         return self.desk.take(work, deadline, is_probe=is_probe)
 
     def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
-        if wanted.qa is None and wanted.embedding is None:
-            raise ValueError("a task asks for answers, embeddings or both")
+        columns = wanted_columns(wanted)
         results = self.engine.finish(self.engine.begin(prepared, wanted))
-        return _columns(results, wanted), results.stats
+        return to_table(columns, results, wanted), results.stats
 
 
 def _desk(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
     return OnlineScheduler(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)
-
-
-def _columns(results: Results, wanted: Wanted) -> pa.Table:
-    columns: dict[str, pa.Array] = {}
-    if results.answers is not None and wanted.qa is not None:
-        if wanted.qa.top_k == 1:
-            columns |= _answer_fields(results.answers)
-        else:
-            fields = _answer_fields(results.answers)
-            structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
-            columns["answers"] = pa.ListArray.from_arrays(pa.array(results.answers.offsets), structs)
-        if wanted.qa.null_score:
-            columns["null_score"] = pa.array(results.answers.null_score, type=pa.float64())
-    if results.embeddings is not None and wanted.embedding is not None:
-        vectors = results.embeddings.astype(wanted.embedding.dtype)
-        columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-    return pa.table(columns)
-
-
-def _answer_fields(answers: Answers) -> dict[str, pa.Array]:
-    abstains = answers.start < 0
-    return {
-        "answer": answers.text,
-        "score": pa.array(answers.score, type=pa.float64()),
-        "start": pa.array(answers.start, type=pa.int32(), mask=np.asarray(abstains)),
-        "end": pa.array(answers.end, type=pa.int32(), mask=np.asarray(abstains)),
-    }

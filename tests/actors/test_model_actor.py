@@ -8,6 +8,7 @@ import pytest
 
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import wanted_columns
 from actors.errors import DeadlinePassed, ModelError, QueueFull
 from actors.model_actor import ModelActor
 from actors.models.hub import fingerprint
@@ -117,13 +118,16 @@ def test_both_come_from_one_task(process: Process, rows: int, top_k: int) -> Non
     assert table.num_rows == rows
 
 
-def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
+def test_full_tables_and_empty_ones_have_the_types_that_the_columns_declare(process: Process) -> None:
     for task in (
+        Wanted(QAParameters(), None),
         Wanted(QAParameters(handle_impossible_answer=True), EmbeddingParameters()),
         Wanted(QAParameters(top_k=5, null_score=True), None),
         Wanted(None, EmbeddingParameters(pooling="cls", dtype="float16")),
     ):
-        assert process(task, 0).schema.equals(process(task, 2).schema)
+        declared = pa.schema([(column.name, column.type(task, 32)) for column in wanted_columns(task)])
+        assert process(task, 0).schema.equals(declared)
+        assert process(task, 2).schema.equals(declared)
 
 
 def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) -> None:
