@@ -18,11 +18,7 @@ class WindowTooLarge(ModelError):
 
 
 class QueueFull(Exception):
-    """As many online calls as may wait do so already."""
-
-
-class ShuttingDown(Exception):
-    """Online calls are not taken any more."""
+    """The queue of online requests is full, or a request would have to wait for too long."""
 
 
 class TooManyWindows(Exception):
@@ -34,7 +30,7 @@ class TooManyWindows(Exception):
 
 
 class DeadlinePassed(Exception):
-    """An online call's time was up before its turn."""
+    """The deadline of an online request passed before it had its results."""
 
 
 def first_line(error: BaseException) -> str:

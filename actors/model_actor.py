@@ -49,7 +49,7 @@ class ModelActor:
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
         self.engine = load_engine(self._folder, model, batching, with_qa_head, DeviceLock(sharing))
-        self.desk = None if sharing is None else _desk(self.engine, sharing)
+        self.scheduler = None if sharing is None else _scheduler(self.engine, sharing)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -71,21 +71,20 @@ class ModelActor:
     def ask(
         self, prepared: Tokenized, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False
     ) -> QueuedRequest:
-        """Queues an online call, which shares passes with others that wait; its future holds the results.
+        """Queues an online request, which shares passes with others that wait; its future holds the results.
 
         Args:
             seconds: after which it is not wanted any more; None waits for ever.
             is_probe: that it is no sign of online traffic, and offline passes stay as long as they are.
 
         Raises:
-            QueueFull: too many wait already.
-            ShuttingDown: no more are taken.
+            QueueFull: too many wait already, or it would wait for too long.
         """
-        if self.desk is None:
+        if self.scheduler is None:
             raise ValueError("an actor without `sharing` takes shards only")
         work = self.engine.begin(prepared, wanted)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        return self.desk.take(work, deadline, is_probe=is_probe)
+        return self.scheduler.submit(work, deadline, is_probe=is_probe)
 
     def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         columns = wanted_columns(wanted)
@@ -93,5 +92,5 @@ class ModelActor:
         return to_table(columns, results, wanted), results.stats
 
 
-def _desk(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
+def _scheduler(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
     return OnlineScheduler(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)

@@ -1,6 +1,6 @@
 """Prepared shards in, columns out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -146,11 +146,8 @@ QA = QAParameters()
 
 
 @pytest.fixture
-def shared() -> Iterator[ModelActor]:
-    actor = ModelActor(MODEL, BatchingParameters(), with_qa_head=True, sharing=SharingParameters(queue_requests=2))
-    assert actor.desk is not None
-    yield actor
-    actor.desk.close()
+def shared() -> ModelActor:
+    return ModelActor(MODEL, BatchingParameters(), with_qa_head=True, sharing=SharingParameters(queue_requests=2))
 
 
 def test_a_request_gets_what_a_shard_gets(shared: ModelActor) -> None:
