@@ -1,4 +1,4 @@
-"""What can go wrong on the model side."""
+"""Errors of the model side, and what is shown of any error's message."""
 
 
 class ModelError(Exception):
@@ -18,11 +18,7 @@ class WindowTooLarge(ModelError):
 
 
 class QueueFull(Exception):
-    """As many online calls as may wait do so already."""
-
-
-class ShuttingDown(Exception):
-    """Online calls are not taken any more."""
+    """The queue of online requests is full, or a request would have to wait for too long."""
 
 
 class TooManyWindows(Exception):
@@ -34,4 +30,24 @@ class TooManyWindows(Exception):
 
 
 class DeadlinePassed(Exception):
-    """An online call's time was up before its turn."""
+    """The deadline of an online request passed before it had its results."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where the message is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def last_line(error: BaseException, containing: str = "") -> str:
+    """The last line of an error's message that contains a text, else its last line, else the name of its class.
+
+    Ray puts tracebacks of its own before the message of the error that it passes on, so the cause comes last.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    matching = [line for line in lines if containing in line]
+    return (matching or lines or [type(error).__name__])[-1]
+
+
+def escape_surrogates(text: str) -> str:
+    """The text with lone surrogates as backslash escapes: a message may quote one, and UTF-8 cannot encode it."""
+    return text.encode("utf-8", "backslashreplace").decode()

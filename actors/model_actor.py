@@ -4,14 +4,13 @@ import math
 import time
 from functools import cached_property
 
-import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Ints
-from actors.engine.answers import Answers
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
-from actors.engine.inference_task import Results, Wanted
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import to_table, wanted_columns
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError
 from actors.models.hub import find_model, fingerprint
@@ -43,26 +42,25 @@ class ModelActor:
         Raises:
             ModelError: it cannot be found or used, or is another one than expected.
         """
-        self._folder = find_model(model)
+        self._folder, self._backend = find_model(model), model.backend
         if expected is not None and self.fingerprint != expected:
             raise ModelError(
                 f"{model.name} differs between machines: here it is {self.fingerprint[:12]}, "
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
         self.engine = load_engine(self._folder, model, batching, with_qa_head, DeviceLock(sharing))
-        self.desk = None if sharing is None else _desk(self.engine, sharing)
+        self.scheduler = None if sharing is None else _scheduler(self.engine, sharing)
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the files that decide what the model computes; they are read when it is asked for."""
-        return fingerprint(self._folder)
+        return fingerprint(self._folder, self._backend)
 
     def process(self, prepared_ipc: pa.Buffer, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         """Runs one prepared shard in the offline class; several threads may call at once.
 
         Returns:
-            The result columns, one row per row of the shard: `answer`, `score`, `start`, `end`, or with
-            `top_k` > 1 `answers`; `null_score` and `embedding` where they are asked for.
+            The columns of `actors.engine.output_columns` that are wanted, one row per row of the shard.
         """
         return self._process(Tokenized.from_ipc(prepared_ipc), wanted)
 
@@ -73,55 +71,26 @@ class ModelActor:
     def ask(
         self, prepared: Tokenized, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False
     ) -> QueuedRequest:
-        """Queues an online call, which shares passes with others that wait; its future holds the results.
+        """Queues an online request, which shares passes with others that wait; its future holds the results.
 
         Args:
             seconds: after which it is not wanted any more; None waits for ever.
             is_probe: that it is no sign of online traffic, and offline passes stay as long as they are.
 
         Raises:
-            QueueFull: too many wait already.
-            ShuttingDown: no more are taken.
+            QueueFull: too many wait already, or it would wait for too long.
         """
-        if self.desk is None:
+        if self.scheduler is None:
             raise ValueError("an actor without `sharing` takes shards only")
         work = self.engine.begin(prepared, wanted)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        return self.desk.take(work, deadline, is_probe=is_probe)
+        return self.scheduler.submit(work, deadline, is_probe=is_probe)
 
     def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
-        if wanted.qa is None and wanted.embedding is None:
-            raise ValueError("a task asks for answers, embeddings or both")
+        columns = wanted_columns(wanted)
         results = self.engine.finish(self.engine.begin(prepared, wanted))
-        return _columns(results, wanted), results.stats
+        return to_table(columns, results, wanted), results.stats
 
 
-def _desk(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
+def _scheduler(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
     return OnlineScheduler(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)
-
-
-def _columns(results: Results, wanted: Wanted) -> pa.Table:
-    columns: dict[str, pa.Array] = {}
-    if results.answers is not None and wanted.qa is not None:
-        if wanted.qa.top_k == 1:
-            columns |= _answer_fields(results.answers)
-        else:
-            fields = _answer_fields(results.answers)
-            structs = pa.StructArray.from_arrays(list(fields.values()), list(fields))
-            columns["answers"] = pa.ListArray.from_arrays(pa.array(results.answers.offsets), structs)
-        if wanted.qa.null_score:
-            columns["null_score"] = pa.array(results.answers.null_score, type=pa.float64())
-    if results.embeddings is not None and wanted.embedding is not None:
-        vectors = results.embeddings.astype(wanted.embedding.dtype)
-        columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-    return pa.table(columns)
-
-
-def _answer_fields(answers: Answers) -> dict[str, pa.Array]:
-    abstains = answers.start < 0
-    return {
-        "answer": answers.text,
-        "score": pa.array(answers.score, type=pa.float64()),
-        "start": pa.array(answers.start, type=pa.int32(), mask=np.asarray(abstains)),
-        "end": pa.array(answers.end, type=pa.int32(), mask=np.asarray(abstains)),
-    }

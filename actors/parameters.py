@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from actors.registry import RUNTIMES, place_of
+
 
 class Settings(BaseModel):
     """Base of every group of keys: immutable, and a key it does not know is an error."""
@@ -20,8 +22,9 @@ class ModelParameters(Settings):
     revision: str | None = None
     """Branch, tag or commit of a hub id; null means the hub's main branch."""
 
-    backend: Literal["torch", "null"] = "torch"
-    """The runtime that executes the forward pass; "null" has none and makes logits up, to measure all the rest."""
+    backend: str = "torch"
+    """The runtime that executes the forward pass: torch; "null", which has none and makes logits up, to measure all the
+    rest; or one of another package, as package.module:OBJECT."""
 
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision of weights and activations. float32 is the exact mode: a batch never changes an answer."""
@@ -45,6 +48,15 @@ class ModelParameters(Settings):
     def _named(cls, value: object) -> object:
         # YAML reads a bare null as nothing at all.
         return "null" if value is None else value
+
+    @field_validator("backend")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            place_of(RUNTIMES, name)
+        except LookupError as error:
+            raise ValueError(str(error)) from error
+        return name
 
 
 class QAParameters(Settings):

@@ -3,6 +3,24 @@
 from collections.abc import Mapping
 from importlib import import_module
 
+RUNTIMES = {
+    "torch": "actors.backends.torch_runtime:RUNTIME",
+    "null": "actors.backends.null:RUNTIME",
+}
+"""Values of `model.backend`, each with the place of its `actors.backends.base.Runtime`."""
+
+
+def place_of(registry: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Module and attribute that a name stands for; neither is looked for yet.
+
+    Raises:
+        LookupError: the name is neither in the registry nor a place; the message lists the names that there are.
+    """
+    module, _, attribute = registry.get(name, name).partition(":")
+    if all(part.isidentifier() for part in (*module.split("."), attribute)):
+        return module, attribute
+    raise LookupError(f"there is no {name!r}; there are {', '.join(registry)}, or package.module:OBJECT")
+
 
 def find_object(registry: Mapping[str, str], name: str, what: str) -> object:
     """The object that a name stands for, its module imported only now.
@@ -16,11 +34,11 @@ def find_object(registry: Mapping[str, str], name: str, what: str) -> object:
     Raises:
         LookupError: there is no such name, module or object; the message lists the names that there are.
     """
-    place = registry.get(name, name)
-    module, colon, attribute = place.partition(":")
-    if not colon:
-        raise LookupError(f"{what}: there is no {name!r}; there are {', '.join(registry)}, or package.module:OBJECT")
+    try:
+        module, attribute = place_of(registry, name)
+    except LookupError as error:
+        raise LookupError(f"{what}: {error}") from error
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise LookupError(f"{what}: {place} cannot be imported: {error}") from error
+        raise LookupError(f"{what}: {module}:{attribute} cannot be imported: {error}") from error

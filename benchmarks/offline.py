@@ -21,10 +21,11 @@ from rich.console import Console
 
 from actors.arrays import Ints
 from actors.backends.torch_backend import TorchBackend
+from actors.backends.torch_weights import load_model
 from actors.engine.collate import collate
 from actors.engine.engine import Engine
 from actors.engine.pass_stats import PassStats
-from actors.models.loading import load_model, load_spec
+from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs

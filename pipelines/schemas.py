@@ -4,11 +4,14 @@ from typing import Literal
 
 import pyarrow as pa
 
+from actors.engine import output_columns
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import wanted_columns
+
 JobKind = Literal["answer", "embed"]
 """answer: id, question, context in, answers out. embed: id, text in, embeddings out."""
 
-OUTPUT_NAMES = frozenset(("id", "answer", "score", "start", "end", "answers", "null_score", "embedding"))
-"""Names that a carried column may not have."""
+_ID = pa.field("id", pa.string())
 
 QUARANTINE_SCHEMA = pa.schema(
     [
@@ -24,33 +27,16 @@ QUARANTINE_SCHEMA = pa.schema(
 `rows.Reason`), detail for people, and the raw row as text, cut to 2,000 characters."""
 
 
-def answer_schema(
-    carry: pa.Schema, top_k: int, embedding: tuple[int, str] | None = None, null_score: bool = False
-) -> pa.Schema:
-    """Schema of an answer job's parts: id, the carried columns, the answer; null score and embedding where wanted.
+def output_schema(carry: pa.Schema, wanted: Wanted, hidden_size: int) -> pa.Schema:
+    """Schema of a job's parts: id, the carried columns, and those of `actors.engine.output_columns` that are wanted.
 
-    top_k == 1: answer string, score float64, start and end int32 (code points of the passage); answer, start and
-    end are null where the model abstains. top_k > 1: answers, a list of structs of these four.
-    null_score is a float64.
-    `embedding` is (dimensions, "float32" | "float16").
+    Args:
+        hidden_size: D of the model.
     """
-    answer = [
-        pa.field("answer", pa.string()),
-        pa.field("score", pa.float64()),
-        pa.field("start", pa.int32()),
-        pa.field("end", pa.int32()),
-    ]
-    found = answer if top_k == 1 else [pa.field("answers", pa.list_(pa.struct(answer)))]
-    null = [pa.field("null_score", pa.float64())] if null_score else []
-    vector = [] if embedding is None else [_vector(*embedding)]
-    return pa.schema([pa.field("id", pa.string()), *carry, *found, *null, *vector])
+    added = [pa.field(column.name, column.type(wanted, hidden_size)) for column in wanted_columns(wanted)]
+    return pa.schema([_ID, *carry, *added])
 
 
-def embedding_schema(carry: pa.Schema, dimensions: int, dtype: str) -> pa.Schema:
-    """Schema of an embed job's parts: id, the carried columns, embedding fixed_size_list<dtype>[dimensions]."""
-    return pa.schema([pa.field("id", pa.string()), *carry, _vector(dimensions, dtype)])
-
-
-def _vector(dimensions: int, dtype: str) -> pa.Field:
-    numbers = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
-    return pa.field("embedding", pa.list_(numbers, dimensions))
+def output_names() -> frozenset[str]:
+    """Names that a carried column may not have."""
+    return frozenset((_ID.name, *(column.name for column in output_columns.OUTPUT_COLUMNS)))

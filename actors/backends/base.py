@@ -1,10 +1,40 @@
-"""What the engine asks of a runtime."""
+"""What a runtime is: the description that is known before a model is loaded, and the loaded model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from actors.arrays import Floats
 from actors.batch import Batch
+from actors.errors import ModelError
+from actors.parameters import ModelParameters
+from actors.registry import RUNTIMES, find_object
+
+TRANSFORMERS_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+"""The weight files that transformers writes; where there are safetensors, it reads no other."""
+
+
+class ModelOutput(Enum):
+    """What a forward pass can give; the value is its name in messages."""
+
+    LOGITS = "logits"
+    """Start and end logits of every token."""
+    POOLED = "pooled vectors"
+    """Weighted sums of the last hidden states."""
+    LAST_HIDDEN = "last hidden states"
+    ALL_HIDDEN = "the hidden states of all layers"
+    ATTENTION = "attention"
+
+
+class BatchLayout(Enum):
+    """How the windows of a pass lie in memory."""
+
+    PADDED = "padded"
+    """[n, S]: a row for each window, padded on the right to the longest; see `actors.batch.Batch`."""
+    PACKED = "packed"
+    """[T]: the windows end to end, without padding."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +66,11 @@ class Backend(Protocol):
     """A loaded model on one device. Calls come from one thread at a time."""
 
     @property
+    def device(self) -> str:
+        """Where passes run: "cpu", "cuda", "cuda:1"."""
+        ...
+
+    @property
     def hidden_size(self) -> int:
         """D, the width of an embedding."""
         ...
@@ -59,3 +94,50 @@ class Backend(Protocol):
             OutOfMemory: the batch does not fit; nothing is left allocated.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What is known of a runtime before a model is loaded; small, and imported without the runtime's own packages."""
+
+    name: str
+    """For messages."""
+    load: Callable[[Path, ModelParameters, bool], Backend]
+    """The model of a folder, ready for a pass. The third argument says whether its QA head is needed. Raises ModelError
+    where weights are missing or broken, or there is no QA head. Heavy packages are imported in here."""
+    weights: tuple[str, ...]
+    """Patterns of weight files directly in the model folder, best first. All of them are downloaded; those of the first
+    pattern that matches any are what `load` reads, and what the model's fingerprint follows."""
+    outputs: frozenset[ModelOutput]
+    """What its passes can give."""
+    layout: BatchLayout = BatchLayout.PADDED
+    """What its passes take."""
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime that a value of `model.backend` names.
+
+    Raises:
+        ModelError: there is none of this name, or it cannot be imported.
+    """
+    try:
+        found = find_object(RUNTIMES, name, "model.backend")
+    except LookupError as error:
+        raise ModelError(str(error)) from error
+    if not isinstance(found, Runtime):
+        raise ModelError(f"model.backend: {name} is a {type(found).__name__} and no actors.backends.base.Runtime")
+    return found
+
+
+def check_outputs(wanted: frozenset[ModelOutput], given: frozenset[ModelOutput]) -> None:
+    """Raises ModelError where something is wanted that a loaded model cannot give."""
+    missing = wanted - given
+    if missing:
+        raise ModelError(
+            f"{_names(missing)} cannot be had of this model as it is loaded, only {_names(given) or 'nothing'}; "
+            "choose another model.backend"
+        )
+
+
+def _names(outputs: frozenset[ModelOutput]) -> str:
+    return ", ".join(output.value for output in ModelOutput if output in outputs)

@@ -1,10 +1,14 @@
 """No forward pass: logits that hash a window's own tokens, so that everything but the model can be measured."""
 
+from pathlib import Path
+
 import numpy as np
 
 from actors.arrays import Floats, Ints
-from actors.backends.base import PassOutput
+from actors.backends.base import TRANSFORMERS_WEIGHTS, ModelOutput, PassOutput, Runtime
 from actors.batch import Batch
+from actors.model_config import load_config
+from actors.parameters import ModelParameters
 
 _BITS = 16
 _TOKEN_STEP, _PLACE_STEP = np.int32(40_503), np.int32(28_411)
@@ -21,6 +25,11 @@ class NullBackend:
         self._start = rng.normal(0, _SPREAD, 1 << _BITS).astype(np.float32)
         self._end = rng.normal(0, _SPREAD, 1 << _BITS).astype(np.float32)
         self._directions = rng.normal(0, 1, (2, hidden_size)).astype(np.float32)
+
+    @property
+    def device(self) -> str:
+        """Numpy's."""
+        return "cpu"
 
     @property
     def hidden_size(self) -> int:
@@ -57,3 +66,17 @@ def _cells(batch: Batch) -> Ints:
     cells >>= np.int32(8)
     cells &= np.int32((1 << _BITS) - 1)
     return cells
+
+
+def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> NullBackend:
+    """Reads the width of an embedding off the model's config; weights need not be there."""
+    return NullBackend(int(load_config(folder).hidden_size))
+
+
+RUNTIME = Runtime(
+    name="null",
+    load=_load,
+    # It stands in for the torch runtime, so it is the same model: a job may be measured with it and then run.
+    weights=TRANSFORMERS_WEIGHTS,
+    outputs=frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN}),
+)

@@ -15,7 +15,7 @@ _LONG_ENOUGH = 0.4
 """Seconds of passes."""
 
 
-def measure_pace(backend: Backend, spec: EncoderSpec, want_spans: bool) -> float:
+def measure_speed(backend: Backend, spec: EncoderSpec, want_spans: bool) -> float:
     """Tokens per second in passes of windows of `_WIDTH` tokens; takes some tenths of a second.
 
     The passes double until there were enough of them; the very first only warms up.

@@ -12,7 +12,7 @@ from actors.arrays import Floats
 from actors.backends.base import PassOutput
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
 from actors.batch import Batch
-from actors.errors import OutOfMemory
+from actors.errors import OutOfMemory, first_line
 from actors.parameters import ModelParameters
 
 _CPU_ALLOCATOR_MESSAGE = "can't allocate memory"
@@ -42,6 +42,11 @@ class TorchBackend:
         self._encoder.register_forward_hook(self._keep_hidden)
 
     @property
+    def device(self) -> str:
+        """As torch names it."""
+        return str(self._device)
+
+    @property
     def hidden_size(self) -> int:
         """D, the width of an embedding."""
         return int(self._model.config.hidden_size)
@@ -67,7 +72,7 @@ class TorchBackend:
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and _CPU_ALLOCATOR_MESSAGE not in str(error):
                 raise
-            message = str(error).partition("\n")[0]
+            message = first_line(error)
         finally:
             self._hidden = None
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
@@ -102,11 +107,6 @@ def model_inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
         for name, array in arrays.items()
         if array is not None
     }
-
-
-def sees_gpu() -> bool:
-    """True when this process could run a model on a GPU."""
-    return torch.cuda.is_available()
 
 
 def _device(name: str) -> torch.device:

@@ -11,32 +11,32 @@ from actors.tokenization.encoder_spec import WindowTemplate
 from actors.tokenization.tokenized import Tokenized
 
 
-def collate(prepared: Tokenized, frame: WindowTemplate, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
+def collate(prepared: Tokenized, template: WindowTemplate, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
     """Assembles the windows at the positions `chosen` ([n])."""
     windows = prepared.windows
     question, passage = windows.question[chosen], windows.passage[chosen]
     q_from, q_len = prepared.question.offsets[question], prepared.question.lengths[question].astype(np.int64)
     p_len = (windows.stop[chosen] - windows.first[chosen]).astype(np.int64)
     p_from = prepared.passage.offsets[passage] + windows.first[chosen]
-    lengths = q_len + p_len + frame.specials
+    lengths = q_len + p_len + template.specials
     n, width = len(chosen), int(lengths.max())
 
-    head = np.full(n, len(frame.prefix), dtype=np.int64)
-    if frame.passage_first:
-        p_start, q_start = head, head + p_len + len(frame.middle)
+    head = np.full(n, len(template.prefix), dtype=np.int64)
+    if template.passage_first:
+        p_start, q_start = head, head + p_len + len(template.middle)
         m_start = head + p_len
     else:
-        q_start, p_start = head, head + q_len + len(frame.middle)
+        q_start, p_start = head, head + q_len + len(template.middle)
         m_start = head + q_len
-    s_start = lengths - len(frame.suffix)
+    s_start = lengths - len(template.suffix)
 
     ids = np.full((n, width), pad_id, dtype=np.int64)
     _scatter(ids, q_start, q_len, prepared.question.ids, q_from)
     _scatter(ids, p_start, p_len, prepared.passage.ids, p_from)
     for start, tokens in (
-        (np.zeros_like(head), frame.prefix),
-        (m_start, frame.middle),
-        (s_start, frame.suffix),
+        (np.zeros_like(head), template.prefix),
+        (m_start, template.middle),
+        (s_start, template.suffix),
     ):
         _place(ids, start, tokens)
 
@@ -45,12 +45,12 @@ def collate(prepared: Tokenized, frame: WindowTemplate, chosen: Longs, pad_id: i
     types = None
     if uses_type_ids:
         types = np.zeros((n, width), dtype=np.int64)
-        types += frame.question_type * between(width, q_start, q_len)
-        types += frame.passage_type * between(width, p_start, p_len)
-        _place(types, np.zeros_like(head), frame.prefix_types)
-        _place(types, m_start, frame.middle_types)
-        _place(types, s_start, frame.suffix_types)
-    return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(frame, lengths))
+        types += template.question_type * between(width, q_start, q_len)
+        types += template.passage_type * between(width, p_start, p_len)
+        _place(types, np.zeros_like(head), template.prefix_types)
+        _place(types, m_start, template.middle_types)
+        _place(types, s_start, template.suffix_types)
+    return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(template, lengths))
 
 
 def stack(batches: Sequence[Batch], pad_id: int) -> Batch:
@@ -100,9 +100,9 @@ def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
         target[rows, starts + i] = value
 
 
-def _cls_positions(frame: WindowTemplate, lengths: Longs) -> Longs | None:
-    if frame.cls_in_prefix is not None:
-        return np.full(len(lengths), frame.cls_in_prefix, dtype=np.int64)
-    if frame.cls_in_suffix is not None:
-        return lengths - len(frame.suffix) + frame.cls_in_suffix
+def _cls_positions(template: WindowTemplate, lengths: Longs) -> Longs | None:
+    if template.cls_in_prefix is not None:
+        return np.full(len(lengths), template.cls_in_prefix, dtype=np.int64)
+    if template.cls_in_suffix is not None:
+        return lengths - len(template.suffix) + template.cls_in_suffix
     return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.arrays import Floats, Ints, Longs
-from actors.backends.base import Backend, PassOutput
+from actors.backends.base import Backend, ModelOutput, PassOutput, check_outputs
 from actors.batch import Batch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
@@ -51,16 +51,23 @@ class Engine:
     """A model with its batcher. Calls from several threads are safe: their passes take turns on the device."""
 
     def __init__(
-        self, backend: Backend, spec: EncoderSpec, batching: BatchingParameters, turns: DeviceLock | None = None
+        self,
+        backend: Backend,
+        spec: EncoderSpec,
+        batching: BatchingParameters,
+        device_lock: DeviceLock | None = None,
+        outputs: frozenset[ModelOutput] = frozenset(ModelOutput),
     ) -> None:
         """Takes a loaded model; `actors.models.loading` loads one.
 
         Args:
-            turns: who else is on the device; None where nobody is.
+            device_lock: who else is on the device; None where nobody is.
+            outputs: what the loaded model can give.
         """
         self.spec = spec
-        self.turns = turns or DeviceLock()
+        self.device_lock = device_lock or DeviceLock()
         self._backend = backend
+        self._outputs = outputs
         limit = backend.memory_limit
         self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
         self._learning = threading.Lock()
@@ -76,7 +83,12 @@ class Engine:
         return self._backend.hidden_size
 
     def begin(self, prepared: Tokenized, wanted: Wanted) -> InferenceTask:
-        """A call, before its first pass."""
+        """A call, before its first pass.
+
+        Raises:
+            ModelError: something is wanted that the loaded model cannot give.
+        """
+        check_outputs(wanted.outputs, self._outputs)
         return InferenceTask(prepared, self.spec, wanted, self.hidden_size)
 
     def answer(self, prepared: Tokenized, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
@@ -106,8 +118,8 @@ class Engine:
         """
         schedule = WindowQueue(work.lengths)
         while len(schedule):
-            chosen = schedule.peek(self.choose(schedule, self.turns.quantum()))
-            if self.run([Share(work, chosen)], self.turns.offline):
+            chosen = schedule.peek(self.choose(schedule, self.device_lock.quantum()))
+            if self.run([Share(work, chosen)], self.device_lock.offline):
                 schedule.drop(len(chosen))
         return work.results()
 
@@ -174,7 +186,7 @@ class Engine:
         with self._learning:
             self.batcher.costs.observe(size, seconds, output.peak_bytes)
         if self._watcher is not None:
-            online = turn != self.turns.offline
+            online = turn != self.device_lock.offline
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
 

@@ -1,4 +1,4 @@
-"""One call on its way through the model: its windows, and what came of those that had their pass."""
+"""One request or shard while it is computed: its windows, and the results of the passes that they had so far."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.arrays import Floats, Ints, Longs
-from actors.backends.base import PassOutput
+from actors.backends.base import ModelOutput, PassOutput
 from actors.batch import Batch
 from actors.engine.answers import Answers, read_answers
 from actors.engine.collate import collate
@@ -45,9 +45,19 @@ class Wanted:
     tokens: bool = False
     """The last hidden state of every token."""
 
+    @property
+    def outputs(self) -> frozenset[ModelOutput]:
+        """What a forward pass has to give for it."""
+        needs = {
+            ModelOutput.LOGITS: self.qa is not None,
+            ModelOutput.POOLED: self.embedding is not None,
+            ModelOutput.LAST_HIDDEN: self.tokens,
+        }
+        return frozenset(output for output, is_needed in needs.items() if is_needed)
+
 
 class InferenceTask:
-    """The windows of one call. Its passes may be shared with other calls; what it gets out of them may not."""
+    """The windows of one request or shard. It may share forward passes with others, and keeps only its own results."""
 
     def __init__(self, prepared: Tokenized, spec: EncoderSpec, wanted: Wanted, hidden_size: int) -> None:
         """Makes room for the results.
@@ -59,7 +69,7 @@ class InferenceTask:
         self.wanted = wanted
         self.stats = PassStats()
         self._spec = spec
-        self._frame: WindowTemplate = spec.single if wanted.qa is None else spec.pair
+        self._template: WindowTemplate = spec.single if wanted.qa is None else spec.pair
         self._candidates: Candidates | None = None
         self._pooled: _Pooled | None = None
         self._tokens: list[Floats | None] = []
@@ -75,16 +85,16 @@ class InferenceTask:
     @property
     def lengths(self) -> Ints:
         """[W] tokens of every window, special tokens included."""
-        return self.prepared.lengths(self._frame.specials)
+        return self.prepared.lengths(self._template.specials)
 
     @property
     def kind(self) -> tuple[bool, bool, bool]:
-        """Works of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
+        """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
         return self._candidates is not None, self._pooled is not None, self.wanted.tokens
 
     def batch(self, chosen: Longs) -> Batch:
         """The padded arrays of the windows at the positions `chosen`."""
-        return collate(self.prepared, self._frame, chosen, self._spec.pad_id, self._spec.uses_type_ids)
+        return collate(self.prepared, self._template, chosen, self._spec.pad_id, self._spec.uses_type_ids)
 
     def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
         """[n, S] weights of the tokens in the pooled vectors; None where none are wanted."""

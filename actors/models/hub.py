@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import fsspec
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from actors.errors import ModelError
+from actors.backends.base import find_runtime
+from actors.errors import ModelError, first_line
 from actors.parameters import ModelParameters
 
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TEXTS = ("*.json", "*.txt", "*.model")
 
 
@@ -27,26 +28,34 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         key: the group of the config that names the model, for errors.
 
     Raises:
-        ModelError: there is no such folder, hub id or URL, or it holds no config.json.
+        ModelError: there is no such folder, hub id, URL or runtime, or it holds no config.json.
     """
     name = parameters.name
+    patterns = (*find_runtime(parameters.backend).weights, *_TEXTS)
     if "://" in name:
-        folder = _copy_from_url(name, parameters.storage, key)
+        folder = _copy_from_url(name, parameters.storage, patterns, key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
     elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
         raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
-        folder = _download_from_hub(name, parameters.revision, key)
+        folder = _download_from_hub(name, parameters.revision, patterns, key)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{key}.name: {name} holds no config.json, so it is not a transformers model folder")
     return folder
 
 
-def fingerprint(folder: Path) -> str:
-    """SHA-256, in hex, over the names and bytes of the files that decide what the model computes."""
+def fingerprint(folder: Path, backend: str) -> str:
+    """SHA-256, in hex, over the names and bytes of the files that decide what the model computes.
+
+    Args:
+        backend: as in `model.backend`; weights that this runtime does not read do not count.
+
+    Raises:
+        ModelError: there is no such runtime.
+    """
     digest = hashlib.sha256()
-    for path in _files_that_count(folder):
+    for path in _files_that_count(folder, find_runtime(backend).weights):
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -57,29 +66,28 @@ def _counts(name: str) -> bool:
     return "index" not in name and "README" not in name and not name.startswith("_")
 
 
-def _files_that_count(folder: Path) -> list[Path]:
-    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+def _files_that_count(folder: Path, weight_patterns: Sequence[str]) -> list[Path]:
+    weights = next((found for pattern in weight_patterns if (found := list(folder.glob(pattern)))), [])
     texts = [p for pattern in _TEXTS for p in folder.glob(pattern) if _counts(p.name)]
     return sorted({*weights, *texts})
 
 
-def _download_from_hub(name: str, revision: str | None, key: str) -> Path:
+def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[*_WEIGHTS, *_TEXTS]))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"{key}.name: {name} is neither a local folder nor a hub id that could be downloaded: {first_line(error)}"
         ) from error
 
 
-def _copy_from_url(url: str, storage: dict[str, object], key: str) -> Path:
+def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str], key: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "models"
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
         listing = {str(path): info for path, info in fs.find(root, maxdepth=1, detail=True).items()}
     except Exception as error:  # every fsspec implementation raises its own kind
         raise ModelError(f"{key}.name: {url} cannot be read: {first_line(error)}") from error
-    patterns = (*_WEIGHTS, *_TEXTS)
     wanted = {path for path in listing if any(fnmatch(path.removeprefix(root).strip("/"), p) for p in patterns)}
     wanted = {path for path in wanted if "/" not in path.removeprefix(root).strip("/")}
     if not wanted:
@@ -107,8 +115,3 @@ def _version(info: dict[str, object]) -> str:
     marks = ("ETag", "etag", "md5Hash", "generation", "blob_id")
     times = ("mtime", "created", "LastModified", "Last-Modified", "last_modified")
     return repr([info.get(key) for key in ("size", *marks, *times)])
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,27 +1,15 @@
-"""A model folder → its tokenizer, its weights, its engine."""
+"""A model folder → its tokenizer, its backend, its engine."""
 
 from inspect import signature
 from pathlib import Path
 
-from transformers import (
-    MODEL_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForQuestionAnswering,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
-from transformers.utils import logging
+from transformers import MODEL_MAPPING, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
-from actors.backends.base import Backend
-from actors.backends.null import NullBackend
-from actors.backends.torch_backend import TorchBackend
+from actors.backends.base import Backend, BatchLayout, ModelOutput, check_outputs, find_runtime
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
-from actors.errors import ModelError
-from actors.models.hub import first_line
+from actors.errors import ModelError, first_line
+from actors.model_config import load_config
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 
@@ -47,32 +35,42 @@ def load_engine(
     model: ModelParameters,
     batching: BatchingParameters,
     with_qa_head: bool,
-    turns: DeviceLock | None = None,
+    device_lock: DeviceLock | None = None,
 ) -> Engine:
     """Loads a model folder.
 
     Args:
-        turns: who else is on the device; None where nobody is.
+        device_lock: who else is on the device; None where nobody is.
 
     Raises:
         ModelError: it cannot be used.
     """
-    return Engine(load_backend(folder, model, with_qa_head), load_spec(folder), batching, turns)
+    given = find_runtime(model.backend).outputs
+    if not with_qa_head:
+        given -= {ModelOutput.LOGITS}
+    return Engine(load_backend(folder, model, with_qa_head), load_spec(folder), batching, device_lock, given)
 
 
 def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
-    """The runtime that `model.backend` names, ready for a pass; the null backend needs no weights.
+    """A model in the runtime that `model.backend` names, ready for a pass.
 
     Raises:
-        ModelError: no weights, broken weights, or a QA head is wanted and the folder has none.
+        ModelError: no weights, broken weights, a QA head is wanted and the folder has none, or the runtime gives no
+            logits or takes batches that the engine does not make.
     """
-    if model.backend == "null":
-        return NullBackend(int(load_config(folder).hidden_size))
-    return TorchBackend(load_model(folder, with_qa_head), model)
+    runtime = find_runtime(model.backend)
+    if runtime.layout is not BatchLayout.PADDED:
+        raise ModelError(
+            f"model.backend: the {runtime.name} runtime takes {runtime.layout.value} batches, and the engine makes "
+            "padded ones only; choose another"
+        )
+    if with_qa_head:
+        check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
+    return runtime.load(folder, model, with_qa_head)
 
 
 def load_spec(folder: Path) -> EncoderSpec:
-    """The model's tokenizer and frames.
+    """The model's tokenizer and the templates of its windows.
 
     Raises:
         ModelError: no tokenizer, or none that the `tokenizers` library runs.
@@ -100,58 +98,6 @@ def load_spec(folder: Path) -> EncoderSpec:
         uses_type_ids=_uses_type_ids(tokenizer, config),
         passage_first=tokenizer.padding_side == "left",
     )
-
-
-def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
-    """The weights, from safetensors, or from a pickle that holds tensors only.
-
-    Raises:
-        ModelError: no weights, broken weights, or a QA head is wanted and the folder has none.
-    """
-    auto = AutoModelForQuestionAnswering if with_qa_head else AutoModel
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ModelError(
-            f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin; copy the whole model there"
-        )
-    config = load_config(folder)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # What is missing is looked at below; a QA head that an embedding does without is none of it.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        model, report = auto.from_pretrained(
-            folder,
-            config=config,
-            trust_remote_code=False,
-            local_files_only=True,
-            weights_only=True,
-            dtype="float32",
-            output_loading_info=True,
-        )
-    except Exception as error:  # safetensors, torch and transformers each raise their own kind
-        raise ModelError(
-            f"{folder}: the weights cannot be loaded: {first_line(error)}; copy or download the model again"
-        ) from error
-    missing = [name for name in report["missing_keys"] if "pooler" not in name]
-    if missing:
-        needed = "a QA head" if any(name.startswith("qa_outputs") for name in missing) else "all of its weights"
-        raise ModelError(
-            f"{folder} is a {type(model).__name__} without {needed} (missing: {', '.join(sorted(missing)[:4])}); "
-            "name a model that was fine-tuned for question answering, or embed with it instead"
-        )
-    return model  # type: ignore[no-any-return]
-
-
-def load_config(folder: Path) -> PreTrainedConfig:
-    """The folder's config.json.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        return config
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder / 'config.json'}: {first_line(error)}") from error
 
 
 def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig) -> None:

@@ -1,1 +1,1 @@
-"""Online calls: where they wait, which is next, and which windows share its pass."""
+"""Scheduling of online requests: their queue, which of them is next on the device, and which windows share its pass."""

@@ -1,7 +1,6 @@
-"""Which windows of the calls that wait share the next pass."""
+"""Coalescing: which windows of the queued online requests share the next pass."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,33 +10,33 @@ from actors.engine.engine import Engine
 from actors.scheduling.request import QueuedRequest
 
 _PASSES = 8
-"""Where much waits, a pass may take this part of it, since it pays to be large and nobody waits for one pass only."""
+"""A pass may take one part in this many of the predicted time of all queued slices: where much is queued, large passes
+save time, and no request waits for a single pass only."""
 
 
-class Part(NamedTuple):
-    """What one call has in a pass."""
+def next_pass(
+    engine: Engine, first: QueuedRequest, requests: Sequence[QueuedRequest], quantum: float
+) -> dict[QueuedRequest, Longs]:
+    """Chooses a pass for one request, with windows of other requests where a shared pass pays.
 
-    call: QueuedRequest
-    windows: Longs
-    """Positions of its windows."""
-
-
-def next_pass(engine: Engine, first: QueuedRequest, calls: Sequence[QueuedRequest], quantum: float) -> list[Part]:
-    """A pass for one call, with those windows of others that pay beside its own.
-
-    What is brought is looked at longest first. Where the pass that pays best would not come down to the windows of
-    `first`, the longest are left out.
+    The candidates are the next slices, longest windows first. Where the pass that pays best would not reach the
+    windows of `first`, the longest windows are left out.
 
     Args:
-        calls: all who wait, `first` among them; every one has windows to bring. Those of another kind stay.
-        quantum: seconds that the pass may be predicted to take; more where much waits, or one window takes longer.
+        requests: all queued ones, `first` among them; every one has pending windows. Those that want another kind of
+            result than `first` have no part in the pass.
+        quantum: seconds that the pass may be predicted to take; it may take more where much is queued, or where one
+            window takes longer.
+
+    Returns:
+        The positions of the chosen windows of every request that has part in the pass.
     """
-    alike = [first, *(call for call in calls if call is not first and call.work.kind == first.work.kind)]
-    brought = [call.brings for call in alike]
-    owner = np.repeat(np.arange(len(alike)), [len(windows) for windows in brought])
-    window = np.concatenate(brought)
-    lengths = np.concatenate([call.lengths[windows] for call, windows in zip(alike, brought, strict=True)])
-    limit = max(quantum, sum(call.turn_seconds for call in alike) / _PASSES)
+    same_kind = [first, *(one for one in requests if one is not first and one.task.kind == first.task.kind)]
+    slices = [request.next_slice for request in same_kind]
+    owner = np.repeat(np.arange(len(same_kind)), [len(windows) for windows in slices])
+    window = np.concatenate(slices)
+    lengths = np.concatenate([one.lengths[windows] for one, windows in zip(same_kind, slices, strict=True)])
+    limit = max(quantum, sum(request.slice_seconds for request in same_kind) / _PASSES)
 
     order = np.argsort(-lengths, kind="stable")
     place = int(np.argmax(owner[order] == 0))
@@ -50,4 +49,4 @@ def next_pass(engine: Engine, first: QueuedRequest, calls: Sequence[QueuedReques
         if start + size <= place:
             start, size = next_start, size_from(next_start)
     chosen = np.sort(order[start : start + size])
-    return [Part(alike[i], window[chosen[owner[chosen] == i]]) for i in np.unique(owner[chosen])]
+    return {same_kind[i]: window[chosen[owner[chosen] == i]] for i in np.unique(owner[chosen])}

@@ -1,62 +1,67 @@
-"""Who is next on the device, of the online calls that wait."""
+"""The scheduling policy: which of the queued online requests the next pass is for."""
 
 import math
 from collections.abc import Sequence
 
 from actors.scheduling.request import QueuedRequest
 
-_PATIENCE = 1.0
-"""Seconds that the rests of calls wait at most for the first turns of those who came meanwhile."""
-_SHARE = 3.0
-"""While there are always first turns, rests have one part in so many of the device."""
-FIRST_TURNS = 1 - 1 / _SHARE
-"""What first turns have of the device then."""
-_STRETCH = 20.0
-"""A rest is due so many times the time it takes after its call came: short ones soon, and long ones too, in the end."""
+_MAX_REMAINDER_WAIT = 1.0
+"""Seconds that remainders wait at most for first slices; then one of them has a pass."""
+_REMAINDER_PERIOD = 3.0
+"""While first slices never stop coming, remainders get one part in this many of the device's time."""
+FIRST_SLICE_SHARE = 1 - 1 / _REMAINDER_PERIOD
+"""The part of the device's time that first slices get then."""
+_DUE_FACTOR = 20.0
+"""A remainder is due this many times its predicted time after its request arrived. Short ones are due soon, and long
+ones are due in the end, whatever arrives after them."""
 
 
 class SchedulingPolicy:
-    """First turns go first, in the order they came: so nobody waits for the rest of a call that came before.
+    """First slices go before remainders, in the order in which their requests arrived.
 
-    The rests of calls with more windows than fit a turn are taken when no first turn waits, and a third of the time
-    where some always do. Of the rests the one that is due first is next: the more of it is left, the later it is due.
-    So calls of one size are finished in the order they came, and a huge one holds nobody up.
+    A request therefore never waits for the remainder of an earlier one. Remainders run when no first slice is queued,
+    and for a third of the device's time while first slices never stop coming. Among remainders the one that is due
+    first is next; a longer one is due later. So requests of one size are finished in the order of their arrival, and a
+    very large request delays only itself.
     """
 
     def __init__(self) -> None:
-        """Begins with nobody."""
-        self._rests_due = math.inf
+        """Starts with an empty queue."""
+        self._remainder_due = math.inf
 
-    def next(self, calls: Sequence[QueuedRequest], now: float) -> QueuedRequest:
-        """The call that the next pass is for.
+    def next(self, requests: Sequence[QueuedRequest], now: float) -> QueuedRequest:
+        """The request that the next pass is for.
 
         Args:
-            calls: at least one; every one has windows that wait.
-            now: by the monotonic clock.
+            requests: at least one; every one has pending windows.
+            now: by the monotonic clock, in seconds.
         """
-        rests = [call for call in calls if not call.fresh]
-        self._rests_due = min(self._rests_due, now + _PATIENCE) if rests else math.inf
-        first_turns = (call for call in calls if call.fresh)
-        first = min(first_turns, key=lambda call: call.arrived, default=None)
-        if first is not None and first.arrived <= self._rests_due:
+        remainders = [request for request in requests if not request.first_slice_pending]
+        self._remainder_due = min(self._remainder_due, now + _MAX_REMAINDER_WAIT) if remainders else math.inf
+        first_slices = (request for request in requests if request.first_slice_pending)
+        first = min(first_slices, key=lambda request: request.arrived, default=None)
+        if first is not None and first.arrived <= self._remainder_due:
             return first
-        rest = min(rests, key=_rest_due)
-        self._rests_due += _SHARE * rest.turn_seconds
-        return rest
+        remainder = min(remainders, key=_due)
+        self._remainder_due += _REMAINDER_PERIOD * remainder.slice_seconds
+        return remainder
 
 
-def seconds_before(call: QueuedRequest | None, calls: Sequence[QueuedRequest]) -> float:
-    """Predicted time of what goes before a call that comes now: before its first turn, or its rest where that is more.
+def predicted_wait(request: QueuedRequest | None, queued: Sequence[QueuedRequest]) -> float:
+    """Predicted seconds of the work that goes before a request that arrives now.
+
+    It is what goes before its first slice, or what goes before its remainder where that is more.
 
     Args:
-        call: None for one of which nothing is known yet: its first turn.
-        calls: those who wait.
+        request: None for one whose windows are not known yet; only its first slice is looked at then.
+        queued: those that arrived before.
     """
-    seconds = sum(other.turn_seconds for other in calls if other.fresh)
-    if call is not None and len(call.waiting) > call.turn:
-        seconds = max(seconds, sum(other.seconds_of_rest for other in calls if _rest_due(other) <= _rest_due(call)))
+    seconds = sum(other.slice_seconds for other in queued if other.first_slice_pending)
+    if request is not None and len(request.pending) > request.slice_windows:
+        earlier = sum(other.remainder_seconds for other in queued if _due(other) <= _due(request))
+        seconds = max(seconds, earlier)
     return seconds
 
 
-def _rest_due(call: QueuedRequest) -> float:
-    return call.arrived + _STRETCH * call.seconds_of_rest
+def _due(request: QueuedRequest) -> float:
+    return request.arrived + _DUE_FACTOR * request.remainder_seconds

@@ -1,4 +1,4 @@
-"""An online call, from the queue to its results."""
+"""An online request in the scheduler: its windows that wait for a forward pass, and the future of its results."""
 
 import math
 import time
@@ -14,52 +14,59 @@ from actors.errors import DeadlinePassed
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """An online call on its way. Whoever waits for it may cancel its future: then it leaves the queue."""
+    """An online request between its arrival and its results. Cancelling its future takes it out of the queue.
 
-    work: InferenceTask
+    A request brings its windows to the device in slices: a slice is as many windows as fit one quantum, or one window.
+    What its first slice leaves is the remainder. `SchedulingPolicy` prefers first slices, so that a large request
+    does not delay the small ones that arrive after it.
+    """
+
+    task: InferenceTask
     deadline: float
-    """Of the monotonic clock; inf where there is none."""
+    """By the monotonic clock, in seconds; inf where there is none."""
     arrived: float
+    """By the monotonic clock, in seconds."""
     future: Future[Results] = field(default_factory=Future)
-    began: float = math.nan
-    """When its first pass began, by the monotonic clock; nan before."""
+    first_pass_began: float = math.nan
+    """By the monotonic clock, in seconds; nan before the first pass."""
     is_probe: bool = False
-    """Whether it is no sign of online traffic."""
+    """Whether it is a readiness probe, which does not count as online traffic."""
     lengths: Ints = field(init=False)
     """[W] tokens of every window."""
-    waiting: Longs = field(init=False)
-    """Positions of the windows that wait for a pass, in order."""
-    turn: int = 0
-    """How many of the windows that wait it may bring to a pass."""
-    turn_seconds: float = 0.0
-    """Predicted time of these; 0 where nothing is known yet."""
-    fresh: int = 0
-    """How many windows of its first turn still wait."""
-    window_seconds: float = 0.0
-    """Predicted time of one of the windows that wait, among all of them."""
+    pending: Longs = field(init=False)
+    """Positions of the windows that have had no pass yet, in ascending order."""
+    slice_windows: int = 0
+    """How many of the pending windows may join the next pass."""
+    slice_seconds: float = 0.0
+    """Predicted time of these windows on the device; 0 before anything is known of the device's speed."""
+    first_slice_pending: int = 0
+    """How many windows of the first slice are pending; 0 once all of them have had their pass."""
+    seconds_per_window: float = 0.0
+    """Predicted time of one pending window in a pass with all the others."""
 
     def __post_init__(self) -> None:
-        self.lengths = self.work.lengths
-        self.waiting = np.arange(len(self.lengths), dtype=np.int64)
+        self.lengths = self.task.lengths
+        self.pending = np.arange(len(self.lengths), dtype=np.int64)
 
     @property
-    def brings(self) -> Longs:
-        """Positions of the windows that it may bring to the next pass."""
-        return self.waiting[: self.turn]
+    def next_slice(self) -> Longs:
+        """Positions of the windows that may join the next pass."""
+        return self.pending[: self.slice_windows]
 
     @property
-    def seconds_of_rest(self) -> float:
-        """Predicted time of the windows that wait beyond its first turn's."""
-        return (len(self.waiting) - self.fresh) * self.window_seconds
+    def remainder_seconds(self) -> float:
+        """Predicted time of the pending windows that are not part of the first slice."""
+        return (len(self.pending) - self.first_slice_pending) * self.seconds_per_window
 
-    def had(self, windows: Longs) -> None:
-        """Some of the windows that it brought, [n] positions, have had their pass."""
-        brought = self.brings
-        self.waiting = np.concatenate([brought[~np.isin(brought, windows)], self.waiting[self.turn :]])
-        self.fresh = max(self.fresh - len(windows), 0)
+    def complete(self, windows: Longs) -> None:
+        """Records that windows of the next slice, [n] positions, have had their pass."""
+        candidates = self.next_slice
+        left = candidates[~np.isin(candidates, windows)]
+        self.pending = np.concatenate([left, self.pending[self.slice_windows :]])
+        self.first_slice_pending = max(self.first_slice_pending - len(windows), 0)
 
     def is_wanted(self) -> bool:
-        """False once it is done, cancelled or too late; whoever waits for it is told then."""
+        """Whether results are still waited for; settles the request with `DeadlinePassed` where it is too late."""
         if self.future.done():
             return False
         if time.monotonic() >= self.deadline:
@@ -68,7 +75,7 @@ class QueuedRequest:
         return True
 
     def settle(self, results: Results | None = None, error: Exception | None = None) -> None:
-        """Ends it with results or an error, unless whoever waited has gone."""
+        """Gives the future its results or its error; does nothing where it was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
         if error is not None:

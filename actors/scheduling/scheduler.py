@@ -1,168 +1,166 @@
-"""Where online calls wait for the device, and are taken to it together."""
+"""The scheduler of online requests: a bounded queue, and a thread that runs their passes on the device."""
 
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from actors.arrays import Longs
 from actors.engine.engine import Engine, Share
 from actors.engine.inference_task import InferenceTask
-from actors.errors import QueueFull, ShuttingDown
-from actors.scheduling.coalescing import Part, next_pass
-from actors.scheduling.policy import FIRST_TURNS, SchedulingPolicy, seconds_before
+from actors.errors import QueueFull
+from actors.scheduling.coalescing import next_pass
+from actors.scheduling.policy import FIRST_SLICE_SHARE, SchedulingPolicy, predicted_wait
 from actors.scheduling.request import QueuedRequest
 
 
 class OnlineScheduler:
-    """One thread that takes online calls to the device, a pass at a time, those who wait together in one.
+    """Runs online requests pass by pass in one thread; requests that wait at the same time share passes.
 
-    Every pass is chosen when the device is free for it, so whoever came during the last one is looked at too.
-    `SchedulingPolicy` says whose turn it is, and `next_pass` who else has part in the pass.
+    Every pass is chosen when the device is free for it, so that requests which arrived during the last pass are
+    considered too. `SchedulingPolicy` chooses the request that a pass is for, and `next_pass` chooses which windows
+    of the others share it. The thread is a daemon, and ends with the process.
     """
 
-    def __init__(self, engine: Engine, quantum: float, most: int, longest: float = math.inf) -> None:
+    def __init__(self, engine: Engine, quantum: float, max_requests: int, max_wait: float = math.inf) -> None:
         """Starts the thread.
 
         Args:
-            quantum: seconds of a pass that every call may bring; one window may take longer.
-            most: calls that may wait.
-            longest: seconds that the first turn of a call may be predicted to wait, and about what its rest may.
+            quantum: seconds of device time that one request may bring to a pass; a single window may take longer.
+            max_requests: requests that may be queued or in a pass.
+            max_wait: seconds that the first slice of a request may be predicted to wait; its remainder may be
+                predicted to wait about as long.
         """
         self._engine = engine
         self._quantum = quantum
-        self._most = most
-        self._longest = longest
-        self._changed = threading.Condition()
-        self._calls: list[QueuedRequest] = []
-        self._closed = False
-        self._agenda = SchedulingPolicy()
+        self._max_requests = max_requests
+        self._max_wait = max_wait
+        self._submitted = threading.Condition()
+        self._requests: list[QueuedRequest] = []
+        self._policy = SchedulingPolicy()
         self._thread = threading.Thread(target=self._serve, name="online", daemon=True)
         self._thread.start()
 
     def __len__(self) -> int:
-        """Calls that wait or are in a pass."""
-        return sum(not call.future.done() for call in self._calls)
+        """Requests that are queued or in a pass."""
+        return sum(not request.future.done() for request in self._requests)
 
     @property
     def alive(self) -> bool:
-        """False once the thread is gone, and nothing will ever be answered."""
+        """Whether the thread runs; without it no request would ever be answered."""
         return self._thread.is_alive()
 
-    def check_room(self, call: QueuedRequest | None = None) -> None:
-        """Looks whether one more call may come.
+    def check_room(self, request: QueuedRequest | None = None) -> None:
+        """Checks whether one more request may be queued.
 
         Args:
-            call: None where it is not known yet: then only what every call has to wait for counts.
+            request: None where its windows are not known yet; then only its first slice's wait is predicted.
 
         Raises:
-            QueueFull: as many wait as may, or it would have to wait for too long.
+            QueueFull: the queue is full, or the request would have to wait for too long.
         """
-        waiting = [other for other in list(self._calls) if not other.future.done()]
-        if len(waiting) >= self._most:
-            raise QueueFull(f"{len(waiting)} requests wait already")
-        seconds = seconds_before(call, waiting)
-        # A single call may be longer than that, and must not shut out the next.
-        if len(waiting) > 1 and seconds > self._longest * FIRST_TURNS:
-            raise QueueFull(f"{len(waiting)} requests wait already, and {seconds:.1f} s of them go first")
+        queued = [other for other in list(self._requests) if not other.future.done()]
+        if len(queued) >= self._max_requests:
+            raise QueueFull(f"{len(queued)} requests wait already")
+        seconds = predicted_wait(request, queued)
+        # A single request may take longer than that, and must not shut out the next.
+        if len(queued) > 1 and seconds > self._max_wait * FIRST_SLICE_SHARE:
+            raise QueueFull(f"{len(queued)} requests wait already, and {seconds:.1f} s of them go first")
 
-    def take(self, work: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False) -> QueuedRequest:
-        """Queues a call.
+    def submit(self, task: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False) -> QueuedRequest:
+        """Queues a request; its future holds the results. Whoever waits for them may cancel it.
+
+        Args:
+            deadline: by the monotonic clock, in seconds; past it the request is settled with `DeadlinePassed`.
+            is_probe: whether it is a readiness probe: offline passes stay as long as they are.
 
         Raises:
-            QueueFull: as many calls as may wait do so already, or they take too long.
-            ShuttingDown: no more are taken.
+            QueueFull: the queue is full, or the request would have to wait for too long.
         """
-        call = QueuedRequest(work, deadline, time.monotonic(), is_probe=is_probe)
-        self._give_turn(call)
-        call.fresh = call.turn
-        with self._changed:
-            if self._closed:
-                raise ShuttingDown("the model actor is shutting down")
-            self.check_room(call)
-            self._tell([call])
-            if len(call.waiting):
-                self._calls.append(call)
-                self._changed.notify()
-        if not len(call.waiting):
-            _finish(call)
-        return call
-
-    def close(self) -> None:
-        """Finishes what waits, and ends the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        request = QueuedRequest(task, deadline, time.monotonic(), is_probe=is_probe)
+        self._plan_slice(request)
+        request.first_slice_pending = request.slice_windows
+        with self._submitted:
+            self.check_room(request)
+            self._note_traffic([request])
+            if len(request.pending):
+                self._requests.append(request)
+                self._submitted.notify()
+        if not len(request.pending):
+            _settle_with_results(request)
+        return request
 
     def _serve(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._closed)
-                if not self._calls:
-                    return
-            # Kept from pass to pass: offline work must not slip in while somebody waits.
-            with self._engine.turns.online():
-                while calls := self._waiting():
-                    first = self._agenda.next(calls, time.monotonic())
+            with self._submitted:
+                self._submitted.wait_for(lambda: self._requests)
+            # The device is kept from pass to pass: no offline pass may run while an online request waits.
+            with self._engine.device_lock.online():
+                while requests := self._queued():
+                    first = self._policy.next(requests, time.monotonic())
                     try:
-                        self._pass(next_pass(self._engine, first, calls, self._quantum))
+                        self._run_pass(next_pass(self._engine, first, requests, self._quantum))
                     except Exception as error:
-                        # Nobody would be answered again without this thread.
+                        # The thread has to survive whatever happens: without it no request would be answered.
                         if first.is_wanted():
                             first.settle(error=error)
-                    self._tell(calls)
+                    self._note_traffic(requests)
 
-    def _waiting(self) -> list[QueuedRequest]:
-        """The calls that wait for a pass; all others leave."""
-        wanted = [call for call in list(self._calls) if call.is_wanted()]
-        with self._changed:
-            self._calls = [call for call in self._calls if not call.future.done()]
+    def _queued(self) -> list[QueuedRequest]:
+        """The requests that wait for a pass; those that are done, cancelled or late leave the queue."""
+        wanted = [request for request in list(self._requests) if request.is_wanted()]
+        with self._submitted:
+            self._requests = [request for request in self._requests if not request.future.done()]
         return wanted
 
-    def _tell(self, calls: Sequence[QueuedRequest]) -> None:
+    def _note_traffic(self, requests: Sequence[QueuedRequest]) -> None:
         # A readiness probe every few seconds must not keep offline passes short for ever.
-        if not all(call.is_probe for call in calls):
-            self._engine.turns.arrived()
+        if not all(request.is_probe for request in requests):
+            self._engine.device_lock.arrived()
 
-    def _pass(self, parts: Sequence[Part]) -> None:
+    def _run_pass(self, windows: Mapping[QueuedRequest, Longs]) -> None:
+        """Runs one pass over these windows; where it fails, one pass for each request."""
         now = time.monotonic()
-        for call, _ in parts:
-            call.began = now if math.isnan(call.began) else call.began
+        for request in windows:
+            if math.isnan(request.first_pass_began):
+                request.first_pass_began = now
         try:
-            took_place = self._engine.run([Share(call.work, windows) for call, windows in parts], _at_once)
+            ran = self._engine.run([Share(request.task, own) for request, own in windows.items()], _device_is_held)
         except Exception as error:
-            if len(parts) == 1:
-                parts[0].call.settle(error=error)
-            else:
-                # One of them is to blame, and must fail alone.
-                for part in parts:
-                    if part.call.is_wanted():
-                        self._pass([part])
+            if len(windows) == 1:
+                for request in windows:
+                    request.settle(error=error)
+                return
+            # One request is to blame, and must fail alone.
+            for request, own in windows.items():
+                if request.is_wanted():
+                    self._run_pass({request: own})
             return
-        # One that was too large for the device is chosen again.
-        for call, windows in parts if took_place else ():
-            call.had(windows)
-            self._give_turn(call)
-            if not len(call.waiting):
-                _finish(call)
+        # A pass that was too large for the device did not run, and is chosen again.
+        for request, own in windows.items() if ran else ():
+            request.complete(own)
+            self._plan_slice(request)
+            if not len(request.pending):
+                _settle_with_results(request)
 
-    def _give_turn(self, call: QueuedRequest) -> None:
-        if not len(call.waiting):
+    def _plan_slice(self, request: QueuedRequest) -> None:
+        if not len(request.pending):
             return
-        lengths, engine = call.lengths[call.waiting], self._engine
-        call.turn = call.fresh or engine.windows_within(self._quantum, int(lengths.max()), len(lengths))
-        call.turn_seconds = engine.predicted(lengths[: call.turn])
-        call.window_seconds = engine.predicted(lengths) / len(lengths)
+        lengths, engine = request.lengths[request.pending], self._engine
+        longest, number = int(lengths.max()), len(lengths)
+        request.slice_windows = request.first_slice_pending or engine.windows_within(self._quantum, longest, number)
+        request.slice_seconds = engine.predicted(lengths[: request.slice_windows])
+        request.seconds_per_window = engine.predicted(lengths) / number
 
 
-def _finish(call: QueuedRequest) -> None:
+def _settle_with_results(request: QueuedRequest) -> None:
     try:
-        call.settle(call.work.results())
+        request.settle(request.task.results())
     except Exception as error:
-        call.settle(error=error)
+        request.settle(error=error)
 
 
-def _at_once(seconds: float) -> AbstractContextManager[bool]:
-    """The turn of a pass of online calls, who have the device already."""
+def _device_is_held(seconds: float) -> AbstractContextManager[bool]:
+    """Waits for nothing: the thread of the scheduler holds the device already."""
     return nullcontext(True)

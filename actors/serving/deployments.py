@@ -27,9 +27,10 @@ from actors.serving.context import Context
 from actors.serving.handle_client import HandleClient
 from actors.serving.http_metrics import RequestMetrics
 from actors.serving.middleware.access_log import log_requests
+from actors.serving.model_card import describe, shown_name
 from actors.serving.parameters import ServiceParameters
 from actors.serving.prometheus import ReplicaMetrics
-from actors.serving.replica import Replica, describe, shown_name
+from actors.serving.replica import Replica
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
@@ -101,11 +102,11 @@ class ModelDeployment:
 
     def check_health(self) -> None:
         """Raises where the thread of the online passes is gone: Ray Serve then starts another replica."""
-        self._replica.check()
+        self._replica.check_alive()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What `scaling.OnlineLoad` goes by."""
-        return {ONLINE: float(self._replica.inside), OFFLINE: float(self._offline)}
+        return {ONLINE: float(self._replica.in_hand), OFFLINE: float(self._offline)}
 
 
 def build(args: dict[str, Any]) -> Application:

@@ -40,11 +40,11 @@ class ReplicaMetrics:
     @contextmanager
     def online(self) -> Iterator[Callable[[Reply | Refusal], None]]:
         """Around one online request; what is yielded takes its outcome."""
-        self._in_hand.set(self._replica.inside + 1, _ONLINE)
+        self._in_hand.set(self._replica.in_hand + 1, _ONLINE)
         try:
             yield self._answered
         finally:
-            self._in_hand.set(self._replica.inside, _ONLINE)
+            self._in_hand.set(self._replica.in_hand, _ONLINE)
 
     def offline(self, pieces: int, rows: int = 0) -> None:
         """Takes the pieces of shards that are in hand now, and the rows of one that was finished."""

@@ -5,8 +5,7 @@ import io
 import torch
 from torch import nn
 
-from actors.errors import ModelError
-from actors.models.hub import first_line
+from actors.errors import ModelError, first_line
 from actors.training.trainer import Trainer
 
 

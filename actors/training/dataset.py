@@ -131,5 +131,5 @@ class TextTensors:
         return cls(model_inputs(batch, device), torch.from_numpy(mask).to(device))
 
 
-def _collate(prepared: Tokenized, spec: EncoderSpec, frame: WindowTemplate, chosen: Longs) -> Batch:
-    return collate(prepared, frame, chosen, spec.pad_id, spec.uses_type_ids)
+def _collate(prepared: Tokenized, spec: EncoderSpec, template: WindowTemplate, chosen: Longs) -> Batch:
+    return collate(prepared, template, chosen, spec.pad_id, spec.uses_type_ids)

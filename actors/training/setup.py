@@ -13,8 +13,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from actors.arrays import Longs
+from actors.backends.torch_weights import load_model
 from actors.errors import ModelError
-from actors.models.loading import load_model, load_spec
+from actors.models.loading import load_spec
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.training.dataset import Pairs, Texts

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
-from actors.errors import ModelError
-from actors.models.hub import first_line
-from actors.models.loading import load_model
+from actors.backends.torch_weights import load_model
+from actors.errors import ModelError, first_line
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import qa_window_size

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from actors.models.hub import find_model
 from actors.serving.deployments import APPLICATION, bind
+from actors.serving.model_card import describe
 from actors.serving.parameters import ServiceParameters
-from actors.serving.replica import describe
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
 from pipelines.execution.stage_factory import from_anywhere

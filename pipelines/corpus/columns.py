@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.config.job import Columns, CorpusParameters
 from pipelines.corpus.listing import SourceFile
 from pipelines.errors import CorpusError
-from pipelines.schemas import OUTPUT_NAMES, JobKind
+from pipelines.schemas import JobKind, output_names
 
 # The readers' own columns.
 _RESERVED = frozenset(("_row", "_line", "_byte"))
@@ -24,7 +24,7 @@ def text_keys(kind: JobKind) -> tuple[str, ...]:
 def check_carry(parameters: CorpusParameters, kind: JobKind) -> None:
     """Raises CorpusError when a carried column's name is taken by a column of the output, or named twice."""
     for name in parameters.carry:
-        if name in OUTPUT_NAMES | _RESERVED:
+        if name in output_names() | _RESERVED:
             raise CorpusError(
                 f"corpus.carry: the output has a column {name!r} of its own. Leave it out, or rename it in the input."
             )

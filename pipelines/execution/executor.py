@@ -8,9 +8,10 @@ from typing import Protocol
 
 from rich.console import Console
 
+from actors.errors import last_line
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
-from pipelines.execution.poison_row_search import PoisonRowSearch, last_line
+from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.stage_factory import Stages, make_stages
 from pipelines.job.job import Job, check_complete

@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.engine.pass_stats import PassStats
+from actors.errors import last_line
 from pipelines.errors import JobError, SpanmillError, StorageError
 from pipelines.execution.stage_factory import Stages
 from pipelines.job.pool_size import ActorPool
@@ -180,12 +181,6 @@ class PoisonRowSearch:
                 raise JobError(f"no worker can load the model: {last_line(error)}") from error
             self._cell = cell
         return self._cell
-
-
-def last_line(error: Exception) -> str:
-    """What happened: Ray's messages end with it, and the frames before it are Ray's own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _read(stages: Stages, work: pa.Table) -> Iterator[pa.Table]:

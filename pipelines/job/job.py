@@ -19,7 +19,7 @@ from pipelines.output.parts import Committed, Parts
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_limit import limit_rows
-from pipelines.schemas import JobKind, answer_schema, embedding_schema
+from pipelines.schemas import JobKind, output_schema
 from pipelines.storage.filesystem import Store, resolve
 
 _SEMANTICS = 1
@@ -45,7 +45,7 @@ class Job:
     @property
     def schema(self) -> pa.Schema:
         """Schema of every part."""
-        return _schema(self.plan, self.task, self.model)
+        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size)
 
     @property
     def parts(self) -> Parts:
@@ -87,7 +87,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
         model=model.fingerprint,
         backend=f"{config.model.backend} {config.model.dtype}",
         results=_results(config, limit),
-        output_schema=str(_schema(plan, task, model)),
+        output_schema=str(output_schema(plan.layout.carry, task, model.hidden_size)),
         plan=plan.to_json(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spanmill=release(),
@@ -136,15 +136,6 @@ def _check_apart(inputs: Sequence[str], output: Store) -> None:
                 f"OUTPUT {output.url} lies in the input {source}, so the next run would read what this one wrote; "
                 "name an OUTPUT elsewhere"
             )
-
-
-def _schema(plan: Plan, task: Wanted, model: ProbedModel) -> pa.Schema:
-    vector = None if task.embedding is None else (model.hidden_size, task.embedding.dtype)
-    if task.qa is not None:
-        return answer_schema(plan.layout.carry, task.qa.top_k, vector, task.qa.null_score)
-    if vector is None:
-        raise ValueError("a task asks for answers, embeddings or both")
-    return embedding_schema(plan.layout.carry, *vector)
 
 
 def _results(config: Config, limit: int | None) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from actors.backends.speed_probe import measure_pace
-from actors.backends.torch_backend import sees_gpu
+from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
+from actors.backends.speed_probe import measure_speed
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -39,15 +39,17 @@ def probe_model(config: Config) -> ProbedModel:
         qa_window_size(spec, config.qa)
     else:
         embedding_window_size(spec, config.embedding)
+    if config.embedding is not None:
+        check_outputs(frozenset({ModelOutput.POOLED}), find_runtime(config.model.backend).outputs)
     answers = isinstance(config, AnswerConfig)
-    here, factor = _nearest_device(config)
+    # The device of this machine that is most like an actor's.
+    here = "cpu" if config.model.device == "cpu" else "auto"
     backend = load_backend(folder, config.model.model_copy(update={"device": here}), with_qa_head=answers)
-    pace = factor * measure_pace(backend, spec, want_spans=answers)
-    return ProbedModel(fingerprint(folder), spec, backend.hidden_size, pace)
+    speed = _times_faster(config, backend) * measure_speed(backend, spec, want_spans=answers)
+    return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed)
 
 
-def _nearest_device(config: Config) -> tuple[str, float]:
-    """The device on this machine that is most like an actor's, and how much faster the actor's is."""
-    if sees_gpu() and config.model.device != "cpu":
-        return "cuda", 1.0
-    return "cpu", _GPU_FACTOR if config.pool.gpus or config.model.device.startswith("cuda") else 1.0
+def _times_faster(config: Config, here: Backend) -> float:
+    """How much faster an actor's device is taken to be than this one."""
+    actor_has_gpu = config.pool.gpus or config.model.device.startswith("cuda")
+    return _GPU_FACTOR if actor_has_gpu and here.device == "cpu" else 1.0

@@ -21,6 +21,7 @@ os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
 import ray
 from ray import job_config
 
+from actors.errors import first_line
 from pipelines.config.job import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.service_discovery import service_address
@@ -62,8 +63,7 @@ def connected(parameters: ClusterParameters) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise JobError(f"ray.address: {address} cannot be used: {reason}") from error
+        raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}") from error
     # Ray's own handler aborts the process.
     _handle_sigterm(on_sigterm)
     try:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from actors.errors import first_line
 from pipelines.errors import ManifestError, MissingError
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML, REPORT_JSON, SUCCESS_NAME, is_part, list_names
 from pipelines.output.receipt_log import RECEIPTS_FOLDER, is_receipt
@@ -97,10 +98,9 @@ def read_manifest(store: Store) -> Manifest | None:
     try:
         return Manifest.model_validate(orjson.loads(data))
     except (orjson.JSONDecodeError, ValidationError) as error:
-        reason = str(error).partition("\n")[0]
         raise ManifestError(
-            f"{path}: not a manifest that this version reads ({reason}). Use the version of Spanmill that wrote it, "
-            f"name another OUTPUT, or start anew with --overwrite."
+            f"{path}: not a manifest that this version reads ({first_line(error)}). Use the version of Spanmill that "
+            f"wrote it, name another OUTPUT, or start anew with --overwrite."
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from actors.errors import first_line
 from pipelines.corpus.listing import SourceFile
 from pipelines.errors import ManifestError, MissingError
 from pipelines.output.manifest import EXTENSION_NAME, MANIFEST_NAME, Manifest
@@ -143,8 +144,7 @@ def _read_extended(store: Store, manifest: Manifest) -> tuple[Plan, int]:
                 raise ManifestError(f"{path}: extends another job; use --overwrite")
             plan, number = extension.added_to(plan), number + 1
     except (KeyError, TypeError, ValueError, ValidationError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ManifestError(f"{path}: the plan is damaged ({reason}); use --overwrite") from error
+        raise ManifestError(f"{path}: the plan is damaged ({first_line(error)}); use --overwrite") from error
 
 
 def _extension(manifest: Manifest, plan: Plan, planned: Plan, new: Sequence[SourceFile]) -> Extension:

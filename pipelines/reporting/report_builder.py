@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actors.errors import escape_surrogates
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
 from pipelines.job.model_probe import Config
@@ -96,17 +97,12 @@ def make_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCount
         runs=runs(receipts),
         nodes=nodes(receipts, work),
         failures=[
-            Failure(f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, _storable(receipt.error))
+            Failure(f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, escape_surrogates(receipt.error))
             for (unit, number), receipt in sorted(tally.failures.items())[:_MOST_FAILURES]
         ],
-        mishaps=[_storable(text) for text in tally.mishaps[:_MOST_FAILURES]],
+        mishaps=[escape_surrogates(text) for text in tally.mishaps[:_MOST_FAILURES]],
         store_errors=tally.store_errors,
     )
-
-
-def _storable(text: str) -> str:
-    # The words of an exception may hold half a character.
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _subject(job: Job) -> Subject:

@@ -8,6 +8,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actors.errors import escape_surrogates
 from pipelines.schemas import QUARANTINE_SCHEMA
 
 ROW_CHARACTERS = 2000
@@ -87,7 +88,7 @@ def quarantine_rows(
             pa.array([file_name] * len(numbers)),
             places.take(chosen),
             pa.array([faults[number].reason.value for number in numbers]),
-            pa.array([_storable(faults[number].detail)[:DETAIL_CHARACTERS] for number in numbers]),
+            pa.array([escape_surrogates(faults[number].detail)[:DETAIL_CHARACTERS] for number in numbers]),
             pa.array(_texts(table.take(chosen)), pa.string()),
         ],
         schema=QUARANTINE_SCHEMA,
@@ -121,7 +122,3 @@ def _cut_bytes(column: pa.ChunkedArray) -> list[bytes]:
 
 def _escaped(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

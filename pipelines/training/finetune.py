@@ -50,8 +50,8 @@ def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwri
     data = read_training_data(inputs, config.data)
     for complaint in data.complaints:
         console.print(complaint, style="yellow")
-    teacher = None if sources.teacher is None else fingerprint(sources.teacher)
-    pin = TrainingManifest.of(config, fingerprint(sources.base), teacher, data.files, len(data.held_out))
+    teacher = None if sources.teacher is None else fingerprint(sources.teacher, "torch")
+    pin = TrainingManifest.of(config, fingerprint(sources.base, "torch"), teacher, data.files, len(data.held_out))
     checkpoints = _open_checkpoints(config, store, pin)
     if bind_training(store, pin, overwrite):
         return Trained(store, (), was_complete=True)

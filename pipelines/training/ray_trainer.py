@@ -12,6 +12,7 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+from actors.errors import last_line
 from pipelines.config.training import FinetuneConfig, WorkerParameters
 from pipelines.errors import ConfigError, JobError
 from pipelines.evaluation.squad import LeftOut
@@ -109,7 +110,7 @@ def _watch(trainer: Any, words: Queue, progress: TrainingProgress) -> tuple[Left
     finally:
         ray.cancel(running, force=True)
     if failure is not None:
-        raise JobError(_reason(failure))
+        raise JobError(last_line(failure, "Error: "))
     return tuple(left_out.values())
 
 
@@ -119,10 +120,3 @@ def _failure(running: Any) -> BaseException | None:
     except ray.exceptions.RayError as error:
         return error
     return failure
-
-
-def _reason(failure: BaseException) -> str:
-    """The error at the root, without the tracebacks that Ray puts around it."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    said = [line for line in lines if "Error: " in line]
-    return (said or lines or [type(failure).__name__])[-1]

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from actors.backends.base import Backend
 from actors.backends.torch_backend import TorchBackend
+from actors.backends.torch_weights import load_model
 from actors.engine.engine import Engine
-from actors.models.loading import load_model, load_spec
+from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from tests.actors.helpers import GOLDEN, MODELS

@@ -158,6 +158,10 @@ class TableBackend:
         self._room = room
 
     @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
     def hidden_size(self) -> int:
         return 5
 

@@ -1,6 +1,6 @@
 """Prepared shards in, columns out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +8,7 @@ import pytest
 
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import wanted_columns
 from actors.errors import DeadlinePassed, ModelError, QueueFull
 from actors.model_actor import ModelActor
 from actors.models.hub import fingerprint
@@ -117,13 +118,16 @@ def test_both_come_from_one_task(process: Process, rows: int, top_k: int) -> Non
     assert table.num_rows == rows
 
 
-def test_empty_tables_have_the_schema_of_full_ones(process: Process) -> None:
+def test_full_tables_and_empty_ones_have_the_types_that_the_columns_declare(process: Process) -> None:
     for task in (
+        Wanted(QAParameters(), None),
         Wanted(QAParameters(handle_impossible_answer=True), EmbeddingParameters()),
         Wanted(QAParameters(top_k=5, null_score=True), None),
         Wanted(None, EmbeddingParameters(pooling="cls", dtype="float16")),
     ):
-        assert process(task, 0).schema.equals(process(task, 2).schema)
+        declared = pa.schema([(column.name, column.type(task, 32)) for column in wanted_columns(task)])
+        assert process(task, 0).schema.equals(declared)
+        assert process(task, 2).schema.equals(declared)
 
 
 def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) -> None:
@@ -133,7 +137,7 @@ def test_a_task_that_asks_for_nothing_is_an_error(engines: dict[str, Engine]) ->
 
 
 def test_the_model_must_be_the_one_that_was_planned_with() -> None:
-    ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected=fingerprint(BERT))
+    ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected=fingerprint(BERT, "torch"))
     with pytest.raises(ModelError, match=r"differs between machines.*planned with 000000000000;"):
         ModelActor(MODEL, BatchingParameters(), with_qa_head=True, expected="0" * 64)
 
@@ -142,11 +146,8 @@ QA = QAParameters()
 
 
 @pytest.fixture
-def shared() -> Iterator[ModelActor]:
-    actor = ModelActor(MODEL, BatchingParameters(), with_qa_head=True, sharing=SharingParameters(queue_requests=2))
-    assert actor.desk is not None
-    yield actor
-    actor.desk.close()
+def shared() -> ModelActor:
+    return ModelActor(MODEL, BatchingParameters(), with_qa_head=True, sharing=SharingParameters(queue_requests=2))
 
 
 def test_a_request_gets_what_a_shard_gets(shared: ModelActor) -> None:
@@ -173,7 +174,7 @@ def test_parts_of_a_shard_make_up_the_shard(shared: ModelActor) -> None:
 
 def test_a_request_may_name_its_time_and_finds_the_queue_no_longer_than_its_limit(shared: ModelActor) -> None:
     prepared, _ = prepare(shared.engine.spec, QA, PAIRS)
-    with shared.engine.turns.offline(0.0):
+    with shared.engine.device_lock.offline(0.0):
         late, waits = shared.ask(prepared, Wanted(QA), seconds=0.0), shared.ask(prepared, Wanted(QA), seconds=1e9)
         with pytest.raises(QueueFull, match="2 requests"):
             shared.ask(prepared, Wanted(QA))

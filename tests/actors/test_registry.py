@@ -24,6 +24,9 @@ def test_an_object_of_another_package_is_found_by_its_place() -> None:
     [
         ("pth", r"model\.backend: there is no 'pth'; there are path, broken, or package"),
         ("broken", r"model\.backend: no_such_module_at_all:x cannot be imported"),
+        (":maxsize", r"model\.backend: there is no ':maxsize'; there are path"),
+        ("sys:", r"model\.backend: there is no 'sys:'"),
+        (".sys:maxsize", r"model\.backend: there is no '\.sys:maxsize'"),
         ("sys:nothing", r"model\.backend: sys:nothing cannot be imported"),
     ],
 )

@@ -1,21 +1,37 @@
-"""The schema of the parts."""
+"""The schema of the parts, and what reads the same list of columns."""
+
+import re
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
 
-from pipelines.schemas import answer_schema, embedding_schema
+from actors.engine import output_columns
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import OUTPUT_COLUMNS, OutputColumn
+from actors.model_actor import ModelActor
+from actors.models.loading import load_spec
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.tokenization.preprocess import prepare_pairs
+from pipelines.config.job import CorpusParameters
+from pipelines.corpus.columns import check_carry
+from pipelines.errors import CorpusError
+from pipelines.schemas import output_names, output_schema
 
+README = Path(__file__).parents[2] / "README.md"
 CARRY = pa.schema([("title", pa.string())])
 
 
 def test_one_answer() -> None:
-    schema = answer_schema(CARRY, top_k=1)
+    schema = output_schema(CARRY, Wanted(QAParameters()), 384)
     assert schema.names == ["id", "title", "answer", "score", "start", "end"]
     assert schema.field("score").type == pa.float64()
     assert schema.field("start").type == pa.int32()
 
 
 def test_several_answers_and_an_embedding() -> None:
-    schema = answer_schema(CARRY, top_k=3, embedding=(384, "float16"))
+    schema = output_schema(CARRY, Wanted(QAParameters(top_k=3), EmbeddingParameters(dtype="float16")), 384)
     assert schema.names == ["id", "title", "answers", "embedding"]
     answer = pa.struct([("answer", pa.string()), ("score", pa.float64()), ("start", pa.int32()), ("end", pa.int32())])
     assert schema.field("answers").type == pa.list_(answer)
@@ -23,11 +39,55 @@ def test_several_answers_and_an_embedding() -> None:
 
 
 def test_a_null_score() -> None:
-    schema = answer_schema(CARRY, top_k=1, embedding=(2, "float32"), null_score=True)
+    schema = output_schema(CARRY, Wanted(QAParameters(null_score=True), EmbeddingParameters()), 2)
     assert schema.names == ["id", "title", "answer", "score", "start", "end", "null_score", "embedding"]
     assert schema.field("null_score").type == pa.float64()
 
 
 def test_embeddings() -> None:
-    schema = embedding_schema(pa.schema([]), 8, "float32")
+    schema = output_schema(pa.schema([]), Wanted(embedding=EmbeddingParameters()), 8)
     assert schema == pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32(), 8))])
+
+
+def test_names_that_are_taken() -> None:
+    names = ("id", "answer", "score", "start", "end", "answers", "null_score", "embedding")
+    assert output_names() == frozenset(names)
+
+
+def test_the_readme_names_every_column() -> None:
+    (section,) = re.findall(r"^## What comes out$(.*?)^## ", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    assert output_names() - set(re.findall(r"`(\w+)`", "\n".join(table))) == set()
+
+
+@pytest.fixture
+def characters(monkeypatch: pytest.MonkeyPatch) -> OutputColumn:
+    """A column of another package: how long an answer is, in code points."""
+    column = OutputColumn(
+        "characters",
+        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k == 1,
+        type=lambda wanted, hidden_size: pa.int32(),
+        values=lambda results, wanted: pc.utf8_length(results.answers.text) if results.answers else None,
+    )
+    monkeypatch.setattr(output_columns, "OUTPUT_COLUMNS", (*OUTPUT_COLUMNS, column))
+    return column
+
+
+def test_a_column_that_is_added_is_in_the_schema_and_its_name_is_taken(characters: OutputColumn) -> None:
+    schema = output_schema(CARRY, Wanted(QAParameters()), 384)
+    assert schema.names == ["id", "title", "answer", "score", "start", "end", "characters"]
+    assert schema.field("characters").type == pa.int32()
+    assert "characters" not in output_schema(CARRY, Wanted(QAParameters(top_k=2)), 384).names
+    with pytest.raises(CorpusError, match="'characters' of its own"):
+        check_carry(CorpusParameters(carry=("characters",)), "answer")
+
+
+def test_a_column_that_is_added_is_what_the_model_actor_gives(characters: OutputColumn, untrained_model: Path) -> None:
+    wanted = Wanted(QAParameters())
+    texts = [["Who?", "How many goats?"], ["Agnes Bell lit it in 1837.", "Ada keeps three goats."]]
+    questions, contexts = (pa.array(column, pa.string()) for column in texts)
+    prepared, _ = prepare_pairs(load_spec(untrained_model), QAParameters(), questions, contexts)
+    actor = ModelActor(ModelParameters(name=str(untrained_model), device="cpu"), BatchingParameters(), True)
+    table, _ = actor.process(prepared.to_ipc(), wanted)
+    assert table.schema == output_schema(pa.schema([]), wanted, actor.engine.hidden_size).remove(0)
+    assert table["characters"].to_pylist() == [len(answer) for answer in table["answer"].to_pylist()]

@@ -1,19 +1,50 @@
 """The tensors of the Open Inference Protocol: columns of texts in, columns of answers or a matrix of embeddings out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
+from actors.arrays import Floats
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import wanted_columns
+from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.protocols.schema import Body, Many, OneOrMany
 from actors.serving.types import ModelCard, Refused, Reply
 
 _ANSWERED = ("question", "context")
 _EMBEDDED = ("text",)
-_DATATYPES = {"answer": "BYTES", "score": "FP64", "start": "INT64", "end": "INT64", "null_score": "FP64"}
-ANSWERS = tuple(_DATATYPES)
+_VALUES: dict[str, Callable[[Reply], Sequence[object] | Floats]] = {
+    "answer": lambda reply: [spans[0].text or "" for spans in reply.spans],
+    "score": lambda reply: [spans[0].score for spans in reply.spans],
+    "start": lambda reply: [spans[0].start for spans in reply.spans],
+    "end": lambda reply: [spans[0].end for spans in reply.spans],
+    "null_score": lambda reply: reply.null_scores,
+    "embedding": lambda reply: np.asarray(reply.embeddings),
+}
+"""What a reply holds of the output's columns, by their names: of the best answers [n], of embeddings [n, D]."""
+
+
+def _datatype(type: pa.DataType) -> str:
+    """Of a column's values, of which an embedding holds several; JSON has one kind of integer."""
+    if pa.types.is_fixed_size_list(type):
+        return _datatype(type.value_type)
+    if pa.types.is_integer(type):
+        return "INT64"
+    return {pa.string(): "BYTES", pa.float64(): "FP64", pa.float32(): "FP32"}[type]
+
+
+def _datatypes(wanted: Wanted) -> dict[str, str]:
+    columns = [column for column in wanted_columns(wanted) if column.name in _VALUES]
+    return {column.name: _datatype(column.type(wanted, 1)) for column in columns}
+
+
+_ANSWER_TYPES = _datatypes(Wanted(qa=QAParameters(null_score=True)))
+_EMBEDDING_TYPES = _datatypes(Wanted(embedding=EmbeddingParameters()))
+ANSWERS = tuple(_ANSWER_TYPES)
 """Outputs of a request for answers."""
-EMBEDDINGS = ("embedding",)
+EMBEDDINGS = tuple(_EMBEDDING_TYPES)
 """Outputs of a request for embeddings."""
 
 
@@ -87,35 +118,31 @@ def check_outputs(outputs: Sequence[OutputTensor] | None, known: Sequence[str]) 
 
 def answered(reply: Reply) -> list[dict[str, object]]:
     """The best answer of every row, in columns of [n]."""
-    best = [spans[0] for spans in reply.spans]
-    columns: dict[str, Sequence[object]] = {
-        "answer": [span.text or "" for span in best],
-        "score": [span.score for span in best],
-        "start": [span.start for span in best],
-        "end": [span.end for span in best],
-        "null_score": reply.null_scores,
-    }
-    return [
-        {"name": name, "shape": [len(best)], "datatype": _DATATYPES[name], "data": data}
-        for name, data in columns.items()
-    ]
+    return [_output(name, datatype, reply) for name, datatype in _ANSWER_TYPES.items()]
 
 
 def embedded(reply: Reply) -> list[dict[str, object]]:
     """The embeddings, [n, D]."""
-    vectors = np.asarray(reply.embeddings)
-    return [{"name": "embedding", "shape": vectors.shape, "datatype": "FP32", "data": vectors.reshape(-1)}]
+    return [_output(name, datatype, reply) for name, datatype in _EMBEDDING_TYPES.items()]
+
+
+def _output(name: str, datatype: str, reply: Reply) -> dict[str, object]:
+    values = _VALUES[name](reply)
+    if isinstance(values, np.ndarray):
+        return {"name": name, "shape": values.shape, "datatype": datatype, "data": values.reshape(-1)}
+    return {"name": name, "shape": [len(values)], "datatype": datatype, "data": values}
 
 
 def metadata(card: ModelCard, name: str) -> dict[str, object]:
     """What the model takes, and what it gives."""
     inputs = (*_ANSWERED, *_EMBEDDED) if card.answers else _EMBEDDED
-    outputs = [_tensor(output, kind) for output, kind in _DATATYPES.items()] if card.answers else []
+    outputs = [_tensor(output, kind) for output, kind in _ANSWER_TYPES.items()] if card.answers else []
+    vectors = [_tensor(output, kind, card.hidden_size) for output, kind in _EMBEDDING_TYPES.items()]
     return {
         "name": name,
         "platform": "spanmill_transformers",
         "inputs": [_tensor(one, "BYTES") for one in inputs],
-        "outputs": [*outputs, _tensor("embedding", "FP32", card.hidden_size)],
+        "outputs": [*outputs, *vectors],
         "properties": {"fingerprint": card.fingerprint, "architecture": card.architecture, "dtype": card.dtype},
     }
 

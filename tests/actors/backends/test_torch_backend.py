@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 from actors.backends.torch_backend import TorchBackend
+from actors.backends.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.collate import collate
 from actors.errors import OutOfMemory
-from actors.models.loading import load_model
 from actors.parameters import ModelParameters, QAParameters
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, prepare

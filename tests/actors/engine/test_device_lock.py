@@ -28,95 +28,95 @@ class Clock:
 
 
 def test_a_device_for_shards_alone_has_no_quantum() -> None:
-    turns = DeviceLock()
-    turns.arrived()
-    assert turns.quantum() == math.inf
+    device_lock = DeviceLock()
+    device_lock.arrived()
+    assert device_lock.quantum() == math.inf
 
 
 def test_the_quantum_closes_with_a_request_and_opens_when_none_comes() -> None:
     clock = Clock()
-    turns = DeviceLock(SHARING, clock)
-    assert turns.quantum() == math.inf, "nobody has come yet"
+    device_lock = DeviceLock(SHARING, clock)
+    assert device_lock.quantum() == math.inf, "nobody has come yet"
     for _ in range(2):
-        turns.arrived()
-        assert turns.quantum() == 0.05
+        device_lock.arrived()
+        assert device_lock.quantum() == 0.05
         clock.now += 2
-        assert turns.quantum() == 0.05
+        assert device_lock.quantum() == 0.05
         clock.now += 0.1
-        assert turns.quantum() == math.inf
+        assert device_lock.quantum() == math.inf
 
 
 @given(steps=st.lists(st.tuples(st.sampled_from(["arrives", "waits"]), st.floats(0, 3)), max_size=20))
 def test_the_quantum_is_open_just_when_the_last_request_is_long_ago(steps: list[tuple[str, float]]) -> None:
     clock = Clock()
-    turns = DeviceLock(SHARING, clock)
+    device_lock = DeviceLock(SHARING, clock)
     last = -math.inf
     for step, seconds in steps:
         if step == "arrives":
-            turns.arrived()
+            device_lock.arrived()
             last = clock.now
         else:
             clock.now += seconds
-        assert turns.quantum() == (math.inf if clock.now - last > 2 else 0.05)
+        assert device_lock.quantum() == (math.inf if clock.now - last > 2 else 0.05)
 
 
 def test_an_offline_pass_that_has_become_too_long_is_sent_back_without_the_device() -> None:
-    turns = DeviceLock(SHARING, Clock())
-    turns.arrived()
-    with turns.offline(0.06) as granted:
+    device_lock = DeviceLock(SHARING, Clock())
+    device_lock.arrived()
+    with device_lock.offline(0.06) as granted:
         assert not granted
-        with turns.online() as other:
+        with device_lock.online() as other:
             assert other, "the device is free"
     for seconds in (0.05, 0.0):
-        with turns.offline(seconds) as granted:
+        with device_lock.offline(seconds) as granted:
             assert granted
 
 
 def test_the_quantum_counts_when_the_turn_comes_not_when_the_waiting_began() -> None:
-    turns = DeviceLock(SHARING, Clock())
+    device_lock = DeviceLock(SHARING, Clock())
     answer: list[bool] = []
 
     def wait() -> None:
-        with turns.offline(1.0) as granted:
+        with device_lock.offline(1.0) as granted:
             answer.append(granted)
 
-    with turns.offline(1.0) as granted:
+    with device_lock.offline(1.0) as granted:
         assert granted
         waiting = threading.Thread(target=wait)
         waiting.start()
-        turns.arrived()
+        device_lock.arrived()
     waiting.join()
     assert answer == [False]
 
 
-@pytest.mark.parametrize("turn", [lambda turns: turns.online(), lambda turns: turns.offline(0.0)])
+@pytest.mark.parametrize("turn", [lambda lock: lock.online(), lambda lock: lock.offline(0.0)])
 def test_a_pass_that_fails_leaves_the_device(turn: Callable[[DeviceLock], AbstractContextManager[bool]]) -> None:
-    turns = DeviceLock(SHARING)
-    with pytest.raises(ZeroDivisionError), turn(turns):
+    device_lock = DeviceLock(SHARING)
+    with pytest.raises(ZeroDivisionError), turn(device_lock):
         raise ZeroDivisionError
-    with turns.offline(0.0) as granted:
+    with device_lock.offline(0.0) as granted:
         assert granted
 
 
 @pytest.mark.parametrize("offline", [1, 3])
 def test_an_online_pass_waits_for_the_pass_that_runs_and_for_no_other(offline: int) -> None:
-    turns, order = DeviceLock(SHARING), list[str]()
+    device_lock, order = DeviceLock(SHARING), list[str]()
 
     def run(name: str, turn: AbstractContextManager[bool]) -> None:
         with turn:
             order.append(name)
 
-    with ThreadPoolExecutor(offline + 1) as pool, turns.offline(0.0):
+    with ThreadPoolExecutor(offline + 1) as pool, device_lock.offline(0.0):
         for _ in range(offline):
-            pool.submit(run, "offline", turns.offline(0.0))
-        pool.submit(run, "online", turns.online())
-        until(lambda: turns._online_waiting == 1)
+            pool.submit(run, "offline", device_lock.offline(0.0))
+        pool.submit(run, "online", device_lock.online())
+        until(lambda: device_lock._online_waiting == 1)
         assert order == [], "one pass at a time"
     assert order == ["online"] + ["offline"] * offline
 
 
 def test_passes_never_overlap() -> None:
-    turns, inside = DeviceLock(SHARING), 0
+    device_lock, inside = DeviceLock(SHARING), 0
 
     @contextmanager
     def counted() -> Iterator[None]:
@@ -128,7 +128,7 @@ def test_passes_never_overlap() -> None:
 
     def work(online: bool) -> int:
         for _ in range(100):
-            with turns.online() if online else turns.offline(0.0) as granted, counted():
+            with device_lock.online() if online else device_lock.offline(0.0) as granted, counted():
                 assert granted
         return 100
 

@@ -116,7 +116,7 @@ def test_calls_that_share_a_pass_get_what_each_gets_alone(
             works.append(engine.begin(prepared, Wanted(SHAPES[shape], EmbeddingParameters())))
     assume(works)
     shares = [Share(work, np.arange(len(work.prepared.windows))) for work in works]
-    assert engine.run(shares, engine.turns.offline)
+    assert engine.run(shares, engine.device_lock.offline)
     for (pair, shape), work in zip(kept, works, strict=True):
         expected, embedding = _alone(model, pair, shape)
         results = work.results()
@@ -363,9 +363,9 @@ class _Visited(TableBackend):
 
 
 def test_offline_passes_are_short_from_the_moment_that_a_request_comes() -> None:
-    turns = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
-    backend = _Visited(lambda: turns.arrived() if len(backend.shapes) == 1 else None)
-    engine = Engine(backend, SPEC, BatchingParameters(fixed_windows=16), turns)
+    device_lock = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    backend = _Visited(lambda: device_lock.arrived() if len(backend.shapes) == 1 else None)
+    engine = Engine(backend, SPEC, BatchingParameters(fixed_windows=16), device_lock)
     for windows in (16, 16, 8, 4, 2, 1):
         engine.batcher.costs.observe(PassShape(windows, 14), 0.02 * windows)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 40)
@@ -376,18 +376,18 @@ def test_offline_passes_are_short_from_the_moment_that_a_request_comes() -> None
 
 
 def test_a_pass_whose_turn_is_not_given_leaves_no_trace() -> None:
-    turns = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    device_lock = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
     backend = TableBackend()
-    engine = Engine(backend, SPEC, BatchingParameters(), turns)
+    engine = Engine(backend, SPEC, BatchingParameters(), device_lock)
     for _ in range(2):
         engine.batcher.costs.observe(PassShape(2, 14), 1.0)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 2)
     work = engine.begin(prepared, Wanted(QA))
-    turns.arrived()
-    assert not engine.run([Share(work, np.arange(2))], turns.offline)
+    device_lock.arrived()
+    assert not engine.run([Share(work, np.arange(2))], device_lock.offline)
     assert backend.shapes == []
     assert work.stats.total.passes == 0
-    assert engine.run([Share(work, np.arange(1))], turns.offline), "nothing is smaller than one window"
+    assert engine.run([Share(work, np.arange(1))], device_lock.offline), "nothing is smaller than one window"
 
 
 def test_windows_within_some_seconds() -> None:
@@ -406,7 +406,7 @@ def test_who_watches_is_told_of_every_pass() -> None:
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 8 + [("w1", "w2")])
     stats = engine.answer(prepared, QA).stats
     work = engine.begin(prepared, Wanted(QA))
-    assert engine.run([Share(work, np.arange(2))], lambda _: engine.turns.online())
+    assert engine.run([Share(work, np.arange(2))], lambda _: engine.device_lock.online())
     assert [p.size for p in passes] == [PassShape(4, 14), PassShape(4, 14), PassShape(1, 5), PassShape(2, 14)]
     assert [p.tokens for p in passes] == [56, 56, 5, 28]
     assert [p.online for p in passes] == [False] * 3 + [True]

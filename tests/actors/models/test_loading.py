@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, DistilBertModel, XLNetConfig, XLNetForQuestionAnsweringSimple
 
+from actors.backends.torch_weights import load_model
 from actors.engine.engine import Engine
 from actors.errors import ModelError
-from actors.models.loading import load_engine, load_model, load_spec
+from actors.models.loading import load_engine, load_spec
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded

@@ -1,4 +1,4 @@
-"""Online calls wait together, share passes, and fail alone."""
+"""Online requests wait together, share passes, and fail alone."""
 
 import math
 import threading
@@ -19,7 +19,7 @@ from actors.engine.batcher import WindowQueue
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.errors import DeadlinePassed, ModelError, QueueFull, ShuttingDown, WindowTooLarge
+from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.scheduling.scheduler import OnlineScheduler
@@ -65,7 +65,7 @@ def _engine(backend: TableBackend, batching: BatchingParameters = TOGETHER) -> E
     return Engine(backend, SPEC, batching, DeviceLock(SharingParameters()))
 
 
-def _work(engine: Engine, wanted: Wanted, *texts: str) -> InferenceTask:
+def _task(engine: Engine, wanted: Wanted, *texts: str) -> InferenceTask:
     if wanted.qa is not None:
         return engine.begin(prepare(SPEC, wanted.qa, [("w1", text) for text in texts])[0], wanted)
     return engine.begin(prepare_texts(SPEC, EMBEDDING, strings(texts))[0], wanted)
@@ -73,20 +73,21 @@ def _work(engine: Engine, wanted: Wanted, *texts: str) -> InferenceTask:
 
 def _alone(wanted: Wanted, *texts: str) -> Results:
     engine = _engine(TableBackend(), ONE_BY_ONE)
-    return engine.finish(_work(engine, wanted, *texts))
+    return engine.finish(_task(engine, wanted, *texts))
 
 
 @contextmanager
-def _desk(engine: Engine, quantum: float = math.inf, most: int = 64) -> Iterator[OnlineScheduler]:
-    desk = OnlineScheduler(engine, quantum, most)
-    yield desk
-    desk.close()
+def _scheduler(engine: Engine, quantum: float = math.inf, max_requests: int = 64) -> Iterator[OnlineScheduler]:
+    """Waits at the end until the scheduler gives the device back, so that no pass is missed by what follows."""
+    yield OnlineScheduler(engine, quantum, max_requests)
+    with engine.device_lock.online():
+        pass
 
 
 @contextmanager
 def _device_taken(engine: Engine) -> Iterator[None]:
     """What is queued meanwhile waits together."""
-    with engine.turns.offline(0.0) as granted:
+    with engine.device_lock.offline(0.0) as granted:
         assert granted
         yield
 
@@ -95,7 +96,7 @@ def _past(deadline: float) -> Callable[[], bool]:
     return lambda: time.monotonic() >= deadline
 
 
-CALLS = st.lists(
+REQUESTS = st.lists(
     st.tuples(
         st.sampled_from(KINDS),
         st.lists(
@@ -108,87 +109,87 @@ CALLS = st.lists(
 
 
 @settings(max_examples=40)
-@given(calls=CALLS, fixed=st.none() | st.integers(1, 20), quantum=st.sampled_from([0.0, 1e-3, math.inf]))
-def test_company_never_changes_what_a_call_gets(
-    calls: list[tuple[Wanted, list[str]]], fixed: int | None, quantum: float
+@given(requests=REQUESTS, fixed=st.none() | st.integers(1, 20), quantum=st.sampled_from([0.0, 1e-3, math.inf]))
+def test_company_never_changes_what_a_request_gets(
+    requests: list[tuple[Wanted, list[str]]], fixed: int | None, quantum: float
 ) -> None:
     engine = _engine(TableBackend(), BatchingParameters(fixed_windows=fixed))
-    with _desk(engine, quantum) as desk:
+    with _scheduler(engine, quantum) as scheduler:
         with _device_taken(engine):
-            taken = [desk.take(_work(engine, wanted, *texts)) for wanted, texts in calls]
-        for call, (wanted, texts) in zip(taken, calls, strict=True):
-            assert_same_results(call.future.result(), _alone(wanted, *texts))
-            assert call.arrived <= call.began
-            assert len(call.waiting) == 0
-    assert len(desk) == 0
+            taken = [scheduler.submit(_task(engine, wanted, *texts)) for wanted, texts in requests]
+        for request, (wanted, texts) in zip(taken, requests, strict=True):
+            assert_same_results(request.future.result(), _alone(wanted, *texts))
+            assert request.arrived <= request.first_pass_began
+            assert len(request.pending) == 0
+    assert len(scheduler) == 0
 
 
-def test_calls_that_wait_together_share_a_pass() -> None:
+def test_requests_that_wait_together_share_a_pass() -> None:
     backend = TableBackend()
     engine = _engine(backend)
-    with _desk(engine) as desk, _device_taken(engine):
-        calls = [desk.take(_work(engine, ANSWER, words(range(n)))) for n in (2, 9, 5)]
-        calls.append(desk.take(_work(engine, EMBED, "w1")))
-    for call in calls:
-        assert call.future.done()
+    with _scheduler(engine) as scheduler, _device_taken(engine):
+        requests = [scheduler.submit(_task(engine, ANSWER, words(range(n)))) for n in (2, 9, 5)]
+        requests.append(scheduler.submit(_task(engine, EMBED, "w1")))
+    for request in requests:
+        request.future.result()
     assert backend.shapes == [(3, 13), (1, 3)], "one pass for answers, one for vectors"
 
 
 def test_whoever_comes_while_the_device_is_taken_is_in_the_next_pass() -> None:
     backend = GatedBackend()
-    with _desk(_engine(backend)) as desk:
-        first = desk.take(_work(_engine(backend), EMBED, "w1"))
+    with _scheduler(_engine(backend)) as scheduler:
+        first = scheduler.submit(_task(_engine(backend), EMBED, "w1"))
         backend.begun.acquire()
-        others = [desk.take(_work(_engine(backend), EMBED, text)) for text in ("w2", "w3")]
+        others = [scheduler.submit(_task(_engine(backend), EMBED, text)) for text in ("w2", "w3")]
         backend.may_go_on.release(2)
-        for call in (first, *others):
-            call.future.result()
+        for request in (first, *others):
+            request.future.result()
     assert [n for n, _ in backend.shapes] == [1, 2]
 
 
-def test_a_cancelled_call_leaves_the_queue_and_makes_room() -> None:
+def test_a_cancelled_request_leaves_the_queue_and_makes_room() -> None:
     backend = TableBackend()
     engine = _engine(backend)
-    with _desk(engine, most=2) as desk:
+    with _scheduler(engine, max_requests=2) as scheduler:
         with _device_taken(engine):
-            stays, goes = (desk.take(_work(engine, EMBED, text)) for text in ("w1", "w2 w3 w4"))
+            stays, goes = (scheduler.submit(_task(engine, EMBED, text)) for text in ("w1", "w2 w3 w4"))
             with pytest.raises(QueueFull, match="2 requests wait already"):
-                desk.take(_work(engine, EMBED, "w5"))
+                scheduler.submit(_task(engine, EMBED, "w5"))
             assert goes.future.cancel()
-            assert len(desk) == 1
-            late = desk.take(_work(engine, EMBED, "w5"))
+            assert len(scheduler) == 1
+            late = scheduler.submit(_task(engine, EMBED, "w5"))
         assert_same_results(stays.future.result(), _alone(EMBED, "w1"))
         assert_same_results(late.future.result(), _alone(EMBED, "w5"))
     assert backend.shapes == [(2, 3)], "nothing was computed for the one that left"
 
 
-def test_a_call_that_is_cancelled_between_its_passes_has_no_more_of_them() -> None:
+def test_a_request_that_is_cancelled_between_its_passes_has_no_more_of_them() -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
-    with _desk(engine) as desk:
-        call = desk.take(_work(engine, EMBED, "w1", "w2", "w3"))
+    with _scheduler(engine) as scheduler:
+        request = scheduler.submit(_task(engine, EMBED, "w1", "w2", "w3"))
         backend.begun.acquire()
-        assert call.future.cancel()
+        assert request.future.cancel()
         backend.may_go_on.release(9)
-        after = desk.take(_work(engine, EMBED, "w4 w5"))
+        after = scheduler.submit(_task(engine, EMBED, "w4 w5"))
         assert_same_results(after.future.result(), _alone(EMBED, "w4 w5"))
         with pytest.raises(CancelledError):
-            call.future.result()
+            request.future.result()
     assert backend.shapes == [(1, 3), (1, 4)]
 
 
 def test_a_deadline_that_passed_in_the_queue_costs_no_pass() -> None:
     backend = TableBackend()
     engine = _engine(backend)
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         with _device_taken(engine):
             deadline = time.monotonic() + 0.01
-            late = desk.take(_work(engine, EMBED, "w1 w2"), deadline)
-            patient = desk.take(_work(engine, EMBED, "w3"))
+            late = scheduler.submit(_task(engine, EMBED, "w1 w2"), deadline)
+            patient = scheduler.submit(_task(engine, EMBED, "w3"))
             until(_past(deadline))
         with pytest.raises(DeadlinePassed):
             late.future.result()
-        assert math.isnan(late.began)
+        assert math.isnan(late.first_pass_began)
         assert_same_results(patient.future.result(), _alone(EMBED, "w3"))
     assert backend.shapes == [(1, 3)]
 
@@ -197,11 +198,11 @@ def test_a_deadline_that_passed_in_the_queue_costs_no_pass() -> None:
 def test_a_deadline_that_passes_during_the_pass_of_another_costs_no_pass_either(wanted: Wanted) -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         with _device_taken(engine):
-            first = desk.take(_work(engine, EMBED, "w1 w2"))
+            first = scheduler.submit(_task(engine, EMBED, "w1 w2"))
             deadline = time.monotonic() + 0.2
-            late = desk.take(_work(engine, wanted, "w3"), deadline)
+            late = scheduler.submit(_task(engine, wanted, "w3"), deadline)
         backend.begun.acquire()
         until(_past(deadline))
         backend.may_go_on.release(2)
@@ -213,80 +214,80 @@ def test_a_deadline_that_passes_during_the_pass_of_another_costs_no_pass_either(
 
 @pytest.mark.parametrize("wanted", [ANSWER, EMBED, STATES], ids=["answers", "vectors", "states"])
 @pytest.mark.parametrize("quantum", [0.0, math.inf])
-def test_a_call_that_the_model_computes_nan_for_fails_alone(wanted: Wanted, quantum: float) -> None:
+def test_a_request_that_the_model_computes_nan_for_fails_alone(wanted: Wanted, quantum: float) -> None:
     backend = TableBackend()
     for table in (backend.start_table, backend.hidden_table):
         table[FIRST_WORD + 7] = np.nan
     engine = _engine(backend)
     texts = [("w2", "w3 w4"), ("w5 w6", "w7 w8"), ("w9",)]
-    with _desk(engine, quantum) as desk:
+    with _scheduler(engine, quantum) as scheduler:
         with _device_taken(engine):
-            calls = [desk.take(_work(engine, wanted, *some)) for some in texts]
+            requests = [scheduler.submit(_task(engine, wanted, *some)) for some in texts]
         with pytest.raises(ModelError, match="NaN"):
-            calls[1].future.result()
+            requests[1].future.result()
         for i in (0, 2):
-            assert_same_results(calls[i].future.result(), _alone(wanted, *texts[i]))
+            assert_same_results(requests[i].future.result(), _alone(wanted, *texts[i]))
 
 
-def test_a_call_whose_results_cannot_be_read_fails_alone() -> None:
+def test_a_request_whose_results_cannot_be_read_fails_alone() -> None:
     """Answers of a shard that was prepared without its texts: the windows are there, the words are not."""
     engine = _engine(TableBackend())
     without, _ = prepare_texts(SPEC, EMBEDDING, strings(["w3 w4"]))
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         with _device_taken(engine):
-            first = desk.take(_work(engine, ANSWER, "w3 w4"))
-            bad = desk.take(engine.begin(without, ANSWER))
-            last = desk.take(_work(engine, ANSWER, "w5"))
+            first = scheduler.submit(_task(engine, ANSWER, "w3 w4"))
+            bad = scheduler.submit(engine.begin(without, ANSWER))
+            last = scheduler.submit(_task(engine, ANSWER, "w5"))
         assert bad.future.exception() is not None
         assert_same_results(first.future.result(), _alone(ANSWER, "w3 w4"))
         assert_same_results(last.future.result(), _alone(ANSWER, "w5"))
-        assert desk.alive
+        assert scheduler.alive
 
 
-def test_a_large_call_does_not_hold_small_ones_up() -> None:
+def test_a_large_request_does_not_hold_small_ones_up() -> None:
     backend = GatedBackend()
     engine = _engine(backend)
     texts = [words([n]) for n in range(20)]
-    with _desk(engine, quantum=0.0) as desk:
-        large = desk.take(_work(engine, EMBED, *texts))
+    with _scheduler(engine, quantum=0.0) as scheduler:
+        large = scheduler.submit(_task(engine, EMBED, *texts))
         backend.begun.acquire()
-        small = desk.take(_work(engine, EMBED, "w30 w31"))
+        small = scheduler.submit(_task(engine, EMBED, "w30 w31"))
         backend.may_go_on.release(2)
         assert_same_results(small.future.result(), _alone(EMBED, "w30 w31"))
-        assert len(large.waiting) >= 18
+        assert len(large.pending) >= 18
         backend.may_go_on.release(19)
         assert_same_results(large.future.result(), _alone(EMBED, *texts))
     assert backend.shapes == [(1, 3), (1, 4), *[(1, 3)] * 19]
 
 
-def test_whoever_comes_during_a_pass_goes_before_what_is_left_of_those_who_had_a_turn() -> None:
+def test_whoever_comes_during_a_pass_goes_before_the_remainders_of_earlier_ones() -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
-    with _desk(engine, quantum=0.0) as desk:
+    with _scheduler(engine, quantum=0.0) as scheduler:
         with _device_taken(engine):
-            older, old = (desk.take(_work(engine, EMBED, text, "w9")) for text in ("w1 w2", "w1 w2 w3"))
+            older, old = (scheduler.submit(_task(engine, EMBED, text, "w9")) for text in ("w1 w2", "w1 w2 w3"))
         for text in ("w1 w2 w3 w4", "w1 w2 w3 w4 w5"):
             backend.begun.acquire()
-            desk.take(_work(engine, EMBED, text))
+            scheduler.submit(_task(engine, EMBED, text))
             backend.may_go_on.release()
         backend.may_go_on.release(9)
-        for call in (older, old):
-            call.future.result()
+        for request in (older, old):
+            request.future.result()
     assert [width for _, width in backend.shapes] == [4, 5, 6, 7, 3, 3]
 
 
-def test_an_online_call_waits_for_one_offline_pass_and_has_the_device_until_it_is_done() -> None:
+def test_an_online_request_waits_for_one_offline_pass_and_has_the_device_until_it_is_done() -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
     shard = engine.begin(prepare_texts(SPEC, EMBEDDING, strings([words(range(6))] * 3 + ["w1 w2 w3"]))[0], EMBED)
     offline = threading.Thread(target=lambda: engine.finish(shard))
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         offline.start()
         backend.begun.acquire()
-        call = desk.take(_work(engine, EMBED, "w4", "w5"))
-        until(lambda: engine.turns._online_waiting == 1)
+        request = scheduler.submit(_task(engine, EMBED, "w4", "w5"))
+        until(lambda: engine.device_lock._online_waiting == 1)
         backend.may_go_on.release(3)
-        assert_same_results(call.future.result(), _alone(EMBED, "w4", "w5"))
+        assert_same_results(request.future.result(), _alone(EMBED, "w4", "w5"))
         backend.may_go_on.release(9)
         offline.join()
     assert backend.shapes == [(1, 8), (1, 3), (1, 3), (1, 5)]
@@ -296,20 +297,22 @@ def test_an_online_call_waits_for_one_offline_pass_and_has_the_device_until_it_i
 def test_a_pass_that_does_not_fit_is_taken_in_halves() -> None:
     backend = TableBackend(room=30)
     engine = _engine(backend)
-    with _desk(engine) as desk:
+    texts = ("w1 w2 w3", "w4", "w5 w6", "w7", "w8", "w9")
+    long, _ = prepare(SPEC, QAParameters(), [("w1", words(range(40)))])
+    with _scheduler(engine) as scheduler:
         with _device_taken(engine):
-            calls = [desk.take(_work(engine, EMBED, text)) for text in ("w1 w2 w3", "w4", "w5 w6", "w7", "w8", "w9")]
-            too_large = desk.take(engine.begin(prepare(SPEC, QAParameters(), [("w1", words(range(40)))])[0], ANSWER))
-        for call, text in zip(calls, ("w1 w2 w3", "w4", "w5 w6", "w7", "w8", "w9"), strict=True):
-            assert_same_results(call.future.result(), _alone(EMBED, text))
+            requests = [scheduler.submit(_task(engine, EMBED, text)) for text in texts]
+            too_large = scheduler.submit(engine.begin(long, ANSWER))
+        for request, text in zip(requests, texts, strict=True):
+            assert_same_results(request.future.result(), _alone(EMBED, text))
         with pytest.raises(WindowTooLarge):
             too_large.future.result()
 
 
-def test_a_call_without_windows_gets_its_empty_results() -> None:
+def test_a_request_without_windows_gets_its_empty_results() -> None:
     engine = _engine(TableBackend())
-    with _desk(engine) as desk:
-        assert_same_results(desk.take(_work(engine, EMBED)).future.result(), _alone(EMBED))
+    with _scheduler(engine) as scheduler:
+        assert_same_results(scheduler.submit(_task(engine, EMBED)).future.result(), _alone(EMBED))
 
 
 class SlowBackend(TableBackend):
@@ -324,49 +327,47 @@ class SlowBackend(TableBackend):
 
 def test_those_who_wait_may_take_so_long_and_no_longer() -> None:
     engine = _engine(SlowBackend(), ONE_BY_ONE)
-    engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
-    desk = OnlineScheduler(engine, math.inf, most=64, longest=0.03)
+    engine.finish(_task(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    scheduler = OnlineScheduler(engine, math.inf, max_requests=64, max_wait=0.03)
     with _device_taken(engine):
         # One is taken whatever it takes, and another behind it.
-        large = desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(9))))
-        small = desk.take(_work(engine, EMBED, "w1 w3"))
-        assert large.turn_seconds > 0.03
+        large = scheduler.submit(_task(engine, EMBED, *(f"w{n} w1" for n in range(9))))
+        small = scheduler.submit(_task(engine, EMBED, "w1 w3"))
+        assert large.slice_seconds > 0.03
         with pytest.raises(QueueFull, match=r"2 requests wait already, and \d\.\d s of them go first"):
-            desk.take(_work(engine, EMBED, "w1 w4"))
+            scheduler.submit(_task(engine, EMBED, "w1 w4"))
         assert large.future.cancel()
-        desk.take(_work(engine, EMBED, "w1 w4"))
-    desk.close()
+        scheduler.submit(_task(engine, EMBED, "w1 w4"))
     assert_same_results(small.future.result(), _alone(EMBED, "w1 w3"))
 
 
-def test_the_turn_of_a_large_call_is_a_quantum() -> None:
+def test_the_slice_of_a_large_request_is_a_quantum() -> None:
     engine = _engine(SlowBackend(), ONE_BY_ONE)
-    engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
-    with _desk(engine, quantum=0.001) as desk, _device_taken(engine):
-        one, many = (desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(count)))) for count in (1, 20))
-        assert 0.01 < many.turn_seconds == one.turn_seconds
+    engine.finish(_task(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    with _scheduler(engine, quantum=0.001) as scheduler, _device_taken(engine):
+        one, many = (scheduler.submit(_task(engine, EMBED, *(f"w{n} w1" for n in range(count)))) for count in (1, 20))
+        assert 0.01 < many.slice_seconds == one.slice_seconds
 
 
-def test_huge_calls_leave_room_for_small_ones_and_for_large_ones_but_not_for_more_of_their_size() -> None:
+def test_huge_requests_leave_room_for_small_ones_and_for_large_ones_but_not_for_more_of_their_size() -> None:
     engine = _engine(SlowBackend(), ONE_BY_ONE)
-    engine.finish(_work(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
-    desk = OnlineScheduler(engine, 0.001, most=64, longest=1.0)
+    engine.finish(_task(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    scheduler = OnlineScheduler(engine, 0.001, max_requests=64, max_wait=1.0)
 
     def take(count: int) -> QueuedRequest:
-        return desk.take(_work(engine, EMBED, *(f"w{n} w1" for n in range(count))))
+        return scheduler.submit(_task(engine, EMBED, *(f"w{n} w1" for n in range(count))))
 
     with _device_taken(engine):
-        calls = [take(30), take(30)]
-        assert calls[0].seconds_of_rest > 0.5
+        requests = [take(30), take(30)]
+        assert requests[0].remainder_seconds > 0.5
         with pytest.raises(QueueFull):
             take(35)
-        calls += [take(1), take(5)]
-        for call in calls:
-            assert call.future.cancel()
-    desk.close()
+        requests += [take(1), take(5)]
+        for request in requests:
+            assert request.future.cancel()
 
 
-def test_whatever_goes_wrong_with_a_call_the_next_one_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_goes_wrong_with_a_request_the_next_one_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _engine(TableBackend())
     choose = engine.choose
 
@@ -374,14 +375,16 @@ def test_whatever_goes_wrong_with_a_call_the_next_one_is_answered(monkeypatch: p
         monkeypatch.setattr(engine, "choose", choose)
         raise MemoryError("no room for the order")
 
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         monkeypatch.setattr(engine, "choose", out_of_luck)
         with pytest.raises(MemoryError):
-            desk.take(_work(engine, EMBED, "w1")).future.result()
-        assert_same_results(desk.take(_work(engine, EMBED, "w2")).future.result(), _alone(EMBED, "w2"))
+            scheduler.submit(_task(engine, EMBED, "w1")).future.result()
+        assert_same_results(scheduler.submit(_task(engine, EMBED, "w2")).future.result(), _alone(EMBED, "w2"))
 
 
-def test_what_goes_wrong_after_a_call_has_its_results_costs_nobody_else_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_wrong_after_a_request_has_its_results_costs_no_other_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     engine = _engine(TableBackend())
     faults: Iterator[int | MemoryError] = iter([1, 1, MemoryError("no room")])
 
@@ -392,21 +395,22 @@ def test_what_goes_wrong_after_a_call_has_its_results_costs_nobody_else_theirs(m
         return fault
 
     monkeypatch.setattr(engine, "windows_within", one_window)
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         with _device_taken(engine):
-            done, goes_on = desk.take(_work(engine, EMBED, "w1")), desk.take(_work(engine, EMBED, "w2", "w3"))
+            done = scheduler.submit(_task(engine, EMBED, "w1"))
+            goes_on = scheduler.submit(_task(engine, EMBED, "w2", "w3"))
         assert_same_results(done.future.result(), _alone(EMBED, "w1"))
         assert_same_results(goes_on.future.result(), _alone(EMBED, "w2", "w3"))
-        assert desk.alive
+        assert scheduler.alive
 
 
 def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fails() -> None:
     backend = GatedBackend()
     backend.hidden_table[FIRST_WORD + 7] = np.nan
     engine = _engine(backend)
-    with _desk(engine) as desk:
+    with _scheduler(engine) as scheduler:
         with _device_taken(engine):
-            bad, stays, goes = (desk.take(_work(engine, EMBED, text)) for text in ("w7", "w2 w3", "w4 w5 w6"))
+            bad, stays, goes = (scheduler.submit(_task(engine, EMBED, text)) for text in ("w7", "w2 w3", "w4 w5 w6"))
         backend.begun.acquire()
         assert goes.future.cancel()
         backend.may_go_on.release(9)
@@ -417,42 +421,26 @@ def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fa
 
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:
     engine = _engine(TableBackend())
-    desk = OnlineScheduler(engine, math.inf, most=9, longest=1e-9)
+    scheduler = OnlineScheduler(engine, math.inf, max_requests=9, max_wait=1e-9)
     with _device_taken(engine):
-        calls = [desk.take(_work(engine, EMBED, text)) for text in ("w1", "w2", "w3")]
-    desk.close()
-    assert all(call.future.done() for call in calls)
+        requests = [scheduler.submit(_task(engine, EMBED, text)) for text in ("w1", "w2", "w3")]
+    for request, text in zip(requests, ("w1", "w2", "w3"), strict=True):
+        assert_same_results(request.future.result(), _alone(EMBED, text))
 
 
-def test_closing_finishes_what_waits_and_takes_no_more() -> None:
+def test_a_request_closes_the_quantum_when_it_comes() -> None:
     engine = _engine(TableBackend())
-    desk = OnlineScheduler(engine, math.inf, most=9)
-    closing = threading.Thread(target=desk.close)
-    with _device_taken(engine):
-        calls = [desk.take(_work(engine, EMBED, text)) for text in ("w1", "w2")]
-        closing.start()
-    closing.join()
-    for call, text in zip(calls, ("w1", "w2"), strict=True):
-        assert call.future.done()
-        assert_same_results(call.future.result(), _alone(EMBED, text))
-    assert not desk.alive
-    with pytest.raises(ShuttingDown, match="shutting down"):
-        desk.take(_work(engine, EMBED, "w3"))
-
-
-def test_a_call_closes_the_quantum_when_it_comes() -> None:
-    engine = _engine(TableBackend())
-    with _desk(engine) as desk, _device_taken(engine):
-        assert engine.turns.quantum() == math.inf
-        desk.take(_work(engine, EMBED, "w1"))
-        assert engine.turns.quantum() == SharingParameters().quantum_ms / 1000
+    with _scheduler(engine) as scheduler, _device_taken(engine):
+        assert engine.device_lock.quantum() == math.inf
+        scheduler.submit(_task(engine, EMBED, "w1"))
+        assert engine.device_lock.quantum() == SharingParameters().quantum_ms / 1000
 
 
 def test_a_probe_leaves_the_quantum_open() -> None:
     engine = _engine(TableBackend())
-    with _desk(engine) as desk:
-        desk.take(_work(engine, EMBED, "w1"), is_probe=True).future.result()
-        until(lambda: not desk._calls)
-        assert engine.turns.quantum() == math.inf
-        desk.take(_work(engine, EMBED, "w1")).future.result()
-        assert engine.turns.quantum() == SharingParameters().quantum_ms / 1000
+    with _scheduler(engine) as scheduler:
+        scheduler.submit(_task(engine, EMBED, "w1"), is_probe=True).future.result()
+        until(lambda: not scheduler._requests)
+        assert engine.device_lock.quantum() == math.inf
+        scheduler.submit(_task(engine, EMBED, "w1")).future.result()
+        assert engine.device_lock.quantum() == SharingParameters().quantum_ms / 1000

@@ -18,21 +18,20 @@ from actors.parameters import (
 )
 from actors.serving.app import build_app
 from actors.serving.context import Context
+from actors.serving.model_card import describe
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
-from actors.serving.replica import Replica, describe
+from actors.serving.replica import Replica
 from tests.actors.serving.helpers import NAME, InProcess, serving
 
 Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def replica() -> Iterator[Replica]:
+def replica() -> Replica:
     """The model that ships, on one thread of the CPU."""
     model = ModelParameters(name=NAME, device="cpu", threads=1)
     actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
-    yield Replica(actor, describe(find_model(model), model))
-    assert actor.desk is not None
-    actor.desk.close()
+    return Replica(actor, describe(find_model(model), model))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ class InProcess:
         return self.replica.actor.engine.spec
 
     async def metrics(self) -> str:
-        return f"spanmill_inside {self.replica.inside}\n"
+        return f"spanmill_inside {self.replica.in_hand}\n"
 
     async def ready(self) -> None:
         await self.ask(Request(id="ready", task="embed", texts=("ready",)))

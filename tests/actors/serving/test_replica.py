@@ -3,8 +3,6 @@
 import asyncio
 import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pyarrow as pa
 import pytest
 from safetensors.torch import load_file, save_file
 
+from actors.engine.inference_task import Wanted
 from actors.model_actor import ModelActor
-from actors.models.hub import find_model, fingerprint
 from actors.parameters import (
     BatchingParameters,
     EmbeddingParameters,
@@ -22,12 +20,13 @@ from actors.parameters import (
     QAParameters,
     SharingParameters,
 )
+from actors.serving.model_card import describe
 from actors.serving.parameters import LimitParameters
-from actors.serving.replica import Replica, describe, shown_name
+from actors.serving.replica import Replica
 from actors.serving.types import Refusal, Reply, Request
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of
-from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, until
+from tests.actors.serving.helpers import LOVELACE, WHERE, until
 
 QUESTIONS = (WHERE, "How many goats?", WHERE)
 CONTEXTS = (LOVELACE, "Ada keeps three goats in Brindle. " * 60, LOVELACE)
@@ -146,17 +145,17 @@ def test_a_model_without_a_qa_head_answers_nothing(replica: Replica) -> None:
 
 
 def test_a_request_beyond_the_room_is_refused_before_it_costs_anything(replica: Replica) -> None:
-    narrow = Replica(replica.actor, replica.card, most=1)
+    narrow = Replica(replica.actor, replica.card, max_requests=1)
     got: list[Reply | Refusal] = []
     first = threading.Thread(target=lambda: got.append(ask(narrow, answering())))
-    with replica.actor.engine.turns.online():
+    with replica.actor.engine.device_lock.online():
         first.start()
-        until(lambda: narrow.inside == 1)
+        until(lambda: narrow.in_hand == 1)
         full = refusal(narrow, answering())
     first.join()
     assert (full.status, full.reason, full.retry_after) == (429, "queue_full", 1)
     assert [type(one) for one in got] == [Reply]
-    assert (narrow.inside, narrow.busy) == (0, False)
+    assert (narrow.in_hand, narrow.busy) == (0, False)
 
 
 def test_a_deadline_that_passes_in_the_queue_is_told(replica: Replica) -> None:
@@ -168,44 +167,44 @@ def test_a_deadline_that_passes_in_the_queue_is_told(replica: Replica) -> None:
 def test_a_cancelled_request_leaves_the_queue(replica: Replica) -> None:
     async def hang_up() -> None:
         task = asyncio.create_task(replica.ask(answering()))
-        while not replica.inside:
+        while not replica.in_hand:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with replica.actor.engine.turns.online():
+    with replica.actor.engine.device_lock.online():
         asyncio.run(hang_up())
-        assert replica.inside == 0
+        assert replica.in_hand == 0
     assert isinstance(ask(replica, answering()), Reply)
 
 
-@contextmanager
-def _of(folder: Path) -> Iterator[Replica]:
+def _replica_of(folder: Path) -> Replica:
     model = ModelParameters(name=str(folder), device="cpu", threads=1)
     actor = ModelActor(model, BatchingParameters(), with_qa_head=True, sharing=SharingParameters())
-    assert actor.desk is not None
-    try:
-        yield Replica(actor, describe(folder, model))
-    finally:
-        actor.desk.close()
+    return Replica(actor, describe(folder, model))
 
 
 @pytest.fixture
-def small() -> Iterator[Replica]:
+def small() -> Replica:
     """A replica of its own, which may be spoilt."""
-    with _of(GOLDEN / "models" / "bert") as replica:
-        yield replica
+    return _replica_of(GOLDEN / "models" / "bert")
 
 
-def test_a_replica_without_its_thread_says_so(small: Replica) -> None:
-    small.check()
-    assert small.actor.desk is not None
-    small.actor.desk.close()
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_replica_without_its_thread_says_so(small: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.check_alive()
+    scheduler = small.actor.scheduler
+    assert scheduler is not None
+
+    def end_the_thread(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(small.actor.engine, "run", end_the_thread)
+    small.actor.ask(small.prepare(answering()), Wanted(qa=QAParameters()))
+    until(lambda: not scheduler.alive)
     with pytest.raises(RuntimeError, match="thread of the online passes"):
-        small.check()
-    closing = refusal(small, answering())
-    assert (closing.status, closing.reason, closing.retry_after) == (503, "not_ready", 1)
+        small.check_alive()
 
 
 def test_a_model_that_computes_nan_is_no_fault_of_the_request(tmp_path: Path) -> None:
@@ -213,8 +212,7 @@ def test_a_model_that_computes_nan_is_no_fault_of_the_request(tmp_path: Path) ->
     shutil.copytree(GOLDEN / "models" / "bert", folder)
     weights = load_file(folder / "model.safetensors")
     save_file({name: weight * float("nan") for name, weight in weights.items()}, folder / "model.safetensors")
-    with _of(folder) as broken:
-        got = refusal(broken, answering())
+    got = refusal(_replica_of(folder), answering())
     assert (got.status, got.reason) == (500, "not_a_number")
 
 
@@ -244,26 +242,3 @@ def test_more_token_vectors_than_fit_a_reply_are_refused(replica: Replica) -> No
     assert (got.status, got.reason) == (413, "too_many_tokens")
     assert "40 tokens, and 30 vectors" in got.message
     assert isinstance(ask(limited, Request("x", "tokens", ("one word " * 10,))), Reply)
-
-
-def test_the_card_tells_what_the_folder_holds(replica: Replica, small: Replica) -> None:
-    card = replica.card
-    assert (card.name, card.architecture, card.dtype) == (NAME, "DistilBertForQuestionAnswering", "float32")
-    assert (card.max_length, card.hidden_size, card.answers) == (512, 384, True)
-    assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)))
-    assert small.card.name == "bert"
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("distilbert/distilbert-base", "distilbert/distilbert-base"),
-        ("models/minilm-qa", "models/minilm-qa"),
-        ("/srv/models/mine/", "mine"),
-        ("~/mine", "mine"),
-        ("../mine", "mine"),
-        ("s3://bucket/models/mine", "mine"),
-    ],
-)
-def test_clients_do_not_see_where_a_model_lies(name: str, shown: str) -> None:
-    assert shown_name(name) == shown

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from actors.models.loading import load_model, load_spec
+from actors.backends.torch_weights import load_model
+from actors.models.loading import load_spec
 from actors.training.dataset import Pairs, PairTensors, Texts, TextTensors
 from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
 from actors.training.objective import LOSSES, Objective, Teacher

@@ -22,8 +22,9 @@ from transformers import (
     XLNetForQuestionAnsweringSimple,
 )
 
+from actors.backends.torch_weights import load_model
 from actors.errors import ModelError
-from actors.models.loading import load_model, load_spec
+from actors.models.loading import load_spec
 from actors.parameters import QAParameters
 from actors.training.student import check_teacher, halve, load_base, save
 from tests.actors.helpers import GOLDEN, MODELS

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import XLNetConfig, XLNetForQuestionAnsweringSimple
 
+from actors.backends.torch_weights import load_model
 from actors.errors import ModelError
-from actors.models.loading import load_model
 from actors.training.dataset import PairTensors, TextTensors
 from actors.training.trainer import Trainer, decay_at, freeze, learning_rate_at, set_dropout
 from tests.actors.helpers import GOLDEN, MODELS

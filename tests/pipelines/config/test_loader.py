@@ -1,5 +1,7 @@
 """Configs from files and words, and what is said of wrong ones."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,9 @@ def test_words_reach_into_storage_options_and_groups_that_are_null() -> None:
         ("embedding.poolng=cls", "unknown key embedding.poolng; the nearest is embedding.pooling"),
         ("qa.top_k=many", "qa.top_k: Input should be a valid integer"),
         ("qa.top_k=0", r"qa.top_k: .*greater than or equal to 1 \(got 0\)"),
+        ("model.backend=onnx", "model.backend: there is no 'onnx'; there are torch, null, or package.module:OBJECT"),
+        ("model.backend=3", "model.backend: Input should be a valid string"),
+        ("model.backend='a b:c'", "model.backend: there is no 'a b:c'"),
         ("output.format=csv", "output.format: Input should be 'parquet' or 'jsonl'"),
         ("pool.max_size=0", "pool.max_size"),
         ("max_quarantined=lots", r"max_quarantined: .*a number of rows \(100\) or a share of them \(0\.5%\)"),
@@ -129,3 +134,14 @@ def test_an_optional_group_can_be_uncommented(tmp_path: Path) -> None:
 def _uncommented(lines: list[str]) -> list[str]:
     start = lines.index("embedding:")
     return [*lines[: start + 1], *(line.removeprefix("#") for line in lines[start + 1 :])]
+
+
+def test_a_config_is_checked_and_printed_without_torch() -> None:
+    """Although it names a runtime, and the error of a wrong one lists those that there are."""
+    check = "load_config(AnswerConfig, None, ['model.backend=torch']), as_yaml(ServeConfig)"
+    names = "from pipelines.config.job import AnswerConfig; from pipelines.config.service import ServeConfig"
+    loader = "import sys; from pipelines.config.loader import as_yaml, load_config"
+    show = "print([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
+    run = f"{loader}; {names}; {check}; {show}"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -6,11 +6,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.engine.inference_task import Wanted
+from actors.parameters import QAParameters
 from pipelines.config.job import AnswerConfig, OutputParameters
 from pipelines.config.loader import load_config
 from pipelines.evaluation.evaluator import PREDICTION_SCHEMA
 from pipelines.evaluation.predictions import _aligned, _job_config, _write_corpus
-from pipelines.schemas import answer_schema
+from pipelines.schemas import output_schema
 
 PARTS = pa.Table.from_pylist(
     [
@@ -19,7 +21,7 @@ PARTS = pa.Table.from_pylist(
         {"id": "4", "answer": "Bo", "score": 0.0, "null_score": 0.0},
         {"id": "1", "answer": "oats", "score": 0.1, "null_score": 0.9},
     ],
-    answer_schema(pa.schema([]), 1, null_score=True),
+    output_schema(pa.schema([]), Wanted(QAParameters(null_score=True)), 8),
 )
 
 

@@ -10,10 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.engine.inference_task import Wanted
+from actors.parameters import EmbeddingParameters, QAParameters
 from pipelines.output.encoding import to_jsonl, to_parquet
-from pipelines.schemas import answer_schema
+from pipelines.schemas import output_schema
 
-SCHEMA = answer_schema(pa.schema([("day", pa.date32())]), top_k=2, embedding=(3, "float16"))
+SCHEMA = output_schema(
+    pa.schema([("day", pa.date32())]), Wanted(QAParameters(top_k=2), EmbeddingParameters(dtype="float16")), 3
+)
 
 
 @pytest.fixture

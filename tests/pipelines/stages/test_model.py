@@ -21,7 +21,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_schema import RowSchema
-from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
+from pipelines.schemas import QUARANTINE_SCHEMA, output_schema
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel
 from pipelines.stages.pending_units import PendingUnit
@@ -50,7 +50,7 @@ def _model_stage(model: Path, task: Wanted, parts: Parts | None) -> ModelStage:
 def _fingerprint(model: Path) -> str:
     from actors.models.hub import fingerprint
 
-    return fingerprint(model)
+    return fingerprint(model, "torch")
 
 
 def _read(plan: Plan, committed: Committed | None = None) -> list[ShardMessage]:
@@ -81,7 +81,7 @@ def test_rows_become_answers_and_bad_rows_go_to_quarantine_at_their_place(
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", lines), shard_rows=5)
     prepared = _prepare(untrained_model, plan.layout, QA, _read(plan))
     modelled = [ShardMessage.from_table(qa_stage(ticket.to_table())) for ticket in prepared]
-    receipts = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), modelled)
+    receipts = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), modelled)
 
     assert [(r.error, r.rows, r.quarantined, r.answered) for r in receipts] == [
         ("", 4, 1, 4),
@@ -110,7 +110,7 @@ def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     tickets = [
         ShardMessage.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))
     ]
-    _write(tmp_path / "out", embedding_schema(pa.schema([]), 128, "float32"), tickets)
+    _write(tmp_path / "out", output_schema(pa.schema([]), task, 128), tickets)
     found = pq.read_table(tmp_path / "out").to_pylist()
     expected = bare_engine(untrained_model, rows, embedding=VECTORS)
     assert [row["id"] for row in found] == ["a", "b", "c"]
@@ -140,7 +140,7 @@ def test_an_error_passes_through_the_later_stages_to_the_receipt(
     lost = ShardMessage(4, 2, False, "in.jsonl").failed("read", StorageError("the disk is gone"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [lost])
     modelled = ShardMessage.from_table(qa_stage(prepared.to_table()))
-    [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
+    [receipt] = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), [modelled])
     assert (receipt.failed_in, receipt.error) == ("read", "the disk is gone")
     assert receipt.shard == ShardId(4, 2, False)
     assert not (tmp_path / "out").exists()
@@ -164,7 +164,7 @@ def test_a_shard_that_another_run_committed_is_found_and_not_computed(tmp_path: 
     parts = Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet")
     first, second = _prepare(untrained_model, plan.layout, QA, _read(plan))
     stage = _model_stage(untrained_model, QA, parts)
-    schema = answer_schema(pa.schema([]), 1)
+    schema = output_schema(pa.schema([]), QA, 128)
     parts.commit(first.shard, schema.empty_table(), QUARANTINE_SCHEMA.empty_table(), {})
     # What cannot be computed shows that nothing tried to.
     spoilt = first.with_payloads(prepared=pa.py_buffer(b"x"))
@@ -188,7 +188,7 @@ def test_a_store_that_cannot_be_asked_does_not_stop_the_work_and_its_errors_are_
     modelled = ShardMessage.from_table(stage(prepared.to_table()))
     assert (modelled.failed_in, modelled.found, modelled.store_errors) == ("", False, 4)
     assert "results" in modelled.payloads
-    [receipt] = _write(tmp_path / "out", answer_schema(pa.schema([]), 1), [modelled])
+    [receipt] = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), [modelled])
     assert (receipt.failed_in, receipt.permanent, receipt.store_errors) == ("write", True, 5)
 
 

@@ -14,17 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import LengthBucket, PassStats
+from actors.parameters import EmbeddingParameters, QAParameters
 from pipelines.output.messages import ShardMessage, write_ipc
 from pipelines.output.parts import PartFormat, Parts, ShardId
 from pipelines.output.receipt import Receipt
-from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
+from pipelines.schemas import QUARANTINE_SCHEMA, output_schema
 from pipelines.stages.write import ModelWork, WriteStage
 from pipelines.storage.filesystem import resolve
 
 CARRY = pa.schema([("year", pa.int16())])
-ONE, THREE = answer_schema(CARRY, 1), answer_schema(CARRY, 3)
-BOTH, VECTORS = answer_schema(CARRY, 1, (2, "float32")), embedding_schema(CARRY, 2, "float16")
+ONE, THREE = (output_schema(CARRY, Wanted(QAParameters(top_k=k)), 2) for k in (1, 3))
+BOTH = output_schema(CARRY, Wanted(QAParameters(), EmbeddingParameters()), 2)
+VECTORS = output_schema(CARRY, Wanted(embedding=EmbeddingParameters(dtype="float16")), 2)
 WORK = ModelWork(1000.5, 2.25, "mill-3", PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2})))
 Answer = tuple[str | None, float]
 

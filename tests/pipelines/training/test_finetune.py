@@ -14,8 +14,8 @@ import ray
 import torch
 from rich.console import Console
 
+from actors.backends.torch_weights import load_model
 from actors.errors import ModelError
-from actors.models.loading import load_model
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from actors.training.student import save
 from pipelines.cli.main import main

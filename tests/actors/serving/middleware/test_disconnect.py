@@ -17,12 +17,12 @@ def test_a_request_whose_client_has_gone_leaves_the_queue(
 ) -> None:
     caplog.set_level(logging.INFO, "spanmill.requests")
     head = f"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    with replica.actor.engine.turns.online():
+    with replica.actor.engine.device_lock.online():
         with connected(server) as client:
             client.sendall(head.encode() + BODY)
-            until(lambda: replica.inside == 1)
+            until(lambda: replica.in_hand == 1)
         # The device is still taken, so nothing was computed for it.
-        until(lambda: replica.inside == 0)
+        until(lambda: replica.in_hand == 0)
     until(lambda: '"status":499' in caplog.text)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 

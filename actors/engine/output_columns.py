@@ -1,0 +1,124 @@
+"""The columns that a model actor adds to the rows of a job: in which jobs, of which type, and made of what."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from actors.arrays import Ints
+from actors.engine.answers import Answers
+from actors.engine.inference_task import Results, Wanted
+from actors.errors import ModelError
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """A column of the parts. Everything that knows the output's columns reads `OUTPUT_COLUMNS`."""
+
+    name: str
+    """No carried column of the input may have it."""
+    is_wanted: Callable[[Wanted], bool]
+    """Whether the rows of such a task have it."""
+    type: Callable[[Wanted, int], pa.DataType]
+    """Of such a task with a model whose embeddings are D wide."""
+    values: Callable[[Results, Wanted], pa.Array]
+    """Of R rows, in their order; of the type above."""
+
+
+def wanted_columns(wanted: Wanted) -> tuple[OutputColumn, ...]:
+    """The columns of a task, in the order in which they are written.
+
+    Raises:
+        ValueError: it asks for nothing that has a column.
+    """
+    columns = tuple(column for column in OUTPUT_COLUMNS if column.is_wanted(wanted))
+    if not columns:
+        raise ValueError("a task asks for answers, embeddings or both")
+    return columns
+
+
+def to_table(columns: Sequence[OutputColumn], results: Results, wanted: Wanted) -> pa.Table:
+    """The values of these columns, one row per row of the shard."""
+    return pa.table({column.name: column.values(results, wanted) for column in columns})
+
+
+@dataclass(frozen=True)
+class _AnswerField:
+    """A column where there is one answer a row; a field of the list's structs where there are several."""
+
+    name: str
+    type: pa.DataType
+    values: Callable[[Answers], pa.Array]
+
+    def as_column(self) -> OutputColumn:
+        return OutputColumn(
+            self.name,
+            is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k == 1,
+            type=lambda wanted, width: self.type,
+            values=lambda results, wanted: self.values(_answers(results)),
+        )
+
+
+def _answers(results: Results) -> Answers:
+    if results.answers is None:
+        raise ModelError("the model gave no answers")
+    return results.answers
+
+
+def _place(points: Callable[[Answers], Ints]) -> Callable[[Answers], pa.Array]:
+    """Code points of the passage; null where the model abstains."""
+    return lambda answers: pa.array(points(answers), type=pa.int32(), mask=np.asarray(answers.start < 0))
+
+
+_ANSWER_FIELDS = (
+    _AnswerField("answer", pa.string(), lambda answers: answers.text),
+    _AnswerField("score", pa.float64(), lambda answers: pa.array(answers.score, type=pa.float64())),
+    _AnswerField("start", pa.int32(), _place(lambda answers: answers.start)),
+    _AnswerField("end", pa.int32(), _place(lambda answers: answers.end)),
+)
+
+
+def _several_answers(results: Results, wanted: Wanted) -> pa.Array:
+    answers = _answers(results)
+    structs = pa.StructArray.from_arrays(
+        [field.values(answers) for field in _ANSWER_FIELDS], [field.name for field in _ANSWER_FIELDS]
+    )
+    return pa.ListArray.from_arrays(pa.array(answers.offsets), structs)
+
+
+def _number_type(wanted: Wanted) -> np.dtype[np.floating]:
+    if wanted.embedding is None:
+        raise ValueError("no embedding is wanted")
+    return np.dtype(wanted.embedding.dtype)
+
+
+def _embedding(results: Results, wanted: Wanted) -> pa.Array:
+    if results.embeddings is None:
+        raise ModelError("the model gave no embeddings")
+    vectors = results.embeddings.astype(_number_type(wanted))
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
+    *(field.as_column() for field in _ANSWER_FIELDS),
+    OutputColumn(
+        "answers",
+        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k > 1,
+        type=lambda wanted, width: pa.list_(pa.struct([(field.name, field.type) for field in _ANSWER_FIELDS])),
+        values=_several_answers,
+    ),
+    OutputColumn(
+        "null_score",
+        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.null_score,
+        type=lambda wanted, width: pa.float64(),
+        values=lambda results, wanted: pa.array(_answers(results).null_score, type=pa.float64()),
+    ),
+    OutputColumn(
+        "embedding",
+        is_wanted=lambda wanted: wanted.embedding is not None,
+        type=lambda wanted, width: pa.list_(pa.from_numpy_dtype(_number_type(wanted)), width),
+        values=_embedding,
+    ),
+)
+"""In the order in which they are written, after id and the carried columns."""

@@ -1,0 +1,34 @@
+"""What clients are told of the model."""
+
+import pytest
+
+from actors.models.hub import find_model, fingerprint
+from actors.parameters import ModelParameters
+from actors.serving.model_card import describe, shown_name
+from actors.serving.replica import Replica
+from tests.actors.helpers import GOLDEN
+from tests.actors.serving.helpers import NAME
+
+
+def test_the_card_tells_what_the_folder_holds(replica: Replica) -> None:
+    card = replica.card
+    assert (card.name, card.architecture, card.dtype) == (NAME, "DistilBertForQuestionAnswering", "float32")
+    assert (card.max_length, card.hidden_size, card.answers) == (512, 384, True)
+    assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)), "torch")
+    bert = GOLDEN / "models" / "bert"
+    assert describe(bert, ModelParameters(name=str(bert))).name == "bert"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("distilbert/distilbert-base", "distilbert/distilbert-base"),
+        ("models/minilm-qa", "models/minilm-qa"),
+        ("/srv/models/mine/", "mine"),
+        ("~/mine", "mine"),
+        ("../mine", "mine"),
+        ("s3://bucket/models/mine", "mine"),
+    ],
+)
+def test_clients_do_not_see_where_a_model_lies(name: str, shown: str) -> None:
+    assert shown_name(name) == shown

@@ -1,0 +1,44 @@
+"""What the driver finds out of a model before it plans."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.errors import ModelError
+from actors.parameters import EmbeddingParameters
+from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.job.model_probe import Config, probe_model
+
+WITHOUT_VECTORS = """
+from dataclasses import replace
+
+from actors.backends.base import ModelOutput
+from actors.backends.null import RUNTIME
+
+LOGITS_ONLY = replace(RUNTIME, outputs=frozenset({ModelOutput.LOGITS}))
+"""
+
+
+def _config(kind: type[AnswerConfig] | type[EmbedConfig], model: Path, backend: str) -> Config:
+    return kind.model_validate({"model": {"name": str(model), "backend": backend}})
+
+
+def test_a_model_is_known_by_its_fingerprint_its_width_and_its_speed(untrained_model: Path) -> None:
+    probed = probe_model(_config(AnswerConfig, untrained_model, "null"))
+    assert len(probed.fingerprint) == 64
+    assert probed.hidden_size == json.loads((untrained_model / "config.json").read_text())["dim"]
+    assert probed.tokens_per_second > 0
+
+
+def test_a_job_that_the_runtime_cannot_do_is_refused_before_it_is_planned(
+    untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "without_vectors.py").write_text(WITHOUT_VECTORS)
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = _config(AnswerConfig, untrained_model, "without_vectors:LOGITS_ONLY")
+    assert probe_model(answer).tokens_per_second > 0
+    beside = answer.model_copy(update={"embedding": EmbeddingParameters()})
+    for config in (beside, _config(EmbedConfig, untrained_model, "without_vectors:LOGITS_ONLY")):
+        with pytest.raises(ModelError, match=r"pooled vectors cannot be had .* only logits"):
+            probe_model(config)
