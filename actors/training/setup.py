@@ -17,9 +17,8 @@ from actors.errors import ModelError
 from actors.models.loading import load_model, load_spec
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.training.dataset import Pairs, Texts
+from actors.training.dataset import Pairs, Texts, Unlearnable
 from actors.training.embedding_texts import choose_texts
-from actors.training.labels import Unlearnable
 from actors.training.loop import TrainingLoop, total_steps
 from actors.training.objective import Objective, Teacher
 from actors.training.parameters import TrainingParameters

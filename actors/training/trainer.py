@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.errors import ModelError
-from actors.training.constraint import EmbeddingConstraint
 from actors.training.dataset import PairTensors, TextTensors
-from actors.training.objective import LOSSES
+from actors.training.objective import LOSSES, EmbeddingConstraint
 from actors.training.parameters import TrainingParameters
 
 _DISTANCE = LOSSES.index("distance")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from actors.training.labels import Unlearnable
+from actors.training.dataset import Unlearnable
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
 from pipelines.corpus.listing import SourceFile
