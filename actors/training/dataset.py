@@ -20,8 +20,8 @@ from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.windows import Windows
 
 
-class Unlearnable(StrEnum):
-    """Why a row is not learnt from."""
+class UntrainableReason(StrEnum):
+    """Why a row gives no training windows."""
 
     NO_TOKENS = "the passage has no tokens"
     QUESTION_TOO_LONG = "the question leaves too little room in a window of qa.max_seq_len tokens"
@@ -30,26 +30,26 @@ class Unlearnable(StrEnum):
 
 @dataclass(frozen=True)
 class SpanLabels:
-    """What every window of a `Tokenized` should answer."""
+    """The answer of every window of a `Tokenized`, as token positions."""
 
     first: Ints
     """[W] first token of the answer, counted from the window's first passage token; -1 where the window holds none."""
     last: Ints
     """[W] last token of the answer, counted likewise."""
     lost: Ints
-    """[X] owners whose answer no window holds whole: it has no token, or is longer than what windows share."""
+    """[X] owners whose answer no window holds whole: it has no token, or more tokens than windows overlap by."""
 
 
 def label_windows(prepared: Tokenized, start: Longs, stop: Longs) -> SpanLabels:
-    """The tokens that the answers touch; a window that does not hold all of them holds no answer.
+    """Labels every window with the tokens that its answer touches; a window that lacks one of them has no answer.
 
     Args:
-        prepared: pairs with their places.
+        prepared: pairs, with the character offsets of their tokens (`places`).
         start, stop: [owners] the answer's first code point and the one after its last; start -1 where the passage
             does not answer.
 
     Raises:
-        ValueError: the prepared pairs have no places.
+        ValueError: the prepared pairs have no character offsets.
     """
     if prepared.places is None:
         raise ValueError("labels need the places of the passages' tokens")
@@ -77,7 +77,7 @@ def label_columns(labels: SpanLabels, chosen: Longs, batch: Batch) -> tuple[Long
     """[n] start and end columns in a batch of the windows at the positions `chosen`; the CLS token for no answer.
 
     Raises:
-        ValueError: a window holds no answer and the batch has no CLS token to say so.
+        ValueError: a window has no answer, and the batch has no CLS token to label instead.
     """
     first, last = labels.first[chosen].astype(np.int64), labels.last[chosen].astype(np.int64)
     held = first >= 0
@@ -93,7 +93,7 @@ def label_columns(labels: SpanLabels, chosen: Longs, batch: Batch) -> tuple[Long
 
 @dataclass(frozen=True)
 class Pairs:
-    """Question and passage windows with their answers."""
+    """Question and passage windows with their answer labels."""
 
     spec: EncoderSpec
     prepared: Tokenized
@@ -102,29 +102,29 @@ class Pairs:
     @classmethod
     def make(
         cls, spec: EncoderSpec, qa: QAParameters, table: pa.Table, start: Longs, stop: Longs
-    ) -> tuple["Pairs", dict[Unlearnable, Longs]]:
+    ) -> tuple["Pairs", dict[UntrainableReason, Longs]]:
         """Tokenises and labels the rows of a table with the columns question and context.
 
         Args:
             start, stop: [R] code points of each row's answer; start -1 where the passage does not answer.
 
         Returns:
-            The pairs, and the rows [X] that were left out for every reason that occurs. They are left out whole, since
-            a model that is not shown their answers would learn to abstain.
+            The pairs, and for every reason that occurs the rows [X] that were left out. None of their windows is kept:
+            windows that lack the answer would teach the model to abstain.
         """
         questions, contexts = (table.column(name).combine_chunks() for name in ("question", "context"))
         prepared, rejected = prepare_pairs(spec, qa, questions, contexts)
         kept = np.delete(np.arange(len(start)), rejected.rows)
         labels = label_windows(prepared, start[kept], stop[kept])
-        silent = np.array([reason is Rejection.NO_TOKENS for reason in rejected.reasons], dtype=bool)
+        no_tokens = np.array([reason is Rejection.NO_TOKENS for reason in rejected.reasons], dtype=bool)
         left_out = {
-            Unlearnable.NO_TOKENS: rejected.rows[silent].astype(np.int64),
-            Unlearnable.QUESTION_TOO_LONG: rejected.rows[~silent].astype(np.int64),
-            Unlearnable.NO_WINDOW: kept[labels.lost],
+            UntrainableReason.NO_TOKENS: rejected.rows[no_tokens].astype(np.int64),
+            UntrainableReason.QUESTION_TOO_LONG: rejected.rows[~no_tokens].astype(np.int64),
+            UntrainableReason.NO_WINDOW: kept[labels.lost],
         }
-        learnt = ~np.isin(prepared.windows.owner, labels.lost)
-        windows = Windows(**{f.name: getattr(prepared.windows, f.name)[learnt] for f in fields(Windows)})
-        labels = replace(labels, first=labels.first[learnt], last=labels.last[learnt])
+        usable = ~np.isin(prepared.windows.owner, labels.lost)
+        windows = Windows(**{f.name: getattr(prepared.windows, f.name)[usable] for f in fields(Windows)})
+        labels = replace(labels, first=labels.first[usable], last=labels.last[usable])
         pairs = cls(spec, replace(prepared, windows=windows), labels)
         return pairs, {reason: rows for reason, rows in left_out.items() if len(rows)}
 
@@ -136,7 +136,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Texts:
-    """Plain texts whose embeddings are kept, a window each."""
+    """Plain texts whose embeddings are kept close to the base's; each text is one window."""
 
     spec: EncoderSpec
     prepared: Tokenized
@@ -146,7 +146,7 @@ class Texts:
         """The distinct texts of at most `max_tokens` tokens, special tokens included; longer ones are left out.
 
         Raises:
-            ModelError: all of them are longer.
+            ModelError: every text is longer.
         """
         embedding = EmbeddingParameters(max_seq_len=min(max_tokens, spec.max_length))
         distinct = texts.unique()
@@ -170,11 +170,11 @@ class PairTensors:
     inputs: dict[str, Tensor]
     """What the model's forward takes, [n, S] each."""
     allowed: Tensor
-    """[n, S] bool: passage tokens and the CLS token."""
+    """[n, S] bool: passage tokens and the CLS token, where an answer may be."""
     first: Tensor
     """[n] int64 column of the answer's first token; the CLS token's where there is none."""
     last: Tensor
-    """[n] int64"""
+    """[n] int64 column of the answer's last token, likewise."""
 
     @classmethod
     def take(cls, pairs: Pairs, chosen: Longs, device: torch.device) -> "PairTensors":

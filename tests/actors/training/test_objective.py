@@ -117,7 +117,7 @@ def test_teacher_and_base_do_not_learn(pairs: PairTensors, texts: TextTensors) -
 def _after(distance: float, steps: int, **settings: float) -> float:
     constraint = EmbeddingConstraint(KeepingParameters.model_validate({"distance": 0.1, "slack": 0.0} | settings))
     for _ in range(steps):
-        constraint.follow(torch.tensor(distance), 1.0)
+        constraint.update(torch.tensor(distance), 1.0)
     return constraint.weight
 
 
@@ -138,7 +138,7 @@ def test_it_moves_by_a_hundredth_at_most_and_within_bounds() -> None:
 
 def test_without_a_distance_nothing_is_kept() -> None:
     constraint = EmbeddingConstraint(KeepingParameters())
-    constraint.follow(torch.tensor(1.0), 1.0)
+    constraint.update(torch.tensor(1.0), 1.0)
     assert constraint.weight == 0.0
 
 
@@ -148,7 +148,7 @@ def _worker(rank: int, meeting: Path) -> float:
     try:
         constraint = EmbeddingConstraint(KeepingParameters(distance=0.1, slack=0.1, weight=20.0))
         distance = torch.tensor(0.1 * (rank + 1))
-        constraint.follow(distance, 0.5)
+        constraint.update(distance, 0.5)
         assert float(distance) == pytest.approx(0.1 * (rank + 1)), "what the step found is left as it is"
         return constraint.weight
     finally:
