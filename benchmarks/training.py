@@ -37,22 +37,22 @@ def main(
         dropout=0.0, freeze_word_embeddings=True, epochs=rounds * _STEPS_A_ROUND * 16 / 1000 + 1, learning_rate=1e-6
     )
     with tempfile.TemporaryDirectory() as folder:
-        assembly = assemble(
+        setup = assemble(
             Sources(base, None, halved=False),
             QAParameters(),
             parameters,
             _examples(Path(folder) / "corpus.parquet"),
             WorkerRank(torch.device("cpu"), threads),
         )
-    config = assembly.student.config
-    shares, rows, tokens = _measure(assembly, Shape(config.num_hidden_layers, config.hidden_size), rounds)
+    config = setup.student.config
+    shares, rows, tokens = _measure(setup, Shape(config.num_hidden_layers, config.hidden_size), rounds)
     console = Console()
     for name, values in (("share of the sgemm floor", shares), ("rows/s", rows), ("tokens/s", tokens)):
         console.print(f"{name}: {statistics.median(values):,.2f} ({min(values):,.2f} - {max(values):,.2f})")
 
 
-def _measure(assembly: TrainingSetup, shape: Shape, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    steps = assembly.run.steps(0)
+def _measure(setup: TrainingSetup, shape: Shape, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    steps = setup.loop.steps(0)
     next(steps)
     shares, rows, tokens = [], [], []
     for _ in range(rounds):

@@ -1,1 +1,1 @@
-"""Making a model: labels, batches, losses and steps. Plain PyTorch; Ray stays outside."""
+"""Training a QA model in plain PyTorch: dataset, sampler, losses, optimizer steps and checkpoints. No Ray here."""

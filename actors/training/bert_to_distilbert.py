@@ -1,4 +1,4 @@
-"""BERT's weights in DistilBERT's architecture."""
+"""Conversion of a BERT encoder to DistilBERT's architecture."""
 
 import torch
 from torch import Tensor

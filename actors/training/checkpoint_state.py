@@ -1,4 +1,4 @@
-"""What a checkpoint holds."""
+"""The bytes of a training checkpoint: model weights, optimizer state and the number of steps taken."""
 
 import io
 
@@ -9,27 +9,27 @@ from actors.errors import ModelError, first_line
 from actors.training.trainer import Trainer
 
 
-def dump_state(model: nn.Module, learner: Trainer, step: int) -> bytes:
-    """A checkpoint: weights, the learner's state, and the number of steps taken."""
+def dump_state(model: nn.Module, trainer: Trainer, step: int) -> bytes:
+    """Serialises a checkpoint: weights, the trainer's state, and the number of steps taken."""
     sink = io.BytesIO()
-    torch.save({"model": model.state_dict(), "learner": learner.state(), "step": step}, sink)
+    torch.save({"model": model.state_dict(), "learner": trainer.state(), "step": step}, sink)
     return sink.getvalue()
 
 
-def load_state(data: bytes, model: nn.Module, learner: Trainer | None, place: str) -> int:
-    """Puts a checkpoint back; returns the number of steps taken.
+def load_state(data: bytes, model: nn.Module, trainer: Trainer | None, place: str) -> int:
+    """Loads a checkpoint into the model, and into the trainer where one is given; returns the number of steps taken.
 
     Args:
-        place: where it was read, for the error.
+        place: path of the checkpoint, for the error message.
 
     Raises:
-        ModelError: it is damaged, or of another model.
+        ModelError: the checkpoint is damaged, or belongs to another model.
     """
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
-        if learner is not None:
-            learner.restore(state["learner"])
+        if trainer is not None:
+            trainer.restore(state["learner"])
         return int(state["step"])
     except Exception as error:  # torch raises what pickle, zip and its own checks raise
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Which plain texts the embeddings are kept of: crops of passages, short and long, and questions."""
+"""Choice of the plain texts whose embeddings training keeps: crops of passages, short and long, and questions."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +9,14 @@ from actors.arrays import Longs, segments
 from actors.training.parameters import TrainingParameters
 
 TEXTS_SEED = 1
-"""Added to the seed for what concerns plain texts, so that their order is not that of the windows."""
+"""Added to the seed wherever plain texts are drawn, so that they come in another order than the windows."""
 
 _QUESTIONS = 0.15
+"""Share of questions among the texts."""
 _ANY_LENGTH = 0.25
-"""Share of the crops with log-uniform lengths, so that short ones are among them; the others' are uniform."""
+"""Share of the crops whose lengths are log-uniform, which gives short ones; the lengths of the others are uniform."""
 _SHORTEST, _LONG, _LONGEST = 4, 30, 190
-"""Words: from the first to the last with log-uniform lengths, from the second to the last with uniform ones."""
+"""Words of a crop: _SHORTEST to _LONGEST where lengths are log-uniform, _LONG to _LONGEST where they are uniform."""
 _WORDS_A_TOKEN = 0.75
 
 
@@ -36,7 +37,7 @@ def choose_texts(table: pa.Table, parameters: TrainingParameters) -> pa.StringAr
 
 
 def _lengths(number: int, longest: int, rng: np.random.Generator) -> Longs:
-    """[number] words of every crop."""
+    """[number] lengths of the crops, in words."""
     of_any = np.exp(rng.uniform(np.log(_SHORTEST), np.log(longest), number))
     long = rng.uniform(min(_LONG, longest), longest, number)
     lengths: Longs = np.where(rng.random(number) < _ANY_LENGTH, of_any, long).astype(np.int64)
@@ -44,13 +45,13 @@ def _lengths(number: int, longest: int, rng: np.random.Generator) -> Longs:
 
 
 def _crop(passages: pa.StringArray, lengths: Longs, rng: np.random.Generator) -> pa.StringArray:
-    """Of a random passage each, so many words; of one that has fewer, all."""
+    """Crops, each from a random passage and of its number of words, or the whole passage where that has fewer."""
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(passages))
     offsets: npt.NDArray[np.int32] = words.offsets.to_numpy()
     chosen = rng.integers(0, len(passages), len(lengths))
-    there = np.diff(offsets)[chosen]
-    taken = np.minimum(lengths, there)
-    starts = offsets[chosen] + rng.integers(0, there - taken, endpoint=True)
+    available = np.diff(offsets)[chosen]
+    taken = np.minimum(lengths, available)
+    starts = offsets[chosen] + rng.integers(0, available - taken, endpoint=True)
     ends = np.concatenate([[0], np.cumsum(taken)]).astype(np.int32)
     crops = pa.ListArray.from_arrays(pa.array(ends), words.values.take(pa.array(segments(starts, taken))))
     return pc.binary_join(crops, " ")

@@ -1,4 +1,4 @@
-"""A training run on one of its workers: all steps in order, from whichever it starts."""
+"""The training loop of one worker: takes the steps of a run in order, from the first one that is still missing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from actors.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did, on one worker."""
+    """Figures of one step on one worker."""
 
     number: int
     """From 0."""
     losses: npt.NDArray[np.float32]
     """[5] in the order of `objective.LOSSES`."""
     weight: float
-    """Of keeping the embeddings; 0 where they are let go."""
+    """Weight of the term that keeps embeddings; 0 where the run does not keep them."""
     windows: int
     tokens: int
-    """Of the windows, without padding."""
+    """Tokens of the windows, without padding."""
 
 
 @dataclass(frozen=True)
 class TrainingLoop:
-    """Data, order and learner of one worker."""
+    """Data, samplers and trainer of one worker."""
 
     pairs: Pairs
     texts: Texts | None
-    learner: Trainer
+    trainer: Trainer
     parameters: TrainingParameters
     device: torch.device
     rank: int
@@ -54,26 +54,26 @@ class TrainingLoop:
         """
         lengths, settings = self.pairs.lengths, self.parameters
         windows = StepSampler(lengths, settings.batch_size, settings.bucket_batches, settings.seed)
-        texts = self._text_order()
+        texts = self._text_sampler()
         for number in range(first, self.total):
             chosen = share_of(windows.batch(number), self.rank, self.workers)
             pairs = PairTensors.take(self.pairs, chosen, self.device)
-            weight = self.learner.weight
-            losses = self.learner.step(number, pairs, self._texts(texts, number))
+            weight = self.trainer.weight
+            losses = self.trainer.step(number, pairs, self._text_batch(texts, number))
             yield Step(number, losses.cpu().numpy(), weight, len(chosen), int(lengths[chosen].sum()))
 
-    def _text_order(self) -> StepSampler | None:
+    def _text_sampler(self) -> StepSampler | None:
         if self.texts is None:
             return None
         lengths, settings = self.texts.lengths, self.parameters
         size = min(settings.embeddings.texts_per_step, len(lengths))
         return StepSampler(lengths, size, settings.bucket_batches, settings.seed + TEXTS_SEED)
 
-    def _texts(self, order: StepSampler | None, number: int) -> TextTensors | None:
-        if self.texts is None or order is None:
+    def _text_batch(self, sampler: StepSampler | None, number: int) -> TextTensors | None:
+        if self.texts is None or sampler is None:
             return None
-        # Every worker takes a batch of its own: one that is split may leave a worker without any.
-        chosen = order.batch(number * self.workers + self.rank)
+        # Every worker takes a batch of its own: a shared one may be too small to give every worker a text.
+        chosen = sampler.batch(number * self.workers + self.rank)
         return TextTensors.take(self.texts, chosen, self.device)
 
 

@@ -1,4 +1,4 @@
-"""What a step should make smaller."""
+"""Loss functions: span cross entropy, distillation, and two distances between embeddings."""
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ def distillation_loss(
 
 
 def token_error(hidden: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
-    """Squared differences of token vectors, as a share of the squares of those to keep.
+    """Sum of squared differences between token vectors, divided by the sum of squares of those to keep.
 
     Args:
         hidden, kept: [n, S, D] token vectors.
@@ -50,7 +50,7 @@ def token_error(hidden: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
 
 
 def embedding_distance(hidden: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
-    """Mean of 1 - cosine between the means of a text's token vectors and of those to keep; as `token_error`."""
+    """Mean over texts of 1 - cosine between their mean-pooled token vectors; arguments as for `token_error`."""
     weights = mask.unsqueeze(-1).float()
     ours, theirs = ((vectors.float() * weights).sum(1) / weights.sum(1) for vectors in (hidden, kept))
     return (1 - F.cosine_similarity(ours, theirs)).mean()

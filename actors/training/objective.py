@@ -1,33 +1,35 @@
-"""The model together with what it should become: one module whose forward gives the losses of a step."""
+"""The training objective: the model together with its loss terms, and the weight of the term that keeps embeddings."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from actors.training.dataset import PairTensors, TextTensors
 from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error
-from actors.training.parameters import TrainingParameters
+from actors.training.parameters import KeepingParameters, TrainingParameters
 
 LOSSES = ("loss", "span", "teacher", "tokens", "distance")
-"""What `Objective.forward` returns, in order: the sum that is made smaller, and its parts."""
+"""What `Objective.forward` returns, in order: the loss that is minimised, and its terms."""
 
 _TOKENS_SHARE = 0.1
-"""Of the token error, beside the distance: it tells every token where to go, and the distance what is asked for."""
+"""Weight of the token error relative to the distance. The distance is what a run bounds; the token error gives each
+token a gradient of its own."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model whose distributions are learnt."""
+    """A model whose start and end distributions the student learns."""
 
     model: PreTrainedModel
     uses_type_ids: bool
 
 
 class Objective(nn.Module):
-    """A student, and a teacher and a base that do not learn."""
+    """The student, with a frozen teacher and a frozen base; its forward pass gives the losses of a step."""
 
     def __init__(
         self,
@@ -37,16 +39,16 @@ class Objective(nn.Module):
         base: nn.Module | None,
         parameters: TrainingParameters,
     ) -> None:
-        """Takes models that are on their device.
+        """Takes models that are on their device already.
 
         Args:
             uses_type_ids: whether the student takes token types; a batch holds them where one of the models does.
-            base: the encoder whose embeddings are kept, in evaluation mode; None where they are let go.
+            base: the encoder whose embeddings are kept, in evaluation mode; None where embeddings are not kept.
         """
         super().__init__()
         self.student = student
         self._uses_type_ids = uses_type_ids
-        # In tuples, so that their weights are not this module's.
+        # In tuples, so that PyTorch does not count their weights among this module's parameters.
         self._teacher, self._base = (teacher,), (base,)
         self._settings = parameters
 
@@ -54,8 +56,8 @@ class Objective(nn.Module):
         """Losses of one batch, [5] float32 in the order of `LOSSES`.
 
         Args:
-            texts: None where the embeddings are let go.
-            weight: of keeping the embeddings.
+            texts: None where embeddings are not kept.
+            weight: of the term that keeps embeddings.
         """
         student: Any = self.student
         logits = _logits(student, pairs, self._uses_type_ids)
@@ -78,7 +80,7 @@ class Objective(nn.Module):
 
 
 def _without_dropout(encoder: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """Token vectors as they are when texts are embedded: the noise of dropout alone is farther off than is allowed."""
+    """Token vectors without dropout, whose noise alone would move embeddings by more than the allowed distance."""
     training = encoder.training
     encoder.train(False)
     hidden: Tensor = encoder(**inputs)[0]
@@ -90,3 +92,43 @@ def _logits(model: Any, pairs: PairTensors, uses_type_ids: bool) -> tuple[Tensor
     inputs = {name: values for name, values in pairs.inputs.items() if uses_type_ids or name != "token_type_ids"}
     output = model(**inputs)
     return output.start_logits, output.end_logits
+
+
+_RATE = 0.01
+"""Largest change of the weight's logarithm in a step."""
+_SMALLEST, _LARGEST = 1.0, 80.0
+
+
+class EmbeddingConstraint:
+    """A bound on the distance of the embeddings from the base's; the weight of its loss term is a Lagrange multiplier.
+
+    A fixed weight is wrong at both ends of a run: at a high learning rate the distance grows beyond the bound, and at
+    a low one the term keeps the embeddings closer than was asked, at the cost of the answers.
+    """
+
+    def __init__(self, parameters: KeepingParameters) -> None:
+        """Starts at `parameters.weight`; without a `parameters.distance` the weight is 0 and stays 0."""
+        self._parameters = parameters
+        self.weight = 0.0 if parameters.distance is None else parameters.weight
+
+    def update(self, distance: Tensor, decay: float) -> None:
+        """Raises or lowers the weight after a step. Collective: all workers of a run get the same weight.
+
+        Args:
+            distance: scalar, mean distance of the step's texts on this worker.
+            decay: learning rate after the decay, as a share of its peak.
+        """
+        if self._parameters.distance is None:
+            return
+        allowed = self._parameters.distance + self._parameters.slack * decay
+        excess = (_mean_over_workers(distance) - allowed) / allowed
+        moved = self.weight * math.exp(_RATE * min(max(excess, -1.0), 1.0))
+        self.weight = min(max(moved, _SMALLEST), _LARGEST)
+
+
+def _mean_over_workers(value: Tensor) -> float:
+    if distributed.is_available() and distributed.is_initialized():
+        value = value.clone()
+        distributed.all_reduce(value)
+        value /= distributed.get_world_size()
+    return float(value)

@@ -1,4 +1,4 @@
-"""What a caller may choose about training: the config keys that the learner reads."""
+"""Training parameters: the config keys that the trainer, its losses and its dataset read."""
 
 from pydantic import Field
 

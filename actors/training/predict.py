@@ -1,4 +1,4 @@
-"""What a model in training says as it is now."""
+"""Answers of a model that is in training, with its current weights."""
 
 import copy
 
@@ -14,13 +14,13 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs
 
 
-def answer(
+def predict_answers(
     model: PreTrainedModel, spec: EncoderSpec, qa: QAParameters, questions: pa.StringArray, contexts: pa.StringArray
 ) -> pa.StringArray:
-    """The best answer of every row by a model as it is now, without abstaining; empty where it cannot be asked."""
+    """[R] best answer of every row, without abstaining; empty where the row cannot be tokenised or has no answer."""
     prepared, rejected = prepare_pairs(spec, qa, questions, contexts)
     chosen = qa.model_copy(update={"top_k": 1, "handle_impossible_answer": False})
-    # A copy, because the backend puts its hook and precision on what it is given.
+    # A copy, because the backend adds a hook to its model and changes its precision.
     backend = TorchBackend(copy.deepcopy(model), ModelParameters(device=str(next(model.parameters()).device)))
     answers = Engine(backend, spec, BatchingParameters()).answer(prepared, chosen).answers
     if answers is None:

@@ -1,4 +1,4 @@
-"""Which windows go into which step: shuffled, and yet of like length."""
+"""The sampler: which windows go into which step, shuffled, with windows of similar length in a batch."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from actors.arrays import Ints, Longs
 
 
 def steps_of(windows: int, batch_size: int) -> int:
-    """Steps of one epoch: the rest that fills no batch waits for the next epoch's shuffle."""
+    """Steps of one epoch; windows that are left over and fill no batch are dropped from this epoch."""
     return max(windows // batch_size, 1)
 
 
@@ -17,7 +17,7 @@ def epoch_order(lengths: Ints, batch_size: int, bucket_batches: int, seed: int, 
 
     All windows are shuffled and dealt into buckets of `bucket_batches` batches; a bucket is sorted by length, cut into
     batches, and all batches are shuffled. The same arguments give the same order on every machine, so a resumed run
-    needs to know nothing but its step.
+    needs nothing but its step number.
 
     Args:
         lengths: [W] tokens of every window.
@@ -34,7 +34,7 @@ def epoch_order(lengths: Ints, batch_size: int, bucket_batches: int, seed: int, 
 
 
 class StepSampler:
-    """The batches of a whole run, by their number; the epoch that is under way is kept."""
+    """The batches of a whole run by step number; only the batches of the current epoch are in memory."""
 
     def __init__(self, lengths: Ints, batch_size: int, bucket_batches: int, seed: int) -> None:
         """Takes the [W] lengths of all windows; the other arguments are those of `epoch_order`."""
@@ -52,5 +52,5 @@ class StepSampler:
 
 
 def share_of(batch: Longs, rank: int, workers: int) -> Longs:
-    """What one of several workers takes of a batch: every n-th, so that all have like lengths."""
+    """One worker's share of a batch: every n-th window, so that all workers get similar lengths."""
     return batch[rank::workers]

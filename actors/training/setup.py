@@ -1,4 +1,4 @@
-"""Models, data and learner of a worker, put together."""
+"""Setup of a training worker: loads its models, prepares its dataset and creates its trainer."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -18,9 +18,8 @@ from actors.errors import ModelError
 from actors.models.loading import load_spec
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.training.dataset import Pairs, Texts
+from actors.training.dataset import Pairs, Texts, UntrainableReason
 from actors.training.embedding_texts import choose_texts
-from actors.training.labels import Unlearnable
 from actors.training.loop import TrainingLoop, total_steps
 from actors.training.objective import Objective, Teacher
 from actors.training.parameters import TrainingParameters
@@ -30,7 +29,7 @@ from actors.training.trainer import Trainer, freeze, set_dropout
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the models come from."""
+    """Folders of the models on this machine."""
 
     base: Path
     teacher: Path | None
@@ -39,46 +38,46 @@ class Sources:
 
 @dataclass(frozen=True)
 class WorkerRank:
-    """One worker among several, and its device."""
+    """Rank and device of one worker."""
 
     device: torch.device
     threads: int
     rank: int = 0
     workers: int = 1
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module
-    """Joins the objectives of all workers, as DistributedDataParallel does."""
+    """Wraps the objective so that all workers share gradients, as DistributedDataParallel does."""
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What takes steps, and the model that they change."""
+    """A worker that is ready to train: its student model and its training loop."""
 
     student: PreTrainedModel
-    run: TrainingLoop
+    loop: TrainingLoop
     spec: EncoderSpec
-    left_out: Mapping[Unlearnable, Longs]
-    """Rows of the table that are not learnt from, [X] for every reason that occurs."""
+    left_out: Mapping[UntrainableReason, Longs]
+    """[X] rows of the table that give no training windows, for every reason that occurs."""
 
 
 def assemble(
-    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, place: WorkerRank
+    sources: Sources, qa: QAParameters, parameters: TrainingParameters, table: pa.Table, worker: WorkerRank
 ) -> TrainingSetup:
     """Loads, tokenises and labels everything; the same arguments give the same run on every machine.
 
     Args:
-        table: with the columns question, context, answer_texts and answer_starts; the first answer is learnt.
+        table: with the columns question, context, answer_texts and answer_starts; the first answer is the label.
 
     Raises:
         ModelError: base or teacher cannot be used, or there are too few windows to learn from.
     """
-    torch.set_num_threads(place.threads)
+    torch.set_num_threads(worker.threads)
     spec = load_spec(sources.base)
     student = load_student(sources, parameters.seed)
-    nn.Module.to(student, device=place.device)
-    teacher = _load_teacher(sources, spec, qa, place.device)
+    nn.Module.to(student, device=worker.device)
+    teacher = _load_teacher(sources, spec, qa, worker.device)
     typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
     pairs, left_out = Pairs.make(replace(spec, uses_type_ids=typed), qa, table, *answer_places(table))
-    _check_shares(len(pairs.lengths), parameters.batch_size, place.workers)
+    _check_shares(len(pairs.lengths), parameters.batch_size, worker.workers)
     if spec.pair.cls_in_prefix is None and spec.pair.cls_in_suffix is None and (pairs.labels.first < 0).any():
         raise ModelError(
             "the base's tokenizer has no CLS token, by which a window says that it does not answer; name another --base"
@@ -86,23 +85,23 @@ def assemble(
     texts, kept = None, None
     if parameters.embeddings.distance is not None:
         texts = Texts.make(spec, choose_texts(table, parameters), parameters.embeddings.max_tokens)
-        # As it is before the first step, on a resume too: a checkpoint is loaded into the student later.
+        # Copied before a checkpoint is loaded into the student, so that a resumed run keeps to the same base.
         kept = copy.deepcopy(student.base_model).train(False)
     freeze(student, parameters)
     set_dropout(student, parameters)
     student.train()
     objective = Objective(student, spec.uses_type_ids, teacher, kept, parameters)
     steps = total_steps(len(pairs.lengths), parameters)
-    learner = Trainer(place.wrap(objective), parameters, steps, place.device, place.rank)
-    run = TrainingLoop(pairs, texts, learner, parameters, place.device, place.rank, place.workers)
-    return TrainingSetup(student, run, spec, left_out)
+    trainer = Trainer(worker.wrap(objective), parameters, steps, worker.device, worker.rank)
+    loop = TrainingLoop(pairs, texts, trainer, parameters, worker.device, worker.rank, worker.workers)
+    return TrainingSetup(student, loop, spec, left_out)
 
 
 def load_student(sources: Sources, seed: int) -> PreTrainedModel:
-    """The model that learns, as it is before the first step.
+    """The student model as it is before the first step.
 
     Raises:
-        ModelError: the base cannot be used, or not be halved.
+        ModelError: the base cannot be used, or cannot be halved.
     """
     base = load_base(sources.base, seed)
     return halve(base) if sources.halved else base
@@ -129,7 +128,7 @@ def _check_shares(windows: int, batch_size: int, workers: int) -> None:
             f"a step of {min(windows, batch_size)} windows cannot be shared by {workers} workers; lower workers.number"
             + (" or raise training.batch_size" if windows >= workers else "")
         )
-    # The mean over workers of the means of unequal shares is not the mean of the batch.
+    # With unequal shares, the mean of the workers' mean losses is not the mean loss of the batch.
     if batch_size % workers:
         raise ModelError(
             f"training.batch_size ({batch_size}) is no multiple of the {workers} workers that share it; "

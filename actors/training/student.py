@@ -1,4 +1,4 @@
-"""The models of a training run: the base to start from, and what is written at the end."""
+"""The student model of a training run: loading it from the base, halving it, and saving it at the end."""
 
 import copy
 import shutil
@@ -29,16 +29,16 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 
 def load_base(folder: Path, seed: int) -> PreTrainedModel:
-    """A model with a QA head: its own, or a fresh one on an encoder that has none.
+    """The base with a QA head: its own, or a freshly initialised one on an encoder that has none.
 
     Raises:
-        ModelError: the weights are missing or broken, or there is no such model with a QA head.
+        ModelError: the weights are missing or damaged, or transformers has no QA model of this architecture.
     """
     torch.manual_seed(seed)
     try:
         return load_model(folder, with_qa_head=True)
     except ModelError:
-        # Says what is wrong with a folder that is no encoder either.
+        # Raises the error that names the problem, where the folder does not load as an encoder either.
         load_model(folder, with_qa_head=False)
     try:
         model: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(
@@ -50,7 +50,7 @@ def load_base(folder: Path, seed: int) -> PreTrainedModel:
 
 
 def check_teacher(base: EncoderSpec, teacher: EncoderSpec, qa: QAParameters) -> None:
-    """A teacher must see the same tokens at the same places.
+    """Checks that a teacher sees the same tokens at the same positions as the base.
 
     Raises:
         ModelError: it has another tokenizer, or cannot take the windows.
@@ -88,7 +88,7 @@ def halve(model: PreTrainedModel) -> PreTrainedModel:
         raise ModelError("a model of one layer cannot be halved")
     setattr(parent, name, nn.ModuleList(layers[i] for i in range(0, len(layers), 2)))
     config: Any = student.config
-    # By the attribute map of configs that call it otherwise.
+    # Configs that name it otherwise map this attribute to theirs.
     config.num_hidden_layers = (len(layers) + 1) // 2
     if getattr(config, "layer_types", None):
         config.layer_types = list(config.layer_types[::2])

@@ -1,4 +1,4 @@
-"""One step after the other: gradients, clipping, the learning rate, and the state that a resume needs."""
+"""The trainer: AdamW steps with gradient clipping and a learning rate schedule, and the state that a resume needs."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -8,23 +8,22 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.errors import ModelError
-from actors.training.constraint import EmbeddingConstraint
 from actors.training.dataset import PairTensors, TextTensors
-from actors.training.objective import LOSSES
+from actors.training.objective import LOSSES, EmbeddingConstraint
 from actors.training.parameters import TrainingParameters
 
 _DISTANCE = LOSSES.index("distance")
-# Odd and large, since the generator of a CPU takes 32 bits only.
+# Added to the seed per rank. Odd and large, since the CPU generator uses only 32 bits of a seed.
 _RANKS_APART = 0x9E3779B1
 
 
 class Trainer:
-    """Takes steps with AdamW. Nothing but `state` is carried from one step to the next."""
+    """Takes optimizer steps. Apart from the weights, nothing but `state` is carried from one step to the next."""
 
     def __init__(
         self, objective: nn.Module, parameters: TrainingParameters, steps: int, device: torch.device, rank: int = 0
     ) -> None:
-        """Takes an `Objective` on its device, wrapped for several workers or not.
+        """Takes an `Objective` that is on its device already, wrapped in DistributedDataParallel or not.
 
         Args:
             steps: of the whole run; the learning rate is zero after the last.
@@ -40,7 +39,7 @@ class Trainer:
 
     @property
     def weight(self) -> float:
-        """Of keeping the embeddings, in the next step; 0 where they are let go."""
+        """Weight of the term that keeps embeddings, in the next step; 0 where they are not kept."""
         return self._constraint.weight
 
     def step(self, number: int, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
@@ -49,7 +48,7 @@ class Trainer:
         Raises:
             ModelError: the loss is not a number.
         """
-        # Dropout of a step hangs on its number and worker only, so a resumed run draws the same.
+        # Dropout depends on the step and the rank only, so a resumed run draws the same masks.
         torch.manual_seed(self._parameters.seed * 1_000_003 + number + self._rank * _RANKS_APART)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(number, self._steps, self._parameters)
@@ -65,7 +64,7 @@ class Trainer:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         detached: Tensor = losses.detach()
-        self._constraint.follow(detached[_DISTANCE], decay_at(number, self._steps, self._parameters))
+        self._constraint.update(detached[_DISTANCE], decay_at(number, self._steps, self._parameters))
         return detached
 
     def state(self) -> dict[str, Any]:
@@ -73,7 +72,7 @@ class Trainer:
         return {"optimizer": self._optimizer.state_dict(), "weight": self.weight}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state`."""
+        """Restores a `state`."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._constraint.weight = float(state["weight"])
 
@@ -95,14 +94,14 @@ def _warmup(steps: int, parameters: TrainingParameters) -> int:
 
 
 def freeze(model: PreTrainedModel, parameters: TrainingParameters) -> None:
-    """Takes the word embeddings out of the training, where the parameters say so."""
+    """Freezes the word embeddings where `freeze_word_embeddings` is set."""
     words = model.get_input_embeddings().weight
     for weight in model.parameters():
         weight.requires_grad = not (parameters.freeze_word_embeddings and weight is words)
 
 
 def set_dropout(model: nn.Module, parameters: TrainingParameters) -> None:
-    """Gives every dropout of the model the rate of the parameters, where they name one."""
+    """Sets the rate of every dropout layer, where `dropout` is set."""
     for module in model.modules():
         if isinstance(module, nn.Dropout) and parameters.dropout is not None:
             module.p = parameters.dropout
@@ -110,7 +109,7 @@ def set_dropout(model: nn.Module, parameters: TrainingParameters) -> None:
 
 def _groups(objective: nn.Module, parameters: TrainingParameters) -> list[dict[str, Any]]:
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
-    # Vectors are biases and norms.
+    # Weights of one dimension are biases and norms.
     return [
         {"params": [w for w in learning if w.ndim > 1], "weight_decay": parameters.weight_decay},
         {"params": [w for w in learning if w.ndim <= 1], "weight_decay": 0.0},

@@ -11,7 +11,7 @@ from pipelines.cli.run_job import outcome_table
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
-from pipelines.evaluation.evaluator import judge, without_abstaining
+from pipelines.evaluation.evaluator import evaluate_predictions, without_abstaining
 from pipelines.execution.executor import execute
 from pipelines.job.job import bind, plan_job
 
@@ -31,7 +31,7 @@ def main() -> None:
     found = pq.read_table(OUTPUT).to_pylist()
     table = outcome_table(job, outcome)
     examples = pa.table({"answer_texts": [gold[row["id"]]["answers"]["text"] for row in found]})
-    score = judge(examples, without_abstaining(pa.array([row["answer"] for row in found]))).answerable
+    score = evaluate_predictions(examples, without_abstaining(pa.array([row["answer"] for row in found]))).answerable
     table.add_row("EM", f"{score.em:.1f}")
     table.add_row("F1", f"{score.f1:.1f}")
     console.print(table)

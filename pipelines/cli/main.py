@@ -1,4 +1,4 @@
-"""The `spanmill` command."""
+"""The `spanmill` command: its subcommands, and how it ends when one of them fails."""
 
 import signal
 import sys
@@ -21,10 +21,10 @@ from pipelines.cli.options import (
     MaxQuarantined,
     ModelName,
     Output,
+    Overrides,
     Overwrite,
     Pool,
-    Words,
-    job_words,
+    job_overrides,
 )
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, load_config
@@ -41,74 +41,63 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog=EXIT_CODES)
-def answer(
-    inputs: Inputs,
-    output: Output,
-    config: ConfigFile = None,
-    model: ModelName = None,
-    pool: Pool = None,
-    words: Words = None,
-    limit: Limit = None,
-    dry_run: DryRun = False,
-    estimate: Estimate = False,
-    overwrite: Overwrite = False,
-    extend: Extend = False,
-    max_quarantined: MaxQuarantined = None,
-    log: Log = None,
-) -> None:
+def _add_job_command(name: str, kind: type[AnswerConfig | EmbedConfig], help: str) -> None:
+    """Adds a command that runs an offline job; all of them take the same arguments and options."""
+
+    @app.command(name, help=help, epilog=EXIT_CODES)
+    def command(
+        inputs: Inputs,
+        output: Output,
+        config: ConfigFile = None,
+        model: ModelName = None,
+        pool: Pool = None,
+        overrides: Overrides = None,
+        limit: Limit = None,
+        dry_run: DryRun = False,
+        estimate: Estimate = False,
+        overwrite: Overwrite = False,
+        extend: Extend = False,
+        max_quarantined: MaxQuarantined = None,
+        log: Log = None,
+    ) -> None:
+        from pipelines.cli.run_job import run_job
+        from pipelines.reporting.json_log import logging_to
+
+        chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool))
+        with logging_to(log):
+            raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+
+
+_add_job_command(
+    "answer",
+    AnswerConfig,
     """Find the answer of every question in its passage.
 
     INPUT has the columns id (optional), question and context. Map others with --set corpus.columns.question=NAME,
     carry columns through with --set corpus.carry=[NAME,...]. The same command goes on where an earlier run stopped.
-    """
-    from pipelines.cli.run_job import run_job
-    from pipelines.reporting.json_log import logging_to
-
-    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined, pool))
-    with logging_to(log):
-        raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
-
-
-@app.command(epilog=EXIT_CODES)
-def embed(
-    inputs: Inputs,
-    output: Output,
-    config: ConfigFile = None,
-    model: ModelName = None,
-    pool: Pool = None,
-    words: Words = None,
-    limit: Limit = None,
-    dry_run: DryRun = False,
-    estimate: Estimate = False,
-    overwrite: Overwrite = False,
-    extend: Extend = False,
-    max_quarantined: MaxQuarantined = None,
-    log: Log = None,
-) -> None:
+    """,
+)
+_add_job_command(
+    "embed",
+    EmbedConfig,
     """Write one vector per text.
 
     INPUT has the columns id (optional) and text; map another with --set corpus.columns.text=NAME. Long texts are cut
     into windows and pooled over all their tokens. The same command goes on where an earlier run stopped.
-    """
-    from pipelines.cli.run_job import run_job
-    from pipelines.reporting.json_log import logging_to
-
-    chosen = load_config(EmbedConfig, config, job_words(words, model, max_quarantined, pool))
-    with logging_to(log):
-        raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
+    """,
+)
 
 
 @app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")
-def status(output: Output, config: ConfigFile = None, words: Words = None) -> None:
+def status(output: Output, config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""
     from pipelines.cli.status import show_status
 
-    storage = load_config(StatusConfig, config, words or []).output.storage
+    storage = load_config(StatusConfig, config, overrides or []).output.storage
     try:
         complete = show_status(output, storage)
     except ManifestError as error:
-        _say(f"error: {error}")
+        _print_error(f"error: {error}")
         raise typer.Exit(2) from error
     raise typer.Exit(0 if complete else 1)
 
@@ -139,22 +128,22 @@ app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use
 
 def main() -> None:
     """Runs the command; expected failures are a line on stderr, not a traceback."""
-    # What a cluster's scheduler sends stops a command as Ctrl-C does.
+    # SIGTERM, which a cluster's scheduler sends, stops a command as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SystemExit as stop:
-        # Typer turns Ctrl-C into this code without a word.
+        # Typer turns Ctrl-C into this exit code and prints nothing.
         if stop.code == 130:
-            _say("stopped; what is committed stays, and the same command goes on from there")
+            _print_error("stopped; what is committed stays, and the same command goes on from there")
         raise
     except ConfigError as error:
-        _say(f"error: {error}")
+        _print_error(f"error: {error}")
         sys.exit(2)
     except (SpanmillError, ModelError) as error:
-        _say(f"error: {error}")
+        _print_error(f"error: {error}")
         sys.exit(1)
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     open_console(stderr=True).print(text, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The commands that make and judge models."""
+"""The commands that train and evaluate a model."""
 
 from typing import Annotated
 
@@ -8,16 +8,16 @@ from pipelines.cli.options import (
     STORES,
     ConfigFile,
     Data,
-    JobWords,
+    JobOverrides,
     Limit,
     Log,
     MaxQuarantined,
+    Overrides,
     Predictions,
     Replace,
     Report,
-    Words,
-    job_words,
-    with_named,
+    job_overrides,
+    with_options,
 )
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
@@ -51,7 +51,7 @@ def finetune(
     halve: Halve = False,
     held_out: HeldOut = None,
     config: ConfigFile = None,
-    words: Words = None,
+    overrides: Overrides = None,
     overwrite: Renew = False,
 ) -> None:
     """Make a model that answers, from a base and examples.
@@ -66,13 +66,13 @@ def finetune(
     from pipelines.config.training import FinetuneConfig
     from pipelines.training.finetune import finetune as run
 
-    named = {
+    options = {
         "base.name": base,
         "teacher.name": teacher,
         "halve": halve or None,
         "data.held_out": held_out,
     }
-    chosen = load_config(FinetuneConfig, config, with_named(words, named))
+    chosen = load_config(FinetuneConfig, config, with_options(overrides, options))
     trained = run(chosen, data, output, overwrite, open_console(stderr=True))
     console = open_console()
     if trained.was_complete:
@@ -88,7 +88,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL.", show_default=False)],
     data: Data,
     config: ConfigFile = None,
-    words: JobWords = None,
+    overrides: JobOverrides = None,
     limit: Limit = None,
     report: Report = None,
     predictions: Predictions = None,
@@ -111,6 +111,6 @@ def evaluate(
     from pipelines.evaluation.command import evaluate as run
     from pipelines.reporting.json_log import logging_to
 
-    chosen = load_config(AnswerConfig, config, job_words(words, model, max_quarantined))
+    chosen = load_config(AnswerConfig, config, job_overrides(overrides, model, max_quarantined))
     with logging_to(log):
         raise typer.Exit(run(chosen, data, limit, report, predictions, overwrite))

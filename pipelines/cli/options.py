@@ -1,4 +1,4 @@
-"""Words that several commands take."""
+"""Arguments and options that several commands take."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ ConfigFile = Annotated[
 ModelName = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Local folder, hub id or URL: sets model.name.")
 ]
-Words = Annotated[
+Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any config key, e.g. qa.top_k=3; can be given again."),
 ]
@@ -81,7 +81,7 @@ Predictions = Annotated[
         "needs one that all of them see.",
     ),
 ]
-JobWords = Annotated[
+JobOverrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of it, e.g. qa.max_answer_len=30; can be given again."),
 ]
@@ -94,13 +94,18 @@ Log = Annotated[
 ]
 
 
-def job_words(
-    words: list[str] | None, model: str | None, max_quarantined: str | None, pool: str | None = None
+def job_overrides(
+    overrides: list[str] | None, model: str | None, max_quarantined: str | None, pool: str | None = None
 ) -> list[str]:
-    """The words of a command that runs a job."""
-    return with_named(words, {"model.name": model, "max_quarantined": max_quarantined, "pool.kind": pool})
+    """The KEY=VALUE overrides of a command that runs a job: those of --set, and its options that stand for a key."""
+    return with_options(overrides, {"model.name": model, "max_quarantined": max_quarantined, "pool.kind": pool})
 
 
-def with_named(words: list[str] | None, named: Mapping[str, object]) -> list[str]:
-    """The words of --set, and those of options that stand for a key, where they are given."""
-    return [*(words or []), *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None)]
+def with_options(overrides: list[str] | None, options: Mapping[str, object]) -> list[str]:
+    """The overrides of --set, followed by those of the options that were given.
+
+    Args:
+        options: dotted config key → the option's value; None where the option was not given.
+    """
+    given = (f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None)
+    return [*(overrides or []), *given]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import ConfigFile, ModelName, Words, with_named
+from pipelines.cli.options import ConfigFile, ModelName, Overrides, with_options
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
 
@@ -15,7 +15,11 @@ Port = Annotated[int | None, typer.Option("--port", metavar="N", help="Listen on
 
 
 def serve(
-    config: ConfigFile = None, model: ModelName = None, host: Host = None, port: Port = None, words: Words = None
+    config: ConfigFile = None,
+    model: ModelName = None,
+    host: Host = None,
+    port: Port = None,
+    overrides: Overrides = None,
 ) -> None:
     """Answer and embed over HTTP: Hugging Face, OpenAI, Text Embeddings Inference and Open Inference routes.
 
@@ -26,5 +30,5 @@ def serve(
     from pipelines.cli.serve import run_service
     from pipelines.config.service import ServeConfig
 
-    named = {"model.name": model, "http.host": host, "http.port": port}
-    run_service(load_config(ServeConfig, config, with_named(words, named)), open_console(stderr=True))
+    options = {"model.name": model, "http.host": host, "http.port": port}
+    run_service(load_config(ServeConfig, config, with_options(overrides, options)), open_console(stderr=True))

@@ -28,7 +28,7 @@ def best_threshold(scores: Doubles, no_answer: Doubles, answerable: Flags, answe
         answered: [n] there is an answer that is not empty.
     """
     order = np.argsort(no_answer, kind="stable")
-    # Abstaining always is right for every unanswerable row; then rows answer, the surest first.
+    # AbstainingScores always is right for every unanswerable row; then rows answer, the surest first.
     gains = np.where(answerable, scores, -answered.astype(np.float64))[order]
     none = float(np.count_nonzero(~answerable))
     totals = none + np.cumsum(gains)

@@ -37,7 +37,7 @@ def breakdown(examples: pa.Table, rows: pa.Table) -> pa.Table:
 
     Args:
         examples: EXAMPLE_SCHEMA.
-        rows: `Judgement.rows` of these examples.
+        rows: `PredictionScores.rows` of these examples.
     """
     tables = [_grouped(by, groups, order, rows) for by, groups, order in _groupings(examples)]
     return pa.concat_tables(tables)

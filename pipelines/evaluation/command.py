@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipelines.config.job import AnswerConfig
 from pipelines.console import open_console
 from pipelines.evaluation.breakdown import breakdown
-from pipelines.evaluation.evaluator import judge
+from pipelines.evaluation.evaluator import evaluate_predictions
 from pipelines.evaluation.predictions import predict
 from pipelines.evaluation.squad import read_examples
 from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
@@ -39,15 +39,15 @@ def evaluate(
     """
     notes = open_console(stderr=True)
     read = read_examples(inputs, config.corpus.storage)
-    for complaint in read.complaints:
-        notes.print(complaint)
+    for warning in read.warnings:
+        notes.print(warning)
     examples = read.examples if limit is None else read.examples.slice(0, limit)
     may_abstain = pc.any(pc.equal(pc.list_value_length(examples["answer_texts"]), 0)).as_py()
     notes.print(f"{len(examples):,} examples{', some without an answer' if may_abstain else ''}")
     with _folder(predictions) as folder:
         predicted = predict(examples, config, folder, may_abstain, overwrite, notes)
-    judged = judge(examples, predicted.predictions)
-    evaluation = Evaluation(read, len(examples), limit, predicted, judged, breakdown(examples, judged.rows))
+    scores = evaluate_predictions(examples, predicted.predictions)
+    evaluation = Evaluation(read, len(examples), limit, predicted, scores, breakdown(examples, scores.rows))
     console = open_console()
     console.print(totals_table(evaluation))
     console.print()

@@ -34,26 +34,26 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Abstaining:
+class AbstainingScores:
     """SQuAD v2.0: no answer is the right one where the passage does not say."""
 
     total: Score
     answerable: Score
     unanswerable: Score
-    """Abstaining above ABSTAIN_ABOVE, over all rows and the two kinds of them."""
+    """AbstainingScores above ABSTAIN_ABOVE, over all rows and the two kinds of them."""
 
     best_em: BestThreshold
     best_f1: BestThreshold
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PredictionScores:
     """How good predictions are."""
 
     answerable: Score
     """Without abstaining, over the rows that have an answer: SQuAD v1.1's figures."""
 
-    abstaining: Abstaining | None
+    abstaining: AbstainingScores | None
     """None where the probability of "no answer" is not known of every row."""
 
     rows: pa.Table
@@ -67,7 +67,7 @@ def without_abstaining(answers: pa.Array | pa.ChunkedArray) -> pa.Table:
     return pa.table([answers, pa.nulls(len(answers), pa.float64())], schema=PREDICTION_SCHEMA)
 
 
-def judge(examples: pa.Table, predictions: pa.Table) -> Judgement:
+def evaluate_predictions(examples: pa.Table, predictions: pa.Table) -> PredictionScores:
     """Scores predictions by the rules of SQuAD's official script (v2.0).
 
     Of answerable rows v1.1's script says the same, unless nothing is left of a gold answer once it is normalised.
@@ -93,15 +93,15 @@ def judge(examples: pa.Table, predictions: pa.Table) -> Judgement:
         no_answer = predictions["no_answer"].to_numpy()
         abstaining, decided = _abstaining(em, overlap, no_answer, answerable, answered)
     score = Score.of(em[answerable], overlap[answerable])
-    return Judgement(score, abstaining, pa.table(columns | decided))
+    return PredictionScores(score, abstaining, pa.table(columns | decided))
 
 
 def _abstaining(
     em: Doubles, f1: Doubles, no_answer: Doubles, answerable: Flags, answered: Flags
-) -> tuple[Abstaining, dict[str, pa.Array]]:
+) -> tuple[AbstainingScores, dict[str, pa.Array]]:
     abstains = no_answer > ABSTAIN_ABOVE
     decided = [np.where(abstains, (~answerable).astype(np.float64), scores) for scores in (em, f1)]
-    found = Abstaining(
+    found = AbstainingScores(
         total=Score.of(*decided),
         answerable=Score.of(*(scores[answerable] for scores in decided)),
         unanswerable=Score.of(*(scores[~answerable] for scores in decided)),

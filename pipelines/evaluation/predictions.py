@@ -16,7 +16,7 @@ from pipelines.storage.filesystem import exists, read_bytes, resolve, write_atom
 
 
 @dataclass(frozen=True)
-class Predicted:
+class JobPredictions:
     """What a job said of some examples."""
 
     predictions: pa.Table
@@ -28,7 +28,7 @@ class Predicted:
 
 def predict(
     examples: pa.Table, config: AnswerConfig, folder: str, may_abstain: bool, overwrite: bool, console: Console
-) -> Predicted:
+) -> JobPredictions:
     """Runs an answer job over the examples; the same call goes on where an earlier one in the folder stopped.
 
     The folder gets the examples as Parquet and the job's output, `answers`.
@@ -47,7 +47,7 @@ def predict(
     job = plan_job([corpus], f"{folder.rstrip('/')}/answers", _job_config(config, may_abstain), limit=None)
     job = bind(job, replace=overwrite)
     outcome = execute(job, console)
-    return Predicted(_aligned(_read_parts(job), len(examples), may_abstain), job, outcome)
+    return JobPredictions(_aligned(_read_parts(job), len(examples), may_abstain), job, outcome)
 
 
 def _aligned(found: pa.Table, rows: int, may_abstain: bool) -> pa.Table:

@@ -25,11 +25,11 @@ EXAMPLE_SCHEMA = pa.schema(
 )
 """Starts count code points of the context. No answers: the passage does not say."""
 
-NAMED = 5
+MOST_PLACES = 5
 """Rows of a flaw that are named."""
 
 
-class Flaw(StrEnum):
+class InvalidReason(StrEnum):
     """Why a row is left out."""
 
     NO_OBJECT = "line without a JSON object"
@@ -40,10 +40,10 @@ class Flaw(StrEnum):
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedRows:
     """Rows that have the same flaw."""
 
-    flaw: StrEnum
+    reason: StrEnum
     rows: int
 
     places: tuple[str, ...]
@@ -51,7 +51,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         more = ", ..." if self.rows > len(self.places) else ""
-        return f"{self.rows:,} rows left out, {self.flaw}: {', '.join(self.places)}{more}"
+        return f"{self.rows:,} rows left out, {self.reason}: {', '.join(self.places)}{more}"
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Examples:
 
     files: tuple[SourceFile, ...]
 
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedRows, ...]
     """One entry per flaw that occurs."""
 
     answers_dropped: int
     """Misplaced answers of rows that stay, because another answer of theirs is right."""
 
     @property
-    def complaints(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """What was left out, a line each, for people."""
         said = [str(one) for one in self.left_out]
         if self.answers_dropped:
@@ -90,19 +90,21 @@ def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examp
     """
     files = list_files(inputs, CorpusParameters(storage=dict(storage)))
     good: list[tuple[Any, ...]] = []
-    flawed: dict[Flaw, list[str]] = {flaw: [] for flaw in Flaw}
+    flawed: dict[InvalidReason, list[str]] = {flaw: [] for flaw in InvalidReason}
     dropped = 0
     # Row by row, because offsets in code points are cheap in Python's strings alone: Arrow's slice takes one offset
     # for all rows, and its strings are UTF-8.
     for rows in for_every_file(files, lambda file: read_rows(file, storage)):
         for place, row in rows:
             settled = _settled(place, row)
-            if isinstance(settled, Flaw):
+            if isinstance(settled, InvalidReason):
                 flawed[settled].append(place)
             else:
                 good.append(settled[0])
                 dropped += settled[1]
-    left_out = tuple(LeftOut(flaw, len(places), tuple(places[:NAMED])) for flaw, places in flawed.items() if places)
+    left_out = tuple(
+        SkippedRows(flaw, len(places), tuple(places[:MOST_PLACES])) for flaw, places in flawed.items() if places
+    )
     if not good:
         said = "".join(f"\n  {one}" for one in left_out)
         raise CorpusError(f"there is not one usable example in {', '.join(inputs)}. Wanted is {WANTED}.{said}")
@@ -110,21 +112,21 @@ def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examp
     return Examples(examples, files, left_out, dropped)
 
 
-def _settled(place: str, row: Row | None) -> tuple[tuple[Any, ...], int] | Flaw:
+def _settled(place: str, row: Row | None) -> tuple[tuple[Any, ...], int] | InvalidReason:
     """The row's values in the order of EXAMPLE_SCHEMA and how many of its answers are dropped, or its flaw."""
     if row is None:
-        return Flaw.NO_OBJECT
+        return InvalidReason.NO_OBJECT
     question, context = row.get("question"), row.get("context")
     if not _is_text(question):
-        return Flaw.NO_QUESTION
+        return InvalidReason.NO_QUESTION
     if not isinstance(context, str) or not _is_text(context):
-        return Flaw.NO_CONTEXT
+        return InvalidReason.NO_CONTEXT
     pairs = _pairs(row.get("answers"))
     if pairs is None:
-        return Flaw.NO_ANSWER_LIST
+        return InvalidReason.NO_ANSWER_LIST
     right = [(text, start) for text, start in pairs if _is_at(context, text, start)]
     if pairs and not right:
-        return Flaw.MISPLACED
+        return InvalidReason.MISPLACED
     id, source = row.get("id"), row.get("source")
     values = (
         *(place if id is None else str(id), question, context),

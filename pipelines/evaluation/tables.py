@@ -8,8 +8,8 @@ from rich.table import Table
 
 from actors.version import release
 from pipelines.console import two_columns
-from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, Abstaining, Judgement, Score
-from pipelines.evaluation.predictions import Predicted
+from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
+from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
 
 
@@ -19,10 +19,10 @@ class Evaluation:
 
     read: Examples
     rows: int
-    """Examples that were judged."""
+    """Examples that were scores."""
     limit: int | None
-    predicted: Predicted
-    judged: Judgement
+    predicted: JobPredictions
+    scores: PredictionScores
     groups: pa.Table
     """BREAKDOWN_SCHEMA."""
 
@@ -36,7 +36,7 @@ class Evaluation:
 
 def totals_table(evaluation: Evaluation) -> Table:
     """Scores over all rows, and what they were made with."""
-    judged, outcome, job = evaluation.judged, evaluation.predicted.outcome, evaluation.predicted.job
+    scores, outcome, job = evaluation.scores, evaluation.predicted.outcome, evaluation.predicted.job
     table = two_columns()
     table.add_row("rows", f"{evaluation.rows:,}")
     left_out = sum(one.rows for one in evaluation.read.left_out)
@@ -44,10 +44,10 @@ def totals_table(evaluation: Evaluation) -> Table:
         table.add_row("left out", f"{left_out:,} rows of the data")
     if outcome.counts.quarantined:
         table.add_row("quarantined", f"{outcome.counts.quarantined:,} rows, which count as an empty answer")
-    table.add_row("EM answerable", _over(judged.answerable, judged.answerable.em))
-    table.add_row("F1 answerable", _over(judged.answerable, judged.answerable.f1))
-    if judged.abstaining is not None:
-        _add_abstaining(table, judged.abstaining)
+    table.add_row("EM answerable", _over(scores.answerable, scores.answerable.em))
+    table.add_row("F1 answerable", _over(scores.answerable, scores.answerable.f1))
+    if scores.abstaining is not None:
+        _add_abstaining(table, scores.abstaining)
     if evaluation.rows_per_second:
         table.add_row("rows/s", f"{evaluation.rows_per_second:,.1f}")
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
@@ -55,7 +55,7 @@ def totals_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def _add_abstaining(table: Table, found: Abstaining) -> None:
+def _add_abstaining(table: Table, found: AbstainingScores) -> None:
     table.add_row("EM abstaining", _over(found.total, found.total.em))
     table.add_row("F1 abstaining", _over(found.total, found.total.f1))
     table.add_row("  answerable", f"EM {_figure(found.answerable.em)}  F1 {_figure(found.answerable.f1)}")
@@ -67,7 +67,7 @@ def _add_abstaining(table: Table, found: Abstaining) -> None:
 
 def group_table(evaluation: Evaluation) -> Table:
     """Scores by group; answers that are given anyway, and beside them, where it is known, what abstaining makes."""
-    abstains = evaluation.judged.abstaining is not None
+    abstains = evaluation.scores.abstaining is not None
     table = Table(box=None, pad_edge=False)
     for name in ("by", "group"):
         table.add_column(name)
@@ -85,10 +85,10 @@ def group_table(evaluation: Evaluation) -> Table:
 
 def report_of(evaluation: Evaluation) -> dict[str, Any]:
     """The same as JSON, scores in percent, null where there is no row; with what is needed to do it again."""
-    read, judged = evaluation.read, evaluation.judged
+    read, scores = evaluation.read, evaluation.scores
     outcome, config = evaluation.predicted.outcome, evaluation.predicted.job.config
     files = [{"name": file.name, "url": file.url, "bytes": file.size, "version": file.version} for file in read.files]
-    left_out = [{"flaw": one.flaw, "rows": one.rows, "places": one.places} for one in read.left_out]
+    left_out = [{"flaw": one.reason, "rows": one.rows, "places": one.places} for one in read.left_out]
     return {
         "model": {"name": config.model.name, "fingerprint": evaluation.predicted.job.model.fingerprint},
         "data": {"files": files, "left_out": left_out, "answers_dropped": read.answers_dropped},
@@ -98,8 +98,8 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
         },
         "rows": evaluation.rows,
         "quarantined": {"rows": outcome.counts.quarantined, "reasons": outcome.counts.reasons},
-        "answerable": asdict(judged.answerable),
-        "abstaining": None if judged.abstaining is None else asdict(judged.abstaining),
+        "answerable": asdict(scores.answerable),
+        "abstaining": None if scores.abstaining is None else asdict(scores.abstaining),
         "groups": evaluation.groups.to_pylist(),
         "seconds": outcome.seconds,
         "rows_per_second": evaluation.rows_per_second,

@@ -19,7 +19,7 @@ _FILES_WITHOUT_RECEIPT = 5
 _THREADS = 8
 
 
-def quarantine_examples(parts: Parts, counts: RowCounts) -> pa.Table:
+def quarantine_samples(parts: Parts, counts: RowCounts) -> pa.Table:
     """Up to EACH rows of every reason, as QUARANTINE_SCHEMA; what cannot be read is left out."""
     names = list(dict.fromkeys(_names(parts, counts)))
     if not names and counts.quarantined:

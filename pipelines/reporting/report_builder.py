@@ -22,7 +22,7 @@ from pipelines.output.row_counts import RowCounts
 from pipelines.planning.plan import without_secrets
 from pipelines.reporting.html import render
 from pipelines.reporting.progress import Tally
-from pipelines.reporting.quarantine_samples import quarantine_examples
+from pipelines.reporting.quarantine_samples import quarantine_samples
 from pipelines.reporting.receipt_stats import PassTotals, nodes, runs, scores, slowest
 from pipelines.reporting.report_model import (
     Example,
@@ -46,7 +46,7 @@ _LOG = logging.getLogger("spanmill.report")
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class RunCluster:
     """Where a run of a job takes place."""
 
     nodes: int
@@ -55,7 +55,7 @@ class RunPlace:
     pool: ActorPool
 
 
-def write_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCounts, complete: bool) -> None:
+def write_report(job: Job, place: RunCluster | None, tally: Tally, counts: RowCounts, complete: bool) -> None:
     """Writes both files. Whatever is wrong with a figure or the store costs the report, and not the job."""
     try:
         report = make_report(job, place, tally, counts, complete)
@@ -68,7 +68,7 @@ def write_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCoun
         _LOG.warning("report not written: %s", error, exc_info=not expected, extra=fields)
 
 
-def make_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCounts, complete: bool) -> Report:
+def make_report(job: Job, place: RunCluster | None, tally: Tally, counts: RowCounts, complete: bool) -> Report:
     """The report of a job as it stands.
 
     Args:
@@ -132,7 +132,7 @@ def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
     return keys
 
 
-def _machines(place: RunPlace) -> Machines:
+def _machines(place: RunCluster) -> Machines:
     names = (name for name in place.resources if name.startswith(_ACCELERATOR))
     return Machines(
         nodes=place.nodes,
@@ -179,6 +179,6 @@ def _sum(receipts: pa.Table, name: str) -> int:
 def _quarantine(job: Job, counts: RowCounts) -> list[Quarantined]:
     """The most frequent reason first."""
     found: dict[str, list[Example]] = {reason: [] for reason, _ in counts.reasons.most_common()}
-    for row in quarantine_examples(job.parts, counts).to_pylist():
+    for row in quarantine_samples(job.parts, counts).to_pylist():
         found.setdefault(row.pop("reason"), []).append(Example(**row))
     return [Quarantined(reason, counts.reasons[reason], examples) for reason, examples in found.items()]

@@ -13,7 +13,7 @@ from pipelines.output.row_counts import RowCounts, read_counts
 from pipelines.reporting.json_log import JsonLog
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.prometheus import Metrics
-from pipelines.reporting.report_builder import RunPlace, write_report
+from pipelines.reporting.report_builder import RunCluster, write_report
 
 
 class RunObserver:
@@ -23,14 +23,14 @@ class RunObserver:
         """Takes the tally that counts every receipt before it comes here."""
         self._job = job
         self._tally = tally
-        self._place: RunPlace | None = None
+        self._place: RunCluster | None = None
         self._ledger = ReceiptLog(job.parts)
         self._journal = JsonLog(job.manifest.job8)
         self._metrics = Metrics(job.manifest.job8, tally, shards_before, job.plan.expected_shards)
 
     def begin(self, pool: ActorPool, resources: Mapping[str, float], nodes: int) -> None:
         """Ray is there, and the pool is planned."""
-        self._place = RunPlace(nodes, resources, pool)
+        self._place = RunCluster(nodes, resources, pool)
         self._journal.log(
             "run began",
             kind=self._job.kind,

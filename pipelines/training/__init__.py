@@ -1,1 +1,1 @@
-"""`spanmill finetune`: data, workers of Ray Train, checkpoints, and the folder with its model card."""
+"""`spanmill finetune`: training data, Ray Train workers, checkpoints, and the model folder with its card."""

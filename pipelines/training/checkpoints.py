@@ -1,4 +1,4 @@
-"""Checkpoints of one training run in a folder on any store."""
+"""The checkpoints of one training run, in a folder on any store."""
 
 import re
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ _KEPT = 2
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of a run; their names carry the run, so a stranger's are never taken up."""
+    """The checkpoints of a run. File names start with the run's id, so another run's checkpoints are never loaded."""
 
     store: Store
     run8: str
-    alone: bool = False
-    """Whether the folder is this run's own, and goes with it."""
+    owns_folder: bool = False
+    """Whether the folder holds nothing but this run, and is removed with its checkpoints."""
 
     def save(self, step: int, state: bytes) -> None:
-        """Writes the checkpoint after `step` steps, whole or not at all; all but the last two are removed.
+        """Writes the checkpoint after `step` steps atomically, and removes all but the last two.
 
         Raises:
             StorageError: it cannot be written.
@@ -44,25 +44,25 @@ class Checkpoints:
         return path, read_bytes(self.store.fs, path)
 
     def names(self) -> list[str]:
-        """Of this run, oldest first."""
+        """File names of this run's checkpoints, oldest first."""
         found = (_NAME.fullmatch(name) for name in list_names(self.store))
         return sorted(match.group() for match in found if match and match["run"] == self.run8)
 
     def cached(self, name: str) -> bytes | None:
-        """What an earlier start of this run has put by; None where it has not."""
+        """A file that `cache` wrote, in this process or before a restart; None where there is none."""
         try:
             return read_bytes(self.store.fs, self.store.path(f"{self.run8}-{name}"))
         except MissingError:
             return None
 
     def cache(self, name: str, data: bytes) -> None:
-        """Puts something by for a later start of this run."""
+        """Writes a file that survives a restart of this run."""
         write_atomic(self.store.fs, self.store.path(f"{self.run8}-{name}"), data)
 
     def clear(self) -> None:
-        """Removes everything of this run; of a folder of its own, the folder too."""
+        """Removes all files of this run, and the folder where it is the run's own."""
         names = list_names(self.store)
-        if not self.alone:
+        if not self.owns_folder:
             self._remove([name for name in names if name.startswith(f"{self.run8}-")])
         elif names:
             attempt("removing", self.store.url, lambda: self.store.fs.rm(self.store.root, recursive=True))

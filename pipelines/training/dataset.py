@@ -1,4 +1,4 @@
-"""Rows to learn from and rows to judge by."""
+"""The rows of a training run: those to train on, and those held out for evaluation."""
 
 import zlib
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ _HASHES = 1 << 32
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What was read of DATA and of the files that are held out."""
+    """What was read from DATA and from the files that are held out."""
 
     examples: pa.Table
-    """EXAMPLE_SCHEMA; to learn from."""
+    """EXAMPLE_SCHEMA; the rows to train on."""
     held_out: pa.Table
     """EXAMPLE_SCHEMA; answerable rows only."""
     files: tuple[SourceFile, ...]
-    """Of DATA."""
-    complaints: tuple[str, ...]
-    """What was left out, for people."""
+    """The files of DATA."""
+    warnings: tuple[str, ...]
+    """What was left out of the data, a line of text each."""
 
 
 def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> TrainingData:
@@ -37,15 +37,15 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
     A passage is held out with all its questions, by a hash of its text, so that a rerun holds out the same.
 
     Raises:
-        CorpusError: there is nothing to learn from.
+        CorpusError: no row to train on has an answer.
         StorageError: a file cannot be read.
     """
     read = read_examples(inputs, parameters.storage)
-    complaints = read.complaints
+    warnings = read.warnings
     if parameters.held_out:
-        judged = read_examples(parameters.held_out, parameters.storage)
-        examples, held_out = read.examples, judged.examples
-        complaints += judged.complaints
+        reserved = read_examples(parameters.held_out, parameters.storage)
+        examples, held_out = read.examples, reserved.examples
+        warnings += reserved.warnings
     else:
         held = _hashes(read.examples["context"]) < parameters.held_out_share * _HASHES
         examples, held_out = (read.examples.filter(pa.array(mask)) for mask in (~held, held))
@@ -59,10 +59,10 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
             f"all answers of {', '.join(inputs)} are held out; lower data.held_out_share "
             f"({parameters.held_out_share:g}), or name files by --held-out"
         )
-    judged_by = held_out.filter(pa.array(_answered(held_out)))
-    if not len(judged_by) and (parameters.held_out or parameters.held_out_share):
-        complaints += (_nothing_held_out(parameters),)
-    return TrainingData(examples, judged_by, read.files, complaints)
+    answerable = held_out.filter(pa.array(_answered(held_out)))
+    if not len(answerable) and (parameters.held_out or parameters.held_out_share):
+        warnings += (_nothing_held_out(parameters),)
+    return TrainingData(examples, answerable, read.files, warnings)
 
 
 def _nothing_held_out(parameters: DataParameters) -> str:

@@ -1,4 +1,4 @@
-"""`spanmill finetune`: a base and examples become a model folder, by way of Ray Train."""
+"""`spanmill finetune`: trains a base model on examples with Ray Train, and writes a model folder."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from pipelines.execution.stage_factory import from_anywhere
 from pipelines.storage.filesystem import Store, resolve, write_atomic
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.dataset import read_training_data
-from pipelines.training.messages import Judged
+from pipelines.training.messages import HeldOutScores
 from pipelines.training.model_card import Card, render_card
 from pipelines.training.rank_zero import read_history
 from pipelines.training.ray_trainer import fit
@@ -30,30 +30,30 @@ from pipelines.training.worker import find_sources
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run left in its output."""
+    """The result of a run."""
 
     store: Store
-    history: tuple[Judged, ...]
-    """Held-out scores from the base to the end; empty where nothing is held out."""
+    history: tuple[HeldOutScores, ...]
+    """Scores on the held-out rows, from the base to the last step; empty where nothing is held out."""
     was_complete: bool
-    """An earlier call had made it all."""
+    """True where an earlier call had finished the run, so that this one did nothing."""
 
 
 def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwrite: bool, console: Console) -> Trained:
-    """Makes a model, or goes on with it where an earlier call stopped.
+    """Trains a model, or resumes where an earlier call stopped.
 
     Raises:
-        SpanmillError, ModelError: whatever keeps the run from its end.
+        SpanmillError, ModelError: the run cannot be finished; the message says why.
     """
     store = resolve(output, config.output.storage)
     sources = _check_models(config)
     data = read_training_data(inputs, config.data)
-    for complaint in data.complaints:
-        console.print(complaint, style="yellow")
+    for warning in data.warnings:
+        console.print(warning, style="yellow")
     teacher = None if sources.teacher is None else fingerprint(sources.teacher, "torch")
-    pin = TrainingManifest.of(config, fingerprint(sources.base, "torch"), teacher, data.files, len(data.held_out))
-    checkpoints = _open_checkpoints(config, store, pin)
-    if bind_training(store, pin, overwrite):
+    manifest = TrainingManifest.of(config, fingerprint(sources.base, "torch"), teacher, data.files, len(data.held_out))
+    checkpoints = _open_checkpoints(config, store, manifest)
+    if bind_training(store, manifest, overwrite):
         return Trained(store, (), was_complete=True)
     if overwrite:
         checkpoints.clear()
@@ -67,11 +67,11 @@ def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwri
 
 @contextmanager
 def _nothing_left_of_a_failed_start(store: Store, checkpoints: Checkpoints) -> Iterator[None]:
-    """A run that ends before its first checkpoint must not keep OUTPUT from the one with the mended settings."""
+    """Unbinds OUTPUT from a run that fails before its first checkpoint, so that it is free for corrected settings."""
     try:
         yield
     except BaseException:
-        # What the store itself says now is no news beside the first error.
+        # The first error matters more than one of the store while cleaning up.
         with suppress(StorageError):
             if not checkpoints.names():
                 checkpoints.clear()
@@ -80,7 +80,7 @@ def _nothing_left_of_a_failed_start(store: Store, checkpoints: Checkpoints) -> I
 
 
 def _check_models(config: FinetuneConfig) -> Sources:
-    """Fails before a cluster starts."""
+    """Finds base and teacher, and raises what is wrong with them before a cluster starts."""
     sources = find_sources(config)
     spec = load_spec(sources.base)
     qa_window_size(spec, config.qa)
@@ -89,15 +89,15 @@ def _check_models(config: FinetuneConfig) -> Sources:
     return sources
 
 
-def _open_checkpoints(config: FinetuneConfig, output: Store, pin: TrainingManifest) -> Checkpoints:
+def _open_checkpoints(config: FinetuneConfig, output: Store, manifest: TrainingManifest) -> Checkpoints:
     chosen = config.checkpoints
     if chosen.url is None:
-        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), pin.run8, alone=True)
-    return Checkpoints(resolve(chosen.url, chosen.storage or config.output.storage), pin.run8)
+        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), manifest.run8, owns_folder=True)
+    return Checkpoints(resolve(chosen.url, chosen.storage or config.output.storage), manifest.run8)
 
 
 def _located(config: FinetuneConfig) -> FinetuneConfig:
-    """Local folders of models by their absolute paths, since workers run elsewhere."""
+    """The config with absolute paths of local model folders, because workers have other working directories."""
     named = {
         key: source.model_copy(update={"name": from_anywhere(source.name)})
         for key, source in (("base", config.base), ("teacher", config.teacher))

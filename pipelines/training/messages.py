@@ -1,39 +1,40 @@
-"""What the workers of a training run tell. Imports nothing: the words pass through a process of their own."""
+"""Messages from the workers of a training run to the driver. Ray's queue actor unpickles them, so no heavy imports."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Kept:
-    """How the embeddings are kept."""
+class EmbeddingDrift:
+    """How far the embeddings are from the base's, and how strongly they are held."""
 
     distance: float
-    """From the base's, mean over the steps since the last word."""
+    """Distance from the base's embeddings, mean over the steps since the last message."""
     weight: float
-    """Of keeping them, beside the answers."""
+    """Weight of the loss term that keeps them."""
 
 
 @dataclass(frozen=True)
-class Advance:
-    """How far the run is."""
+class StepProgress:
+    """How far the run is, and how fast."""
 
     step: int
     """Steps taken."""
     steps: int
+    """Steps of the whole run."""
     loss: float
-    """Mean over the steps since the last word."""
-    kept: Kept | None
-    """None where the embeddings are let go."""
+    """Mean over the steps since the last message."""
+    embeddings: EmbeddingDrift | None
+    """None where the run does not keep embeddings."""
     steps_per_second: float
     rows_per_second: float
-    """Windows of all workers."""
+    """Windows of all workers per second."""
     tokens_per_second: float
-    """Likewise, without padding."""
+    """Tokens of all workers per second, without padding."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The held-out rows, answered by the model as it was."""
+class HeldOutScores:
+    """Scores on the held-out rows, at one step of the run."""
 
     step: int
     """Steps taken; 0 is the base."""
@@ -46,7 +47,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """Something went wrong that would go wrong again."""
+class WorkerFailed:
+    """An error that another try would meet again."""
 
     reason: str

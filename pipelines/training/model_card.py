@@ -1,4 +1,4 @@
-"""The card of a model that was made here: what it learnt from, with which settings, and how well it does."""
+"""The model card of a trained model: its data, its settings and its scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,37 +11,41 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from actors.version import release
 from pipelines.config.training import FinetuneConfig
-from pipelines.evaluation.squad import LeftOut
+from pipelines.evaluation.squad import SkippedRows
 from pipelines.training.dataset import TrainingData
-from pipelines.training.messages import Judged
+from pipelines.training.messages import HeldOutScores
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the card says."""
+    """The contents of a model card."""
 
     base: str
     teacher: str | None
     halved: bool
     files: tuple[str, ...]
     rows: int
-    """Rows to learn from."""
+    """Rows of the data, held-out ones not included."""
     unanswerable: int
-    """Of them."""
+    """Rows without an answer, out of `rows`."""
     held_out: str
-    """What was judged on."""
-    complaints: tuple[str, ...]
-    """What was left out of the data, and does not count among the rows."""
-    unlearnt: tuple[str, ...]
-    """Which of the rows were not learnt from."""
+    """The rows that were held out for evaluation, in words."""
+    warnings: tuple[str, ...]
+    """What was left out of the data and does not count among `rows`, a line of text each."""
+    untrained: tuple[str, ...]
+    """Rows out of `rows` that gave no training windows, a line of text for each reason."""
     settings: dict[str, Any]
-    """Windows and training, nested as in the config."""
-    history: tuple[Judged, ...]
+    """The groups `qa` and `training` of the config."""
+    history: tuple[HeldOutScores, ...]
     license: str | None
 
     @classmethod
     def of(
-        cls, config: FinetuneConfig, data: TrainingData, left_out: Sequence[LeftOut], history: Sequence[Judged]
+        cls,
+        config: FinetuneConfig,
+        data: TrainingData,
+        left_out: Sequence[SkippedRows],
+        history: Sequence[HeldOutScores],
     ) -> "Card":
         """The card of a run."""
         share = f"{config.data.held_out_share:.1%} of the passages, which were not learnt from"
@@ -54,8 +58,8 @@ class Card:
             rows=len(data.examples),
             unanswerable=int((answers.value_lengths().to_numpy() == 0).sum()),
             held_out=", ".join(config.data.held_out) or share,
-            complaints=data.complaints,
-            unlearnt=tuple(str(one) for one in left_out),
+            warnings=data.warnings,
+            untrained=tuple(str(one) for one in left_out),
             settings={"qa": config.qa.model_dump(), "training": config.training.model_dump()},
             history=tuple(history),
             license=config.output.license,

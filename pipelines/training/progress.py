@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a live line on a terminal, log lines elsewhere, and every judgement."""
+"""The display of a training run: a live line on a terminal, lines of text elsewhere, and every evaluation."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from rich.live import Live
 from rich.text import Text
 
 from pipelines.console import clock
-from pipelines.evaluation.squad import LeftOut
-from pipelines.training.messages import Advance, Judged
+from pipelines.evaluation.squad import SkippedRows
+from pipelines.training.messages import HeldOutScores, StepProgress
 
 _LOG_EVERY_SECONDS = 10.0
 
 
 @dataclass
 class TrainingProgress:
-    """Shows what the foreman says; a context manager."""
+    """Shows the messages of the workers; a context manager, which starts and stops the live line."""
 
     console: Console
     _started: float = field(default_factory=time.monotonic)
@@ -34,24 +34,30 @@ class TrainingProgress:
         if self._live is not None:
             self._live.stop()
 
-    def add(self, word: Advance | Judged | LeftOut) -> None:
-        """Shows one word."""
-        if isinstance(word, LeftOut):
-            self.console.print(str(word), style="yellow")
-            return
-        if isinstance(word, Judged):
-            self.console.print(f"step {word.step:,}: EM {word.em:.1f}, F1 {word.f1:.1f} on {word.rows:,} held-out rows")
-            return
-        left = (word.steps - word.step) / max(word.steps_per_second, 1e-9)
-        kept = f"distance {word.kept.distance:.4f} · weight {word.kept.weight:.1f} · " if word.kept else ""
-        self._line = (
-            f"step {word.step:,}/{word.steps:,} · loss {word.loss:.3f} · {kept}{word.rows_per_second:,.1f} rows/s · "
-            f"{word.tokens_per_second:,.0f} tokens/s · ETA {clock(left)}"
-        )
-        now = time.monotonic()
-        if self._live is None and (now - self._logged >= _LOG_EVERY_SECONDS or word.step == word.steps):
-            self._logged = now
-            self.console.print(self._line)
+    def add(self, message: StepProgress | HeldOutScores | SkippedRows) -> None:
+        """Shows one message."""
+        if isinstance(message, SkippedRows):
+            self.console.print(str(message), style="yellow")
+        elif isinstance(message, HeldOutScores):
+            scores = f"EM {message.em:.1f}, F1 {message.f1:.1f} on {message.rows:,} held-out rows"
+            self.console.print(f"step {message.step:,}: {scores}")
+        else:
+            self._line = _progress_line(message)
+            now = time.monotonic()
+            is_last = message.step == message.steps
+            if self._live is None and (now - self._logged >= _LOG_EVERY_SECONDS or is_last):
+                self._logged = now
+                self.console.print(self._line)
 
     def _text(self) -> Text:
         return Text(f"{self._line} · {clock(time.monotonic() - self._started)}", overflow="fold")
+
+
+def _progress_line(at: StepProgress) -> str:
+    left = (at.steps - at.step) / max(at.steps_per_second, 1e-9)
+    drift = at.embeddings
+    embeddings = f"distance {drift.distance:.4f} · weight {drift.weight:.1f} · " if drift else ""
+    return (
+        f"step {at.step:,}/{at.steps:,} · loss {at.loss:.3f} · {embeddings}{at.rows_per_second:,.1f} rows/s · "
+        f"{at.tokens_per_second:,.0f} tokens/s · ETA {clock(left)}"
+    )

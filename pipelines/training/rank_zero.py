@@ -1,4 +1,4 @@
-"""What the first worker of a training run does besides its steps: it tells, judges and writes checkpoints."""
+"""The worker of rank zero: besides its steps it reports progress, evaluates held-out rows and writes checkpoints."""
 
 import time
 from dataclasses import asdict, dataclass, field
@@ -11,79 +11,84 @@ from ray.util.queue import Queue
 from actors.training.checkpoint_state import dump_state
 from actors.training.loop import Step
 from actors.training.objective import LOSSES
-from actors.training.predict import answer
+from actors.training.predict import predict_answers
 from actors.training.setup import TrainingSetup
 from pipelines.config.training import FinetuneConfig
-from pipelines.evaluation.evaluator import judge, without_abstaining
+from pipelines.evaluation.evaluator import evaluate_predictions, without_abstaining
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.messages import Advance, Judged, Kept
+from pipelines.training.messages import EmbeddingDrift, HeldOutScores, StepProgress
 
-_SAY_EVERY_SECONDS = 1.0
+_REPORT_EVERY_SECONDS = 1.0
 _HISTORY = "history.json"
 
 
 @dataclass
 class RankZero:
-    """Follows the steps of one worker."""
+    """Trains as every worker does, and does the work that a run needs once."""
 
     config: FinetuneConfig
     checkpoints: Checkpoints
-    assembly: TrainingSetup
+    setup: TrainingSetup
     held_out: pa.Table
-    words: Queue
-    """Takes `Advance` and `Judged`, for people."""
+    messages: Queue
+    """Takes `StepProgress` and `HeldOutScores`, which the driver shows."""
     _since: float = field(default_factory=time.monotonic)
     _steps: list[Step] = field(default_factory=list)
 
-    def oversee(self, first: int) -> None:
-        """Takes the steps from `first` to the last, which is kept; it and the base are judged on all held-out rows."""
-        schedule, last = self.config.checkpoints, self.assembly.run.total
+    def train(self, first: int) -> None:
+        """Takes the steps from `first` to the last, and writes the last one's checkpoint.
+
+        The base and the last step are evaluated on all held-out rows, the steps between them on a sample.
+        """
+        schedule, last = self.config.checkpoints, self.setup.loop.total
         sample = _spread(self.held_out, self.config.data.held_out_rows)
         if not first:
-            self._judge(0, self.held_out)
-        for step in self.assembly.run.steps(first):
+            self._evaluate(0, self.held_out)
+        for step in self.setup.loop.steps(first):
             taken = step.number + 1
-            self._tell(step, last)
+            self._report(step, last)
             if taken == last:
-                self._judge(taken, self.held_out)
+                self._evaluate(taken, self.held_out)
             elif taken % schedule.judge_every_steps == 0:
-                self._judge(taken, sample)
+                self._evaluate(taken, sample)
             if taken == last or taken % schedule.every_steps == 0:
-                state = dump_state(self.assembly.student, self.assembly.run.learner, taken)
+                state = dump_state(self.setup.student, self.setup.loop.trainer, taken)
                 self.checkpoints.save(taken, state)
 
-    def _tell(self, step: Step, last: int) -> None:
+    def _report(self, step: Step, last: int) -> None:
         self._steps.append(step)
         seconds = time.monotonic() - self._since
-        if seconds < _SAY_EVERY_SECONDS and step.number + 1 < last:
+        if seconds < _REPORT_EVERY_SECONDS and step.number + 1 < last:
             return
         windows, tokens = (sum(getattr(s, name) for s in self._steps) for name in ("windows", "tokens"))
         losses = dict(zip(LOSSES, np.mean([s.losses for s in self._steps], axis=0).tolist(), strict=True))
-        kept = Kept(losses["distance"], step.weight) if self.assembly.run.texts is not None else None
-        rates = (self.assembly.run.workers * amount / seconds for amount in (windows, tokens))
-        self.words.put(Advance(step.number + 1, last, losses["loss"], kept, len(self._steps) / seconds, *rates))
+        embeddings = EmbeddingDrift(losses["distance"], step.weight) if self.setup.loop.texts is not None else None
+        rates = (self.setup.loop.workers * amount / seconds for amount in (windows, tokens))
+        self.messages.put(
+            StepProgress(step.number + 1, last, losses["loss"], embeddings, len(self._steps) / seconds, *rates)
+        )
         self._steps.clear()
         self._since = time.monotonic()
 
-    def _judge(self, step: int, rows: pa.Table) -> None:
+    def _evaluate(self, step: int, rows: pa.Table) -> None:
         if not len(rows):
             return
         texts = (rows[name].combine_chunks() for name in ("question", "context"))
-        found = answer(self.assembly.student, self.assembly.spec, self.config.qa, *texts)
-        score = judge(rows, without_abstaining(found)).answerable
-        judged = Judged(step, score.rows, score.em, score.f1)
-        history = [*(old for old in read_history(self.checkpoints) if old.step < step), judged]
+        found = predict_answers(self.setup.student, self.setup.spec, self.config.qa, *texts)
+        score = evaluate_predictions(rows, without_abstaining(found)).answerable
+        scores = HeldOutScores(step, score.rows, score.em, score.f1)
+        history = [*(old for old in read_history(self.checkpoints) if old.step < step), scores]
         self.checkpoints.cache(_HISTORY, orjson.dumps([asdict(entry) for entry in history]))
-        self.words.put(judged)
+        self.messages.put(scores)
         self._since = time.monotonic()
 
 
 def _spread(rows: pa.Table, most: int) -> pa.Table:
-    """Rows from all over a table: SQuAD's stand in the order of their articles."""
+    """At most `most` rows at even distances, because SQuAD's rows are sorted by article."""
     return rows.take(np.linspace(0, len(rows), min(most, len(rows)), endpoint=False, dtype=np.int64))
 
 
-def read_history(checkpoints: Checkpoints) -> list[Judged]:
-    """All judgements of a run so far, oldest first."""
+def read_history(checkpoints: Checkpoints) -> list[HeldOutScores]:
+    """All held-out scores of a run so far, oldest first."""
     data = checkpoints.cached(_HISTORY)
-    return [] if data is None else [Judged(**entry) for entry in orjson.loads(data)]
+    return [] if data is None else [HeldOutScores(**entry) for entry in orjson.loads(data)]

@@ -1,4 +1,4 @@
-"""What pins an output folder to one training run: everything that changes its weights."""
+"""The manifest of a training run, which binds an output folder to everything that changes the weights."""
 
 import hashlib
 from collections.abc import Iterable
@@ -18,16 +18,16 @@ from pipelines.output.parts import list_names
 from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes
 from pipelines.storage.retry import attempt
 
-PIN_NAME = "_training.json"
+RUN_MANIFEST_NAME = "_training.json"
 COMPLETE = "config.json"
-"""Written last: a folder without it is no model yet."""
+"""Written last: a folder without it holds no finished model."""
 
 _MODEL_FILES = (COMPLETE, "*.safetensors", "*.safetensors.index.json", "README.md", *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
 class TrainingManifest:
-    """Dotted key → value as JSON text."""
+    """Everything that changes the weights of a run, as dotted key → value as JSON text."""
 
     keys: dict[str, str]
 
@@ -35,13 +35,13 @@ class TrainingManifest:
     def of(
         cls, config: FinetuneConfig, base: str, teacher: str | None, data: Iterable[SourceFile], held_out: int
     ) -> "TrainingManifest":
-        """The pin of a run.
+        """The manifest of a run.
 
         Args:
-            base, teacher: fingerprints.
-            data: the files that are learnt from.
-            held_out: rows that are held out; where they are a share of the data, the rest depends on it, and files of
-                their own change no weight.
+            base, teacher: fingerprints of the models.
+            data: the files to train on.
+            held_out: number of held-out rows. It counts only where they are a share of the data, because then the rows
+                to train on depend on it; held-out files of their own change no weight.
         """
         tree: dict[str, Any] = {
             "base": base,
@@ -58,56 +58,57 @@ class TrainingManifest:
 
     @property
     def run8(self) -> str:
-        """The start of a hash of all keys, as the names of checkpoints carry it."""
+        """First eight hex digits of a hash over all keys, with which the names of checkpoints start."""
         return hashlib.sha256(orjson.dumps(self.keys, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
 
 
-def bind_training(store: Store, pin: TrainingManifest, overwrite: bool) -> bool:
-    """Binds the output folder to a run, or finds it bound to the same one; True when the run is complete.
+def bind_training(store: Store, manifest: TrainingManifest, overwrite: bool) -> bool:
+    """Binds the output folder to a run, or checks that it is bound to the same one; True when the run is complete.
 
     Args:
         overwrite: remove the model or run that is there first.
 
     Raises:
-        ManifestError: the folder belongs to another run, or holds a model that no run of ours made.
+        ManifestError: the folder belongs to another run, or holds a model that `spanmill finetune` did not make.
         StorageError: it cannot be read or written.
     """
     if overwrite:
         _discard(store)
     stored = _read(store)
     complete = exists(store.fs, store.path(COMPLETE))
-    if stored == pin:
+    if stored == manifest:
         return complete
     if stored is not None or complete:
-        raise ManifestError(_refusal(store, stored, pin))
-    create_exclusive(store.fs, store.path(PIN_NAME), orjson.dumps(asdict(pin), option=orjson.OPT_INDENT_2))
-    if _read(store) != pin:
+        raise ManifestError(_refusal(store, stored, manifest))
+    data = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+    create_exclusive(store.fs, store.path(RUN_MANIFEST_NAME), data)
+    if _read(store) != manifest:
         raise ManifestError(f"{store.url}: another run began here at the same moment; name another OUTPUT")
     return False
 
 
 def release_training(store: Store) -> None:
-    """Unbinds a folder from a run that has left nothing in it.
+    """Unbinds a folder from a run that has written nothing but its manifest.
 
     Raises:
         StorageError: it cannot be written.
     """
-    if exists(store.fs, store.path(PIN_NAME)):
-        attempt("removing files", store.url, partial(store.fs.rm, store.path(PIN_NAME)))
+    if exists(store.fs, store.path(RUN_MANIFEST_NAME)):
+        attempt("removing files", store.url, partial(store.fs.rm, store.path(RUN_MANIFEST_NAME)))
 
 
 def _discard(store: Store) -> None:
-    """Removes a model and its pin; what an interrupted call leaves is no model, and still says whose it was."""
+    """Removes a model and its manifest, the manifest last: after an interruption the folder still names its run."""
     names = list_names(store)
     files = [name for name in names if any(fnmatch(name, pattern) for pattern in _MODEL_FILES)]
-    for group in ({COMPLETE} & set(names), set(files) - {COMPLETE}, {PIN_NAME} & set(names)):
+    for group in ({COMPLETE} & set(names), set(files) - {COMPLETE}, {RUN_MANIFEST_NAME} & set(names)):
         if group:
             paths = [store.path(name) for name in sorted(group)]
             attempt("removing files", store.url, partial(store.fs.rm, paths))
 
 
 def _read(store: Store) -> TrainingManifest | None:
-    path = store.path(PIN_NAME)
+    path = store.path(RUN_MANIFEST_NAME)
     try:
         return TrainingManifest(dict(orjson.loads(read_bytes(store.fs, path))["keys"]))
     except MissingError:
@@ -118,9 +119,9 @@ def _read(store: Store) -> TrainingManifest | None:
         ) from error
 
 
-def _refusal(store: Store, stored: TrainingManifest | None, pin: TrainingManifest) -> str:
+def _refusal(store: Store, stored: TrainingManifest | None, manifest: TrainingManifest) -> str:
     mend = "Name another OUTPUT, or replace what is there with --overwrite."
     if stored is None:
-        return f"{store.url}: holds a model already, and no {PIN_NAME} that says how it was made. {mend}"
-    lines = "".join(f"\n  {line}" for line in changed_keys(stored.keys, pin.keys))
+        return f"{store.url}: holds a model already, and no {RUN_MANIFEST_NAME} that says how it was made. {mend}"
+    lines = "".join(f"\n  {line}" for line in changed_keys(stored.keys, manifest.keys))
     return f"{store.url}: belongs to another training run. What differs, there -> now:{lines}\n{mend}"

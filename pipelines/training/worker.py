@@ -1,4 +1,4 @@
-"""A worker of a training run."""
+"""What one worker of a training run does, from loading the models to the last step."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ from actors.parameters import ModelParameters
 from actors.training.checkpoint_state import load_state
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from pipelines.config.training import FinetuneConfig, SourceModel
-from pipelines.evaluation.squad import NAMED, LeftOut
-from pipelines.training.messages import Failed
+from pipelines.evaluation.squad import MOST_PLACES, SkippedRows
+from pipelines.training.messages import WorkerFailed
 from pipelines.training.rank_zero import RankZero
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def work(assignment: "Assignment") -> None:
-    """Takes all steps from the last checkpoint on.
+    """Trains from the last checkpoint, or from the base, to the end.
 
     Raises:
-        SpanmillError, ModelError: whatever keeps the run from its end.
+        SpanmillError, ModelError: the run cannot go on.
     """
     try:
         _work(assignment)
     except ModelError as error:
-        # Another try would end alike, and Ray Train does not know.
-        assignment.words.put(Failed(str(error)))
+        # Another try would fail in the same way, and Ray Train cannot know that.
+        assignment.messages.put(WorkerFailed(str(error)))
         raise
 
 
@@ -41,29 +41,29 @@ def _work(assignment: "Assignment") -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     examples, held_out = ray.get(assignment.tables)
-    place = WorkerRank(
+    worker = WorkerRank(
         device=ray.train.torch.get_device(),
         threads=assignment.threads,
         rank=rank,
         workers=context.get_world_size(),
         wrap=ray.train.torch.prepare_model,
     )
-    assembly = assemble(find_sources(config), config.qa, config.training, examples, place)
+    setup = assemble(find_sources(config), config.qa, config.training, examples, worker)
     found = checkpoints.latest()
-    first = 0 if found is None else load_state(found[1], assembly.student, assembly.run.learner, found[0])
+    first = 0 if found is None else load_state(found[1], setup.student, setup.loop.trainer, found[0])
     if rank == 0:
-        for one in _left_out(assembly, examples["id"]):
-            assignment.words.put(one)
-        RankZero(config, checkpoints, assembly, held_out, assignment.words).oversee(first)
+        for skipped in _left_out(setup, examples["id"]):
+            assignment.messages.put(skipped)
+        RankZero(config, checkpoints, setup, held_out, assignment.messages).train(first)
     else:
-        for _ in assembly.run.steps(first):
+        for _ in setup.loop.steps(first):
             pass
 
 
-def _left_out(assembly: TrainingSetup, ids: pa.ChunkedArray) -> list[LeftOut]:
+def _left_out(setup: TrainingSetup, ids: pa.ChunkedArray) -> list[SkippedRows]:
     return [
-        LeftOut(flaw, len(rows), tuple(ids.take(pa.array(rows[:NAMED])).to_pylist()))
-        for flaw, rows in assembly.left_out.items()
+        SkippedRows(reason, len(rows), tuple(ids.take(pa.array(rows[:MOST_PLACES])).to_pylist()))
+        for reason, rows in setup.left_out.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""What Ray Train is handed: its controller unpickles it too, and needs none of what makes models."""
+"""The entry point of a worker. Ray Train's controller unpickles it too, so it must not import PyTorch at the top."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +11,19 @@ from pipelines.training.checkpoints import Checkpoints
 
 @dataclass(frozen=True)
 class Assignment:
-    """Everything that a worker is told."""
+    """Everything that a worker needs to know."""
 
     config: FinetuneConfig
     checkpoints: Checkpoints
     tables: Any
-    """Reference of (examples, held-out rows), both EXAMPLE_SCHEMA."""
+    """Ray object reference of (examples, held-out rows), both EXAMPLE_SCHEMA."""
     threads: int
-    words: Queue
-    """Takes what people should know."""
+    messages: Queue
+    """Takes the messages of `pipelines.training.messages` and `SkippedRows`, which the driver shows."""
 
 
 def train(settings: dict[str, Assignment]) -> None:
-    """Runs on every worker; Ray Train calls it anew when a worker has died."""
+    """Runs on every worker; Ray Train calls it again after a worker has died."""
     from pipelines.training.worker import work
 
     work(settings["assignment"])

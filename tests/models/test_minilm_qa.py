@@ -17,7 +17,7 @@ from actors.tokenization.preprocess import prepare_pairs
 from models.compare_embeddings import compare, embed
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
-from pipelines.evaluation.evaluator import judge, without_abstaining
+from pipelines.evaluation.evaluator import evaluate_predictions, without_abstaining
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "minilm-qa"
@@ -45,7 +45,7 @@ def test_it_answers_the_sample_corpus(engine: Engine) -> None:
     assert len(rejected.rows) == 0
     examples = pa.table({"answer_texts": [row["text"] for row in rows["answers"].to_pylist()]})
     # 62.7 when it was made.
-    assert judge(examples, without_abstaining(found.text)).answerable.f1 > 60
+    assert evaluate_predictions(examples, without_abstaining(found.text)).answerable.f1 > 60
 
 
 def test_it_embeds_as_the_model_that_it_was_made_from() -> None:

@@ -69,19 +69,19 @@ def assembled(
     return assemble(Sources(base, teacher, halved), QA, chosen, rows, place)
 
 
-def take_steps(assembly: TrainingSetup, first: int, stop: int | None = None) -> list[Step]:
+def take_steps(setup: TrainingSetup, first: int, stop: int | None = None) -> list[Step]:
     """The steps from `first` to before `stop`, as a run would take them that is cut off there."""
     steps = []
-    for step in assembly.run.steps(first):
+    for step in setup.loop.steps(first):
         steps.append(step)
         if step.number + 1 == stop:
             break
     return steps
 
 
-def weights(assembly: TrainingSetup) -> dict[str, torch.Tensor]:
+def weights(setup: TrainingSetup) -> dict[str, torch.Tensor]:
     """Copies of all weights."""
-    return {name: weight.detach().clone() for name, weight in assembly.student.state_dict().items()}
+    return {name: weight.detach().clone() for name, weight in setup.student.state_dict().items()}
 
 
 def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

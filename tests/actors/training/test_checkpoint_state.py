@@ -13,14 +13,14 @@ from tests.actors.training.helpers import BERT, DISTILBERT, assembled, parameter
 def test_weights_optimizer_and_step_come_back() -> None:
     first = assembled(parameters())
     take_steps(first, 0, 3)
-    data = dump_state(first.student, first.run.learner, 3)
+    data = dump_state(first.student, first.loop.trainer, 3)
     second = assembled(parameters())
-    assert load_state(data, second.student, second.run.learner, "here") == 3
+    assert load_state(data, second.student, second.loop.trainer, "here") == 3
     assert same_bits(weights(first), weights(second))
     moments = [
         {
             f"{place}.{name}": value
-            for place, state in one.run.learner.state()["optimizer"]["state"].items()
+            for place, state in one.loop.trainer.state()["optimizer"]["state"].items()
             for name, value in state.items()
         }
         for one in (first, second)
@@ -32,7 +32,7 @@ def test_weights_optimizer_and_step_come_back() -> None:
 def test_the_weights_alone_can_be_read() -> None:
     first, second = assembled(parameters()), assembled(parameters(seed=7))
     take_steps(first, 0, 1)
-    assert load_state(dump_state(first.student, first.run.learner, 1), second.student, None, "here") == 1
+    assert load_state(dump_state(first.student, first.loop.trainer, 1), second.student, None, "here") == 1
     assert same_bits(weights(first), weights(second))
 
 
@@ -44,34 +44,34 @@ def _another_object() -> bytes:
 
 @pytest.fixture(scope="module")
 def good() -> bytes:
-    assembly = assembled(parameters())
-    take_steps(assembly, 0, 1)
-    return dump_state(assembly.student, assembly.run.learner, 1)
+    setup = assembled(parameters())
+    take_steps(setup, 0, 1)
+    return dump_state(setup.student, setup.loop.trainer, 1)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "object"])
 def test_a_damaged_checkpoint_is_named_and_the_mend(good: bytes, damage: str) -> None:
     data = {"empty": b"", "cut": good[: len(good) // 2], "text": b"hello", "object": _another_object()}[damage]
-    assembly = assembled(parameters())
+    setup = assembled(parameters())
     with pytest.raises(
         ModelError, match=r"^s3://b/run\.pt: the checkpoint cannot be used .*Remove it, and .*--overwrite"
     ):
-        load_state(data, assembly.student, assembly.run.learner, "s3://b/run.pt")
+        load_state(data, setup.student, setup.loop.trainer, "s3://b/run.pt")
 
 
 def test_a_checkpoint_of_another_model(good: bytes) -> None:
     other = assembled(parameters(), base=BERT)
     assert DISTILBERT != BERT
     with pytest.raises(ModelError, match="the checkpoint cannot be used"):
-        load_state(good, other.student, other.run.learner, "here")
+        load_state(good, other.student, other.loop.trainer, "here")
 
 
 def test_a_checkpoint_with_code_in_it_is_not_run() -> None:
     sink = io.BytesIO()
     torch.save({"model": _Loud()}, sink)
-    assembly = assembled(parameters())
+    setup = assembled(parameters())
     with pytest.raises(ModelError, match="the checkpoint cannot be used"):
-        load_state(sink.getvalue(), assembly.student, None, "here")
+        load_state(sink.getvalue(), setup.student, None, "here")
 
 
 class _Loud:

@@ -38,13 +38,13 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(taught: bool, keeping: b
     whole, first, second = fresh(), fresh(), fresh()
     assert any(module.p > 0 for module in whole.student.modules() if isinstance(module, torch.nn.Dropout))
     steps = take_steps(whole, 0)
-    assert [step.number for step in steps] == list(range(whole.run.total))
+    assert [step.number for step in steps] == list(range(whole.loop.total))
 
-    cut = whole.run.total // 2
+    cut = whole.loop.total // 2
     halves = take_steps(first, 0, cut)
-    data = dump_state(first.student, first.run.learner, cut)
+    data = dump_state(first.student, first.loop.trainer, cut)
     torch.manual_seed(99)
-    halves += take_steps(second, load_state(data, second.student, second.run.learner, "here"))
+    halves += take_steps(second, load_state(data, second.student, second.loop.trainer, "here"))
     assert same_bits(weights(whole), weights(second))
     assert not same_bits(weights(whole), weights(first))
     assert [step.losses.tolist() for step in steps] == [step.losses.tolist() for step in halves]
@@ -58,8 +58,8 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(taught: bool, keeping: b
 
 
 def test_it_learns() -> None:
-    assembly = assembled(parameters(epochs=6.0, learning_rate=3e-3, dropout=0.0))
-    losses = [float(step.losses[0]) for step in take_steps(assembly, 0)]
+    setup = assembled(parameters(epochs=6.0, learning_rate=3e-3, dropout=0.0))
+    losses = [float(step.losses[0]) for step in take_steps(setup, 0)]
     assert np.mean(losses[-8:]) < 0.7 * np.mean(losses[:8])
 
 
@@ -88,7 +88,7 @@ def _seen(run: TrainingLoop, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any,
         seen.append((rows(pairs.inputs), None if texts is None else rows(texts.inputs)))
         return torch.zeros(5)
 
-    monkeypatch.setattr(run.learner, "step", step)
+    monkeypatch.setattr(run.trainer, "step", step)
     for _ in run.steps(0):
         pass
     return seen
@@ -97,7 +97,7 @@ def _seen(run: TrainingLoop, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any,
 def test_workers_share_every_batch_and_have_texts_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = parameters(embeddings=KEEPING)
     alone, *shared = (
-        _seen(assembled(chosen, rank=rank, workers=workers).run, monkeypatch)
+        _seen(assembled(chosen, rank=rank, workers=workers).loop, monkeypatch)
         for rank, workers in ((0, 1), (0, 2), (1, 2))
     )
     assert len(alone) == len(shared[0]) == len(shared[1]) > 5
@@ -110,12 +110,12 @@ def test_workers_share_every_batch_and_have_texts_of_their_own(monkeypatch: pyte
     assert both[: len(alone)] == [texts for _, texts in alone]
 
 
-def _distance(base: TrainingSetup, assembly: TrainingSetup) -> float:
+def _distance(base: TrainingSetup, setup: TrainingSetup) -> float:
     """Mean of 1 - cosine between the embeddings of the texts to keep and those of a run that took no step."""
-    assert base.run.texts is not None
-    batch = TextTensors.take(base.run.texts, np.arange(len(base.run.texts.lengths)), CPU)
+    assert base.loop.texts is not None
+    batch = TextTensors.take(base.loop.texts, np.arange(len(base.loop.texts.lengths)), CPU)
     with torch.no_grad():
-        theirs, ours = (one.student.train(False).base_model(**batch.inputs)[0] for one in (base, assembly))
+        theirs, ours = (one.student.train(False).base_model(**batch.inputs)[0] for one in (base, setup))
     return float(embedding_distance(ours, theirs, batch.mask))
 
 

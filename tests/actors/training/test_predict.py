@@ -8,7 +8,7 @@ import torch
 from actors.models.loading import load_engine, load_spec
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_pairs
-from actors.training.predict import answer
+from actors.training.predict import predict_answers
 from actors.training.student import save
 from tests.actors.helpers import answers_of, strings
 from tests.actors.training.helpers import (
@@ -28,15 +28,15 @@ QUESTIONS, CONTEXTS = strings([question for question, _, _ in ROWS]), strings([c
 
 @pytest.mark.parametrize("base", [DISTILBERT, BERT])
 def test_a_model_in_training_answers_as_when_it_is_saved(tmp_path: Path, base: Path) -> None:
-    assembly = assembled(parameters(), base=base)
-    take_steps(assembly, 0, 2)
-    before = weights(assembly)
-    spec, qa = assembly.spec, QAParameters(top_k=3, handle_impossible_answer=True)
-    found = answer(assembly.student, spec, qa, QUESTIONS, CONTEXTS).to_pylist()
-    assert assembly.student.training
-    assert same_bits(before, weights(assembly))
+    setup = assembled(parameters(), base=base)
+    take_steps(setup, 0, 2)
+    before = weights(setup)
+    spec, qa = setup.spec, QAParameters(top_k=3, handle_impossible_answer=True)
+    found = predict_answers(setup.student, spec, qa, QUESTIONS, CONTEXTS).to_pylist()
+    assert setup.student.training
+    assert same_bits(before, weights(setup))
 
-    save(assembly.student, base, tmp_path, "float32")
+    save(setup.student, base, tmp_path, "float32")
     engine = load_engine(tmp_path, ModelParameters(device="cpu"), BatchingParameters(), with_qa_head=True)
     pairs, _ = prepare_pairs(load_spec(tmp_path), qa, QUESTIONS, CONTEXTS)
     answers = engine.answer(pairs, QAParameters()).answers
@@ -46,10 +46,10 @@ def test_a_model_in_training_answers_as_when_it_is_saved(tmp_path: Path, base: P
 
 
 def test_rows_that_cannot_be_asked_have_an_empty_answer() -> None:
-    assembly = assembled(parameters())
+    setup = assembled(parameters())
     with torch.no_grad():
         questions, contexts = strings(["Who?", "Who? " * 600, "Who?"]), strings(["", "Ada. " * 600, "Ada keeps goats."])
-        found = answer(assembly.student, assembly.spec, QAParameters(), questions, contexts).to_pylist()
+        found = predict_answers(setup.student, setup.spec, QAParameters(), questions, contexts).to_pylist()
     assert found[:2] == ["", ""]
     assert found[2] in "Ada keeps goats."
     assert found[2]

@@ -1,4 +1,4 @@
-"""Models, data and learner, put together."""
+"""Models, data and trainer, put together."""
 
 import json
 import shutil
@@ -45,18 +45,18 @@ def test_places_of_first_answers() -> None:
 @pytest.mark.parametrize("halved", [False, True])
 def test_the_embeddings_of_the_first_step_are_those_to_keep(halved: bool) -> None:
     """Without the noise of dropout, which windows have: nothing is to be kept before a step, and something after it."""
-    assembly = assembled(parameters(embeddings=KEEPING), halved=halved)
-    assert any(module.p > 0 for module in assembly.student.modules() if isinstance(module, torch.nn.Dropout))
-    distances = [step.losses[LOSSES.index("distance")] for step in take_steps(assembly, 0, 3)]
+    setup = assembled(parameters(embeddings=KEEPING), halved=halved)
+    assert any(module.p > 0 for module in setup.student.modules() if isinstance(module, torch.nn.Dropout))
+    distances = [step.losses[LOSSES.index("distance")] for step in take_steps(setup, 0, 3)]
     assert distances[0] == pytest.approx(0.0, abs=1e-6)
     assert min(distances[1:]) > 1e-5
-    assert all(module.training for module in assembly.student.modules())
+    assert all(module.training for module in setup.student.modules())
 
 
 def test_without_a_distance_no_text_is_read() -> None:
-    assembly = assembled(parameters())
-    assert assembly.run.texts is None
-    assert {step.weight for step in take_steps(assembly, 0, 2)} == {0.0}
+    setup = assembled(parameters())
+    assert setup.loop.texts is None
+    assert {step.weight for step in take_steps(setup, 0, 2)} == {0.0}
 
 
 def test_not_one_text_that_is_short_enough() -> None:
@@ -67,12 +67,12 @@ def test_not_one_text_that_is_short_enough() -> None:
 
 def test_rows_that_are_not_learnt_from_are_told() -> None:
     rows = table([("Who?", "Ada keeps goats.", "Ada"), ("Who? " * 40, "Ada keeps goats.", "Ada"), ("Who?", " ", None)])
-    assembly = assembled(parameters(), rows)
-    assert {reason.name: found.tolist() for reason, found in assembly.left_out.items()} == {
+    setup = assembled(parameters(), rows)
+    assert {reason.name: found.tolist() for reason, found in setup.left_out.items()} == {
         "QUESTION_TOO_LONG": [1],
         "NO_TOKENS": [2],
     }
-    assert assembly.run.total == 1
+    assert setup.loop.total == 1
 
 
 @pytest.mark.parametrize(
@@ -123,16 +123,16 @@ def test_not_one_row_that_fits() -> None:
 
 
 def test_a_halved_student_and_its_teacher() -> None:
-    assembly = assembled(parameters(dropout=0.0), teacher=DISTILBERT, halved=True)
-    student: PreTrainedModel = assembly.student
+    setup = assembled(parameters(dropout=0.0), teacher=DISTILBERT, halved=True)
+    student: PreTrainedModel = setup.student
     assert student.config.num_hidden_layers == 1
-    (step,) = take_steps(assembly, 0, 1)
+    (step,) = take_steps(setup, 0, 1)
     assert step.losses[2] > 0
 
 
 def test_a_model_is_its_own_best_teacher() -> None:
-    assembly = assembled(parameters(dropout=0.0), teacher=DISTILBERT)
-    (step,) = take_steps(assembly, 0, 1)
+    setup = assembled(parameters(dropout=0.0), teacher=DISTILBERT)
+    (step,) = take_steps(setup, 0, 1)
     assert step.losses[2] == pytest.approx(0.0, abs=1e-5)
     assert step.losses[0] == pytest.approx(0.5 * step.losses[1], abs=1e-5)
 

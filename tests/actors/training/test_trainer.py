@@ -53,8 +53,8 @@ def test_short_runs_warm_up_for_a_tenth_at_most(steps: int, warmup: int) -> None
 
 def test_matrices_decay_and_vectors_do_not() -> None:
     module = _Slope(0.0)
-    learner = Trainer(module, parameters(learning_rate=0.1, weight_decay=0.5, warmup_steps=0), 10, CPU)
-    learner.step(0, PAIRS, None)
+    trainer = Trainer(module, parameters(learning_rate=0.1, weight_decay=0.5, warmup_steps=0), 10, CPU)
+    trainer.step(0, PAIRS, None)
     assert module.matrix.tolist() == [[pytest.approx(0.95)] * 2] * 2
     assert module.vector.tolist() == [1.0, 1.0]
 
@@ -62,8 +62,8 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 def test_the_learning_rate_of_the_step_is_what_adamw_takes() -> None:
     # AdamW's first step is the learning rate, whatever the size of the gradient.
     module = _Slope(30.0)
-    learner = Trainer(module, parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=4), 40, CPU)
-    losses = learner.step(1, PAIRS, None)
+    trainer = Trainer(module, parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=4), 40, CPU)
+    losses = trainer.step(1, PAIRS, None)
     assert module.vector.tolist() == [pytest.approx(0.95)] * 2
     assert losses.tolist() == [180.0] * 5
     assert not losses.requires_grad
@@ -71,10 +71,10 @@ def test_the_learning_rate_of_the_step_is_what_adamw_takes() -> None:
 
 def test_gradients_are_clipped_together() -> None:
     module = _Slope(30.0)
-    learner = Trainer(module, parameters(clip=0.5), 10, CPU)
-    learner.step(0, PAIRS, None)
+    trainer = Trainer(module, parameters(clip=0.5), 10, CPU)
+    trainer.step(0, PAIRS, None)
     # The moments of the first step are a tenth of the clipped gradient: six equal numbers of norm 0.5.
-    moments = [state["exp_avg"].flatten() for state in learner.state()["optimizer"]["state"].values()]
+    moments = [state["exp_avg"].flatten() for state in trainer.state()["optimizer"]["state"].values()]
     assert torch.cat(moments).tolist() == [pytest.approx(0.1 * 0.5 / 6**0.5)] * 6
 
 
@@ -95,11 +95,11 @@ def test_the_weight_of_a_step_follows_the_distance_of_those_before() -> None:
     """What is allowed falls with the learning rate, from 0.3 to 0.1: 0.2 is little at first, and too much at last."""
     module = _Far(0.2)
     keeping = {"distance": 0.1, "slack": 0.2, "weight": 10.0}
-    learner = Trainer(module, parameters(warmup_steps=4, embeddings=keeping), 40, CPU)
+    trainer = Trainer(module, parameters(warmup_steps=4, embeddings=keeping), 40, CPU)
     for number in range(40):
-        assert learner.weight == pytest.approx(([10.0, *module.weights])[-1], rel=0.011)
-        learner.step(number, PAIRS, None)
-    moves = np.diff(np.log([*module.weights, learner.weight]))
+        assert trainer.weight == pytest.approx(([10.0, *module.weights])[-1], rel=0.011)
+        trainer.step(number, PAIRS, None)
+    moves = np.diff(np.log([*module.weights, trainer.weight]))
     decay = np.array([decay_at(number, 40, parameters(warmup_steps=4)) for number in range(40)])
     allowed = 0.1 + 0.2 * decay
     assert moves == pytest.approx(0.01 * (0.2 - allowed) / allowed, abs=1e-6)
@@ -109,26 +109,26 @@ def test_the_weight_of_a_step_follows_the_distance_of_those_before() -> None:
 @pytest.mark.parametrize("slope", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_changes_nothing_and_names_the_key(slope: float) -> None:
     module = _Slope(slope)
-    learner = Trainer(module, parameters(learning_rate=0.25), 10, CPU)
+    trainer = Trainer(module, parameters(learning_rate=0.25), 10, CPU)
     with pytest.raises(ModelError, match=r"not a number at step 1,234; lower training\.learning_rate \(0\.25\)"):
-        learner.step(1234, PAIRS, None)
+        trainer.step(1234, PAIRS, None)
     assert module.matrix.tolist() == [[1.0, 1.0]] * 2
 
 
 def test_frozen_word_embeddings_keep_every_bit() -> None:
-    assembly = assembled(parameters(freeze_word_embeddings=True, weight_decay=0.1))
-    before = weights(assembly)
-    take_steps(assembly, 0, 3)
-    after = weights(assembly)
+    setup = assembled(parameters(freeze_word_embeddings=True, weight_decay=0.1))
+    before = weights(setup)
+    take_steps(setup, 0, 3)
+    after = weights(setup)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == before.keys() - {WORDS}
 
 
 def test_without_freezing_all_weights_learn() -> None:
-    assembly = assembled(parameters())
-    before = weights(assembly)
-    take_steps(assembly, 0, 3)
-    assert all(not torch.equal(before[name], weight) for name, weight in weights(assembly).items())
+    setup = assembled(parameters())
+    before = weights(setup)
+    take_steps(setup, 0, 3)
+    assert all(not torch.equal(before[name], weight) for name, weight in weights(setup).items())
 
 
 def test_word_embeddings_by_any_name_are_frozen() -> None:

@@ -75,6 +75,14 @@ def test_the_installed_command_answers_with_its_help() -> None:
         assert word in done.stdout
 
 
+def test_answer_and_embed_take_the_same_options(spanmill: Spanmill) -> None:
+    answer, embed = (spanmill(name, "--help").out.partition("Arguments:") for name in ("answer", "embed"))
+    assert answer[2] == embed[2]
+    assert "--estimate" in answer[2]
+    assert "Write one vector per text" in embed[0]
+    assert "Write one vector per text" not in answer[0]
+
+
 @pytest.mark.parametrize(
     ("kind", "config"), [("answer", AnswerConfig), ("embed", EmbedConfig), ("finetune", FinetuneConfig)]
 )

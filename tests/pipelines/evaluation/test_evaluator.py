@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.evaluation.abstention_threshold import BestThreshold
-from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, Score, judge
+from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, Score, evaluate_predictions
 
 # Exact; half right (one word of gold's three, F1 0.5); wrong; unanswerable and answered; unanswerable and no span.
 EXAMPLES = pa.table({"answer_texts": [["rye"], ["oats", "ground by Bo"], ["weir"], [], []]})
@@ -19,10 +19,10 @@ def _predictions(no_answer: list[float | None]) -> pa.Table:
 
 
 def test_without_abstaining_only_answerable_rows_count() -> None:
-    judged = judge(EXAMPLES, _predictions([None] * 5))
-    assert astuple(judged.answerable) == pytest.approx((3, 100 / 3, 50.0))
-    assert judged.abstaining is None
-    assert judged.rows.to_pydict() == {
+    scores = evaluate_predictions(EXAMPLES, _predictions([None] * 5))
+    assert astuple(scores.answerable) == pytest.approx((3, 100 / 3, 50.0))
+    assert scores.abstaining is None
+    assert scores.rows.to_pydict() == {
         "em": [1.0, 0.0, 0.0, None, None],
         "f1": [1.0, 0.5, 0.0, None, None],
         "em_abstaining": [None] * 5,
@@ -31,26 +31,26 @@ def test_without_abstaining_only_answerable_rows_count() -> None:
 
 
 def test_abstaining() -> None:
-    judged = judge(EXAMPLES, _predictions([0.1, 0.6, 0.4, 0.5, 1.0]))
-    assert judged.answerable == judge(EXAMPLES, _predictions([None] * 5)).answerable
-    assert judged.rows["f1_abstaining"].to_pylist() == [1.0, 0.0, 0.0, 0.0, 1.0]
-    assert judged.abstaining is not None
-    assert judged.abstaining.total == Score(5, 40.0, 40.0)
-    assert astuple(judged.abstaining.answerable) == pytest.approx((3, 100 / 3, 100 / 3))
-    assert judged.abstaining.unanswerable == Score(2, 50.0, 50.0)
+    scores = evaluate_predictions(EXAMPLES, _predictions([0.1, 0.6, 0.4, 0.5, 1.0]))
+    assert scores.answerable == evaluate_predictions(EXAMPLES, _predictions([None] * 5)).answerable
+    assert scores.rows["f1_abstaining"].to_pylist() == [1.0, 0.0, 0.0, 0.0, 1.0]
+    assert scores.abstaining is not None
+    assert scores.abstaining.total == Score(5, 40.0, 40.0)
+    assert astuple(scores.abstaining.answerable) == pytest.approx((3, 100 / 3, 100 / 3))
+    assert scores.abstaining.unanswerable == Score(2, 50.0, 50.0)
     # Above 0.1 all others abstain: one right, and both that have no answer.
-    assert judged.abstaining.best_em == BestThreshold(60.0, 0.1)
-    assert judged.abstaining.best_f1 == BestThreshold(60.0, 0.1)
+    assert scores.abstaining.best_em == BestThreshold(60.0, 0.1)
+    assert scores.abstaining.best_f1 == BestThreshold(60.0, 0.1)
 
 
 def test_no_row_with_an_answer() -> None:
-    judged = judge(EXAMPLES.slice(3), _predictions([0.9] * 5).slice(3))
-    assert judged.answerable.rows == 0
-    assert math.isnan(judged.answerable.f1)
-    assert judged.abstaining is not None
-    assert judged.abstaining.total == Score(2, 100.0, 100.0)
+    scores = evaluate_predictions(EXAMPLES.slice(3), _predictions([0.9] * 5).slice(3))
+    assert scores.answerable.rows == 0
+    assert math.isnan(scores.answerable.f1)
+    assert scores.abstaining is not None
+    assert scores.abstaining.total == Score(2, 100.0, 100.0)
 
 
 def test_predictions_of_other_examples() -> None:
     with pytest.raises(ValueError, match="zip"):
-        judge(EXAMPLES, _predictions([0.5] * 5).slice(1))
+        evaluate_predictions(EXAMPLES, _predictions([0.5] * 5).slice(1))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import CorpusError
-from pipelines.evaluation.squad import EXAMPLE_SCHEMA, Flaw, read_examples
+from pipelines.evaluation.squad import EXAMPLE_SCHEMA, InvalidReason, read_examples
 from pipelines.storage.filesystem import resolve, write_atomic
 from tests.pipelines.helpers import SUFFIXES, compressed, jsonl
 from tests.pipelines.s3_server import S3Server
@@ -88,29 +88,32 @@ def test_several_compressed_files_from_a_store(s3: S3Server) -> None:
 @pytest.mark.parametrize(
     ("row", "flaw"),
     [
-        (b"{oops", Flaw.NO_OBJECT),
-        ([1], Flaw.NO_OBJECT),
-        ({**ROWS[0], "question": None}, Flaw.NO_QUESTION),
-        ({**ROWS[0], "question": " "}, Flaw.NO_QUESTION),
-        ({**ROWS[0], "context": ""}, Flaw.NO_CONTEXT),
-        ({**ROWS[0], "context": 7}, Flaw.NO_CONTEXT),
-        ({**ROWS[0], "answers": None}, Flaw.NO_ANSWER_LIST),
-        ({**ROWS[0], "answers": ["rye"]}, Flaw.NO_ANSWER_LIST),
-        ({**ROWS[0], "answers": {"text": "rye", "answer_start": 1}}, Flaw.NO_ANSWER_LIST),
-        ({**ROWS[0], "answers": {"text": ["rye"], "answer_start": []}}, Flaw.NO_ANSWER_LIST),
+        (b"{oops", InvalidReason.NO_OBJECT),
+        ([1], InvalidReason.NO_OBJECT),
+        ({**ROWS[0], "question": None}, InvalidReason.NO_QUESTION),
+        ({**ROWS[0], "question": " "}, InvalidReason.NO_QUESTION),
+        ({**ROWS[0], "context": ""}, InvalidReason.NO_CONTEXT),
+        ({**ROWS[0], "context": 7}, InvalidReason.NO_CONTEXT),
+        ({**ROWS[0], "answers": None}, InvalidReason.NO_ANSWER_LIST),
+        ({**ROWS[0], "answers": ["rye"]}, InvalidReason.NO_ANSWER_LIST),
+        ({**ROWS[0], "answers": {"text": "rye", "answer_start": 1}}, InvalidReason.NO_ANSWER_LIST),
+        ({**ROWS[0], "answers": {"text": ["rye"], "answer_start": []}}, InvalidReason.NO_ANSWER_LIST),
         # One byte, or one UTF-16 unit, is not one code point.
-        ({**ROWS[0], "answers": {"text": ["Ada"], "answer_start": [CONTEXT.index("Ada") + 1]}}, Flaw.MISPLACED),
-        ({**ROWS[0], "answers": {"text": ["weir."], "answer_start": [-5]}}, Flaw.MISPLACED),
-        ({**ROWS[0], "answers": {"text": [""], "answer_start": [0]}}, Flaw.MISPLACED),
-        ({**ROWS[0], "answers": {"text": ["rye"], "answer_start": [None]}}, Flaw.MISPLACED),
+        (
+            {**ROWS[0], "answers": {"text": ["Ada"], "answer_start": [CONTEXT.index("Ada") + 1]}},
+            InvalidReason.MISPLACED,
+        ),
+        ({**ROWS[0], "answers": {"text": ["weir."], "answer_start": [-5]}}, InvalidReason.MISPLACED),
+        ({**ROWS[0], "answers": {"text": [""], "answer_start": [0]}}, InvalidReason.MISPLACED),
+        ({**ROWS[0], "answers": {"text": ["rye"], "answer_start": [None]}}, InvalidReason.MISPLACED),
     ],
 )
-def test_a_bad_row_is_left_out_and_named(tmp_path: Path, row: object, flaw: Flaw) -> None:
+def test_a_bad_row_is_left_out_and_named(tmp_path: Path, row: object, flaw: InvalidReason) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl([ROWS[1], row, ROWS[2]]))
     found = read_examples([str(tmp_path)], {})
     assert found.examples["id"].to_pylist() == ["b", "c"]
     place = f"a.jsonl@{len(jsonl(ROWS[1:2]))}"
-    assert [(one.flaw, one.rows, one.places) for one in found.left_out] == [(flaw, 1, (place,))]
+    assert [(one.reason, one.rows, one.places) for one in found.left_out] == [(flaw, 1, (place,))]
     assert str(found.left_out[0]) == f"1 rows left out, {flaw}: {place}"
 
 

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from pipelines.corpus.listing import SourceFile
 from pipelines.evaluation.breakdown import breakdown
-from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, judge
-from pipelines.evaluation.predictions import Predicted
-from pipelines.evaluation.squad import EXAMPLE_SCHEMA, Examples, Flaw, LeftOut
+from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, evaluate_predictions
+from pipelines.evaluation.predictions import JobPredictions
+from pipelines.evaluation.squad import EXAMPLE_SCHEMA, Examples, InvalidReason, SkippedRows
 from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
 from pipelines.execution.executor import Outcome
 from pipelines.output.receipt import RECEIPT_SCHEMA
@@ -39,12 +39,12 @@ def make(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Any
             for row, texts in zip(qa_rows(2), gold, strict=True)
         ]
         examples = pa.Table.from_pylist(rows, EXAMPLE_SCHEMA)
-        read = Examples(examples, (FILE,), (LeftOut(Flaw.NO_QUESTION, 1234, ("a.jsonl@3",)),), 2)
+        read = Examples(examples, (FILE,), (SkippedRows(InvalidReason.NO_QUESTION, 1234, ("a.jsonl@3",)),), 2)
         counts = RowCounts(1, 1, Counter(no_tokens=1), RECEIPT_SCHEMA.empty_table(), 0)
         predictions = pa.table([answers, no_answer], schema=PREDICTION_SCHEMA)
-        predicted = Predicted(predictions, job, Outcome(Tally(rows=1), counts, 0, 1.5, 20.0))
-        judged = judge(examples, predictions)
-        return Evaluation(read, 2, None, predicted, judged, breakdown(examples, judged.rows))
+        predicted = JobPredictions(predictions, job, Outcome(Tally(rows=1), counts, 0, 1.5, 20.0))
+        scores = evaluate_predictions(examples, predictions)
+        return Evaluation(read, 2, None, predicted, scores, breakdown(examples, scores.rows))
 
     return evaluation
 

@@ -10,7 +10,7 @@ from pipelines.output.parts import Parts, ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
-from pipelines.reporting.quarantine_samples import EACH, quarantine_examples
+from pipelines.reporting.quarantine_samples import EACH, quarantine_samples
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import resolve
 
@@ -32,7 +32,7 @@ def _parts(folder: Path, receipts: bool) -> Parts:
 
 
 def _found(parts: Parts) -> Sequence[tuple[str, str]]:
-    rows = quarantine_examples(parts, read_counts(parts, parts.committed())).to_pylist()
+    rows = quarantine_samples(parts, read_counts(parts, parts.committed())).to_pylist()
     return [(row["reason"], row["id"]) for row in rows]
 
 

@@ -18,7 +18,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.reporting.progress import Tally
-from pipelines.reporting.report_builder import RunPlace, write_report
+from pipelines.reporting.report_builder import RunCluster, write_report
 from pipelines.stages.model import ModelStage
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import resolve
@@ -30,7 +30,7 @@ BAD: list[object] = [
     {"id": HOSTILE, "question": HOSTILE, "context": 7},
     *({"id": f"null{i}", "question": None, "context": HOSTILE} for i in range(5)),
 ]
-PLACE = RunPlace(1, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:H100": 1.0}, ActorPool(1, 2, 1.0, 0.5, 1))
+PLACE = RunCluster(1, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:H100": 1.0}, ActorPool(1, 2, 1.0, 0.5, 1))
 LOST = Receipt(ShardId(7, 3, False), HOSTILE, failed_in="read", error=HOSTILE)
 
 

@@ -68,7 +68,7 @@ def test_what_is_put_by_comes_back(kept: Checkpoints) -> None:
 def test_a_folder_of_its_own_goes_with_the_run(store: Store) -> None:
     write_atomic(store.fs, store.path("config.json"), b"{}")
     folder = Store(f"{store.url}/_checkpoints", store.options)
-    own = Checkpoints(folder, RUN, alone=True)
+    own = Checkpoints(folder, RUN, owns_folder=True)
     own.clear()
     own.save(1, b"state")
     # As a kill in the middle of a write leaves it, and an earlier run that was overwritten.

@@ -41,7 +41,7 @@ def test_a_share_of_the_passages_is_held_out_with_all_their_questions(data: Path
     # Unanswerable rows are learnt from, and not judged.
     answerable = [row["id"] for row in ROWS if row["context"] not in learnt and row["answers"] != NOTHING]
     assert found.held_out["id"].to_pylist() == answerable
-    assert (found.complaints, [file.name for file in found.files]) == ((), ["a.jsonl"])
+    assert (found.warnings, [file.name for file in found.files]) == ((), ["a.jsonl"])
 
 
 def test_the_same_passages_are_held_out_again_whatever_else_is_there(data: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_left_out_is_said_of_both(tmp_path: Path) -> None:
     found = _read(data, f"data.held_out=[{judged}]")
     assert len(found.examples) == 2
     place = len(data.read_bytes().splitlines(keepends=True)[0])
-    assert found.complaints == (
+    assert found.warnings == (
         f"1 rows left out, answer is not at its offset: a.jsonl@{place}",
         "1 answers left out of rows that stay: they are not at their offsets",
         "1 rows left out, no question: dev.jsonl@0",
@@ -102,15 +102,15 @@ def test_not_all_answers_may_be_held_out(tmp_path: Path) -> None:
 
 def test_that_nothing_is_judged_is_said(data: Path, tmp_path: Path) -> None:
     few = _read(data, "data.held_out_share=1e-9")
-    assert few.complaints == (
+    assert few.warnings == (
         "data.held_out_share (1e-09) holds out no passage with an answer, so nothing is judged; "
         "raise it, or name files by --held-out",
     )
     judged = write_jsonl(tmp_path / "dev.jsonl", [_row(2, 999, answered=False)])
-    assert _read(data, f"data.held_out=[{judged}]").complaints == (
+    assert _read(data, f"data.held_out=[{judged}]").warnings == (
         f"{judged}: no row has an answer, so nothing is judged",
     )
-    assert _read(data, "data.held_out_share=0").complaints == ()
+    assert _read(data, "data.held_out_share=0").warnings == ()
 
 
 def test_a_held_out_file_that_is_not_there(data: Path, tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ def _undisturbed(data: Path, config: FinetuneConfig, sources: Sources) -> Traini
     """All steps, one after the other, in this process."""
     examples = read_training_data([str(data)], config.data).examples
     place = WorkerRank(torch.device("cpu"), threads=1)
-    assembly = assemble(sources, config.qa, config.training, examples, place)
-    for _ in assembly.run.steps(0):
+    setup = assemble(sources, config.qa, config.training, examples, place)
+    for _ in setup.loop.steps(0):
         pass
-    return assembly
+    return setup
 
 
 def _typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -116,7 +116,7 @@ def test_killed_it_goes_on_to_the_weights_of_an_undisturbed_run(
     card = (output / "README.md").read_text()
     assert f"* {left_out}\n" in card
     steps = [int(step) for step in re.findall(r"^\| (\d+)", card, re.MULTILINE)]
-    assert steps == [0, 20, 40, 60, undisturbed.run.total]
+    assert steps == [0, 20, 40, 60, undisturbed.loop.total]
 
     # The same command finds it done; another setting is another run.
     before_bytes = {path.name: path.read_bytes() for path in output.iterdir()}
@@ -164,10 +164,10 @@ def test_two_workers_learn_what_one_does_from_a_teacher(
     store.fs.get("bucket/model/", f"{tmp_path}/found/", recursive=True)
     alone = _undisturbed(data, config, Sources(untrained_model, untrained_model, True))
     said = re.findall(r"step (\d+)/\d+ · loss ([\d.]+) · distance ([\d.]+) · weight ([\d.]+) ", log.getvalue())
-    assert int(said[-1][0]) == alone.run.total > 6
+    assert int(said[-1][0]) == alone.loop.total > 6
     assert np.isfinite(np.array(said, dtype=float)).all()
-    assert float(said[-1][3]) == pytest.approx(alone.run.learner.weight, rel=0.02)
-    assert abs(alone.run.learner.weight - 10.0) > 0.1
+    assert float(said[-1][3]) == pytest.approx(alone.loop.trainer.weight, rel=0.02)
+    assert abs(alone.loop.trainer.weight - 10.0) > 0.1
 
     found = load_model(tmp_path / "found", with_qa_head=True)
     alone.student.train(False)

@@ -8,21 +8,21 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from actors.training.labels import Unlearnable
+from actors.training.dataset import UntrainableReason
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
 from pipelines.corpus.listing import SourceFile
-from pipelines.evaluation.squad import EXAMPLE_SCHEMA, LeftOut
+from pipelines.evaluation.squad import EXAMPLE_SCHEMA, SkippedRows
 from pipelines.training.dataset import TrainingData
-from pipelines.training.messages import Judged
+from pipelines.training.messages import HeldOutScores
 from pipelines.training.model_card import Card, render_card
 
 ROW: dict[str, Any] = {"id": "a", "question": "q", "context": "c", "answer_texts": ["c"], "answer_starts": [0]}
 NO_ANSWER = ROW | {"answer_texts": [], "answer_starts": []}
-HISTORY = [Judged(0, 12, 1.25, 2.5), Judged(1500, 12, 71.0, 80.04)]
+HISTORY = [HeldOutScores(0, 12, 1.25, 2.5), HeldOutScores(1500, 12, 71.0, 80.04)]
 
 
-def _card(*words: str, history: list[Judged] = HISTORY, left_out: list[LeftOut] | None = None) -> str:
+def _card(*words: str, history: list[HeldOutScores] = HISTORY, left_out: list[SkippedRows] | None = None) -> str:
     examples = pa.Table.from_pylist([ROW] * 1200 + [NO_ANSWER] * 30, schema=EXAMPLE_SCHEMA)
     files = (SourceFile("s3://b/train.jsonl", "train.jsonl", 12, "v1", "jsonl", None),)
     data = TrainingData(examples, examples[:12], files, ("3 rows left out, no question: train.jsonl@0, ...",))
@@ -57,7 +57,7 @@ def test_a_base_that_is_not_on_the_hub_is_no_base_model_there(base: str, monkeyp
 
 
 def test_it_says_what_was_done_and_how_well() -> None:
-    left_out = [LeftOut(Unlearnable.NO_WINDOW, 1234, ("r1", "r2"))]
+    left_out = [SkippedRows(UntrainableReason.NO_WINDOW, 1234, ("r1", "r2"))]
     text = _card("halve=true", "teacher.name=big/teacher", "data.held_out=[dev.json]", left_out=left_out)
     assert "It was halved and fine-tuned from `distilbert/distilbert-base-uncased` with `big/teacher` as its" in text
     assert "Answerable questions of dev.json," in text

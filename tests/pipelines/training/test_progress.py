@@ -4,23 +4,23 @@ import io
 
 from rich.console import Console
 
-from pipelines.evaluation.squad import Flaw, LeftOut
-from pipelines.training.messages import Advance, Judged, Kept
+from pipelines.evaluation.squad import InvalidReason, SkippedRows
+from pipelines.training.messages import EmbeddingDrift, HeldOutScores, StepProgress
 from pipelines.training.progress import TrainingProgress
 
 
-def _advance(step: int, kept: Kept | None = None) -> Advance:
-    return Advance(step, 1500, 2.34567, kept, 2.5, 40.0, 12345.6)
+def _advance(step: int, kept: EmbeddingDrift | None = None) -> StepProgress:
+    return StepProgress(step, 1500, 2.34567, kept, 2.5, 40.0, 12345.6)
 
 
 def test_a_log_has_a_line_of_the_first_and_the_last_step_and_of_every_judgement() -> None:
     log = io.StringIO()
     with TrainingProgress(Console(file=log, width=200)) as progress:
-        progress.add(LeftOut(Flaw.NO_QUESTION, 2, ("a", "b")))
-        progress.add(Judged(0, 1234, 1.25, 2.5))
+        progress.add(SkippedRows(InvalidReason.NO_QUESTION, 2, ("a", "b")))
+        progress.add(HeldOutScores(0, 1234, 1.25, 2.5))
         for step in (100, 101, 102):
             progress.add(_advance(step))
-        progress.add(_advance(1500, Kept(0.01234, 17.38)))
+        progress.add(_advance(1500, EmbeddingDrift(0.01234, 17.38)))
     assert log.getvalue().splitlines() == [
         "2 rows left out, no question: a, b",
         "step 0: EM 1.2, F1 2.5 on 1,234 held-out rows",
@@ -34,7 +34,7 @@ def test_a_terminal_has_one_line_that_moves() -> None:
     console = Console(file=shown, width=200, force_terminal=True, highlight=False)
     with TrainingProgress(console) as progress:
         progress.add(_advance(100))
-        progress.add(Judged(100, 12, 1.0, 2.0))
-        progress.add(Advance(101, 90_000, 2.0, None, 2.0, 40.0, 1.0))
+        progress.add(HeldOutScores(100, 12, 1.0, 2.0))
+        progress.add(StepProgress(101, 90_000, 2.0, None, 2.0, 40.0, 1.0))
         assert "step 101/90,000 · loss 2.000 · 40.0 rows/s · 1 tokens/s · ETA 12:29:09" in progress._text().plain
     assert "step 100: EM 1.0, F1 2.0 on 12 held-out rows" in shown.getvalue()

@@ -1,4 +1,4 @@
-"""The first worker's day: when it judges, what it keeps, what it tells. A real run on the CPU, without Ray."""
+"""The worker of rank zero: what it evaluates, keeps and reports. A real run on the CPU, without Ray."""
 
 import math
 import queue
@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from actors.training.checkpoint_state import load_state
-from actors.training.predict import answer
+from actors.training.predict import predict_answers
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
 from pipelines.errors import StorageError
-from pipelines.evaluation.evaluator import judge
+from pipelines.evaluation.evaluator import evaluate_predictions
 from pipelines.evaluation.squad import EXAMPLE_SCHEMA
 from pipelines.storage.filesystem import Store
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.messages import Advance, Judged
+from pipelines.training.messages import HeldOutScores, StepProgress
 from pipelines.training.rank_zero import RankZero, read_history
 from tests.pipelines.jobs import mixed_rows
 
@@ -41,58 +41,58 @@ def _table(count: int) -> pa.Table:
 ROWS = _table(24)[:20]
 
 
-def _assembly(config: FinetuneConfig) -> TrainingSetup:
+def _setup(config: FinetuneConfig) -> TrainingSetup:
     place = WorkerRank(torch.device("cpu"), threads=1)
     return assemble(Sources(TINY, None, False), config.qa, config.training, ROWS, place)
 
 
-def _day(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[RankZero, list[Any]]:
+def _run(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[RankZero, list[Any]]:
     config = load_config(FinetuneConfig, None, (*WORDS, *words))
     said: queue.SimpleQueue[Any] = queue.SimpleQueue()
     checkpoints = Checkpoints(Store(str(folder)), "0123abcd")
-    foreman = RankZero(config, checkpoints, _assembly(config), held_out, cast(Any, said))
+    worker = RankZero(config, checkpoints, _setup(config), held_out, cast(Any, said))
     if first:
         found = checkpoints.latest()
         assert found is not None
-        assert load_state(found[1], foreman.assembly.student, foreman.assembly.run.learner, found[0]) == first
-    foreman.oversee(first)
-    return foreman, [said.get() for _ in range(said.qsize())]
+        assert load_state(found[1], worker.setup.student, worker.setup.loop.trainer, found[0]) == first
+    worker.train(first)
+    return worker, [said.get() for _ in range(said.qsize())]
 
 
-def test_a_whole_day(tmp_path: Path) -> None:
-    foreman, said = _day(tmp_path)
-    last = foreman.assembly.run.total
+def test_a_whole_run(tmp_path: Path) -> None:
+    worker, said = _run(tmp_path)
+    last = worker.setup.loop.total
     assert last > 8
-    judged = [word for word in said if isinstance(word, Judged)]
+    judged = [word for word in said if isinstance(word, HeldOutScores)]
     every = [0, *range(4, last, 4), last]
     assert [(word.step, word.rows) for word in judged] == [(step, 20 if step in (0, last) else 3) for step in every]
-    assert read_history(foreman.checkpoints) == judged
+    assert read_history(worker.checkpoints) == judged
     kept = (last - 1) // 3 * 3
-    assert foreman.checkpoints.names() == [f"0123abcd-{step:09d}.pt" for step in (kept, last)]
+    assert worker.checkpoints.names() == [f"0123abcd-{step:09d}.pt" for step in (kept, last)]
 
-    advances = [word for word in said if isinstance(word, Advance)]
+    advances = [word for word in said if isinstance(word, StepProgress)]
     assert (advances[-1].step, advances[-1].steps) == (last, last)
     assert 0 < advances[-1].loss < 20
-    assert {word.kept for word in advances} == {None}
+    assert {word.embeddings for word in advances} == {None}
     assert advances[-1].rows_per_second == pytest.approx(4 * advances[-1].steps_per_second)
     assert advances[-1].tokens_per_second > 20 * advances[-1].rows_per_second
 
 
 def test_how_embeddings_are_kept_is_told(tmp_path: Path) -> None:
     keeping = (f"training.embeddings.{key}" for key in ("distance=1e-6", "slack=0", "weight=20"))
-    foreman, said = _day(tmp_path, *keeping)
-    kept = [word.kept for word in said if isinstance(word, Advance) and word.kept]
+    worker, said = _run(tmp_path, *keeping)
+    kept = [word.embeddings for word in said if isinstance(word, StepProgress) and word.embeddings]
     assert kept[-1].distance > 1e-6
     # The first step is where the base is, and all others are too far; the word is of the weight of the last.
-    assert kept[-1].weight == pytest.approx(20 * math.exp(0.01 * (foreman.assembly.run.total - 3)), rel=2e-3)
+    assert kept[-1].weight == pytest.approx(20 * math.exp(0.01 * (worker.setup.loop.total - 3)), rel=2e-3)
 
 
-def test_a_day_that_goes_on_ends_the_same(tmp_path: Path) -> None:
+def test_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
-    whole, _ = _day(tmp_path / "whole")
-    folder, last = tmp_path / "cut", whole.assembly.run.total
+    whole, _ = _run(tmp_path / "whole")
+    folder, last = tmp_path / "cut", whole.setup.loop.total
 
     class Breaking(Checkpoints):
         def save(self, step: int, state: bytes) -> None:
@@ -102,49 +102,49 @@ def test_a_day_that_goes_on_ends_the_same(tmp_path: Path) -> None:
 
     config, said = whole.config, cast(Any, queue.SimpleQueue())
     with pytest.raises(Stop):
-        RankZero(config, Breaking(Store(str(folder)), "0123abcd"), _assembly(config), ROWS, said).oversee(0)
-    foreman, words = _day(folder, first=6)
-    assert [word.step for word in words if isinstance(word, Judged)] == [*range(8, last, 4), last]
+        RankZero(config, Breaking(Store(str(folder)), "0123abcd"), _setup(config), ROWS, said).train(0)
+    worker, words = _run(folder, first=6)
+    assert [word.step for word in words if isinstance(word, HeldOutScores)] == [*range(8, last, 4), last]
     # Scores of before the kill are kept, and all are those of the whole run, as the weights are.
-    assert read_history(foreman.checkpoints) == read_history(whole.checkpoints)
-    one, other = (day.assembly.student.state_dict() for day in (foreman, whole))
+    assert read_history(worker.checkpoints) == read_history(whole.checkpoints)
+    one, other = (run.setup.student.state_dict() for run in (worker, whole))
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
 def test_a_run_that_only_lacks_its_model_takes_no_step(tmp_path: Path) -> None:
-    whole, _ = _day(tmp_path)
+    whole, _ = _run(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    _, words = _day(tmp_path, first=whole.assembly.run.total)
+    _, words = _run(tmp_path, first=whole.setup.loop.total)
     assert words == []
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_scores_are_those_of_the_answers(tmp_path: Path) -> None:
-    foreman, said = _day(tmp_path)
-    model, spec, qa = foreman.assembly.student, foreman.assembly.spec, foreman.config.qa
-    found = answer(model, spec, qa, *(ROWS[name].combine_chunks() for name in ("question", "context")))
-    score = judge(ROWS, pa.table({"answer": found, "no_answer": pa.nulls(20, pa.float64())})).answerable
-    last = [word for word in said if isinstance(word, Judged)][-1]
+    worker, said = _run(tmp_path)
+    model, spec, qa = worker.setup.student, worker.setup.spec, worker.config.qa
+    found = predict_answers(model, spec, qa, *(ROWS[name].combine_chunks() for name in ("question", "context")))
+    score = evaluate_predictions(ROWS, pa.table({"answer": found, "no_answer": pa.nulls(20, pa.float64())})).answerable
+    last = [word for word in said if isinstance(word, HeldOutScores)][-1]
     assert (last.em, last.f1) == (score.em, score.f1)
     assert score.f1 > 0
 
 
 def test_an_interval_is_judged_on_rows_from_all_over_the_file(tmp_path: Path) -> None:
-    _, said = _day(tmp_path)
-    _, alone = _day(tmp_path / "alone", held_out=ROWS.take([0, 6, 13]))
+    _, said = _run(tmp_path)
+    _, alone = _run(tmp_path / "alone", held_out=ROWS.take([0, 6, 13]))
     at_four, alone_at_four = (
-        next(word for word in words if isinstance(word, Judged) and word.step == 4) for words in (said, alone)
+        next(word for word in words if isinstance(word, HeldOutScores) and word.step == 4) for words in (said, alone)
     )
     assert at_four == alone_at_four
 
 
 def test_nothing_held_out_is_never_judged(tmp_path: Path) -> None:
-    foreman, said = _day(tmp_path, held_out=ROWS[:0])
-    assert {type(word) for word in said} == {Advance}
-    assert read_history(foreman.checkpoints) == []
+    worker, said = _run(tmp_path, held_out=ROWS[:0])
+    assert {type(word) for word in said} == {StepProgress}
+    assert read_history(worker.checkpoints) == []
 
 
-def test_a_store_that_refuses_ends_the_day(tmp_path: Path) -> None:
+def test_a_store_that_refuses_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="file"):
-        _day(tmp_path / "file", held_out=ROWS[:0])
+        _run(tmp_path / "file", held_out=ROWS[:0])

@@ -12,7 +12,7 @@ from pipelines.errors import ManifestError
 from pipelines.output.parts import list_names
 from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes, write_atomic
 from pipelines.training import run_manifest
-from pipelines.training.run_manifest import COMPLETE, PIN_NAME, TrainingManifest, bind_training
+from pipelines.training.run_manifest import COMPLETE, RUN_MANIFEST_NAME, TrainingManifest, bind_training
 
 FILE = SourceFile("/a.jsonl", "a.jsonl", 12, "v1", "jsonl", None)
 
@@ -39,7 +39,7 @@ def test_the_same_run_goes_on_until_it_is_complete(store: Store) -> None:
 
 def test_another_run_is_refused_with_what_differs(store: Store) -> None:
     bind_training(store, _pin(), overwrite=False)
-    before = read_bytes(store.fs, store.path(PIN_NAME))
+    before = read_bytes(store.fs, store.path(RUN_MANIFEST_NAME))
     other = _pin("training.learning_rate=0.5", "training.embeddings.distance=2", teacher="t" * 64)
     with pytest.raises(ManifestError) as refused:
         bind_training(store, other, overwrite=False)
@@ -51,7 +51,7 @@ def test_another_run_is_refused_with_what_differs(store: Store) -> None:
         "  training.embeddings.distance: null -> 2.0",
     }
     assert lines[-1] == "Name another OUTPUT, or replace what is there with --overwrite."
-    assert read_bytes(store.fs, store.path(PIN_NAME)) == before
+    assert read_bytes(store.fs, store.path(RUN_MANIFEST_NAME)) == before
 
 
 @pytest.mark.parametrize(
@@ -94,21 +94,21 @@ def test_who_makes_it_and_where_is_not_pinned(words: list[str]) -> None:
 def test_secrets_are_not_written(store: Store) -> None:
     names = ("data.storage", "output.storage", "checkpoints.storage", "base.storage", "teacher.storage")
     bind_training(store, _pin(*(f'{name}={{"secret": "hush"}}' for name in names)), overwrite=False)
-    assert b"hush" not in read_bytes(store.fs, store.path(PIN_NAME))
+    assert b"hush" not in read_bytes(store.fs, store.path(RUN_MANIFEST_NAME))
 
 
 def test_a_model_of_unknown_making_is_left_alone(store: Store) -> None:
     _write(store, COMPLETE)
-    with pytest.raises(ManifestError, match=rf"holds a model already, and no {PIN_NAME}.*--overwrite"):
+    with pytest.raises(ManifestError, match=rf"holds a model already, and no {RUN_MANIFEST_NAME}.*--overwrite"):
         bind_training(store, _pin(), overwrite=False)
-    assert not exists(store.fs, store.path(PIN_NAME))
+    assert not exists(store.fs, store.path(RUN_MANIFEST_NAME))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"keys": 3}', b"{}"])
 def test_a_damaged_pin_is_named(tmp_path: Path, data: bytes) -> None:
     store = Store(str(tmp_path))
-    write_atomic(store.fs, store.path(PIN_NAME), data)
-    with pytest.raises(ManifestError, match=rf"{PIN_NAME}: damaged .*--overwrite"):
+    write_atomic(store.fs, store.path(RUN_MANIFEST_NAME), data)
+    with pytest.raises(ManifestError, match=rf"{RUN_MANIFEST_NAME}: damaged .*--overwrite"):
         bind_training(store, _pin(), overwrite=False)
     assert bind_training(store, _pin(), overwrite=True) is False
     assert bind_training(store, _pin(), overwrite=False) is False
@@ -121,14 +121,14 @@ def test_overwriting_leaves_nothing_of_the_old_model(store: Store, old: Training
     _write(store, "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "README.md", COMPLETE)
     _write(store, "notes.txt")
     assert bind_training(store, _pin(), overwrite=True) is False
-    assert sorted(list_names(store)) == sorted([PIN_NAME, "notes.txt"])
+    assert sorted(list_names(store)) == sorted([RUN_MANIFEST_NAME, "notes.txt"])
     # The run that is cut off now goes on, and does not take the old model for its own.
     assert bind_training(store, _pin(), overwrite=False) is False
 
 
 def test_overwriting_nothing(store: Store) -> None:
     assert bind_training(store, _pin(), overwrite=True) is False
-    assert list_names(store) == [PIN_NAME]
+    assert list_names(store) == [RUN_MANIFEST_NAME]
 
 
 def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
