@@ -18,7 +18,6 @@ from pipelines.job.pool_size import ActorPool
 from pipelines.output.manifest import flat_keys
 from pipelines.output.parts import REPORT_HTML, REPORT_JSON
 from pipelines.output.row_counts import RowCounts
-from pipelines.planning.plan import without_secrets
 from pipelines.reporting.html import render
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.quarantine_samples import quarantine_examples
@@ -35,6 +34,7 @@ from pipelines.reporting.report_model import (
 )
 from pipelines.reporting.throughput_curve import Speed, speed
 from pipelines.storage.filesystem import write_atomic
+from pipelines.storage.url import Url, redact
 
 _MOST_FAILURES = 50
 _PACKAGES = ("spanmill", "ray", "torch", "transformers", "pyarrow")
@@ -106,7 +106,7 @@ def make_report(job: Job, place: RunPlace | None, tally: Tally, counts: RowCount
 
 def _storable(text: str) -> str:
     # The words of an exception may hold half a character.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return redact(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _subject(job: Job) -> Subject:
@@ -115,8 +115,8 @@ def _subject(job: Job) -> Subject:
         kind=job.kind,
         job=manifest.job_id,
         created=manifest.created,
-        output=without_secrets(job.store.url),
-        model=without_secrets(job.config.model.name),
+        output=str(job.store.url),
+        model=str(Url(job.config.model.name)),
         fingerprint=manifest.model,
         backend=manifest.backend,
         files=len(plan.files),
@@ -132,7 +132,7 @@ def _subject(job: Job) -> Subject:
 def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
     keys = config.model_dump(mode="json", exclude=_SECRET, exclude_defaults=exclude_defaults)
     if "name" in keys.get("model", {}):
-        keys["model"]["name"] = without_secrets(keys["model"]["name"])
+        keys["model"]["name"] = str(Url(keys["model"]["name"]))
     return keys
 
 
