@@ -6,6 +6,7 @@ from rich.console import Console
 from pipelines.job.job import Job
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import validate
+from pipelines.storage.url import Url
 
 _ROWS = 3
 _TEXT = 160
@@ -29,7 +30,7 @@ def show_plan(job: Job, console: Console) -> None:
         )
     if len(plan.files) > 5:
         console.print(f"  ... and {len(plan.files) - 5:,} more")
-    console.print(f"model {job.config.model.name}  fingerprint {job.model.fingerprint[:12]}")
+    console.print(f"model {Url(job.config.model.name)}  fingerprint {job.model.fingerprint[:12]}")
     console.print(f"output {job.store.url}  job {job.manifest.job8}")
     console.print("schema of the parts")
     for field in job.schema:

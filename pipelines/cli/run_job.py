@@ -11,6 +11,7 @@ from pipelines.execution.estimate import estimate_job, estimate_table
 from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.job.model_probe import Config
+from pipelines.storage.url import Url
 
 
 def run_job(
@@ -72,6 +73,6 @@ def outcome_table(job: Job, outcome: Outcome) -> Table:
         table.add_row("padding", f"{stats.total.padding:.1%}")
         table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", job.config.model.name)
-    table.add_row("output", job.store.url)
+    table.add_row("model", str(Url(job.config.model.name)))
+    table.add_row("output", str(job.store.url))
     return table

@@ -11,10 +11,16 @@ from actors.parameters import (
     QAParameters,
     Settings,
 )
+from pipelines.config.input_formats import FORMATS
 from pipelines.config.quarantine_limit import QuarantineLimit
 
 Damaged = Literal["fail", "quarantine"]
 """What becomes of a damaged file: it fails, or what can be read of it goes on."""
+
+
+def keeps_rest(damaged: Damaged) -> bool:
+    """True where the rows that can be read of a damaged file go on, and what is lost goes into quarantine."""
+    return damaged == "quarantine"
 
 
 class Columns(Settings):
@@ -36,8 +42,9 @@ class Columns(Settings):
 class CorpusParameters(Settings):
     """What is read, and in which pieces."""
 
-    format: Literal["auto", "parquet", "jsonl"] = "auto"
-    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, with .gz or .zst."""
+    format: str = "auto"
+    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, with .gz or .zst. Otherwise the format of all
+    files: parquet, jsonl, or the place of another one, package.module:OBJECT."""
 
     columns: Columns = Columns()
     """Names of the input's columns."""
@@ -60,6 +67,14 @@ class CorpusParameters(Settings):
 
     storage: dict[str, object] = {}
     """fsspec options for the input: endpoint, credentials. Never written to the output."""
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = ("auto", *FORMATS)
+        if value not in known and ":" not in value:
+            raise ValueError(f"Input should be {', '.join(map(repr, known))} or a place, package.module:OBJECT")
+        return value
 
 
 class OutputParameters(Settings):

@@ -8,12 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.config.job import Columns, CorpusParameters
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.formats.base import RAW_COLUMNS
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.schemas import JobKind, output_names
-
-# The readers' own columns.
-_RESERVED = frozenset(("_row", "_line", "_byte"))
 
 
 def text_keys(kind: JobKind) -> tuple[str, ...]:
@@ -24,7 +22,7 @@ def text_keys(kind: JobKind) -> tuple[str, ...]:
 def check_carry(parameters: CorpusParameters, kind: JobKind) -> None:
     """Raises CorpusError when a carried column's name is taken by a column of the output, or named twice."""
     for name in parameters.carry:
-        if name in output_names() | _RESERVED:
+        if name in output_names() | RAW_COLUMNS:
             raise CorpusError(
                 f"corpus.carry: the output has a column {name!r} of its own. Leave it out, or rename it in the input."
             )
@@ -37,7 +35,7 @@ def check_carry(parameters: CorpusParameters, kind: JobKind) -> None:
             )
 
 
-def check_parquet(file: SourceFile, schema: pa.Schema, columns: Columns, kind: JobKind, carry: pa.Schema) -> None:
+def check_types(file: SourceFile, schema: pa.Schema, columns: Columns, kind: JobKind, carry: pa.Schema) -> None:
     """Raises CorpusError when a needed column is missing, or has a type that cannot be used."""
     for key in text_keys(kind):
         name = getattr(columns, key)
@@ -54,7 +52,7 @@ def check_parquet(file: SourceFile, schema: pa.Schema, columns: Columns, kind: J
             raise CorpusError(_wrong_type(file, schema.field(field.name), str(field.type), "corpus.carry"))
 
 
-def check_jsonl(
+def check_names(
     file: SourceFile, fields: Sequence[str], columns: Columns, kind: JobKind, carry: Sequence[str] = ()
 ) -> None:
     """Raises CorpusError when a needed field is not among `fields`, those that any row of a sample has."""
@@ -64,8 +62,8 @@ def check_jsonl(
         _present(file, fields, name, "corpus.carry")
 
 
-def carried_from_parquet(file: SourceFile, schema: pa.Schema, parameters: CorpusParameters, kind: JobKind) -> pa.Schema:
-    """Types of the carried columns as a Parquet file has them. Raises CorpusError when one is missing."""
+def carried_from_schema(file: SourceFile, schema: pa.Schema, parameters: CorpusParameters, kind: JobKind) -> pa.Schema:
+    """Types of the carried columns as a file declares them. Raises CorpusError when one is missing."""
     fields = []
     for name in parameters.carry:
         _present(file, schema.names, name, "corpus.carry")
@@ -74,7 +72,7 @@ def carried_from_parquet(file: SourceFile, schema: pa.Schema, parameters: Corpus
     return pa.schema(fields)
 
 
-def carried_from_jsonl(rows: Sequence[Mapping[str, Any]], parameters: CorpusParameters, kind: JobKind) -> pa.Schema:
+def carried_from_rows(rows: Sequence[Mapping[str, Any]], parameters: CorpusParameters, kind: JobKind) -> pa.Schema:
     """Types of the carried columns as Arrow infers them from a sample; nulls alone make a string, and values of several
     types make the type of the most.
     """

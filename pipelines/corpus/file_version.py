@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipelines.corpus.listing import SourceFile, look_up, versions
+from pipelines.corpus.listing import look_up, versions
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.storage.filesystem import resolve
 

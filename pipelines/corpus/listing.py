@@ -4,53 +4,24 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
+from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import CorpusParameters
+from pipelines.corpus.formats.base import InputFormat, find_format
+from pipelines.corpus.source_file import Compression, SourceFile
 from pipelines.errors import CorpusError, MissingError
 from pipelines.storage.filesystem import Store, is_local, resolve
 from pipelines.storage.retry import attempt
+from pipelines.storage.url import Url
 
-Format = Literal["parquet", "jsonl"]
-Compression = Literal["gzip", "zstd"]
-
-_FORMATS: Mapping[str, Format] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-}
 _MAGIC = re.compile(r"[*?[]")
 _COMPRESSIONS: Mapping[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 # Content hashes first: they survive a copy of the file, a time of change does not.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "crc32c", "generation", "blob_id", "checksum", "content_md5")
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified")
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """One file of the corpus, as its store listed it."""
-
-    url: str
-    """Where it is: an absolute path, or a URL of its store."""
-
-    name: str
-    """Path relative to the input it came from, unique in the job: used in row ids and messages."""
-
-    size: int
-    """Bytes."""
-
-    version: str
-    """Content identity as the store knows it (ETag, hash, generation), else the time of change."""
-
-    format: Format
-    """parquet or jsonl."""
-
-    compression: Compression | None
-    """Of the whole file (JSONL only)."""
 
 
 def list_files(inputs: Sequence[str], parameters: CorpusParameters) -> tuple[SourceFile, ...]:
@@ -63,16 +34,16 @@ def list_files(inputs: Sequence[str], parameters: CorpusParameters) -> tuple[Sou
         CorpusError: an input has no files, or a file's format cannot be told from its name.
         StorageError: the store cannot be read.
     """
-    found: dict[str, SourceFile] = {}
+    found: dict[Url, SourceFile] = {}
     for text in inputs:
         for file in _list_input(resolve(text, parameters.storage), parameters.format):
             found.setdefault(file.url, file)
     if not found:
         raise CorpusError("no input is named. Name a file, a folder or a glob.")
-    return tuple(sorted(_uniquely_named(found.values()), key=lambda file: (file.name, file.url)))
+    return tuple(sorted(_uniquely_named(found.values()), key=lambda file: (file.name, file.url.with_secrets)))
 
 
-def _list_input(store: Store, format: Format | Literal["auto"]) -> list[SourceFile]:
+def _list_input(store: Store, format: str) -> list[SourceFile]:
     fs, root = store.fs, store.root
     fs.invalidate_cache()
     entries: Mapping[str, Mapping[str, Any]]
@@ -142,30 +113,41 @@ def look_up(store: Store) -> Mapping[str, Any]:
     return info
 
 
-def _source_file(
-    store: Store, path: str, info: Mapping[str, Any], name: str, format: Format | Literal["auto"]
-) -> SourceFile:
-    url = path if is_local(store.fs) else str(store.fs.unstrip_protocol(path))
-    known, compression = _format_of(name)
-    chosen = known if format == "auto" else format
+def _source_file(store: Store, path: str, info: Mapping[str, Any], name: str, format: str) -> SourceFile:
+    url = Url(path if is_local(store.fs) else str(store.fs.unstrip_protocol(path)))
+    compression = _COMPRESSIONS.get(os.path.splitext(name.lower())[1])
+    chosen = _recognised(name, compression) if format == "auto" else format
     if chosen is None:
         raise CorpusError(
-            f"{url}: the name does not tell the format. Set corpus.format=parquet or jsonl, choose files with a glob "
-            f"(*.parquet), or rename it: known are {', '.join(_FORMATS)}, the last three also with .gz or .zst."
+            f"{url}: the name does not tell the format. Set corpus.format={' or '.join(FORMATS)}, choose files with a "
+            f"glob (*.parquet), or rename it: known are {_known_names()}."
         )
     if info.get("size") is None:
         raise CorpusError(f"{url}: the server does not tell the size. Copy the file to a disk or an object store.")
     version = next(iter(versions(info)), "")
-    return SourceFile(url, name, int(info["size"]), version, chosen, None if chosen == "parquet" else compression)
+    whole = compression if find_format(chosen).may_be_compressed else None
+    return SourceFile(url, name, int(info["size"]), version, chosen, whole)
 
 
-def _format_of(name: str) -> tuple[Format | None, Compression | None]:
+def _recognised(name: str, compression: Compression | None) -> str | None:
+    """The built-in format whose files have such names."""
     stem, last = os.path.splitext(name.lower())
-    compression = _COMPRESSIONS.get(last)
-    if compression is not None:
-        last = os.path.splitext(stem)[1]
-    format = _FORMATS.get(last)
-    return (None, None) if format == "parquet" and compression else (format, compression)
+    suffix = last if compression is None else os.path.splitext(stem)[1]
+    for format, built_in in _built_in().items():
+        if suffix in built_in.suffixes:
+            return format if compression is None or built_in.may_be_compressed else None
+    return None
+
+
+def _built_in() -> Mapping[str, InputFormat]:
+    return {name: find_format(name) for name in FORMATS}
+
+
+def _known_names() -> str:
+    formats = _built_in().values()
+    every = ", ".join(suffix for one in formats for suffix in one.suffixes)
+    compressible = ", ".join(suffix for one in formats if one.may_be_compressed for suffix in one.suffixes)
+    return f"{every}, and {compressible} also with .gz or .zst"
 
 
 def versions(info: Mapping[str, Any]) -> list[str]:
@@ -186,5 +168,5 @@ def _uniquely_named(files: Iterable[SourceFile]) -> list[SourceFile]:
 
 
 def _longer(file: SourceFile) -> str:
-    parts = file.url.partition("?")[0].split("/")
+    parts = str(file.url).partition("?")[0].split("/")
     return "/".join(parts[-min(len(parts), file.name.count("/") + 2) :])

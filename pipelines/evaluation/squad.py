@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.config.job import CorpusParameters
-from pipelines.corpus.listing import SourceFile, list_files
+from pipelines.corpus.listing import list_files
 from pipelines.corpus.parallel import for_every_file
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.evaluation.squad_io import WANTED, Row, read_rows
+from pipelines.storage.url import Url
 
 EXAMPLE_SCHEMA = pa.schema(
     [
@@ -107,7 +109,8 @@ def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examp
     )
     if not good:
         said = "".join(f"\n  {one}" for one in left_out)
-        raise CorpusError(f"there is not one usable example in {', '.join(inputs)}. Wanted is {WANTED}.{said}")
+        named = ", ".join(str(Url(text)) for text in inputs)
+        raise CorpusError(f"there is not one usable example in {named}. Wanted is {WANTED}.{said}")
     examples = pa.table([list(column) for column in zip(*good, strict=True)], schema=EXAMPLE_SCHEMA)
     return Examples(examples, files, left_out, dropped)
 

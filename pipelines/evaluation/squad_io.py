@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from pipelines.corpus.formats.jsonl import read_lines
-from pipelines.corpus.formats.parquet import read_footer, read_groups
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.formats.base import BYTE, LINE, PLACE_MARKS, InputFormat, LookOptions, ReadOptions, find_format
+from pipelines.corpus.formats.jsonl_stream import read_lines
+from pipelines.corpus.gaps import Gap
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 
 NEEDED = ("question", "context", "answers")
@@ -30,7 +31,7 @@ WANTED = (
 
 
 def read_rows(file: SourceFile, storage: Mapping[str, object]) -> list[tuple[str, Row | None]]:
-    """Every row of a file with its place: `file:row` (Parquet), `file@byte` (JSONL), `file:id` (SQuAD's JSON).
+    """Every row of a file with its place: `file:row` or `file@byte` (as its format counts), `file:id` (SQuAD's JSON).
 
     None stands for a line that holds no JSON object. The file is held in memory.
 
@@ -38,13 +39,9 @@ def read_rows(file: SourceFile, storage: Mapping[str, object]) -> list[tuple[str
         CorpusError: no row has one of the fields, the JSON is broken, or the file is damaged or cut short.
         StorageError: the file cannot be read.
     """
-    if file.format == "parquet":
-        footer = read_footer(file, FIELDS, storage)
-        _check_fields(file, footer.schema.names)
-        groups = range(len(footer.group_rows))
-        batches = read_groups(file, groups, 0, FIELDS, _BATCH_ROWS, storage, lambda first, stop: True)
-        tables = [batch for batch in batches if isinstance(batch, pa.Table)]
-        return [(f"{file.name}:{row['_row']}", row) for table in tables for row in table.to_pylist()]
+    format = find_format(file.format)
+    if LINE not in format.empty(FIELDS).column_names:
+        return list(_typed_rows(file, format, storage))
     rows = list(_text_rows(file, storage))
     if rows:
         _check_fields(file, list(dict.fromkeys(name for _, row in rows if row is not None for name in row)))
@@ -59,6 +56,19 @@ def _check_fields(file: SourceFile, names: list[str]) -> None:
             f"{', '.join(map(repr, names)) or 'no JSON object'}. Wanted is {WANTED}. Rename its fields, or leave "
             f"{file.url} out."
         )
+
+
+def _typed_rows(
+    file: SourceFile, format: InputFormat, storage: Mapping[str, object]
+) -> Iterator[tuple[str, Row | None]]:
+    look = format.look(file, LookOptions(FIELDS, sys.maxsize, storage, keep_on=False))
+    _check_fields(file, list(look.names))
+    options = ReadOptions(FIELDS, _BATCH_ROWS, sys.maxsize, storage, keep_on=False)
+    for part in (part for span in look.spans for part in format.read(file, span, options)):
+        if not isinstance(part, Gap):
+            table = part if isinstance(part, pa.Table) else part.table()
+            (place,) = PLACE_MARKS.keys() & set(table.column_names)
+            yield from ((f"{file.name}{PLACE_MARKS[place]}{row[place]}", row) for row in table.to_pylist())
 
 
 def _text_rows(file: SourceFile, storage: Mapping[str, object]) -> Iterator[tuple[str, Row | None]]:
@@ -82,7 +92,7 @@ def _text_rows(file: SourceFile, storage: Mapping[str, object]) -> Iterator[tupl
     else:
         for piece in pieces:
             table = piece.table()
-            for place, line in zip(table["_byte"].to_pylist(), table["_line"].to_pylist(), strict=True):
+            for place, line in zip(table[BYTE].to_pylist(), table[LINE].to_pylist(), strict=True):
                 yield f"{file.name}@{place}", _object(line)
 
 

@@ -11,6 +11,7 @@ from pipelines.console import two_columns
 from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
+from pipelines.storage.url import Url
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def totals_table(evaluation: Evaluation) -> Table:
     if evaluation.rows_per_second:
         table.add_row("rows/s", f"{evaluation.rows_per_second:,.1f}")
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", f"{job.config.model.name}  fingerprint {job.model.fingerprint[:12]}")
+    table.add_row("model", f"{Url(job.config.model.name)}  fingerprint {job.model.fingerprint[:12]}")
     return table
 
 
@@ -87,10 +88,12 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
     """The same as JSON, scores in percent, null where there is no row; with what is needed to do it again."""
     read, scores = evaluation.read, evaluation.scores
     outcome, config = evaluation.predicted.outcome, evaluation.predicted.job.config
-    files = [{"name": file.name, "url": file.url, "bytes": file.size, "version": file.version} for file in read.files]
+    files = [
+        {"name": file.name, "url": str(file.url), "bytes": file.size, "version": file.version} for file in read.files
+    ]
     left_out = [{"flaw": one.reason, "rows": one.rows, "places": one.places} for one in read.left_out]
     return {
-        "model": {"name": config.model.name, "fingerprint": evaluation.predicted.job.model.fingerprint},
+        "model": {"name": str(Url(config.model.name)), "fingerprint": evaluation.predicted.job.model.fingerprint},
         "data": {"files": files, "left_out": left_out, "answers_dropped": read.answers_dropped},
         "settings": {
             **config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.corpus.formats.base import find_format
 from pipelines.errors import JobError
 from pipelines.execution.forecast import Forecast, Interval, make_forecast
 from pipelines.execution.ray_pipeline import build, receipts
@@ -114,11 +115,12 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
 
 
 def _count_rows(job: Job, sample: Plan) -> int:
-    """Rows of the corpus, JSONL by the lines of the sample: places all over tell more than a file's beginning."""
+    """Rows of the corpus, lines by those of the sample: places all over tell more than a file's beginning."""
     plan = job.plan
     unknown = [unit for unit in plan.units if unit.rows is None]
     lines = list(sampled_lines(sample, job.config.corpus.storage))
-    if not lines or any(plan.file_of(unit).compression for unit in unknown):
+    files = [plan.file_of(unit) for unit in unknown]
+    if not lines or any(find_format(file.format).division(file) != "bytes" for file in files):
         return plan.row_estimate
     exact = sum(unit.rows or 0 for unit in plan.units)
     row_bytes = sum(size for _, size in lines) / sum(count for count, _ in lines)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipelines.corpus.formats.base import BYTE, find_format
 from pipelines.planning.plan import Plan, ReadUnit
 from pipelines.rows.shard_reader import read_unit
 
@@ -16,8 +17,8 @@ def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
 
     Every other piece is half as long, so that what a part costs can be told from what its rows do.
 
-    Places are drawn in proportion to size. A compressed file can only be read from its beginning, so all that is seen
-    of it are its first rows. A row that two pieces share counts in both.
+    Places are drawn in proportion to size. Some files (compressed ones) can only be read from their
+    beginning, so all that is seen of them are their first rows. A row that two pieces share counts in both.
     """
     rng = np.random.default_rng(_SEED)
     sizes = np.array([_size(plan, unit) for unit in plan.units], dtype=np.float64)
@@ -38,16 +39,16 @@ def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
 
 
 def sampled_lines(sample: Plan, storage: Mapping[str, object]) -> Iterator[tuple[int, int]]:
-    """(lines, bytes) of every piece of plain JSONL, which is read for it; a piece of one line tells nothing.
+    """(lines, bytes) of every piece that is cut by bytes, which is read for it; a piece of one line tells nothing.
 
     Raises:
         CorpusError, StorageError: a file cannot be read.
     """
     for unit in sample.units:
         file = sample.file_of(unit)
-        if file.format == "jsonl" and file.compression is None:
+        if find_format(file.format).division(file) == "bytes":
             for raw in read_unit(file, unit, sample.layout, storage):
-                places = raw.table["_byte"].to_numpy()
+                places = raw.table[BYTE].to_numpy()
                 if len(places) > 1:
                     yield len(places) - 1, int(places[-1] - places[0])
 
@@ -61,8 +62,9 @@ def _size(plan: Plan, unit: ReadUnit) -> float:
 
 def _piece(plan: Plan, unit: ReadUnit, rows: int, place: float) -> ReadUnit:
     file = plan.file_of(unit)
-    if file.compression is not None:
+    division = find_format(file.format).division(file)
+    if division == "whole":
         return replace(unit, rows=rows)
     start = unit.start + int(place * (unit.stop - unit.start))
     # Where the rest of the unit has too few rows for a piece, the rest of the file goes on.
-    return replace(unit, start=start, stop=unit.stop if file.format == "parquet" else file.size, rows=rows)
+    return replace(unit, start=start, stop=file.size if division == "bytes" else unit.stop, rows=rows)

@@ -130,8 +130,8 @@ def check_complete(job: Job, failures: Sequence[str]) -> Committed:
 
 def _check_apart(inputs: Sequence[str], output: Store) -> None:
     for name in inputs:
-        source = resolve(name).url.rstrip("/")
-        if output.url == source or output.url.startswith(f"{source}/"):
+        source = resolve(name).url
+        if f"{output.url.with_secrets}/".startswith(f"{source.with_secrets.rstrip('/')}/"):
             raise CorpusError(
                 f"OUTPUT {output.url} lies in the input {source}, so the next run would read what this one wrote; "
                 "name an OUTPUT elsewhere"

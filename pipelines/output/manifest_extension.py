@@ -9,10 +9,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.errors import first_line
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError, MissingError
 from pipelines.output.manifest import EXTENSION_NAME, MANIFEST_NAME, Manifest
-from pipelines.planning.plan import Plan, without_secrets
+from pipelines.planning.plan import Plan
 from pipelines.storage.filesystem import Store, create_exclusive, read_bytes
 
 
@@ -61,12 +61,12 @@ class InputChange:
     @classmethod
     def between(cls, before: Sequence[SourceFile], now: Sequence[SourceFile]) -> "InputChange":
         """Files are matched by URL, and then by name: a corpus that was moved as a whole is the same corpus."""
-        by_url = {without_secrets(file.url): file for file in before}
+        by_url = {str(file.url): file for file in before}
         by_name = {file.name: file for file in before}
         matched: dict[str, SourceFile] = {}
         rest = []
         for file in now:
-            known = by_url.get(without_secrets(file.url))
+            known = by_url.get(str(file.url))
             if known is None:
                 rest.append(file)
             else:
@@ -173,4 +173,4 @@ def _content(file: SourceFile) -> tuple[int, str]:
 
 def _unlike(known: dict[str, SourceFile], new: Sequence[SourceFile]) -> list[SourceFile]:
     """New files; one that has a known file's name goes by its URL."""
-    return [replace(file, name=without_secrets(file.url)) if file.name in known else file for file in new]
+    return [replace(file, name=str(file.url)) if file.name in known else file for file in new]

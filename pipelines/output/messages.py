@@ -9,6 +9,7 @@ import pyarrow as pa
 from actors.errors import ModelError
 from pipelines.errors import SpanmillError, StorageError
 from pipelines.output.parts import ShardId
+from pipelines.storage.url import redact
 
 Stage = Literal["read", "prepare", "model", "write"]
 
@@ -94,7 +95,7 @@ class ShardMessage:
         return replace(
             self,
             failed_in=stage,
-            error=str(error) if named else f"{type(error).__name__}: {error}",
+            error=redact(str(error) if named else f"{type(error).__name__}: {error}"),
             permanent=isinstance(error, StorageError) and error.permanent,
             payloads={},
         )

@@ -1,11 +1,11 @@
 """The plan of a job: which pieces of which files are read, and how large a shard is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.formats.base import Span
+from pipelines.corpus.source_file import SourceFile
 from pipelines.planning.row_schema import RowSchema
 
 
@@ -20,16 +20,21 @@ class ReadUnit:
     """Number of its file in the plan."""
 
     start: int
-    """First row group (Parquet) or byte (JSONL)."""
+    """First row group or byte, as the file's format counts (`Span`)."""
 
     stop: int
-    """End of the row groups or bytes, exclusive. A line belongs to the unit in which its first byte lies."""
+    """End of the row groups or bytes, exclusive. A row belongs to the unit in which its first byte lies."""
 
     first_row: int
-    """Parquet: number in the file of the unit's first row. JSONL: 0."""
+    """Number in the file of the unit's first row, where the format knows it; else 0."""
 
     rows: int | None
-    """Rows of the unit, where they are known: always for Parquet, and for JSONL under a limit. Reading ends there."""
+    """Rows of the unit, where they are known: from the file, or because of a limit. Reading ends there."""
+
+    @property
+    def span(self) -> Span:
+        """What of the file it reads."""
+        return Span(self.start, self.stop, self.first_row, self.rows)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Plan:
     """Columns, types and shard_rows."""
 
     row_estimate: int
-    """Rows of the corpus: exact for Parquet, estimated from a sample for JSONL."""
+    """Rows of the corpus: exact where all units know theirs, else estimated."""
 
     @property
     def exact_rows(self) -> int | None:
@@ -55,7 +60,7 @@ class Plan:
 
     @property
     def expected_shards(self) -> int:
-        """Shards of the whole job: exact for Parquet, estimated for JSONL."""
+        """Shards of the whole job: exact where the rows are, else estimated."""
         size = self.layout.shard_rows
         known = [unit.rows for unit in self.units if unit.rows is not None]
         unknown = len(self.units) - len(known)
@@ -74,7 +79,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """As a JSON object of lists. Passwords and query strings of URLs are left out: they may be secret."""
         return {
-            "files": [[without_secrets(file.url), *astuple(file)[1:]] for file in self.files],
+            "files": [file.to_json() for file in self.files],
             "units": [[unit.file, unit.start, unit.stop, unit.first_row, unit.rows] for unit in self.units],
             "layout": self.layout.to_json(),
             "row_estimate": self.row_estimate,
@@ -84,17 +89,8 @@ class Plan:
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """The inverse of `to_json`. Raises KeyError, TypeError, ValueError or ArrowInvalid for anything else."""
         return cls(
-            files=tuple(SourceFile(*file) for file in data["files"]),
+            files=tuple(SourceFile.from_json(file) for file in data["files"]),
             units=tuple(ReadUnit(index, *unit) for index, unit in enumerate(data["units"])),
             layout=RowSchema.from_json(data["layout"]),
             row_estimate=int(data["row_estimate"]),
         )
-
-
-def without_secrets(url: str) -> str:
-    """A URL without user, password and what may be a signature."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    query = "" if parts.scheme in ("http", "https") else parts.query
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, parts.fragment))

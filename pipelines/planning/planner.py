@@ -1,27 +1,28 @@
-"""Making a plan: footers and samples are read, columns checked, files cut into units, the shard's size chosen."""
+"""Making a plan: every file is looked at, columns are checked, files cut into units, the shard's size chosen."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
+from typing import Any
 
 import pyarrow as pa
 
-from pipelines.config.job import CorpusParameters
-from pipelines.corpus.columns import carried_from_parquet, check_carry, check_parquet, text_keys
-from pipelines.corpus.formats.jsonl_sniff import Head, carried_from_heads, read_heads
-from pipelines.corpus.formats.parquet import Footer, read_footer
-from pipelines.corpus.listing import SourceFile
+from pipelines.config.job import CorpusParameters, keeps_rest
+from pipelines.corpus.columns import (
+    carried_from_rows,
+    carried_from_schema,
+    check_carry,
+    check_names,
+    check_types,
+    text_keys,
+)
+from pipelines.corpus.formats.base import FirstLook, LookOptions, find_format
 from pipelines.corpus.parallel import for_every_file
-from pipelines.errors import DamagedError
+from pipelines.corpus.source_file import SourceFile
+from pipelines.errors import CorpusError
 from pipelines.planning.plan import Plan, ReadUnit
 from pipelines.planning.row_schema import RowSchema
 from pipelines.planning.shard_size import choose_shard_rows
 from pipelines.schemas import JobKind
-
-# Text under gzip or zstd; only estimates hang on it.
-_COMPRESSION_RATIO = 4
-_GUESSED_ROW_BYTES = 1024.0
-# Of a damaged file: the reader will find out for itself, and say so in the file's only shard.
-_NO_FOOTER = Footer(pa.schema([]), (), ())
 
 
 def make_plan(
@@ -29,7 +30,7 @@ def make_plan(
 ) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
-    Reads every Parquet footer, and the first lines of every JSONL file. Every file has a unit, an empty one too, and
+    Reads as much of every file as its format needs for a first look. Every file has a unit, an empty one too, and
     where `parameters.damaged` is quarantine one that cannot be read.
     The same files and parameters give the same plan, whatever pool will run it.
 
@@ -39,84 +40,65 @@ def make_plan(
         StorageError: a file cannot be read.
     """
     check_carry(parameters, kind)
-    jsonl = [file for file in files if file.format == "jsonl"]
-    footers = _footers([file for file in files if file.format == "parquet"], parameters, kind)
-    parquet = [file for file in files if file.name in footers]
-    heads = read_heads(jsonl, parameters, kind)
-    if files and not parquet and all(head.lost for head in heads):
+    needed = (*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry)
+    options = LookOptions(needed, parameters.unit_bytes, parameters.storage, keeps_rest(parameters.damaged))
+    looks = for_every_file(files, lambda file: find_format(file.format).look(file, options))
+    if files and all(look.is_lost for look in looks):
         # Nothing would be left but the errors, so they are said.
         return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second)
 
-    if parquet:
-        carry = carried_from_parquet(parquet[0], footers[parquet[0].name].schema, parameters, kind)
-    else:
-        carry = carried_from_heads(jsonl, heads, parameters, kind)
-    for_every_file(
-        parquet, lambda file: check_parquet(file, footers[file.name].schema, parameters.columns, kind, carry)
-    )
-
-    cuts = chain.from_iterable(
-        _groups_cut(number, footers.get(file.name, _NO_FOOTER), parameters.unit_bytes)
-        if file.format == "parquet"
-        else _bytes_cut(number, file, parameters.unit_bytes)
-        for number, file in enumerate(files)
-    )
-    groups = [(sum(footer.group_rows), _COMPRESSION_RATIO * sum(footer.group_bytes)) for footer in footers.values()]
-    lines = [_lines_of(file, head) for file, head in zip(jsonl, heads, strict=True)]
-    rows = sum(count for count, _ in chain(groups, lines))
-    row_bytes = max(_row_bytes(groups), _row_bytes(lines), 1.0)
+    carry = _check_columns(files, looks, parameters, kind)
+    rows = sum(look.rows for look in looks)
+    row_bytes = max(1.0, *_row_bytes(files, looks))
     shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second)
+    spans = ((number, span) for number, look in enumerate(looks) for span in look.spans)
     return Plan(
         files=tuple(files),
-        units=tuple(ReadUnit(index, *cut) for index, cut in enumerate(cuts)),
+        units=tuple(ReadUnit(index, number, *astuple(span)) for index, (number, span) in enumerate(spans)),
         layout=RowSchema(kind, parameters.columns, carry, shard_rows, parameters.max_text_bytes, parameters.damaged),
         row_estimate=rows,
     )
 
 
-def _footers(files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind) -> dict[str, Footer]:
-    """By file name; a damaged file that may be has none."""
-    needed = [*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry]
-
-    def look(file: SourceFile) -> Footer | None:
-        try:
-            return read_footer(file, needed, parameters.storage)
-        except DamagedError:
-            if parameters.damaged == "fail":
-                raise
-            return None
-
-    found = zip(files, for_every_file(files, look), strict=True)
-    return {file.name: footer for file, footer in found if footer is not None}
-
-
-def _lines_of(file: SourceFile, head: Head) -> tuple[int, int]:
-    """(rows, bytes) of a file's text, both estimated."""
-    size = file.size * (_COMPRESSION_RATIO if file.compression else 1)
-    return round(size / (head.row_bytes or _GUESSED_ROW_BYTES)), size
-
-
-def _row_bytes(sizes: Sequence[tuple[int, int]]) -> float:
-    rows = sum(count for count, _ in sizes)
-    return sum(size for _, size in sizes) / rows if rows else 0.0
+def _check_columns(
+    files: Sequence[SourceFile], looks: Sequence[FirstLook], parameters: CorpusParameters, kind: JobKind
+) -> pa.Schema:
+    """The types of the carried columns, which all files fit: as the first file that declares types has them, else
+    inferred from rows of the file that has most of the columns.
+    """
+    look_of = {file.name: look for file, look in zip(files, looks, strict=True)}
+    declared = [file for file in files if look_of[file.name].schema is not None]
+    sampled = [file for file in files if look_of[file.name].schema is None and look_of[file.name].names]
+    if sampled:
+        everywhere = tuple(dict.fromkeys(name for file in sampled for name in look_of[file.name].names))
+        check_names(sampled[0], everywhere, parameters.columns, kind, parameters.carry)
+    for_every_file(files, lambda file: _check_sample(file, look_of[file.name], parameters, kind))
+    if not declared:
+        return carried_from_rows(_sample(looks, parameters), parameters, kind)
+    schemas = {file.name: look_of[file.name].schema for file in declared}
+    carry = carried_from_schema(declared[0], schemas[declared[0].name], parameters, kind)
+    for_every_file(declared, lambda file: check_types(file, schemas[file.name], parameters.columns, kind, carry))
+    return carry
 
 
-_Cut = tuple[int, int, int, int, int | None]
-"""file, start, stop, first_row, rows of a ReadUnit."""
+def _check_sample(file: SourceFile, look: FirstLook, parameters: CorpusParameters, kind: JobKind) -> None:
+    if look.misfit:
+        raise CorpusError(look.misfit)
+    if look.schema is None and look.is_telling:
+        check_names(file, look.names, parameters.columns, kind)
 
 
-def _groups_cut(number: int, footer: Footer, unit_bytes: int) -> Iterator[_Cut]:
-    start = first_row = rows = size = 0
-    for group, (group_rows, group_bytes) in enumerate(zip(footer.group_rows, footer.group_bytes, strict=True)):
-        if group > start and size + group_bytes > unit_bytes:
-            yield number, start, group, first_row, rows
-            start, first_row, rows, size = group, first_row + rows, 0, 0
-        rows += group_rows
-        size += group_bytes
-    yield number, start, len(footer.group_rows), first_row, rows
+def _sample(looks: Sequence[FirstLook], parameters: CorpusParameters) -> Sequence[Mapping[str, Any]]:
+    samples = [(len(set(parameters.carry) & set(look.names)), look.sample) for look in looks if look.sample]
+    if not parameters.carry or not samples:
+        return ()
+    _, richest = max(samples, key=lambda one: one[0])
+    return richest()
 
 
-def _bytes_cut(number: int, file: SourceFile, unit_bytes: int) -> Iterator[_Cut]:
-    step = file.size if file.compression else unit_bytes
-    for start in range(0, max(file.size, 1), max(step, 1)):
-        yield number, start, min(start + step, file.size), 0, None
+def _row_bytes(files: Sequence[SourceFile], looks: Sequence[FirstLook]) -> Iterator[float]:
+    """Mean text of a row, for every format that has rows."""
+    for format in dict.fromkeys(file.format for file in files):
+        of_format = [look for file, look in zip(files, looks, strict=True) if file.format == format]
+        rows = sum(look.rows for look in of_format)
+        yield sum(look.text_bytes for look in of_format) / rows if rows else 0.0

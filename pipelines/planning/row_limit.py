@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pipelines.corpus.formats.jsonl import read_lines
-from pipelines.errors import DamagedError
+from pipelines.corpus.formats.base import find_format
+from pipelines.corpus.gaps import Gap
 from pipelines.planning.plan import Plan, ReadUnit
 
 
 def limit_rows(plan: Plan, limit: int, storage: Mapping[str, object]) -> Plan:
-    """The plan cut after `limit` rows; JSONL is read that far to count them.
+    """The plan cut after `limit` rows; units whose rows are not known are read that far to count them.
 
     Raises:
         CorpusError, StorageError: a file cannot be read.
@@ -31,16 +31,11 @@ def _taken(plan: Plan, limit: int, storage: Mapping[str, object]) -> Iterator[tu
 
 def _count(plan: Plan, unit: ReadUnit, enough: int, storage: Mapping[str, object]) -> tuple[int, bool]:
     """Rows that can be read, up to about `enough`, and whether there is no damage behind them."""
-    rows, keep_on = 0, plan.layout.damaged == "quarantine"
-    try:
-        for lines in read_lines(
-            plan.file_of(unit), unit.start, unit.stop, storage, plan.layout.max_line_bytes, keep_on
-        ):
-            rows += len(lines)
-            if rows >= enough:
-                break
-    except DamagedError:
-        if not keep_on:
-            raise
-        return rows, False
+    file, rows = plan.file_of(unit), 0
+    for part in find_format(file.format).read(file, unit.span, plan.layout.read_options(storage)):
+        if isinstance(part, Gap) and not len(part):
+            return rows, False
+        rows += len(part)
+        if rows >= enough:
+            break
     return rows, True

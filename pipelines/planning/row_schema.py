@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.config.job import Columns, Damaged
+from pipelines.config.job import Columns, Damaged, keeps_rest
+from pipelines.corpus.formats.base import ReadOptions
 from pipelines.schemas import JobKind
 
 _FEWEST_LINE_BYTES = 64 << 20
@@ -37,8 +38,8 @@ class RowSchema:
 
     @property
     def max_line_bytes(self) -> int:
-        """Longest line of JSONL that is parsed: room for two escaped texts and other columns. Of a longer one, of a
-        file without line ends perhaps, no more than this is ever in memory.
+        """Longest line of a format of lines that is parsed: room for two escaped texts and other columns. Of a longer
+        one, of a file without line ends perhaps, no more than this is ever in memory.
         """
         return max(_FEWEST_LINE_BYTES, 16 * self.max_text_bytes)
 
@@ -53,6 +54,10 @@ class RowSchema:
     def needed(self) -> tuple[str, ...]:
         """Input columns that are read, each once: id, the text columns, the carried ones."""
         return tuple(dict.fromkeys((self.columns.id, *self.roles.values(), *self.carry.names)))
+
+    def read_options(self, storage: Mapping[str, object]) -> ReadOptions:
+        """How a format reads such rows; `storage` are fsspec options of the input."""
+        return ReadOptions(self.needed, self.shard_rows, self.max_line_bytes, storage, keeps_rest(self.damaged))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; the types of carried columns as Arrow's own message in base64."""

@@ -19,7 +19,6 @@ from pipelines.job.pool_size import ActorPool
 from pipelines.output.manifest import flat_keys
 from pipelines.output.parts import REPORT_HTML, REPORT_JSON
 from pipelines.output.row_counts import RowCounts
-from pipelines.planning.plan import without_secrets
 from pipelines.reporting.html import render
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.quarantine_samples import quarantine_samples
@@ -36,6 +35,7 @@ from pipelines.reporting.report_model import (
 )
 from pipelines.reporting.throughput_curve import Speed, speed
 from pipelines.storage.filesystem import write_atomic
+from pipelines.storage.url import Url, redact
 
 _MOST_FAILURES = 50
 _PACKAGES = ("spanmill", "ray", "torch", "transformers", "pyarrow")
@@ -97,10 +97,12 @@ def make_report(job: Job, place: RunCluster | None, tally: Tally, counts: RowCou
         runs=runs(receipts),
         nodes=nodes(receipts, work),
         failures=[
-            Failure(f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, escape_surrogates(receipt.error))
+            Failure(
+                f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, redact(escape_surrogates(receipt.error))
+            )
             for (unit, number), receipt in sorted(tally.failures.items())[:_MOST_FAILURES]
         ],
-        mishaps=[escape_surrogates(text) for text in tally.mishaps[:_MOST_FAILURES]],
+        mishaps=[redact(escape_surrogates(text)) for text in tally.mishaps[:_MOST_FAILURES]],
         store_errors=tally.store_errors,
     )
 
@@ -111,8 +113,8 @@ def _subject(job: Job) -> Subject:
         kind=job.kind,
         job=manifest.job_id,
         created=manifest.created,
-        output=without_secrets(job.store.url),
-        model=without_secrets(job.config.model.name),
+        output=str(job.store.url),
+        model=str(Url(job.config.model.name)),
         fingerprint=manifest.model,
         backend=manifest.backend,
         files=len(plan.files),
@@ -128,7 +130,7 @@ def _subject(job: Job) -> Subject:
 def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
     keys = config.model_dump(mode="json", exclude=_SECRET, exclude_defaults=exclude_defaults)
     if "name" in keys.get("model", {}):
-        keys["model"]["name"] = without_secrets(keys["model"]["name"])
+        keys["model"]["name"] = str(Url(keys["model"]["name"]))
     return keys
 
 

@@ -35,7 +35,7 @@ class RunObserver:
             "run began",
             kind=self._job.kind,
             model=self._job.model.fingerprint,
-            output=self._job.store.url,
+            output=str(self._job.store.url),
             nodes=nodes,
             actors=pool.size,
             metrics=metrics_endpoint(),

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.errors import escape_surrogates
+from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
 from pipelines.schemas import QUARANTINE_SCHEMA
 
 ROW_CHARACTERS = 2000
@@ -76,7 +77,7 @@ def quarantine_rows(
     """The faulty rows as a table of QUARANTINE_SCHEMA, in order.
 
     `faults` is by row number in `table`; `ids` (string) and `places` (int64) have the table's rows. The kept text is
-    the `_line` column where there is one, else the row's columns as a JSON object.
+    the LINE column where there is one, else the row's columns as a JSON object.
     """
     numbers = sorted(faults)
     if not numbers:
@@ -96,9 +97,9 @@ def quarantine_rows(
 
 
 def _texts(rows: pa.Table) -> list[str]:
-    if "_line" in rows.column_names:
-        return [_escaped(line)[:ROW_CHARACTERS] for line in _cut_bytes(rows["_line"])]
-    names = [name for name in rows.column_names if name != "_row"]
+    if LINE in rows.column_names:
+        return [_escaped(line)[:ROW_CHARACTERS] for line in _cut_bytes(rows[LINE])]
+    names = [name for name in rows.column_names if name not in RAW_COLUMNS]
     values = zip(*(_values(rows[name]) for name in names), strict=True)
     return [orjson.dumps(dict(zip(names, row, strict=True)), default=str).decode()[:ROW_CHARACTERS] for row in values]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.corpus.formats.base import BYTE, LINE, PLACE_MARKS, ROW
 from pipelines.corpus.gaps import gaps_of, quarantined_gaps
 from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.column_cast import settle
@@ -23,24 +24,25 @@ class ValidShard:
     """id, then question and context (or text), all string without nulls, then the carried columns."""
 
     places: pa.ChunkedArray
-    """int64: row (Parquet) or byte (JSONL) of every row of `rows`; a later stage quarantines with it."""
+    """int64: row or byte of every row of `rows` in its file; a later stage quarantines with it."""
 
     quarantine: pa.Table
     """QUARANTINE_SCHEMA."""
 
 
 def validate(raw: RawShard, file_name: str, layout: RowSchema) -> ValidShard:
-    """Checks every row, and gives it an id if it has none: `name:row` (Parquet) or `name@byte` (JSONL).
+    """Checks every row, and gives it an id if it has none: `name:row` or `name@byte`, as the
+    place column of the raw rows is ROW or BYTE.
 
     What the shard lost to a damage of its file is in quarantine too, one row for every gap.
     """
     table, faults, gaps = raw.table, Faults(), gaps_of(raw.table)
     source: JsonRows | _TableRows
-    if "_line" in table.column_names:
-        places, prefix = table["_byte"], f"{file_name}@"
-        source = parse_lines(table["_line"].to_pylist(), faults, layout.max_line_bytes)
+    place = ROW if ROW in table.column_names else BYTE
+    places, prefix = table[place], f"{file_name}{PLACE_MARKS[place]}"
+    if LINE in table.column_names:
+        source = parse_lines(table[LINE].to_pylist(), faults, layout.max_line_bytes)
     else:
-        places, prefix = table["_row"], f"{file_name}:"
         table = pa.table({name: _plain(table[name]) for name in table.column_names})
         source = _TableRows(table, faults)
 
@@ -74,7 +76,7 @@ def validate(raw: RawShard, file_name: str, layout: RowSchema) -> ValidShard:
 
 @dataclass(frozen=True)
 class _TableRows:
-    """A Parquet table as a source of columns, dictionaries and views resolved."""
+    """A table of typed values as a source of columns, dictionaries and views resolved."""
 
     table: pa.Table
     faults: Faults

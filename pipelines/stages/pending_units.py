@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 import orjson
 import pyarrow as pa
 
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.output.parts import Committed
 from pipelines.planning.plan import Plan, ReadUnit
 
@@ -32,11 +32,11 @@ class PendingUnit:
     @staticmethod
     def to_table(works: Sequence["PendingUnit"]) -> pa.Table:
         """One row per unit."""
-        rows = [orjson.dumps([astuple(w.unit), astuple(w.file), sorted(w.committed)]) for w in works]
+        rows = [orjson.dumps([astuple(w.unit), w.file.to_json(with_secrets=True), sorted(w.committed)]) for w in works]
         return pa.table({"work": pa.array(rows, pa.binary())})
 
     @classmethod
     def from_table(cls, table: pa.Table) -> list["PendingUnit"]:
         """The inverse of `to_table`."""
         parsed = [orjson.loads(row) for row in table["work"].to_pylist()]
-        return [cls(ReadUnit(*unit), SourceFile(*file), frozenset(numbers)) for unit, file, numbers in parsed]
+        return [cls(ReadUnit(*unit), SourceFile.from_json(file), frozenset(numbers)) for unit, file, numbers in parsed]

@@ -15,6 +15,7 @@ from fsspec.spec import AbstractFileSystem
 from pipelines.errors import StorageError
 from pipelines.storage.atomic_write import create_file, replace_file
 from pipelines.storage.retry import attempt, http_status
+from pipelines.storage.url import Url, redact
 
 _S3 = ("s3", "s3a")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
@@ -25,7 +26,7 @@ _SETTLE_SECONDS = 1.0
 _WRITE_SECONDS = 60.0
 _WRITE_BYTES_PER_SECOND = 1 << 18
 # Two tries of botocore's own, so that one hiccup does not undo a listing of a thousand pages or an upload in parts.
-# All further patience is `retries.attempt`'s, which waits, counts and logs: left alone, the three layers multiply.
+# All further patience is `attempt`'s, which waits, counts and logs: left alone, the three layers multiply.
 _S3_SETTINGS: Mapping[str, object] = {
     "retries": {"mode": "standard", "total_max_attempts": 2},
     "connect_timeout": 5,
@@ -40,7 +41,7 @@ _S3_SETTINGS: Mapping[str, object] = {
 class Store:
     """A folder or file on any fsspec filesystem. Pickles as URL and options, and connects where it is used."""
 
-    url: str
+    url: Url
     """What the user named, local paths made absolute."""
 
     options: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
@@ -62,16 +63,17 @@ class Store:
 
     @cached_property
     def _resolved(self) -> tuple[AbstractFileSystem, str]:
-        scheme = self.url.partition("://")[0] if "://" in self.url else "file"
+        text = self.url.with_secrets
+        scheme = text.partition("://")[0] if "://" in text else "file"
         try:
-            fs, root = fsspec.core.url_to_fs(self.url, **_with_defaults(scheme, self.options))
+            fs, root = fsspec.core.url_to_fs(text, **_with_defaults(scheme, self.options))
         except ImportError as error:
             extra = _EXTRAS.get(scheme)
             package = f"pip install 'spanmill[{extra}]'" if extra else f"install the fsspec package for {scheme}"
-            message = f"{self.url}: a package for {scheme}:// is missing ({error}): {package}"
+            message = f"{self.url}: a package for {scheme}:// is missing ({redact(str(error))}): {package}"
             raise StorageError(message, permanent=True) from error
         except (ValueError, TypeError) as error:
-            message = f"{self.url}: {error}. Check the URL's scheme and the storage options."
+            message = f"{self.url}: {redact(str(error))}. Check the URL's scheme and the storage options."
             raise StorageError(message, permanent=True) from error
         if scheme in _S3:
             # s3fs tries five times more around botocore, and has no option for it.
@@ -88,14 +90,16 @@ def _with_defaults(scheme: str, options: Mapping[str, Any]) -> Mapping[str, Any]
     return {**options, "config_kwargs": {**_S3_SETTINGS, **(options.get("config_kwargs") or {})}}
 
 
-def resolve(url: str, options: Mapping[str, object] | None = None) -> Store:
+def resolve(url: str | Url, options: Mapping[str, object] | None = None) -> Store:
     """The store at `url`; a local path is made absolute now, because workers run in other folders.
 
     Raises:
         StorageError: unknown scheme, missing package, or options that the filesystem does not take.
     """
-    local = "://" not in url and "::" not in url
-    store = Store(os.path.abspath(os.path.expanduser(url)) if local else url.rstrip("/"), dict(options or {}))
+    text = url.with_secrets if isinstance(url, Url) else url
+    local = "://" not in text and "::" not in text
+    text = os.path.abspath(os.path.expanduser(text)) if local else text.rstrip("/")
+    store = Store(Url(text), dict(options or {}))
     _ = store.fs
     return store
 

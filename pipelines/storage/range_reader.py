@@ -7,6 +7,7 @@ from fsspec.spec import AbstractFileSystem
 
 from pipelines.errors import StorageError
 from pipelines.storage.retry import attempt, counted_here
+from pipelines.storage.url import redact
 
 
 def read_range(fs: AbstractFileSystem, path: str, start: int, stop: int) -> bytes:
@@ -28,7 +29,7 @@ def read_range(fs: AbstractFileSystem, path: str, start: int, stop: int) -> byte
     data = attempt("reading", path, fetch)
     if len(data) > stop - start:
         mend = "Copy the file to a disk or an object store."
-        raise StorageError(f"{path}: the server ignores byte ranges. {mend}", permanent=True)
+        raise StorageError(f"{redact(path)}: the server ignores byte ranges. {mend}", permanent=True)
     return data
 
 

@@ -18,6 +18,7 @@ from tenacity import (
 )
 
 from pipelines.errors import MissingError, StorageError
+from pipelines.storage.url import Url, redact
 
 T = TypeVar("T")
 
@@ -93,22 +94,24 @@ def counted_here(call: Callable[..., T]) -> Callable[..., T]:
     return carried
 
 
-def attempt(action: str, place: str, call: Callable[[], T]) -> T:
+def attempt(action: str, place: str | Url, call: Callable[[], T]) -> T:
     """Returns `call()`, made again with growing, random waits while a store's error looks like a passing one.
 
-    `action` ("reading", "writing") and `place` (path or URL) are words for the message. Errors that are not a
+    `action` ("reading", "writing") and `place` (path or URL) are words for the message, from which secrets of URLs are
+    taken. Errors that are not a
     store's (a TypeError, say) pass through untouched.
 
     Raises:
         MissingError: there is nothing at `place`.
         StorageError: everything else that a store can say: rights, space, network.
     """
+    shown = redact(str(place))
     retrying = Retrying(
         stop=stop_after_attempt(TRIES) | stop_after_delay(PATIENCE_SECONDS),
         wait=wait_random_exponential(multiplier=0.3, max=15),
         retry=retry_if_exception(is_transient),
         after=lambda state: _count(),
-        before_sleep=lambda state: _log(action, place, state),
+        before_sleep=lambda state: _log(action, shown, state),
         reraise=True,
     )
     try:
@@ -118,7 +121,7 @@ def attempt(action: str, place: str, call: Callable[[], T]) -> T:
             raise
         if not is_transient(error) and not isinstance(error, FileNotFoundError):
             _count()
-        raise _explained(action, place, error) from error
+        raise _explained(action, shown, error) from error
 
 
 def is_transient(error: BaseException) -> bool:
@@ -170,7 +173,7 @@ def _log(action: str, place: str, state: RetryCallState) -> None:
 def _said(error: BaseException | None) -> str:
     # fsspec's and asyncio's timeouts have no words.
     words = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else "no reason given")
-    return f"{type(error).__name__}: {words}"
+    return f"{type(error).__name__}: {redact(words)}"
 
 
 def _is_store_error(error: BaseException) -> bool:

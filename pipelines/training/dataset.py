@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config.training import DataParameters
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.evaluation.squad import read_examples
+from pipelines.storage.url import Url
 
 _HASHES = 1 << 32
 
@@ -51,12 +52,12 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
         examples, held_out = (read.examples.filter(pa.array(mask)) for mask in (~held, held))
     if not _answered(read.examples).any():
         raise CorpusError(
-            f"not one of {len(read.examples):,} rows in {', '.join(inputs)} has an answer, "
+            f"not one of {len(read.examples):,} rows in {_shown(inputs)} has an answer, "
             "so there is nothing to learn from"
         )
     if not _answered(examples).any():
         raise CorpusError(
-            f"all answers of {', '.join(inputs)} are held out; lower data.held_out_share "
+            f"all answers of {_shown(inputs)} are held out; lower data.held_out_share "
             f"({parameters.held_out_share:g}), or name files by --held-out"
         )
     answerable = held_out.filter(pa.array(_answered(held_out)))
@@ -67,11 +68,15 @@ def read_training_data(inputs: Sequence[str], parameters: DataParameters) -> Tra
 
 def _nothing_held_out(parameters: DataParameters) -> str:
     if parameters.held_out:
-        return f"{', '.join(parameters.held_out)}: no row has an answer, so nothing is judged"
+        return f"{_shown(parameters.held_out)}: no row has an answer, so nothing is judged"
     return (
         f"data.held_out_share ({parameters.held_out_share:g}) holds out no passage with an answer, "
         "so nothing is judged; raise it, or name files by --held-out"
     )
+
+
+def _shown(inputs: Sequence[str]) -> str:
+    return ", ".join(str(Url(text)) for text in inputs)
 
 
 def _answered(examples: pa.Table) -> npt.NDArray[np.bool_]:

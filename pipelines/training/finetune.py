@@ -18,6 +18,7 @@ from pipelines.config.training import FinetuneConfig
 from pipelines.errors import JobError, StorageError
 from pipelines.execution.stage_factory import from_anywhere
 from pipelines.storage.filesystem import Store, resolve, write_atomic
+from pipelines.storage.url import Url
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.dataset import read_training_data
 from pipelines.training.messages import HeldOutScores
@@ -92,7 +93,8 @@ def _check_models(config: FinetuneConfig) -> Sources:
 def _open_checkpoints(config: FinetuneConfig, output: Store, manifest: TrainingManifest) -> Checkpoints:
     chosen = config.checkpoints
     if chosen.url is None:
-        return Checkpoints(Store(f"{output.url}/_checkpoints", output.options), manifest.run8, owns_folder=True)
+        folder = Store(Url(f"{output.url.with_secrets}/_checkpoints"), output.options)
+        return Checkpoints(folder, manifest.run8, owns_folder=True)
     return Checkpoints(resolve(chosen.url, chosen.storage or config.output.storage), manifest.run8)
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from actors.version import release
 from pipelines.config.training import FinetuneConfig
 from pipelines.evaluation.squad import SkippedRows
+from pipelines.storage.url import Url
 from pipelines.training.dataset import TrainingData
 from pipelines.training.messages import HeldOutScores
 
@@ -51,13 +52,13 @@ class Card:
         share = f"{config.data.held_out_share:.1%} of the passages, which were not learnt from"
         answers = data.examples["answer_texts"].combine_chunks()
         return cls(
-            base=config.base.name,
-            teacher=None if config.teacher is None else config.teacher.name,
+            base=str(Url(config.base.name)),
+            teacher=None if config.teacher is None else str(Url(config.teacher.name)),
             halved=config.halve,
             files=tuple(file.name for file in data.files),
             rows=len(data.examples),
             unanswerable=int((answers.value_lengths().to_numpy() == 0).sum()),
-            held_out=", ".join(config.data.held_out) or share,
+            held_out=", ".join(str(Url(text)) for text in config.data.held_out) or share,
             warnings=data.warnings,
             untrained=tuple(str(one) for one in left_out),
             settings={"qa": config.qa.model_dump(), "training": config.training.model_dump()},

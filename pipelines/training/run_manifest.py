@@ -11,7 +11,7 @@ import orjson
 
 from actors.training.student import TOKENIZER_FILES
 from pipelines.config.training import FinetuneConfig
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError, MissingError
 from pipelines.output.manifest import changed_keys, flat_keys
 from pipelines.output.parts import list_names

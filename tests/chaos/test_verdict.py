@@ -59,7 +59,7 @@ def _keep(job: Job, receipts: Sequence[Receipt]) -> None:
 
 def _verdict(job: Job, watch: Watch) -> Verdict:
     _wait(lambda: len(watch) == len(_SHARDS))
-    return judge(Path(job.store.url), watch, _rows(), may_write_again=False)
+    return judge(Path(job.store.root), watch, _rows(), may_write_again=False)
 
 
 def _wait(condition: Callable[[], object]) -> None:

@@ -48,7 +48,7 @@ def test_a_job_through_faults(proxy: FaultProxy, untrained_model: Path, format: 
 
     options = orjson.dumps(proxy.proxied.options).decode()
     words = (f"corpus.storage={options}", f"output.storage={options}", f"output.format={format}", "corpus.shard_rows=5")
-    run_job(["s3://bucket/in"], target.url, untrained_model, *words)
+    run_job(["s3://bucket/in"], str(target.url), untrained_model, *words)
 
     assert proxy.faults > 0
     names = sorted(name for name in list_names(target) if name.startswith("part-"))

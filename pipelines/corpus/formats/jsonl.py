@@ -1,159 +1,86 @@
-"""JSON Lines on a store, plain or compressed: a range of a file as lines, and a sample of its rows."""
+"""JSON Lines as an input format: one JSON object a line, plain or compressed as a whole."""
 
-import io
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import orjson
 import pyarrow as pa
 
-from pipelines.corpus.formats.line_splitter import Lines, cut_lines
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.formats.base import Division, FirstLook, LookOptions, ReadOptions, Span
+from pipelines.corpus.formats.jsonl_stream import LineSample, read_lines, read_sample
+from pipelines.corpus.formats.line_splitter import LINE_SCHEMA, LineBlock
+from pipelines.corpus.gaps import Gap
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
-from pipelines.storage.filesystem import resolve
-from pipelines.storage.range_reader import RangeFile, read_range
 
-READ_BYTES = 16 << 20
-"""Bytes that are fetched and cut at a time."""
-
-# Past the end of a unit only the rest of its last line is wanted.
-_TAIL_BYTES = 1 << 20
-
-_CUT_SHORT = "Truncated compressed stream"
-_SALVAGE_BYTES = 256
+_LOOK_BYTES = 64 << 10
+# The types of carried columns hang on it.
+_CARRY_BYTES = 1 << 20
+# Fewer lines may all be bad ones, which costs these rows and not the job.
+_TELLING_LINES = 10
+# Text under gzip or zstd; only estimates hang on it.
+_COMPRESSION_RATIO = 4
+_GUESSED_ROW_BYTES = 1024.0
 
 
-def read_lines(
-    file: SourceFile, start: int, stop: int, storage: Mapping[str, object], max_bytes: int, keep_on: bool = False
-) -> Iterator[Lines]:
-    """Lines whose first byte lies in [start, stop) of the stream, blank ones left out.
+class JsonlFormat:
+    """JSONL files: values bring their own types, plain files are cut at any byte, and rows are counted by reading."""
 
-    A compressed file has one range, [0, stop), whatever its stop. A line of more than `max_bytes` may be cut, and is
-    then longer than that all the same. Memory: `max_bytes` and twice READ_BYTES. With `keep_on`, every whole line of a
-    stream that is cut short comes before the error, else those of whole reads.
+    suffixes: tuple[str, ...] = (".jsonl", ".ndjson", ".json")
+    may_be_compressed: bool = True
 
-    Raises:
-        DamagedError: a compressed stream is damaged or cut short.
-        StorageError: the file cannot be read.
-    """
-    if file.compression is not None:
-        return cut_lines(_decompressed(file, storage, READ_BYTES, keep_on), 0, sys.maxsize, max_bytes)
-    return cut_lines(_plain(file, start, stop, storage, READ_BYTES), start, stop, max_bytes)
+    def division(self, file: SourceFile) -> Division:
+        """A plain file is read from any byte, a compressed one from its beginning."""
+        return "whole" if file.compression else "bytes"
 
+    def look(self, file: SourceFile, options: LookOptions) -> FirstLook:
+        """Reads the first 64 KiB of text.
 
-@dataclass(frozen=True)
-class Sample:
-    """The beginning of a file."""
+        Raises:
+            DamagedError: a compressed stream is damaged there; not with `keep_on`.
+            StorageError: the file cannot be read.
+        """
+        beginning = read_sample(file, _LOOK_BYTES, options.storage, options.keep_on)
+        text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
+        return FirstLook(
+            names=tuple(dict.fromkeys(name for row in beginning.rows for name in row)),
+            schema=None,
+            spans=tuple(_cut(file, options.unit_bytes)),
+            rows=round(text_bytes / (beginning.row_bytes or _GUESSED_ROW_BYTES)),
+            text_bytes=text_bytes,
+            is_telling=beginning.lines >= _TELLING_LINES,
+            misfit=_misfit(file, beginning),
+            is_lost=beginning.damaged and not beginning.rows,
+            sample=lambda: read_sample(file, _CARRY_BYTES, options.storage, options.keep_on).rows,
+        )
 
-    rows: tuple[dict[str, Any], ...]
-    """Lines that hold a JSON object, parsed."""
-
-    lines: int
-    """Lines that were looked at."""
-
-    row_bytes: float
-    """Mean length of a line, its end included, blank ones shared out; 0 when there is no line."""
-
-    damaged: bool = False
-    """The compressed stream breaks off within it."""
-
-
-def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object], keep_on: bool = False) -> Sample:
-    """The lines of the first `read_bytes` bytes of text; where not one of them ends there, the first line.
-
-    A line of more than READ_BYTES is cut, so it holds no object. With `keep_on`, a compressed stream that breaks off
-    gives what comes before.
-
-    Raises:
-        DamagedError: a compressed stream is damaged or cut short.
-        StorageError: the file cannot be read.
-    """
-    for size in (read_bytes, READ_BYTES):
-        beginning, damage = _beginning(file, size, storage, keep_on)
-        if damage is not None and not keep_on:
-            raise damage
-        if b"\n" in beginning or len(beginning) < size:
-            break
-    # What follows the whole lines is the part of one that still lies in the beginning.
-    found = next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None)
-    if found is None or not len(found):
-        return Sample((), 0, 0.0, damage is not None)
-    return Sample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damage is not None)
-
-
-def _objects(lines: Lines) -> Iterator[dict[str, Any]]:
-    for start, stop in zip(lines.starts.tolist(), lines.stops.tolist(), strict=True):
+    def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[LineBlock | Gap]:
+        """The lines whose first byte lies in the span; a compressed stream that breaks off ends with a gap."""
         try:
-            value = orjson.loads(lines.buffer[start:stop])
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
-            yield value
+            yield from read_lines(file, span.start, span.stop, options.storage, options.max_line_bytes, options.keep_on)
+        except DamagedError as error:
+            if not options.keep_on:
+                raise
+            yield Gap(error.place, 0, str(error))
+
+    def empty(self, needed: Sequence[str]) -> pa.Table:
+        """No lines."""
+        return LINE_SCHEMA.empty_table()
 
 
-def _beginning(
-    file: SourceFile, size: int, storage: Mapping[str, object], keep_on: bool
-) -> tuple[bytes, DamagedError | None]:
-    if file.compression is None:
-        return next(_plain(file, 0, min(size, file.size), storage, size), b""), None
-    beginning, chunks = b"", _decompressed(file, storage, size, keep_on)
-    try:
-        while len(beginning) < size:
-            beginning += next(chunks)
-    except StopIteration:
-        return beginning, None
-    except DamagedError as error:
-        return beginning, error
-    return beginning, None
+JSONL = JsonlFormat()
+"""What `corpus.format: jsonl` stands for."""
 
 
-def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
-    store = resolve(file.url, storage)
-    # From one byte early: a newline there says that a line begins at `start`.
-    position = max(start - 1, 0)
-    while position < file.size:
-        end = min(position + read_bytes, stop) if position < stop else position + _TAIL_BYTES
-        end = min(end, file.size)
-        yield read_range(store.fs, store.root, position, end)
-        position = end
+def _misfit(file: SourceFile, beginning: LineSample) -> str:
+    # The last line of a JSON array may look like one of ours.
+    if beginning.lines < _TELLING_LINES or len(beginning.rows) * 10 >= beginning.lines:
+        return ""
+    return (
+        f"{file.name}: of its first {beginning.lines} lines only {len(beginning.rows)} hold a JSON object, so this is "
+        f"not JSON Lines. Convert {file.url} to one object a line, or leave it out of the input."
+    )
 
 
-def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: int, keep_on: bool) -> Iterator[bytes]:
-    stream, position = _stream(file, storage, read_bytes), 0
-    try:
-        while chunk := stream.read(read_bytes):
-            yield chunk
-            position += len(chunk)
-    except OSError as error:
-        # Of a stream that is cut short all bytes are good; where others are damaged, those before may be wrong too.
-        if keep_on and _CUT_SHORT in str(error):
-            rest = _salvaged(_stream(file, storage, read_bytes), position, read_bytes)
-            yield rest
-            position += len(rest)
-        raise DamagedError(
-            f"{file.name}: the {file.compression} stream is damaged or cut short after byte {position} of its text "
-            f"({error}). Replace {file.url}, or leave it out of the input.",
-            place=position,
-        ) from error
-
-
-def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> pa.CompressedInputStream:
-    store = resolve(file.url, storage)
-    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
-    source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
-    return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
-
-
-def _salvaged(stream: pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
-    """What lies between a place and a damage: a read that fails gives nothing of it, so short ones lead up to it."""
-    pieces: list[bytes] = []
-    try:
-        while position and (skipped := stream.read(min(position, read_bytes))):
-            position -= len(skipped)
-        while piece := stream.read(_SALVAGE_BYTES):
-            pieces.append(piece)
-    except OSError:
-        pass
-    return b"".join(pieces)
+def _cut(file: SourceFile, unit_bytes: int) -> Iterator[Span]:
+    step = file.size if file.compression else unit_bytes
+    for start in range(0, max(file.size, 1), max(step, 1)):
+        yield Span(start, min(start + step, file.size), 0, None)

@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-LINE_SCHEMA = pa.schema([("_line", pa.large_binary()), ("_byte", pa.int64())])
+from pipelines.corpus.formats.base import BYTE, LINE
+
+LINE_SCHEMA = pa.schema([(LINE, pa.large_binary()), (BYTE, pa.int64())])
 """A line without BOM, CR and LF, and the place in the (decompressed) stream of its first byte."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -17,7 +19,7 @@ _NOT_COUNTED = 4
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineBlock:
     """Lines that lie in one buffer: cheap to count and to slice; only `table` copies them out."""
 
     buffer: bytes
@@ -31,10 +33,10 @@ class Lines:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def slice(self, offset: int, length: int) -> "Lines":
+    def slice(self, offset: int, length: int) -> "LineBlock":
         """Lines [offset, offset + length)."""
         chosen = slice(offset, offset + length)
-        return Lines(self.buffer, self.base, self.starts[chosen], self.stops[chosen])
+        return LineBlock(self.buffer, self.base, self.starts[chosen], self.stops[chosen])
 
     def table(self) -> pa.Table:
         """The lines as a table of LINE_SCHEMA."""
@@ -51,7 +53,7 @@ class Lines:
         return pa.table([lines, pa.array(self.starts + self.base)], schema=LINE_SCHEMA)
 
 
-def cut_lines(chunks: Iterator[bytes], start: int, stop: int, max_bytes: int) -> Iterator[Lines]:
+def cut_lines(chunks: Iterator[bytes], start: int, stop: int, max_bytes: int) -> Iterator[LineBlock]:
     """Lines whose first byte lies in [start, stop), blank ones left out; `chunks` begin at max(start - 1, 0).
 
     A line of more than `max_bytes` may be cut, and is then longer than that all the same. Of `chunks` no more are
@@ -89,12 +91,12 @@ def cut_lines(chunks: Iterator[bytes], start: int, stop: int, max_bytes: int) ->
         yield _split(b"".join(pending), position, stop)
 
 
-def _one_line(buffer: bytes, base: int) -> Lines:
+def _one_line(buffer: bytes, base: int) -> LineBlock:
     start = len(_BOM) if base == 0 and buffer.startswith(_BOM) else 0
-    return Lines(buffer, base, np.array([start], np.int64), np.array([len(buffer)], np.int64))
+    return LineBlock(buffer, base, np.array([start], np.int64), np.array([len(buffer)], np.int64))
 
 
-def _split(buffer: bytes, base: int, stop: int) -> Lines:
+def _split(buffer: bytes, base: int, stop: int) -> LineBlock:
     """The lines of a buffer that begins with a line and ends with one."""
     data = np.frombuffer(buffer, dtype=np.uint8)
     stops = np.flatnonzero(data == _LF)
@@ -111,4 +113,4 @@ def _split(buffer: bytes, base: int, stop: int) -> Lines:
     blank_start = np.flatnonzero(kept)[(first == _BLANK) | (first == _TAB) | (first == _CR)]
     for line in blank_start:
         kept[line] = bool(buffer[starts[line] : stops[line]].strip(b" \t\r"))
-    return Lines(buffer, base, starts[kept], stops[kept])
+    return LineBlock(buffer, base, starts[kept], stops[kept])

@@ -1,4 +1,4 @@
-"""Parquet: footers for the plan, and row groups as a stream of small tables."""
+"""Parquet as an input format: footers tell columns and rows, and row groups are read as small tables."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.corpus.formats.base import ROW, Division, FirstLook, LookOptions, ReadOptions, Span
 from pipelines.corpus.gaps import Gap
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError, StorageError
 from pipelines.storage.filesystem import is_local, resolve
 from pipelines.storage.range_reader import RangeFile
@@ -17,6 +18,64 @@ from pipelines.storage.retry import attempt
 
 _FAILURES = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError)
 """What Arrow says of damaged bytes."""
+
+
+# Of text in compressed row groups; only estimates hang on it.
+_COMPRESSION_RATIO = 4
+
+
+class ParquetFormat:
+    """Parquet files: the footer declares columns, types and rows, and row groups are packed into read units."""
+
+    suffixes: tuple[str, ...] = (".parquet", ".pq")
+    may_be_compressed: bool = False
+
+    def division(self, file: SourceFile) -> Division:
+        """Reading begins at a row group."""
+        return "groups"
+
+    def look(self, file: SourceFile, options: LookOptions) -> FirstLook:
+        """Reads the footer.
+
+        Raises:
+            DamagedError: it is damaged, cut short, or of no Parquet file; not with `keep_on`.
+            StorageError: it cannot be read.
+        """
+        try:
+            footer = read_footer(file, options.needed, options.storage)
+        except DamagedError:
+            if not options.keep_on:
+                raise
+            # The reader will find out for itself, and say so in the file's only shard.
+            return FirstLook((), None, (Span(0, 0, 0, 0),), 0, 0, is_telling=False, is_lost=True)
+        return FirstLook(
+            names=tuple(footer.schema.names),
+            schema=footer.schema,
+            spans=tuple(_pack(footer, options.unit_bytes)),
+            rows=sum(footer.group_rows),
+            text_bytes=_COMPRESSION_RATIO * sum(footer.group_bytes),
+        )
+
+    def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[pa.Table | Gap]:
+        """The rows of some row groups, with gaps where pages of them are damaged."""
+        try:
+            yield from read_groups(
+                *(file, range(span.start, span.stop), span.first_row, options.needed, options.batch_rows),
+                *(options.storage, options.is_wanted, options.keep_on),
+            )
+        except DamagedError as error:
+            if not options.keep_on:
+                raise
+            # It is the footer, so there was not one row before.
+            yield Gap(span.first_row, span.rows or 0, str(error))
+
+    def empty(self, needed: Sequence[str]) -> pa.Table:
+        """The columns without rows."""
+        return pa.table({**{name: pa.nulls(0) for name in needed}, ROW: pa.array([], pa.int64())})
+
+
+PARQUET = ParquetFormat()
+"""What `corpus.format: parquet` stands for."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +156,23 @@ def read_groups(
                 done = stop
 
 
+def _pack(footer: Footer, unit_bytes: int) -> Iterator[Span]:
+    start = first_row = rows = size = 0
+    for group, (group_rows, group_bytes) in enumerate(zip(footer.group_rows, footer.group_bytes, strict=True)):
+        if group > start and size + group_bytes > unit_bytes:
+            yield Span(start, group, first_row, rows)
+            start, first_row, rows, size = group, first_row + rows, 0, 0
+        rows += group_rows
+        size += group_bytes
+    yield Span(start, len(footer.group_rows), first_row, rows)
+
+
 def _numbered(batch: pa.RecordBatch | None, needed: Sequence[str], first_row: int, rows: int) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     if batch is not None:
         for name in needed:
             columns[name] = batch.column(name) if name in batch.schema.names else pa.nulls(rows)
-    columns["_row"] = pa.array(np.arange(first_row, first_row + rows, dtype=np.int64))
+    columns[ROW] = pa.array(np.arange(first_row, first_row + rows, dtype=np.int64))
     return pa.table(columns)
 
 

@@ -6,11 +6,12 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config.job import Columns, CorpusParameters
-from pipelines.corpus.columns import carried_from_jsonl, carried_from_parquet, check_carry, check_jsonl, check_parquet
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.columns import carried_from_rows, carried_from_schema, check_carry, check_names, check_types
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
+from pipelines.storage.url import Url
 
-FILE = SourceFile("/in/a.parquet", "a.parquet", 1, "v", "parquet", None)
+FILE = SourceFile(Url("/in/a.parquet"), "a.parquet", 1, "v", "parquet", None)
 COLUMNS = Columns()
 NOTHING = pa.schema([])
 TEXT = pa.string()
@@ -55,34 +56,34 @@ def test_carried_names_that_are_free() -> None:
 )
 def test_parquet_columns_that_do_not_fit(fields: dict[str, pa.DataType], words: str) -> None:
     with pytest.raises(CorpusError) as raised:
-        check_parquet(FILE, pa.schema(fields), COLUMNS, "answer", NOTHING)
+        check_types(FILE, pa.schema(fields), COLUMNS, "answer", NOTHING)
     assert words in str(raised.value)
 
 
 @pytest.mark.parametrize("id", [pa.string(), pa.int8(), pa.uint64(), pa.null(), pa.dictionary(pa.int8(), pa.int64())])
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.string_view(), pa.null()])
 def test_parquet_columns_that_fit(id: pa.DataType, text: pa.DataType) -> None:
-    check_parquet(FILE, pa.schema({"id": id, "text": text}), COLUMNS, "embed", NOTHING)
+    check_types(FILE, pa.schema({"id": id, "text": text}), COLUMNS, "embed", NOTHING)
 
 
 def test_carried_parquet_columns() -> None:
     schema = pa.schema({"n": pa.dictionary(pa.int8(), TEXT), "m": pa.null(), "l": pa.list_(pa.int64()), "text": TEXT})
-    carry = carried_from_parquet(FILE, schema, CorpusParameters(carry=("n", "m", "l")), "embed")
+    carry = carried_from_schema(FILE, schema, CorpusParameters(carry=("n", "m", "l")), "embed")
     assert carry == pa.schema({"n": TEXT, "m": TEXT, "l": pa.list_(pa.int64())})
     with pytest.raises(CorpusError, match=r"no column 'title'.*corpus.carry"):
-        carried_from_parquet(FILE, schema, CorpusParameters(carry=("title",)), "embed")
+        carried_from_schema(FILE, schema, CorpusParameters(carry=("title",)), "embed")
     other = pa.schema({"text": TEXT, "l": pa.struct([("a", pa.int64())])})
     with pytest.raises(CorpusError, match=r"column 'l' is of type struct"):
-        check_parquet(FILE, other, COLUMNS, "embed", carry.remove(0).remove(0))
+        check_types(FILE, other, COLUMNS, "embed", carry.remove(0).remove(0))
 
 
 def test_jsonl_fields() -> None:
     fields = ("question", "context", "contexts")
-    check_jsonl(FILE, fields, COLUMNS, "answer")
+    check_names(FILE, fields, COLUMNS, "answer")
     with pytest.raises(CorpusError, match=r"no column 'text'; it has 'question', 'context'.*corpus.columns.text="):
-        check_jsonl(FILE, fields, COLUMNS, "embed")
+        check_names(FILE, fields, COLUMNS, "embed")
     with pytest.raises(CorpusError, match=r"no column 'x'.*corpus\.carry="):
-        check_jsonl(FILE, fields, COLUMNS, "answer", ("x",))
+        check_names(FILE, fields, COLUMNS, "answer", ("x",))
 
 
 @pytest.mark.parametrize(
@@ -101,4 +102,4 @@ def test_jsonl_fields() -> None:
 )
 def test_types_of_carried_jsonl_fields(values: list[Any], type: pa.DataType) -> None:
     rows = [{"x": value} for value in values]
-    assert carried_from_jsonl(rows, CorpusParameters(carry=("x",)), "answer") == pa.schema({"x": type})
+    assert carried_from_rows(rows, CorpusParameters(carry=("x",)), "answer") == pa.schema({"x": type})

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.job import CorpusParameters
-from pipelines.corpus.listing import SourceFile, list_files
+from pipelines.corpus.listing import list_files
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
+from pipelines.storage.url import Url
 
 DEFAULTS = CorpusParameters()
 
@@ -26,7 +28,7 @@ def test_a_file(tmp_path: Path) -> None:
     _touch(tmp_path, "a.jsonl")
     (file,) = list_files([str(tmp_path / "a.jsonl")], DEFAULTS)
     mtime = str(os.stat(tmp_path / "a.jsonl").st_mtime)
-    assert file == SourceFile(str(tmp_path / "a.jsonl"), "a.jsonl", 7, mtime, "jsonl", None)
+    assert file == SourceFile(Url(str(tmp_path / "a.jsonl")), "a.jsonl", 7, mtime, "jsonl", None)
 
 
 def test_a_folder_is_listed_with_all_below_it(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_memory_urls() -> None:
     fs.pipe_file("/test_corpus/in/a.jsonl", b"{}")
     (file,) = list_files(["memory://test_corpus/in"], DEFAULTS)
     assert (file.name, file.size) == ("a.jsonl", 2)
-    assert file.url.startswith("memory://")
+    assert str(file.url).startswith("memory://")
 
 
 @pytest.mark.parametrize(

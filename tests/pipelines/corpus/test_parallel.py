@@ -2,11 +2,12 @@
 
 import pytest
 
-from pipelines.corpus.listing import SourceFile
 from pipelines.corpus.parallel import for_every_file
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError, StorageError
+from pipelines.storage.url import Url
 
-FILES = [SourceFile(f"/in/{i}.jsonl", f"{i}.jsonl", i, "v", "jsonl", None) for i in range(30)]
+FILES = [SourceFile(Url(f"/in/{i}.jsonl"), f"{i}.jsonl", i, "v", "jsonl", None) for i in range(30)]
 
 
 def _refuse(*sizes: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.evaluation.breakdown import breakdown
 from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, evaluate_predictions
 from pipelines.evaluation.predictions import JobPredictions
@@ -20,10 +20,11 @@ from pipelines.execution.executor import Outcome
 from pipelines.output.receipt import RECEIPT_SCHEMA
 from pipelines.output.row_counts import RowCounts
 from pipelines.reporting.progress import Tally
+from pipelines.storage.url import Url
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
-FILE = SourceFile("/data/a.jsonl", "a.jsonl", 7, "v1", "jsonl", None)
+FILE = SourceFile(Url("/data/a.jsonl"), "a.jsonl", 7, "v1", "jsonl", None)
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def mixed(cluster: None, tmp_path_factory: pytest.TempPathFactory, untrained_mod
 
 
 def test_every_format_gives_the_engines_answers(mixed: Ran, expected: dict[str, dict[str, Any]]) -> None:
-    rows, output = sample_rows(), Path(mixed.job.store.url)
+    rows, output = sample_rows(), Path(mixed.job.store.root)
     by_file: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for part in parts(output):
         unit = mixed.job.plan.units[int(part.name.split("-")[1])]
@@ -214,14 +214,14 @@ def test_embeddings(tmp_path: Path, untrained_model: Path) -> None:
 def test_the_rest_of_a_job_is_done_by_another_pool_with_other_batches(
     mixed: Ran, tmp_path: Path, untrained_model: Path
 ) -> None:
-    output = Path(copytree(mixed.job.store.url, tmp_path / "out"))
+    output = Path(copytree(mixed.job.store.root, tmp_path / "out"))
     whole = part_rows(output)
     gone = parts(output)[::5]
     for part in gone:
         part.unlink()
     before = {part: (part.stat().st_mtime_ns, part.read_bytes()) for part in parts(output)}
 
-    corpus = Path(mixed.job.store.url).parent / "in"
+    corpus = Path(mixed.job.store.root).parent / "in"
     words = ("pool.size=2", "pool.cpus=0.4", "batching.fixed_windows=3", "corpus.unit_bytes=70_000")
     ran = run_job([corpus], output, untrained_model, *words)
     assert (ran.outcome.shards_before, ran.outcome.tally.shards) == (len(before), len(gone))

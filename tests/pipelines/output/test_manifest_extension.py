@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError
 from pipelines.output.manifest import Manifest, open_or_create, overwrite
 from pipelines.output.manifest_extension import InputChange, read_plan, settle_inputs
 from pipelines.planning.plan import Plan
 from pipelines.storage.filesystem import Store, resolve
+from pipelines.storage.url import Url
 from tests.pipelines.helpers import jsonl, plan_of, qa_rows, read_all
 
 
@@ -105,7 +106,7 @@ def test_a_damaged_extension(store: Store, corpus: Path, content: bytes) -> None
 
 
 def _file(name: str, url: str, version: str = "1") -> SourceFile:
-    return SourceFile(url, name, 10, version, "jsonl", None)
+    return SourceFile(Url(url), name, 10, version, "jsonl", None)
 
 
 def test_a_known_file_keeps_its_name_when_another_input_has_one_like_it() -> None:
@@ -121,7 +122,7 @@ def test_a_corpus_that_was_moved_is_known_by_its_names() -> None:
     before = [_file("a.jsonl", "/old/a.jsonl"), _file("b.jsonl", "/old/b.jsonl")]
     now = [_file("a.jsonl", "/new/a.jsonl"), _file("b.jsonl", "/new/b.jsonl", version="2")]
     change = InputChange.between(before, now)
-    assert [file.url for file in change.known] == ["/new/a.jsonl", "/new/b.jsonl"]
+    assert [str(file.url) for file in change.known] == ["/new/a.jsonl", "/new/b.jsonl"]
     assert (change.new, change.gone, change.changed) == ((), (), ("b.jsonl",))
     assert str(change) == "1 changed (b.jsonl)"
 

@@ -7,15 +7,16 @@ import orjson
 import pyarrow as pa
 
 from pipelines.config.job import Columns
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.planning.plan import Plan, ReadUnit
 from pipelines.planning.row_schema import RowSchema
+from pipelines.storage.url import Url
 
 CARRY = pa.schema([("n", pa.int32()), ("tags", pa.list_(pa.string()))])
 LAYOUT = RowSchema("answer", Columns(question="q"), CARRY, 100, 4096)
 FILES = (
-    SourceFile("/in/a.parquet", "a.parquet", 1, "v1", "parquet", None),
-    SourceFile("s3://b/c?d#e.jsonl.gz", "c?d#e.jsonl.gz", 2, "v2", "jsonl", "gzip"),
+    SourceFile(Url("/in/a.parquet"), "a.parquet", 1, "v1", "parquet", None),
+    SourceFile(Url("s3://b/c?d#e.jsonl.gz"), "c?d#e.jsonl.gz", 2, "v2", "jsonl", "gzip"),
 )
 PLAN = Plan(
     FILES, (ReadUnit(0, 0, 0, 2, 0, 10), ReadUnit(1, 0, 2, 3, 10, 5), ReadUnit(2, 1, 0, 2, 0, None)), LAYOUT, 99
@@ -34,7 +35,10 @@ def test_what_a_layout_needs() -> None:
 
 
 def test_secrets_of_urls_stay_out_and_come_back_with_the_listing() -> None:
-    signed = (replace(FILES[0], url="https://me:pw@host/a.parquet?sig=hush"), replace(FILES[1], url="ftp://me:pw@h/c"))
+    signed = (
+        replace(FILES[0], url=Url("https://me:pw@host/a.parquet?sig=hush")),
+        replace(FILES[1], url=Url("ftp://me:pw@h/c")),
+    )
     plan = replace(PLAN, files=signed)
     stored = orjson.dumps(plan.to_json())
     assert b"hush" not in stored

@@ -132,7 +132,7 @@ def _log(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_log_and_the_report_tell_of_the_same_job(ran: Ran) -> None:
-    output = Path(ran.job.store.url)
+    output = Path(ran.job.store.root)
     first, *shards, last = _log(output.parent)
     assert (first["event"], first["actors"], first["metrics"]) == ("run began", 1, metrics_endpoint())
     assert (last["event"], last["rows"], last["quarantined"]) == ("job complete", 20, 3)

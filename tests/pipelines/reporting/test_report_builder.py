@@ -77,7 +77,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) ->
 
 
 def test_the_totals_are_those_of_the_parts(reported: Reported) -> None:
-    output, totals = Path(reported.job.store.url), reported.json["totals"]
+    output, totals = Path(reported.job.store.root), reported.json["totals"]
     rows, quarantine = part_rows(output), pq.read_table(output / "_quarantine")
     assert (totals["rows"], totals["quarantined"]) == (len(rows), len(quarantine)) == (20, len(BAD))
     assert (totals["shards"], totals["without_receipt"]) == (6, 1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpus.formats import jsonl as jsonl_format
+from pipelines.corpus.formats import jsonl_stream
 from pipelines.corpus.gaps import gaps_of
 from pipelines.errors import CorpusError, DamagedError
 from pipelines.rows.shard_reader import RawShard, read_unit
@@ -179,7 +179,7 @@ def test_nothing_is_taken_from_near_a_damage(tmp_path: Path, compression: str) -
     path.write_bytes(data)
     plan = plan_of(path, damaged="quarantine")
     spoil(path, data[:-5000] + b"\xff" * 5000)
-    with patch.object(jsonl_format, "READ_BYTES", 64 << 10):
+    with patch.object(jsonl_stream, "READ_BYTES", 64 << 10):
         shards = validate_all(plan)
     kept = rows_of(shards)
     assert len(kept) > 10_000
@@ -192,7 +192,7 @@ def test_without_quarantine_the_shards_before_the_damage_come_and_then_the_error
     path.write_bytes(compressed(jsonl(qa_rows(1000)), "gzip")[:-30])
     plan = plan_of(path, shard_rows=100, damaged="quarantine")
     shards = read_unit(plan.files[0], plan.units[0], replace(plan.layout, damaged="fail"), {})
-    with patch.object(jsonl_format, "READ_BYTES", 1000):
+    with patch.object(jsonl_stream, "READ_BYTES", 1000):
         assert [next(shards).number for _ in range(4)] == [0, 1, 2, 3]
         with pytest.raises(DamagedError, match=r"a\.jsonl\.gz: the gzip stream is damaged"):
             list(shards)

@@ -11,12 +11,13 @@ from pipelines.errors import MissingError, StorageError
 from pipelines.storage import filesystem
 from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes, resolve, write_atomic
 from pipelines.storage.range_reader import read_range
+from pipelines.storage.url import Url
 from tests.pipelines.s3_server import S3Server
 
 
 def test_local_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve("out/").url == str(tmp_path / "out")
+    assert str(resolve("out/").url) == str(tmp_path / "out")
     assert resolve("out").path("x") == str(tmp_path / "out" / "x")
     assert resolve(f"file://{tmp_path}/a").root == f"{tmp_path}/a"
 
@@ -25,7 +26,7 @@ def test_a_store_pickles_and_hides_its_options(tmp_path: Path) -> None:
     store = resolve(str(tmp_path), {"auto_mkdir": False})
     assert pickle.loads(pickle.dumps(store)) == store
     assert hash(store) == hash(resolve(str(tmp_path)))
-    secret = Store("s3://bucket/x", {"secret": "hush"})
+    secret = Store(Url("s3://bucket/x"), {"secret": "hush"})
     assert "hush" not in repr(secret)
     assert pickle.loads(pickle.dumps(secret)).options == {"secret": "hush"}
 

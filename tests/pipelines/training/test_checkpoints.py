@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.output.parts import list_names
 from pipelines.storage.filesystem import Store, exists, is_local, read_bytes, write_atomic
+from pipelines.storage.url import Url
 from pipelines.training.checkpoints import Checkpoints
 
 RUN, OTHER = "0123abcd", "89abcdef"
@@ -67,7 +68,7 @@ def test_what_is_put_by_comes_back(kept: Checkpoints) -> None:
 
 def test_a_folder_of_its_own_goes_with_the_run(store: Store) -> None:
     write_atomic(store.fs, store.path("config.json"), b"{}")
-    folder = Store(f"{store.url}/_checkpoints", store.options)
+    folder = Store(Url(f"{store.url}/_checkpoints"), store.options)
     own = Checkpoints(folder, RUN, owns_folder=True)
     own.clear()
     own.save(1, b"state")

@@ -152,8 +152,8 @@ def test_two_workers_learn_what_one_does_from_a_teacher(
     for name in ("config.json", "vocab.txt", "_checkpoints/0123abcd-000000001.pt"):
         write_atomic(store.fs, store.path(name), b"of another model")
     with pytest.raises(ManifestError, match="holds a model already"):
-        finetune(config, [str(data)], store.url, overwrite=False, console=Console(file=log))
-    trained = finetune(config, [str(data)], store.url, overwrite=True, console=Console(file=log, width=500))
+        finetune(config, [str(data)], str(store.url), overwrite=False, console=Console(file=log))
+    trained = finetune(config, [str(data)], str(store.url), overwrite=True, console=Console(file=log, width=500))
     assert (trained.was_complete, trained.history) == (False, ())
 
     store.fs.invalidate_cache()

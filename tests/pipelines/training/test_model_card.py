@@ -11,8 +11,9 @@ from huggingface_hub import ModelCard
 from actors.training.dataset import UntrainableReason
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.evaluation.squad import EXAMPLE_SCHEMA, SkippedRows
+from pipelines.storage.url import Url
 from pipelines.training.dataset import TrainingData
 from pipelines.training.messages import HeldOutScores
 from pipelines.training.model_card import Card, render_card
@@ -24,7 +25,7 @@ HISTORY = [HeldOutScores(0, 12, 1.25, 2.5), HeldOutScores(1500, 12, 71.0, 80.04)
 
 def _card(*words: str, history: list[HeldOutScores] = HISTORY, left_out: list[SkippedRows] | None = None) -> str:
     examples = pa.Table.from_pylist([ROW] * 1200 + [NO_ANSWER] * 30, schema=EXAMPLE_SCHEMA)
-    files = (SourceFile("s3://b/train.jsonl", "train.jsonl", 12, "v1", "jsonl", None),)
+    files = (SourceFile(Url("s3://b/train.jsonl"), "train.jsonl", 12, "v1", "jsonl", None),)
     data = TrainingData(examples, examples[:12], files, ("3 rows left out, no question: train.jsonl@0, ...",))
     config = load_config(FinetuneConfig, None, words)
     return render_card(Card.of(config, data, left_out or [], history))

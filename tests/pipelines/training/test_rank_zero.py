@@ -18,6 +18,7 @@ from pipelines.errors import StorageError
 from pipelines.evaluation.evaluator import evaluate_predictions
 from pipelines.evaluation.squad import EXAMPLE_SCHEMA
 from pipelines.storage.filesystem import Store
+from pipelines.storage.url import Url
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.messages import HeldOutScores, StepProgress
 from pipelines.training.rank_zero import RankZero, read_history
@@ -49,7 +50,7 @@ def _setup(config: FinetuneConfig) -> TrainingSetup:
 def _run(folder: Path, *words: str, held_out: pa.Table = ROWS, first: int = 0) -> tuple[RankZero, list[Any]]:
     config = load_config(FinetuneConfig, None, (*WORDS, *words))
     said: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    checkpoints = Checkpoints(Store(str(folder)), "0123abcd")
+    checkpoints = Checkpoints(Store(Url(str(folder))), "0123abcd")
     worker = RankZero(config, checkpoints, _setup(config), held_out, cast(Any, said))
     if first:
         found = checkpoints.latest()
@@ -102,7 +103,7 @@ def test_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
 
     config, said = whole.config, cast(Any, queue.SimpleQueue())
     with pytest.raises(Stop):
-        RankZero(config, Breaking(Store(str(folder)), "0123abcd"), _setup(config), ROWS, said).train(0)
+        RankZero(config, Breaking(Store(Url(str(folder))), "0123abcd"), _setup(config), ROWS, said).train(0)
     worker, words = _run(folder, first=6)
     assert [word.step for word in words if isinstance(word, HeldOutScores)] == [*range(8, last, 4), last]
     # Scores of before the kill are kept, and all are those of the whole run, as the weights are.

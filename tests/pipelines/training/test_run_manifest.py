@@ -7,14 +7,15 @@ import pytest
 
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
-from pipelines.corpus.listing import SourceFile
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError
 from pipelines.output.parts import list_names
 from pipelines.storage.filesystem import Store, create_exclusive, exists, read_bytes, write_atomic
+from pipelines.storage.url import Url
 from pipelines.training import run_manifest
 from pipelines.training.run_manifest import COMPLETE, RUN_MANIFEST_NAME, TrainingManifest, bind_training
 
-FILE = SourceFile("/a.jsonl", "a.jsonl", 12, "v1", "jsonl", None)
+FILE = SourceFile(Url("/a.jsonl"), "a.jsonl", 12, "v1", "jsonl", None)
 
 
 def _pin(
@@ -65,12 +66,12 @@ def test_another_run_is_refused_with_what_differs(store: Store) -> None:
         _pin("data.held_out=[dev.json]"),
         _pin(base="c" * 64),
         _pin(held=8),
-        _pin(file=SourceFile("/a.jsonl", "a.jsonl", 12, "v2", "jsonl", None)),
-        _pin(file=SourceFile("/b.jsonl", "b.jsonl", 12, "v1", "jsonl", None)),
+        _pin(file=SourceFile(Url("/a.jsonl"), "a.jsonl", 12, "v2", "jsonl", None)),
+        _pin(file=SourceFile(Url("/b.jsonl"), "b.jsonl", 12, "v1", "jsonl", None)),
     ],
 )
 def test_whatever_changes_the_model_is_another_run(tmp_path: Path, other: TrainingManifest) -> None:
-    store = Store(str(tmp_path))
+    store = Store(Url(str(tmp_path)))
     bind_training(store, _pin(), overwrite=False)
     assert other.run8 != _pin().run8
     with pytest.raises(ManifestError, match="belongs to another training run"):
@@ -106,7 +107,7 @@ def test_a_model_of_unknown_making_is_left_alone(store: Store) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"keys": 3}', b"{}"])
 def test_a_damaged_pin_is_named(tmp_path: Path, data: bytes) -> None:
-    store = Store(str(tmp_path))
+    store = Store(Url(str(tmp_path)))
     write_atomic(store.fs, store.path(RUN_MANIFEST_NAME), data)
     with pytest.raises(ManifestError, match=rf"{RUN_MANIFEST_NAME}: damaged .*--overwrite"):
         bind_training(store, _pin(), overwrite=False)
@@ -132,7 +133,7 @@ def test_overwriting_nothing(store: Store) -> None:
 
 
 def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(str(tmp_path))
+    store = Store(Url(str(tmp_path)))
 
     def slower(*arguments: Any) -> bool:
         monkeypatch.undo()

@@ -6,14 +6,14 @@ from itertools import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpus.formats.line_splitter import Lines, cut_lines
+from pipelines.corpus.formats.line_splitter import LineBlock, cut_lines
 
 STREAMS = st.lists(st.sampled_from([b"{}", b"ab\rc", b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf"])).map(
     b"".join
 )
 
 
-def _listed(found: list[Lines]) -> list[tuple[int, bytes]]:
+def _listed(found: list[LineBlock]) -> list[tuple[int, bytes]]:
     tables = [lines.table() for lines in found]
     return [
         (byte, line)
@@ -36,7 +36,7 @@ def _expected(data: bytes) -> list[tuple[int, bytes]]:
 @settings(deadline=None)
 @given(data=STREAMS, chunk=st.integers(1, 9), step=st.integers(1, 12))
 def test_ranges_together_hold_every_line_once(data: bytes, chunk: int, step: int) -> None:
-    found: list[Lines] = []
+    found: list[LineBlock] = []
     for start in range(0, max(len(data), 1), step):
         first = max(start - 1, 0)
         chunks = (data[place : place + chunk] for place in range(first, len(data), chunk))
@@ -74,7 +74,7 @@ def test_long_lines_may_be_cut_but_stay_long_and_the_others_stay_whole(
     lines: list[tuple[int, bytes]], bom: bool, chunk: int, step: int
 ) -> None:
     data = b"\xef\xbb\xbf" * bom + b"".join(b"x" * length + end for length, end in lines)
-    found: list[Lines] = []
+    found: list[LineBlock] = []
     for start in range(0, max(len(data), 1), step):
         first = max(start - 1, 0)
         chunks = (data[place : place + chunk] for place in range(first, len(data), chunk))

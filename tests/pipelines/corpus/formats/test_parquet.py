@@ -9,7 +9,8 @@ import pytest
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.formats.parquet import _damage, read_footer, read_groups
 from pipelines.corpus.gaps import Gap
-from pipelines.corpus.listing import SourceFile, list_files
+from pipelines.corpus.listing import list_files
+from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError, MissingError, StorageError
 from tests.pipelines.helpers import qa_rows, spoil_group
 

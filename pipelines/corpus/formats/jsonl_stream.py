@@ -1,0 +1,159 @@
+"""JSON Lines on a store, plain or compressed: a range of a file as lines, and a sample of its rows."""
+
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from pipelines.corpus.formats.line_splitter import LineBlock, cut_lines
+from pipelines.corpus.source_file import SourceFile
+from pipelines.errors import DamagedError
+from pipelines.storage.filesystem import resolve
+from pipelines.storage.range_reader import RangeFile, read_range
+
+READ_BYTES = 16 << 20
+"""Bytes that are fetched and cut at a time."""
+
+# Past the end of a unit only the rest of its last line is wanted.
+_TAIL_BYTES = 1 << 20
+
+_CUT_SHORT = "Truncated compressed stream"
+_SALVAGE_BYTES = 256
+
+
+def read_lines(
+    file: SourceFile, start: int, stop: int, storage: Mapping[str, object], max_bytes: int, keep_on: bool = False
+) -> Iterator[LineBlock]:
+    """Lines whose first byte lies in [start, stop) of the stream, blank ones left out.
+
+    A compressed file has one range, [0, stop), whatever its stop. A line of more than `max_bytes` may be cut, and is
+    then longer than that all the same. Memory: `max_bytes` and twice READ_BYTES. With `keep_on`, every whole line of a
+    stream that is cut short comes before the error, else those of whole reads.
+
+    Raises:
+        DamagedError: a compressed stream is damaged or cut short.
+        StorageError: the file cannot be read.
+    """
+    if file.compression is not None:
+        return cut_lines(_decompressed(file, storage, READ_BYTES, keep_on), 0, sys.maxsize, max_bytes)
+    return cut_lines(_plain(file, start, stop, storage, READ_BYTES), start, stop, max_bytes)
+
+
+@dataclass(frozen=True)
+class LineSample:
+    """The beginning of a file."""
+
+    rows: tuple[dict[str, Any], ...]
+    """Lines that hold a JSON object, parsed."""
+
+    lines: int
+    """Lines that were looked at."""
+
+    row_bytes: float
+    """Mean length of a line, its end included, blank ones shared out; 0 when there is no line."""
+
+    damaged: bool = False
+    """The compressed stream breaks off within it."""
+
+
+def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object], keep_on: bool = False) -> LineSample:
+    """The lines of the first `read_bytes` bytes of text; where not one of them ends there, the first line.
+
+    A line of more than READ_BYTES is cut, so it holds no object. With `keep_on`, a compressed stream that breaks off
+    gives what comes before.
+
+    Raises:
+        DamagedError: a compressed stream is damaged or cut short.
+        StorageError: the file cannot be read.
+    """
+    for size in (read_bytes, READ_BYTES):
+        beginning, damage = _beginning(file, size, storage, keep_on)
+        if damage is not None and not keep_on:
+            raise damage
+        if b"\n" in beginning or len(beginning) < size:
+            break
+    # What follows the whole lines is the part of one that still lies in the beginning.
+    found = next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None)
+    if found is None or not len(found):
+        return LineSample((), 0, 0.0, damage is not None)
+    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damage is not None)
+
+
+def _objects(lines: LineBlock) -> Iterator[dict[str, Any]]:
+    for start, stop in zip(lines.starts.tolist(), lines.stops.tolist(), strict=True):
+        try:
+            value = orjson.loads(lines.buffer[start:stop])
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def _beginning(
+    file: SourceFile, size: int, storage: Mapping[str, object], keep_on: bool
+) -> tuple[bytes, DamagedError | None]:
+    if file.compression is None:
+        return next(_plain(file, 0, min(size, file.size), storage, size), b""), None
+    beginning, chunks = b"", _decompressed(file, storage, size, keep_on)
+    try:
+        while len(beginning) < size:
+            beginning += next(chunks)
+    except StopIteration:
+        return beginning, None
+    except DamagedError as error:
+        return beginning, error
+    return beginning, None
+
+
+def _plain(file: SourceFile, start: int, stop: int, storage: Mapping[str, object], read_bytes: int) -> Iterator[bytes]:
+    store = resolve(file.url, storage)
+    # From one byte early: a newline there says that a line begins at `start`.
+    position = max(start - 1, 0)
+    while position < file.size:
+        end = min(position + read_bytes, stop) if position < stop else position + _TAIL_BYTES
+        end = min(end, file.size)
+        yield read_range(store.fs, store.root, position, end)
+        position = end
+
+
+def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: int, keep_on: bool) -> Iterator[bytes]:
+    stream, position = _stream(file, storage, read_bytes), 0
+    try:
+        while chunk := stream.read(read_bytes):
+            yield chunk
+            position += len(chunk)
+    except OSError as error:
+        # Of a stream that is cut short all bytes are good; where others are damaged, those before may be wrong too.
+        if keep_on and _CUT_SHORT in str(error):
+            rest = _salvaged(_stream(file, storage, read_bytes), position, read_bytes)
+            yield rest
+            position += len(rest)
+        raise DamagedError(
+            f"{file.name}: the {file.compression} stream is damaged or cut short after byte {position} of its text "
+            f"({error}). Replace {file.url}, or leave it out of the input.",
+            place=position,
+        ) from error
+
+
+def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> pa.CompressedInputStream:
+    store = resolve(file.url, storage)
+    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
+    source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
+    return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
+
+
+def _salvaged(stream: pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
+    """What lies between a place and a damage: a read that fails gives nothing of it, so short ones lead up to it."""
+    pieces: list[bytes] = []
+    try:
+        while position and (skipped := stream.read(min(position, read_bytes))):
+            position -= len(skipped)
+        while piece := stream.read(_SALVAGE_BYTES):
+            pieces.append(piece)
+    except OSError:
+        pass
+    return b"".join(pieces)
