@@ -95,9 +95,9 @@ def measure(folder: Path, model: Path, shards: int) -> dict[str, tuple[float, fl
     write_parts(job)
     job = clock.call("bind it again: read the manifest", lambda: bind(job, replace=False))
     committed = clock.call("list the parts", job.committed)
-    works = clock.call("what is left", lambda: PendingUnit.left(job.plan, committed))
-    if len(works) != _MISSING:
-        raise RuntimeError(f"{len(works)} of {shards} shards are left, where {_MISSING} should be")
+    pending = clock.call("what is left", lambda: PendingUnit.left(job.plan, committed))
+    if len(pending) != _MISSING:
+        raise RuntimeError(f"{len(pending)} of {shards} shards are left, where {_MISSING} should be")
     manifest = clock.call("status: read the manifest", lambda: read_manifest(job.store))
     if manifest is None:
         raise RuntimeError(f"{output} has lost its manifest")
