@@ -17,7 +17,7 @@ from pipelines.execution.stage_list import StageList
 from pipelines.job.job import Job, check_complete
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
 from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
-from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success, write_success
+from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success
 from pipelines.output.receipt import Receipt
 from pipelines.output.row_counts import RowCounts, read_counts
 from pipelines.reporting.progress import Progress, Tally
@@ -107,7 +107,7 @@ def execute(job: Job, console: Console) -> Outcome:
     if limit is not None:
         limit.check(outcome.counts)
     if not has_success(job.store):
-        write_success(job.store, _summary(job, outcome, committed.shards))
+        job.parts.finish(_summary(job, outcome, committed.shards))
     return outcome
 
 

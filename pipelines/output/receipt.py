@@ -1,4 +1,4 @@
-"""What the driver learns of a shard."""
+"""A receipt: what the driver is told of a shard, once it is committed, found or given up."""
 
 from collections import Counter
 from collections.abc import Sequence

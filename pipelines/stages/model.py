@@ -1,7 +1,8 @@
 """The third stage: windows become result columns, by a model of the job's own or the replicas of a service."""
 
 from pipelines.errors import StorageError
-from pipelines.output.parts import Parts, ShardId
+from pipelines.output.parts import ShardId
+from pipelines.output.sinks.base import Sink
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, TokenizedMessage
 from pipelines.stages.model_run import ModelRun
@@ -14,7 +15,7 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
     name = "model"
     takes = TokenizedMessage
 
-    def __init__(self, model: OwnModel | SharedModel, parts: Parts | None = None) -> None:
+    def __init__(self, model: OwnModel | SharedModel, parts: Sink | None = None) -> None:
         """Loads the model, or finds the service that has one; it must be the one that the driver saw.
 
         Args:

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.output.parts import Parts, encode
 from pipelines.output.receipt import SCORE_BINS, Receipt
+from pipelines.output.sinks.base import Sink
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import ResultsMessage, SettledMessage, ShardHeader, ShardMessage
 from pipelines.stages.model_run import ModelRun
@@ -73,7 +73,7 @@ class WrittenMessage(ShardMessage):
 class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
     """Commits shards."""
 
-    parts: Parts
+    parts: Sink
     schema: pa.Schema
     metadata: Mapping[str, str]
     rehearsal: bool = False
@@ -99,14 +99,14 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
             StorageError: they cannot be written; nothing of the part is visible then.
         """
         if self.rehearsal:
-            size = len(encode(shard.part, self.parts.format, self.metadata))
+            size = len(self.parts.encode(shard.part, self.metadata))
         else:
             size = self.parts.commit(header.shard, shard.part, shard.quarantine, self.metadata)
         return WrittenMessage(header, shard, size)
 
     def empty_part_bytes(self) -> int:
         """Size of a part without rows."""
-        return len(encode(self.schema.empty_table(), self.parts.format, self.metadata))
+        return len(self.parts.encode(self.schema.empty_table(), self.metadata))
 
 
 def _best_answers(part: pa.Table) -> pa.Table | None:

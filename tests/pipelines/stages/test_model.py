@@ -16,8 +16,9 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, ModelPara
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.listing import list_files
 from pipelines.errors import StorageError
-from pipelines.output.parts import Committed, Parts, ShardId
+from pipelines.output.parts import Committed, ShardId
 from pipelines.output.receipt import Receipt
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_schema import RowSchema
@@ -50,7 +51,7 @@ def qa_stage(untrained_model: Path) -> ModelStage:
     return _model_stage(untrained_model, QA, None)
 
 
-def _model_stage(model: Path, task: Wanted, parts: Parts | None) -> ModelStage:
+def _model_stage(model: Path, task: Wanted, parts: PartsFolder | None) -> ModelStage:
     parameters = ModelParameters(name=str(model), device="cpu", threads=1)
     return ModelStage(OwnModel(parameters, BatchingParameters(), task, _fingerprint(model)), parts)
 
@@ -71,7 +72,7 @@ def _prepare(model: Path, layout: RowSchema, task: Wanted, tables: list[pa.Table
 
 
 def _write(output: Path, schema: pa.Schema, tables: list[pa.Table]) -> list[Receipt]:
-    stage = WriteStage(Parts(resolve(str(output)), "0123abcd", "parquet"), schema, {"model": "m"})
+    stage = WriteStage(PartsFolder(resolve(str(output)), "0123abcd", "parquet"), schema, {"model": "m"})
     return [receipt for table in tables for receipt in Receipt.from_table(stage(table))]
 
 
@@ -179,7 +180,7 @@ def test_what_prepare_and_model_cannot_do_is_that_shards_error(
 
 def test_a_shard_that_another_run_committed_is_found_and_not_computed(tmp_path: Path, untrained_model: Path) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(4)), shard_rows=2)
-    parts = Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet")
+    parts = PartsFolder(resolve(str(tmp_path / "out")), "0123abcd", "parquet")
     tables = _prepare(untrained_model, plan.layout, QA, _read(plan))
     first, second = map(TokenizedMessage.from_table, tables)
     stage = _model_stage(untrained_model, QA, parts)
@@ -205,7 +206,7 @@ def test_a_store_that_cannot_be_asked_does_not_stop_the_work_and_its_errors_are_
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(2)))
     (tmp_path / "out").write_bytes(b"a file")
-    stage = _model_stage(untrained_model, QA, Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet"))
+    stage = _model_stage(untrained_model, QA, PartsFolder(resolve(str(tmp_path / "out")), "0123abcd", "parquet"))
     [prepared] = _prepare(untrained_model, plan.layout, QA, [_with_errors(_read(plan)[0], 3)])
     modelled = stage(prepared)
     assert ResultsMessage.from_table(modelled).header.store_errors == 4

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.engine.pass_stats import LengthBucket, PassStats
-from pipelines.output.parts import PartFormat, Parts, ShardId
+from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import QUARANTINE_SCHEMA, answer_schema, embedding_schema
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, ShardHeader
 from pipelines.stages.model_run import ModelRun
@@ -57,8 +58,8 @@ def _vectors(count: int, dtype: str) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.arange(2 * count).astype(dtype)), 2)
 
 
-def _stage(output: Path, schema: pa.Schema, format: PartFormat = "parquet", rehearsal: bool = False) -> WriteStage:
-    return WriteStage(Parts(resolve(str(output)), "0123abcd", format), schema, {"model": "m"}, rehearsal)
+def _stage(output: Path, schema: pa.Schema, format: str = "parquet", rehearsal: bool = False) -> WriteStage:
+    return WriteStage(PartsFolder(resolve(str(output)), "0123abcd", format), schema, {"model": "m"}, rehearsal)
 
 
 def _receipt(stage: WriteStage, message: ResultsMessage | SettledMessage) -> Receipt:
@@ -67,7 +68,7 @@ def _receipt(stage: WriteStage, message: ResultsMessage | SettledMessage) -> Rec
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_a_receipt_tells_what_was_written(tmp_path: Path, format: PartFormat) -> None:
+def test_a_receipt_tells_what_was_written(tmp_path: Path, format: str) -> None:
     begun = time.time()
     stage = _stage(tmp_path, ONE, format)
     message = _message(_results(ONE, [("a", 0.2), (None, 0.9), ("c", 0.7)]), "crashed", "null_text", "crashed")
@@ -113,7 +114,7 @@ def test_a_shard_without_a_good_row_is_committed_too(tmp_path: Path, schema: pa.
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_a_rehearsal_says_the_same_and_writes_nothing(tmp_path: Path, format: PartFormat) -> None:
+def test_a_rehearsal_says_the_same_and_writes_nothing(tmp_path: Path, format: str) -> None:
     message = _message(_results(ONE, SCORED), "crashed")
     real = _receipt(_stage(tmp_path / "real", ONE, format), message)
     told = _receipt(_stage(tmp_path / "rehearsed", ONE, format, rehearsal=True), message)
