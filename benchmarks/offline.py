@@ -86,7 +86,7 @@ def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int)
     job = bind(plan_job([str(corpus)], str(output), config, limit=None), replace=True)
     pool = plan_pool(config.pool, config.model.threads, *cluster_size())
     times, tokens, stats = [], [], PassStats()
-    for receipt in receipts(build(make_stages(job, pool), pool, PendingUnit.left(job.plan, job.committed()))):
+    for receipt in receipts(build(make_stages(job, pool), PendingUnit.left(job.plan, job.committed()))):
         times.append(time.perf_counter())
         tokens.append(receipt.stats.total.tokens)
         stats.add(receipt.stats)

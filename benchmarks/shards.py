@@ -32,6 +32,7 @@ from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.planner import make_plan
 from pipelines.stages.pending_units import PendingUnit
 
@@ -70,11 +71,12 @@ def write_lines(path: Path, rows: int) -> int:
 
 def write_parts(job: Job) -> None:
     """All parts but the last ten, as empty files, and their receipts."""
-    output, parts = Path(job.store.root), job.parts
+    output, format = Path(job.store.root), job.config.output.format
+    parts = PartsFolder(job.store, job.manifest.job8, format)
     ledger = ReceiptLog(parts)
     for unit in job.plan.units[:-_MISSING]:
         shard = ShardId(unit.index, 0, True)
-        output.joinpath(shard.part_name(parts.job8, parts.format)).touch()
+        output.joinpath(parts.part_name(shard)).touch()
         ledger.add(Receipt(shard, job.plan.files[0].name, rows=_ROWS, answered=_ROWS))
     ledger.write()
 
@@ -95,9 +97,9 @@ def measure(folder: Path, model: Path, shards: int) -> dict[str, tuple[float, fl
     write_parts(job)
     job = clock.call("bind it again: read the manifest", lambda: bind(job, replace=False))
     committed = clock.call("list the parts", job.committed)
-    works = clock.call("what is left", lambda: PendingUnit.left(job.plan, committed))
-    if len(works) != _MISSING:
-        raise RuntimeError(f"{len(works)} of {shards} shards are left, where {_MISSING} should be")
+    pending = clock.call("what is left", lambda: PendingUnit.left(job.plan, committed))
+    if len(pending) != _MISSING:
+        raise RuntimeError(f"{len(pending)} of {shards} shards are left, where {_MISSING} should be")
     manifest = clock.call("status: read the manifest", lambda: read_manifest(job.store))
     if manifest is None:
         raise RuntimeError(f"{output} has lost its manifest")

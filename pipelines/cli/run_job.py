@@ -56,8 +56,8 @@ def outcome_table(job: Job, outcome: Outcome) -> Table:
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
     table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
     table.add_row("quarantined", f"{tally.quarantined:,}")
-    if outcome.guilty:
-        table.add_row("guilty", f"{outcome.guilty:,} rows broke the model or its worker and are quarantined")
+    if outcome.poison_rows:
+        table.add_row("guilty", f"{outcome.poison_rows:,} rows broke the model or its worker and are quarantined")
     if tally.found:
         table.add_row("committed meanwhile", f"{tally.found:,} shards, by another run")
     if tally.store_errors:

@@ -6,8 +6,9 @@ from pipelines.console import open_console, two_columns
 from pipelines.errors import ManifestError
 from pipelines.output.manifest import read_manifest
 from pipelines.output.manifest_extension import read_plan
-from pipelines.output.parts import Parts, has_success
+from pipelines.output.parts import has_success
 from pipelines.output.row_counts import read_counts
+from pipelines.output.sinks.base import find_sink
 from pipelines.storage.filesystem import resolve
 
 
@@ -22,7 +23,8 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     manifest = read_manifest(store)
     if manifest is None:
         raise ManifestError(f"{store.url}: no job of Spanmill here (there is no _manifest.json)")
-    parts = Parts(store, manifest.job8, manifest.results["output"]["format"])
+    named = manifest.results["output"]
+    parts = find_sink(named.get("sink", "folder"), named["format"])(store, manifest.job8, named["format"])
     plan = read_plan(store, manifest)
     committed = parts.committed()
     counts = read_counts(parts, committed)

@@ -13,6 +13,7 @@ from actors.parameters import (
 )
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.quarantine_limit import QuarantineLimit
+from pipelines.config.writers import PART_FORMATS, SINKS, check_name
 
 Damaged = Literal["fail", "quarantine"]
 """What becomes of a damaged file: it fails, or what can be read of it goes on."""
@@ -80,11 +81,24 @@ class CorpusParameters(Settings):
 class OutputParameters(Settings):
     """What is written."""
 
-    format: Literal["parquet", "jsonl"] = "parquet"
-    """Format of the parts: Parquet with zstd, or plain JSONL."""
+    format: str = "parquet"
+    """Format of the parts: parquet (with zstd) or jsonl (plain), or a format of your own, package.module:OBJECT."""
+
+    sink: str = "folder"
+    """Where the parts go: folder, one file for every shard in OUTPUT; or a class of your own, package.module:CLASS."""
 
     storage: dict[str, object] = {}
     """fsspec options for the output: endpoint, credentials. Never written to the output."""
+
+    @field_validator("format")
+    @classmethod
+    def _is_format(cls, name: str) -> str:
+        return check_name(PART_FORMATS, name)
+
+    @field_validator("sink")
+    @classmethod
+    def _is_sink(cls, name: str) -> str:
+        return check_name(SINKS, name)
 
 
 class PoolParameters(Settings):

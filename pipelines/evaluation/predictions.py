@@ -12,6 +12,7 @@ from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, without_abstaining
 from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.output.encoding import from_parquet, to_parquet
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.storage.filesystem import exists, read_bytes, resolve, write_atomic
 
 
@@ -92,5 +93,6 @@ def _job_config(config: AnswerConfig, may_abstain: bool) -> AnswerConfig:
 
 
 def _read_parts(job: Job) -> pa.Table:
-    paths = [job.parts.path(shard) for shard in job.committed().ids()]
+    parts = PartsFolder(job.store, job.manifest.job8, job.config.output.format)
+    paths = [parts.path(shard) for shard in job.committed().ids()]
     return pa.concat_tables([job.schema.empty_table(), *(from_parquet(read_bytes(job.store.fs, at)) for at in paths)])

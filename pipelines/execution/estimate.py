@@ -15,7 +15,6 @@ from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
 from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
-from pipelines.output.parts import encode
 from pipelines.output.receipt import Receipt
 from pipelines.planning.plan import Plan
 from pipelines.planning.shard_size import tokens_of
@@ -58,14 +57,14 @@ def estimate_job(job: Job, console: Console) -> Estimate:
     """
     plan = sample_plan(job.plan, _PIECES, _piece_rows(job))
     progress = Progress(console, 0, len(plan.units), plan.row_estimate)
-    works = [PendingUnit(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
+    pending = [PendingUnit(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
     with connected(cluster_of(job.config)), progress.shown():
         replicas = shared_replicas(job.config.pool, job.model.fingerprint)
         pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
         started = time.time()
-        for receipt in receipts(build(stages, pool, works)):
+        for receipt in receipts(build(stages, pending)):
             progress.add(receipt)
             found.append(receipt)
     done = [receipt for receipt in found if not receipt.failed_in and receipt.rows + receipt.quarantined]
@@ -81,7 +80,7 @@ def estimate_job(job: Job, console: Console) -> Estimate:
         pool.size,
         counted.row_estimate,
         shards,
-        len(encode(job.schema.empty_table(), job.parts.format, stages.write.metadata)),
+        stages.write.stage.empty_part_bytes(),
         startup=min(receipt.started for receipt in done) - started,
     )
     price = job.config.pool.price_per_hour

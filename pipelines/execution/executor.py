@@ -13,11 +13,12 @@ from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
 from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
-from pipelines.execution.stage_factory import Stages, make_stages
+from pipelines.execution.stage_factory import make_stages
+from pipelines.execution.stage_list import StageList
 from pipelines.job.job import Job, check_complete
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
 from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
-from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success, write_success
+from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success
 from pipelines.output.receipt import Receipt
 from pipelines.output.row_counts import RowCounts, read_counts
 from pipelines.reporting.progress import Progress, Tally
@@ -25,7 +26,7 @@ from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import exists
 
-GUILTY_ROWS = 3
+POISON_ROWS = 3
 """Exit code of a job that is complete, but for rows that broke the model or its worker."""
 
 
@@ -52,14 +53,14 @@ class Outcome:
     """Rows per second after the first commit of this run; 0 where there was only one."""
 
     @property
-    def guilty(self) -> int:
+    def poison_rows(self) -> int:
         """Rows in quarantine because they broke the model or its worker."""
         return self.counts.reasons["crashed"] + self.counts.reasons["failed"]
 
     @property
     def exit_code(self) -> int:
-        """0, or GUILTY_ROWS."""
-        return GUILTY_ROWS if self.guilty else 0
+        """0, or POISON_ROWS."""
+        return POISON_ROWS if self.poison_rows else 0
 
 
 def execute(job: Job, console: Console) -> Outcome:
@@ -75,10 +76,10 @@ def execute(job: Job, console: Console) -> Outcome:
     before = committed.shards
     progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate)
     limit = job.config.quarantine_limit
-    works = PendingUnit.left(job.plan, committed)
+    pending = PendingUnit.left(job.plan, committed)
     observer = RunObserver(job, progress.tally, before)
     try:
-        if works:
+        if pending:
             remove_success(job.store)
             console.print("starting Ray and the model ...")
             watchers: list[Watcher] = [progress, observer]
@@ -89,7 +90,7 @@ def execute(job: Job, console: Console) -> Outcome:
                 resources, nodes = cluster_size()
                 pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes, replicas)
                 observer.begin(pool, resources, nodes)
-                _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(works)
+                _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(pending)
         observer.settle()
         committed = check_complete(job, progress.tally.reasons_of_failure())
     except BaseException as error:
@@ -102,12 +103,12 @@ def execute(job: Job, console: Console) -> Outcome:
         time.monotonic() - started,
         progress.final_rate(),
     )
-    if works or not exists(job.store.fs, job.store.path(REPORT_JSON)):
+    if pending or not exists(job.store.fs, job.store.path(REPORT_JSON)):
         observer.end(outcome.counts)
     if limit is not None:
         limit.check(outcome.counts)
     if not has_success(job.store):
-        write_success(job.store, _summary(job, outcome, committed.shards))
+        job.parts.finish(_summary(job, outcome, committed.shards))
     return outcome
 
 
@@ -117,31 +118,31 @@ class _Run:
 
     job: Job
     pool: ActorPool
-    stages: Stages
+    stages: StageList
     progress: Progress
     observer: RunObserver
     watchers: Sequence[Watcher]
 
-    def to_the_end(self, works: list[PendingUnit]) -> None:
-        """Passes over what is missing while that helps; then what still fails is taken apart."""
+    def to_the_end(self, pending: list[PendingUnit]) -> None:
+        """Passes over what is missing while that helps; then the search for the rows that break what still fails."""
         passes = 0
-        while works and passes < self.job.config.ray.passes:
+        while pending and passes < self.job.config.ray.passes:
             before = self.progress.tally.shards
-            broken_off = not self._one_pass(works)
-            works = PendingUnit.left(self.job.plan, self.job.committed())
-            if works:
+            broken_off = not self._one_pass(pending)
+            pending = PendingUnit.left(self.job.plan, self.job.committed())
+            if pending:
                 # What a service that is gone could not do must not be put down to shards.
                 shared_replicas(self.job.config.pool, self.job.model.fingerprint)
             # A pass that was broken off while it got on does not count: the next one goes on.
             passes += 0 if broken_off and self.progress.tally.shards > before else 1
-        suspects = [work for work in works if self._is_suspect_unit(work)]
+        suspects = [unit for unit in pending if self._is_suspect_unit(unit)]
         if suspects:
-            self._isolate(suspects)
+            self._search(suspects)
 
-    def _one_pass(self, works: list[PendingUnit]) -> bool:
+    def _one_pass(self, pending: list[PendingUnit]) -> bool:
         """True when it came to its end."""
         try:
-            with closing(receipts(build(self.stages, self.pool, works))) as stream:
+            with closing(receipts(build(self.stages, pending))) as stream:
                 for receipt in stream:
                     self._add(receipt)
         except SpanmillError:
@@ -156,27 +157,27 @@ class _Run:
     def _add(self, receipt: Receipt) -> None:
         for watcher in self.watchers:
             watcher.add(receipt)
-        if receipt.permanent and receipt.failed_in == "write":
+        if receipt.permanent and receipt.failed_in == self.stages.write.name:
             # Every other shard would be computed for nothing.
             raise JobError(f"{receipt.error} What is committed stays.")
 
-    def _is_suspect_unit(self, work: PendingUnit) -> bool:
+    def _is_suspect_unit(self, pending: PendingUnit) -> bool:
         """Whether something else than a store failed in a unit; a shard without a receipt was lost with its worker."""
-        failures = self.progress.tally.failures_in(work.unit.index)
-        return not failures or any(receipt.failed_in in ("prepare", "model") for receipt in failures)
+        failures = self.progress.tally.failures_in(pending.unit.index)
+        return not failures or any(self.stages.is_compute(receipt.failed_in) for receipt in failures)
 
     def _is_suspect(self, shard: ShardId) -> bool:
         failure = self.progress.tally.failures.get((shard.unit, shard.number))
-        return failure is None or failure.failed_in != "write"
+        return failure is None or failure.failed_in != self.stages.write.name
 
-    def _isolate(self, works: list[PendingUnit]) -> None:
+    def _search(self, pending: list[PendingUnit]) -> None:
         self.progress.note("shards are lost or fail every time: trying them one by one", is_failure=False)
-        isolation = PoisonRowSearch(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
+        search = PoisonRowSearch(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
         try:
-            for receipt in isolation.receipts(works, self._is_suspect):
+            for receipt in search.receipts(pending, self._is_suspect):
                 self._add(receipt)
         finally:
-            isolation.close()
+            search.close()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""From the receipts of a sample to what the whole job will take, with intervals."""
+"""Computes what a whole job will take from the receipts of a sample, with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

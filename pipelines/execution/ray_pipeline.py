@@ -10,14 +10,10 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.read_api import from_blocks
 from ray.util.annotations import RayDeprecationWarning
 
-from pipelines.execution.stage_factory import Stages
-from pipelines.job.pool_size import ActorPool
+from pipelines.execution.stage_list import ActorStage, AnyShardStage, StageList, TaskStage
 from pipelines.output.receipt import Receipt
-from pipelines.stages.model import ModelStage
 from pipelines.stages.pending_units import PendingUnit
 
-# Shares of a CPU. They differ from stage to stage, since Ray fuses neighbours that ask for the same.
-_READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
 _ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 _MOST_READERS = 1000
 """Read tasks of a pass: past this many units, a task streams several, since every task costs the driver time."""
@@ -31,24 +27,33 @@ _MOST_LOST = 20
 """Shards that a pass may lose with their workers before it is broken off."""
 
 
-def build(stages: Stages, pool: ActorPool, works: Sequence[PendingUnit]) -> Dataset:
+def build(stages: StageList, pending: Sequence[PendingUnit]) -> Dataset:
     """The pipeline over these units; nothing runs before it is iterated."""
     with DataContext.current(_context()), warnings.catch_warnings():
         # The bounds on retries have no other place in Ray 2.60.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return _pipeline(stages, pool, works)
+        return _pipeline(stages, pending)
 
 
-def _pipeline(stages: Stages, pool: ActorPool, works: Sequence[PendingUnit]) -> Dataset:
+def _pipeline(stages: StageList, pending: Sequence[PendingUnit]) -> Dataset:
     # Not from_arrow, which has a task of one CPU look at every table: beside a service there may be none to have.
-    dataset: Dataset = from_blocks(_shares(works)).map_batches(
-        stages.read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS, max_retries=_RETRIES
+    dataset: Dataset = from_blocks(_shares(pending)).map_batches(
+        stages.read.stage, batch_size=None, batch_format="pyarrow", num_cpus=stages.read.cpus, max_retries=_RETRIES
     )
-    dataset = dataset.map_batches(stages.prepare, num_cpus=_PREPARE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
-    dataset = dataset.map_batches(
-        ModelStage,
-        fn_constructor_args=(stages.model, stages.known_parts),
-        compute=ActorPoolStrategy(
+    for stage in (*stages.compute, stages.write):
+        dataset = dataset.map_batches(**_place(stage), **_ONE_SHARD)
+    return dataset
+
+
+def _place(stage: TaskStage[AnyShardStage] | ActorStage) -> dict[str, Any]:
+    """What a stage runs on, in `map_batches`' words."""
+    if isinstance(stage, TaskStage):
+        return {"fn": stage.stage, "num_cpus": stage.cpus, "max_retries": _RETRIES}
+    pool = stage.pool
+    return {
+        "fn": stage.kind,
+        "fn_constructor_args": stage.arguments,
+        "compute": ActorPoolStrategy(
             min_size=pool.size,
             max_size=pool.max_size,
             initial_size=pool.size,
@@ -56,14 +61,12 @@ def _pipeline(stages: Stages, pool: ActorPool, works: Sequence[PendingUnit]) -> 
             max_concurrent_calls_per_actor=_THREADS,
             enable_true_multi_threading=True,
         ),
-        num_cpus=pool.cpus,
-        num_gpus=pool.gpus or None,
+        "num_cpus": pool.cpus,
+        "num_gpus": pool.gpus or None,
         # An actor always comes back: a pool whose actors are dead for good would wait for ever.
-        max_restarts=-1,
-        max_task_retries=_RETRIES,
-        **_ONE_SHARD,
-    )
-    return dataset.map_batches(stages.write, num_cpus=_WRITE_CPUS, max_retries=_RETRIES, **_ONE_SHARD)
+        "max_restarts": -1,
+        "max_task_retries": _RETRIES,
+    }
 
 
 def receipts(dataset: Dataset) -> Generator[Receipt, None, None]:
@@ -77,9 +80,9 @@ def receipts(dataset: Dataset) -> Generator[Receipt, None, None]:
             yield from Receipt.from_table(table)
 
 
-def _shares(works: Sequence[PendingUnit]) -> list[Any]:
-    step = -(-len(works) // _MOST_READERS)
-    return [PendingUnit.to_table(works[i : i + step]) for i in range(0, len(works), step)]
+def _shares(pending: Sequence[PendingUnit]) -> list[Any]:
+    step = -(-len(pending) // _MOST_READERS)
+    return [PendingUnit.to_table(pending[i : i + step]) for i in range(0, len(pending), step)]
 
 
 def _context() -> DataContext:

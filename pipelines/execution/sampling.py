@@ -1,4 +1,4 @@
-"""A small plan that stands for a large one: pieces from all over the corpus."""
+"""Draws a sample of a plan, pieces from all over the corpus, for an estimate to run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

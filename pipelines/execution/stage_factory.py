@@ -1,47 +1,33 @@
-"""The stages of a job, made once for whoever runs them: a pass of Ray Data, or the search for a guilty row."""
+"""Makes the list of a job's stages: the one place that says which there are, in which order, and on what they run."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
-from pipelines.output.parts import Parts
+from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel, SharedModel
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
 from pipelines.stages.write import WriteStage
 
-
-@dataclass(frozen=True)
-class Stages:
-    """Everything that a worker needs, ready to be sent to it."""
-
-    read: ReadStage
-    prepare: PrepareStage
-    own: OwnModel
-    """A model of a process of its own."""
-    model: OwnModel | SharedModel
-    """What the model stage runs: that, or a service's."""
-    known_parts: Parts | None
-    """Where the model stage looks for what is done already."""
-    write: WriteStage
+_READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
 
 
-def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> Stages:
-    """The stages of a bound job on a pool; a rehearsal writes nothing."""
+def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList:
+    """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written."""
     layout, task, config = job.plan.layout, job.task, job.config
     named = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
-    model = named.placed(pool.threads, with_gpu=pool.gpus > 0)
-    own = OwnModel(model, config.batching, task, job.model.fingerprint)
-    shared = SharedModel(config.pool.application, task)
+    own = OwnModel(named.placed(pool.threads, pool.gpus > 0), config.batching, task, job.model.fingerprint)
+    model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
-    return Stages(
-        read=ReadStage(layout, config.corpus.storage),
-        prepare=PrepareStage(layout, job.model.spec, task.qa, task.embedding),
-        own=own,
-        model=shared if config.pool.kind == "serve" else own,
-        known_parts=None if rehearsal else job.parts,
-        write=WriteStage(job.parts, job.schema, metadata, rehearsal),
+    return StageList(
+        read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
+        compute=(
+            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding), _PREPARE_CPUS),
+            ActorStage(ModelStage, (model, None if rehearsal else job.parts), (own,), pool),
+        ),
+        write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
     )
 
 

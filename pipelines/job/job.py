@@ -15,7 +15,8 @@ from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.job.model_probe import Config, ProbedModel, probe_model
 from pipelines.output.manifest import Manifest, open_or_create, overwrite
 from pipelines.output.manifest_extension import settle_inputs
-from pipelines.output.parts import Committed, Parts
+from pipelines.output.parts import Committed
+from pipelines.output.sinks.base import Sink, find_sink
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_limit import limit_rows
@@ -48,9 +49,10 @@ class Job:
         return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size)
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> Sink:
         """What the job writes, and where."""
-        return Parts(self.store, self.manifest.job8, self.config.output.format)
+        output = self.config.output
+        return find_sink(output.sink, output.format)(self.store, self.manifest.job8, output.format)
 
     def committed(self) -> Committed:
         """What the output holds already.
@@ -72,10 +74,12 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
 
     Raises:
         CorpusError, StorageError, ModelError: the input, the output's URL or the model cannot be used.
+        ConfigError: there is no such sink or part format.
     """
     kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     store = resolve(output, config.output.storage)
     _check_apart(inputs, store)
+    find_sink(config.output.sink, config.output.format)
     files = list_files(inputs, config.corpus)
     model = probe_model(config)
     plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
@@ -106,7 +110,7 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
         ManifestError: the folder belongs to another job, or to the same one with another input.
     """
     if replace:
-        overwrite(job.store)
+        overwrite(job.store, job.parts)
     stored = open_or_create(job.store, job.manifest)
     plan = settle_inputs(job.store, stored, job.plan, extend)
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
@@ -146,6 +150,12 @@ def _results(config: Config, limit: int | None) -> dict[str, object]:
         **keys,
         "semantics": _SEMANTICS,
         "corpus": corpus,
-        "output": {"format": config.output.format},
+        "output": _output(config),
         "limit": limit,
     }
+
+
+def _output(config: Config) -> dict[str, str]:
+    """A folder goes without saying: manifests of jobs from before there were other sinks name none."""
+    named = config.output.model_dump(include={"format", "sink"})
+    return {key: value for key, value in named.items() if (key, value) != ("sink", "folder")}

@@ -1,4 +1,4 @@
-"""Tables become the bytes of a part."""
+"""Writes tables as Parquet or JSONL, in memory."""
 
 import base64
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What pins a job to its output folder: everything that changes rows, and the plan that a resume follows."""
+"""The manifest of a job in OUTPUT: everything that changes rows, and the plan that a resume follows."""
 
 import hashlib
 import re
@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.errors import first_line
 from pipelines.errors import ManifestError, MissingError
-from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML, REPORT_JSON, SUCCESS_NAME, is_part, list_names
+from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML, REPORT_JSON, SUCCESS_NAME, list_names
 from pipelines.output.receipt_log import RECEIPTS_FOLDER, is_receipt
+from pipelines.output.sinks.base import Sink
+from pipelines.output.sinks.folder import is_part
 from pipelines.schemas import JobKind
 from pipelines.storage.atomic_write import TEMPORARY_PREFIX
 from pipelines.storage.filesystem import Store, create_exclusive, read_bytes
@@ -138,14 +140,16 @@ def open_or_create(store: Store, manifest: Manifest) -> Manifest:
     return stored
 
 
-def overwrite(store: Store) -> int:
-    """Removes what Spanmill wrote to a folder, and nothing else; returns how many files.
+def overwrite(store: Store, sink: Sink) -> int:
+    """Removes what Spanmill wrote to a folder and to a sink, and nothing else; returns how many files and parts.
 
     The manifest goes last, so that an interrupted call leaves a job that can be resumed or overwritten.
 
     Raises:
         StorageError: a file cannot be removed.
     """
+    marks = _remove(store, [SUCCESS_NAME] if SUCCESS_NAME in list_names(store) else [])
+    parts = sink.remove()
     present = list_names(store)
     own = [
         name
@@ -157,7 +161,8 @@ def overwrite(store: Store) -> int:
             if is_part(name) or name.startswith(TEMPORARY_PREFIX) or is_receipt(name):
                 own.append(f"{folder}/{name}")
     return (
-        _remove(store, [SUCCESS_NAME] if SUCCESS_NAME in present else [])
+        marks
+        + parts
         + _remove(store, own)
         # The last one first: what is left of an interrupted call is a job without it.
         + sum(_remove(store, [name]) for name in sorted(filter(_EXTENSION.fullmatch, present), reverse=True))

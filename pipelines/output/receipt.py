@@ -1,4 +1,4 @@
-"""What the driver learns of a shard."""
+"""A receipt: what the driver is told of a shard, once it is committed, found or given up."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ import orjson
 import pyarrow as pa
 
 from actors.engine.pass_stats import PassStats
-from pipelines.output.messages import ShardMessage, Stage
 from pipelines.output.parts import ShardId
 
 SCORE_BINS = 20
@@ -50,8 +49,8 @@ class Receipt:
     """Name of the file it was read from."""
     found: bool = False
     """Another run had committed it before its turn at the model came, so nothing was computed."""
-    failed_in: Stage | str = ""
-    """The stage that gave it up; empty when it is committed."""
+    failed_in: str = ""
+    """Name of the stage that gave it up; empty when it is committed."""
     error: str = ""
     """Why."""
     permanent: bool = False
@@ -80,20 +79,6 @@ class Receipt:
     """Answered rows by the score of their best answer, in SCORE_BINS bins; empty in an embedding job."""
     stats: PassStats = field(default_factory=PassStats)
     """What its forward passes did."""
-
-    @classmethod
-    def of_settled(cls, ticket: ShardMessage, committed: float) -> "Receipt":
-        """The receipt of a shard that failed, or that was found."""
-        return cls(
-            ticket.shard,
-            ticket.file,
-            found=ticket.found,
-            failed_in=ticket.failed_in,
-            error=ticket.error,
-            permanent=ticket.permanent,
-            store_errors=ticket.store_errors,
-            committed=committed,
-        )
 
     @staticmethod
     def to_table(receipts: Sequence["Receipt"]) -> pa.Table:

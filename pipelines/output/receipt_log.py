@@ -1,4 +1,4 @@
-"""The receipts of all runs of a job, kept beside its parts: what reports and counts are made of.
+"""Files in OUTPUT with the receipts of all runs of a job, from which reports and counts are made.
 
 Nothing depends on them but figures: a run that is killed loses its last ones, and its shards stay committed.
 """
@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from pipelines.errors import StorageError
 from pipelines.output.encoding import from_parquet, to_parquet
-from pipelines.output.parts import Parts, list_names
+from pipelines.output.parts import list_names
 from pipelines.output.receipt import RECEIPT_SCHEMA, Receipt
+from pipelines.output.sinks.base import Sink
 from pipelines.storage.filesystem import read_bytes, write_atomic
 
 RECEIPTS_FOLDER = "_receipts"
@@ -34,7 +35,7 @@ _LOG = logging.getLogger("spanmill.ledger")
 class ReceiptLog:
     """Collects the receipts of one run, and writes them now and then."""
 
-    parts: Parts
+    parts: Sink
     run: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")
     """Name of the run: when it began, UTC, and something random."""
     _held: list[Receipt] = field(default_factory=list)
@@ -73,7 +74,7 @@ def is_receipt(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def read_ledger(parts: Parts) -> pa.Table:
+def read_ledger(parts: Sink) -> pa.Table:
     """Every receipt of a job as RECEIPT_SCHEMA with `run` (string), run by run in the order they were written.
 
     Raises:

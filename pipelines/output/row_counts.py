@@ -1,7 +1,7 @@
-"""Rows that a job has written so far: from the receipts of its runs, and from the parts that have none."""
+"""Counts the rows that a job has written so far, from receipts, and from the parts themselves where they have none."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -9,14 +9,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipelines.output.parts import QUARANTINE_FOLDER, Committed, Parts, ShardId, list_names
+from pipelines.output.parts import QUARANTINE_FOLDER, Committed, ShardId, list_names
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import read_ledger
-from pipelines.storage.filesystem import Store, read_bytes
-from pipelines.storage.range_reader import RangeFile
-from pipelines.storage.retry import attempt
+from pipelines.output.sinks.base import Sink
+from pipelines.output.sinks.part_format import PARQUET
 
 _THREADS = 16
 
@@ -44,8 +42,8 @@ class RowCounts:
         )
 
 
-def read_counts(parts: Parts, committed: Committed) -> RowCounts:
-    """Counts the rows of a job's committed parts. Without receipts: Parquet by its footers, JSONL by its lines.
+def read_counts(parts: Sink, committed: Committed) -> RowCounts:
+    """Counts the rows of a job's committed parts. Parts without receipts are counted themselves.
 
     Raises:
         StorageError: a receipt or a part cannot be read.
@@ -75,22 +73,9 @@ def _one_each(receipts: pa.Table, committed: Committed) -> pa.Table:
     return done.take(pa.array(first[np.array(present, dtype=bool)]))
 
 
-def _count_parts(parts: Parts, shards: Iterable[ShardId]) -> tuple[int, int]:
-    names = [shard.part_name(parts.job8, parts.format) for shard in shards]
+def _count_parts(parts: Sink, shards: Sequence[ShardId]) -> tuple[int, int]:
     quarantine = {parts.quarantine_name(shard) for shard in shards}
     quarantine.intersection_update(f"{QUARANTINE_FOLDER}/{name}" for name in list_names(parts.store, QUARANTINE_FOLDER))
-    count_rows = _footer_rows if parts.format == "parquet" else _lines
     with ThreadPoolExecutor(_THREADS) as threads:
-        rows = sum(threads.map(lambda name: count_rows(parts.store, name), names))
-        bad = sum(threads.map(lambda name: _footer_rows(parts.store, name), quarantine))
-    return rows, bad
-
-
-def _footer_rows(store: Store, name: str) -> int:
-    path = store.path(name)
-    size = attempt("reading", path, lambda: int(store.fs.info(path)["size"]))
-    return int(pq.read_metadata(pa.PythonFile(RangeFile(store.fs, path, size), mode="r")).num_rows)
-
-
-def _lines(store: Store, name: str) -> int:
-    return read_bytes(store.fs, store.path(name)).count(b"\n")
+        bad = sum(threads.map(lambda name: PARQUET.count_rows(parts.store, name), quarantine))
+    return parts.count_rows(shards), bad

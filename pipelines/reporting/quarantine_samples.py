@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from pipelines.errors import StorageError
 from pipelines.output.encoding import from_parquet
-from pipelines.output.parts import QUARANTINE_FOLDER, Parts, ShardId, list_names
+from pipelines.output.parts import QUARANTINE_FOLDER, ShardId, list_names
 from pipelines.output.row_counts import RowCounts
+from pipelines.output.sinks.base import Sink
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import read_bytes
 
@@ -19,7 +20,7 @@ _FILES_WITHOUT_RECEIPT = 5
 _THREADS = 8
 
 
-def quarantine_samples(parts: Parts, counts: RowCounts) -> pa.Table:
+def quarantine_samples(parts: Sink, counts: RowCounts) -> pa.Table:
     """Up to EACH rows of every reason, as QUARANTINE_SCHEMA; what cannot be read is left out."""
     names = list(dict.fromkeys(_names(parts, counts)))
     if not names and counts.quarantined:
@@ -34,7 +35,7 @@ def quarantine_samples(parts: Parts, counts: RowCounts) -> pa.Table:
     return pa.concat_tables([rows.slice(0, 0), *chosen])
 
 
-def _names(parts: Parts, counts: RowCounts) -> Iterator[str]:
+def _names(parts: Sink, counts: RowCounts) -> Iterator[str]:
     """For every reason, the first shards that have it: as many as it takes to have EACH rows, one row being sure."""
     bad = counts.receipts.filter(pc.greater(counts.receipts["quarantined"], 0))
     for reason in counts.reasons:
@@ -43,7 +44,7 @@ def _names(parts: Parts, counts: RowCounts) -> Iterator[str]:
             yield parts.quarantine_name(ShardId(**row))
 
 
-def _read(parts: Parts, name: str) -> pa.Table:
+def _read(parts: Sink, name: str) -> pa.Table:
     try:
         data = read_bytes(parts.store.fs, parts.store.path(name))
     except StorageError:

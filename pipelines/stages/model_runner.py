@@ -1,7 +1,8 @@
-"""What the model stage hands its shards to: a model of its own, or the replicas of a running service."""
+"""What runs the model stage's shards: a model of its own, or the replicas of a running service."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
 
 import pyarrow as pa
 
@@ -9,16 +10,9 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.parameters import BatchingParameters, ModelParameters
 
-if TYPE_CHECKING:
-    from actors.model_actor import ModelActor
-
-
-class Runner(Protocol):
-    """Windows in, result columns out; several threads may call at once."""
-
-    def process(self, prepared: pa.Buffer) -> tuple[pa.Table, PassStats]:
-        """Runs a prepared shard, an IPC stream; the columns have one row per row of the shard."""
-        ...
+RunShard = Callable[[pa.Buffer], tuple[pa.Table, PassStats]]
+"""Runs a tokenised shard, an IPC stream (`Tokenized.to_ipc`); the columns have one row per row of the shard. Several
+threads may call at once."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class OwnModel:
     fingerprint: str
     """What the driver saw, and the model must be."""
 
-    def open(self) -> Runner:
+    def open(self) -> RunShard:
         """Loads it.
 
         Raises:
@@ -41,7 +35,7 @@ class OwnModel:
         from actors.model_actor import ModelActor
 
         actor = ModelActor(self.model, self.batching, with_qa_head=self.task.qa is not None, expected=self.fingerprint)
-        return _Own(actor, self.task)
+        return partial(actor.process, wanted=self.task)
 
 
 @dataclass(frozen=True)
@@ -52,17 +46,8 @@ class SharedModel:
     """Name of the Ray Serve application."""
     task: Wanted
 
-    def open(self) -> Runner:
+    def open(self) -> RunShard:
         """Finds the replicas."""
         from pipelines.stages.serve_client import ServeClient
 
-        return ServeClient(self.application, self.task)
-
-
-@dataclass(frozen=True)
-class _Own:
-    actor: "ModelActor"
-    task: Wanted
-
-    def process(self, prepared: pa.Buffer) -> tuple[pa.Table, PassStats]:
-        return self.actor.process(prepared, self.task)
+        return ServeClient(self.application, self.task).process

@@ -1,4 +1,4 @@
-"""What a job still has to do: the rows that Ray Data starts from."""
+"""What a job still has to do: the units that Ray Data starts from, one row each."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -18,7 +18,7 @@ class PendingUnit:
     unit: ReadUnit
     file: SourceFile
     committed: frozenset[int]
-    """Shards of the unit that are."""
+    """Numbers of its shards that are committed already."""
 
     @classmethod
     def left(cls, plan: Plan, committed: Committed) -> list["PendingUnit"]:
@@ -30,13 +30,16 @@ class PendingUnit:
         ]
 
     @staticmethod
-    def to_table(works: Sequence["PendingUnit"]) -> pa.Table:
+    def to_table(pending: Sequence["PendingUnit"]) -> pa.Table:
         """One row per unit."""
-        rows = [orjson.dumps([astuple(w.unit), w.file.to_json(with_secrets=True), sorted(w.committed)]) for w in works]
-        return pa.table({"work": pa.array(rows, pa.binary())})
+        rows = [
+            orjson.dumps([astuple(one.unit), one.file.to_json(with_secrets=True), sorted(one.committed)])
+            for one in pending
+        ]
+        return pa.table({"pending": pa.array(rows, pa.binary())})
 
     @classmethod
     def from_table(cls, table: pa.Table) -> list["PendingUnit"]:
         """The inverse of `to_table`."""
-        parsed = [orjson.loads(row) for row in table["work"].to_pylist()]
+        parsed = [orjson.loads(row) for row in table["pending"].to_pylist()]
         return [cls(ReadUnit(*unit), SourceFile.from_json(file), frozenset(numbers)) for unit, file, numbers in parsed]

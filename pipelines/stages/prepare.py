@@ -10,11 +10,12 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
-from pipelines.output.messages import ShardMessage, write_ipc
 from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
+from pipelines.rows.shard_reader import RawShard
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.stages.read import raw_shard
+from pipelines.stages.base import ShardStage
+from pipelines.stages.messages import IpcTable, RawMessage, TokenizedMessage
 
 _DETAILS = {
     Reason.NO_TOKENS: "the tokenizer finds nothing in it",
@@ -24,7 +25,7 @@ _DETAILS = {
 
 
 @dataclass(frozen=True)
-class PrepareStage:
+class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
     """Raw rows → valid rows, quarantine, and windows for the model."""
 
     layout: RowSchema
@@ -33,33 +34,35 @@ class PrepareStage:
     """None: the texts are embedded and nothing is asked."""
     embedding: EmbeddingParameters | None
 
-    def __call__(self, table: pa.Table) -> pa.Table:
+    name = "prepare"
+    takes = RawMessage
+
+    def process(self, message: RawMessage) -> TokenizedMessage:
         """Prepares one shard."""
         # Ray runs as many of these at once as it has CPU shares; each on all cores would fight the model for them.
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
-        ticket = ShardMessage.from_table(table)
-        if ticket.settled:
-            return table
-        try:
-            return self._prepared(ticket).to_table()
-        except Exception as error:  # a row that nobody thought of must not take the other shards with it
-            return ticket.failed("prepare", error).to_table()
-
-    def _prepared(self, ticket: ShardMessage) -> ShardMessage:
-        valid = validate(raw_shard(ticket), ticket.file, self.layout)
-        prepared, rejected = self._prepare(valid.rows)
-        rows, quarantine = _split(valid, rejected, ticket.file)
+        file = message.header.file
+        valid = validated(message, self.layout)
+        windows, rejected = self._tokenized(valid.rows)
+        rows, quarantine = _split(valid, rejected, file)
         written = rows.select(["id", *self.layout.carry.names])
-        return ticket.with_payloads(
-            prepared=prepared.to_ipc(), rows=write_ipc(written), quarantine=write_ipc(quarantine)
+        return TokenizedMessage(
+            message.header, IpcTable.of(written), IpcTable.of(quarantine), IpcTable(windows.to_ipc())
         )
 
-    def _prepare(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
+    def _tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
         if self.qa is not None:
             return prepare_pairs(self.spec, self.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
         if self.embedding is not None:
             return prepare_texts(self.spec, self.embedding, _one_chunk(rows, "text"))
         raise ValueError("a task asks for answers, embeddings or both")
+
+
+def validated(message: RawMessage, layout: RowSchema) -> ValidShard:
+    """The rows that were read, each valid or in quarantine."""
+    shard = message.header.shard
+    raw = RawShard(shard.unit, shard.number, shard.last, message.rows.read())
+    return validate(raw, message.header.file, layout)
 
 
 def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Table, pa.Table]:

@@ -1,17 +1,14 @@
-"""The first stage: a read unit becomes its shards, one by one.
-
-Every stage takes and gives one-row tables (`ShardMessage`). A stage that cannot do its work says so in the ticket and
-goes on with the next shard: one bad file or shard never takes the others with it.
-"""
+"""The first stage: a read unit becomes its shards, one by one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.output.messages import ShardMessage, read_ipc, write_ipc
+from pipelines.output.parts import ShardId
 from pipelines.planning.row_schema import RowSchema
-from pipelines.rows.shard_reader import RawShard, read_unit
+from pipelines.rows.shard_reader import read_unit
+from pipelines.stages.messages import IpcTable, RawMessage, SettledMessage, ShardHeader
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.retry import count_errors
 
@@ -23,31 +20,27 @@ class ReadStage:
     layout: RowSchema
     storage: Mapping[str, object]
 
+    name = "read"
+
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Streams the shards of the units in `table` (see `PendingUnit.to_table`)."""
-        for work in PendingUnit.from_table(table):
-            yield from (ticket.to_table() for ticket in self.tickets(work))
+        for pending in PendingUnit.from_table(table):
+            yield from (message.to_table() for message in self.messages(pending))
 
-    def tickets(self, work: PendingUnit) -> Iterator[ShardMessage]:
+    def messages(self, pending: PendingUnit) -> Iterator[RawMessage | SettledMessage]:
         """The shards of one unit; a unit that cannot be read to its end ends with a failed one."""
-        number = 0
-        shards = read_unit(work.file, work.unit, self.layout, self.storage, work.committed)
+        number, file = 0, pending.file.name
+        shards = read_unit(pending.file, pending.unit, self.layout, self.storage, pending.committed)
         while True:
             with count_errors() as errors:
                 try:
                     raw = next(shards, None)
                 except Exception as error:  # whatever a file's bytes or a store's package do, the others must go on
-                    yield ShardMessage(
-                        work.unit.index, number, False, work.file.name, store_errors=errors.total
-                    ).failed("read", error)
+                    header = ShardHeader(ShardId(pending.unit.index, number, False), file, errors.total)
+                    yield SettledMessage.failed(header, self.name, error)
                     return
             if raw is None:
                 return
             number = raw.number + 1
-            ticket = ShardMessage(raw.unit, raw.number, raw.last, work.file.name, store_errors=errors.total)
-            yield ticket.with_payloads(raw=write_ipc(raw.table))
-
-
-def raw_shard(ticket: ShardMessage) -> RawShard:
-    """The rows that the read stage put into a ticket."""
-    return RawShard(ticket.unit, ticket.number, ticket.last, read_ipc(ticket.payloads["raw"]))
+            header = ShardHeader(ShardId(raw.unit, raw.number, raw.last), file, errors.total)
+            yield RawMessage(header, IpcTable.of(raw.table))

@@ -1,4 +1,4 @@
-"""Hands prepared shards to the replicas of a running service, piece by piece and by reference."""
+"""Sends tokenised shards to the replicas of a running service, piece by piece; the bytes stay in the object store."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,4 +1,4 @@
-"""What of a shard goes to a replica at once."""
+"""Cuts a tokenised shard into pieces, each of which one replica of the service works on in one call."""
 
 import threading
 

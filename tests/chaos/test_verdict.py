@@ -89,14 +89,18 @@ def test_a_shard_begun_after_it_was_committed(job: Job, watch: Watch) -> None:
     assert _verdict(job, watch).recomputed == 1
 
 
+def _path(job: Job, shard: ShardId) -> Path:
+    return Path(job.store.path(shard.part_name(job.manifest.job8, "parquet")))
+
+
 def test_a_part_written_again_a_part_gone_and_no_mark(job: Job, watch: Watch) -> None:
     assert _judged(job, watch, _rows()).is_good
-    part = Path(job.parts.path(_SHARDS[0]))
+    part = _path(job, _SHARDS[0])
     _wait(lambda: time.time() - watch.first_seen[part.name] > 1)
     _commit(job, _SHARDS[0], _rows()[:2])
     os.unlink(job.store.path("_SUCCESS"))
     _wait(lambda: watch.written_again)
-    os.unlink(job.parts.path(_SHARDS[1]))
+    os.unlink(_path(job, _SHARDS[1]))
     _wait(lambda: watch.vanished)
     verdict = _verdict(job, watch)
     assert verdict.lost == 2

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.output.manifest import read_manifest
-from pipelines.output.parts import SUCCESS_NAME, Parts, ShardId
+from pipelines.output.parts import SUCCESS_NAME, ShardId
 from pipelines.output.receipt_log import read_ledger
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.storage.filesystem import resolve
 from tests.chaos.watch import Watch
 from tests.pipelines.jobs import part_rows, same_answer
@@ -78,7 +79,7 @@ def _judge_receipts(output: Path, watch: Watch, verdict: Verdict) -> None:
     store = resolve(str(output))
     manifest = read_manifest(store)
     assert manifest is not None
-    receipts = read_ledger(Parts(store, manifest.job8, "parquet")).to_pylist()
+    receipts = read_ledger(PartsFolder(store, manifest.job8, "parquet")).to_pylist()
     done = [row for row in receipts if not row["found"] and not row["failed_in"]]
     there = dict(watch.first_seen)
     names = [ShardId(row["unit"], row["number"], row["last"]).part_name(manifest.job8, "parquet") for row in done]

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from pipelines.output.parts import is_part
+from pipelines.output.sinks.folder import is_part
 
 _EVERY_SECONDS = 0.03
 _SETTLED_SECONDS = 0.5

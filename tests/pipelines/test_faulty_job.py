@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.parameters import QAParameters
-from pipelines.output.parts import PartFormat, list_names
+from pipelines.output.parts import list_names
 from pipelines.storage.filesystem import resolve, write_atomic
 from tests.pipelines.fault_proxy import Fault, FaultProxy, proxy_to
 from tests.pipelines.helpers import jsonl
@@ -35,7 +35,7 @@ def proxy(s3: S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_a_job_through_faults(proxy: FaultProxy, untrained_model: Path, format: PartFormat) -> None:
+def test_a_job_through_faults(proxy: FaultProxy, untrained_model: Path, format: str) -> None:
     rows = mixed_rows(20)
     calm = proxy.server.options
     source, target = resolve("s3://bucket/in", calm), resolve(f"s3://bucket/{format}", calm)

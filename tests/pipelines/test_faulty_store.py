@@ -13,7 +13,8 @@ import tenacity.nap
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.listing import list_files
 from pipelines.errors import StorageError
-from pipelines.output.parts import PartFormat, Parts, ShardId
+from pipelines.output.parts import ShardId
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.rows.shard_reader import read_unit
@@ -156,9 +157,9 @@ def test_the_layers_below_do_not_multiply_the_tries(proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 @pytest.mark.parametrize("fault", WRITING)
-def test_writing_through_faults(proxy: FaultProxy, out: Store, fault: Fault, format: PartFormat) -> None:
-    faulty = Parts(out, JOB, format)
-    calm = Parts(resolve(f"{out.url}-calm", proxy.server.options), JOB, format)
+def test_writing_through_faults(proxy: FaultProxy, out: Store, fault: Fault, format: str) -> None:
+    faulty = PartsFolder(out, JOB, format)
+    calm = PartsFolder(resolve(f"{out.url}-calm", proxy.server.options), JOB, format)
     proxy.inject(fault, "PUT", times=4)
     for number in range(3):
         shard = ShardId(0, number, number == 2)
@@ -173,7 +174,7 @@ def test_writing_through_faults(proxy: FaultProxy, out: Store, fault: Fault, for
 @pytest.mark.parametrize("fault", [Fault.CUT_UPLOAD, Fault.SLOW_DOWN, Fault.DROPPED])
 def test_a_failed_write_shows_nothing_and_spoils_nothing(proxy: FaultProxy, out: Store, fault: Fault) -> None:
     """rclone before 1.75.2 wrote in place and, when an upload was cut, removed what had been there (issue 9718)."""
-    parts, old, new = Parts(out, JOB, "parquet"), ShardId(0, 0, False), ShardId(0, 1, True)
+    parts, old, new = PartsFolder(out, JOB, "parquet"), ShardId(0, 0, False), ShardId(0, 1, True)
     parts.commit(old, _rows(10), EMPTY, {})
     before = read_bytes(out.fs, parts.path(old))
     proxy.inject(fault, "PUT")

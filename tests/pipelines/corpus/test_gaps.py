@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from pipelines.corpus.gaps import Gap, gaps_of, quarantined_gaps, with_gaps
-from pipelines.output.messages import read_ipc, write_ipc
 from pipelines.schemas import QUARANTINE_SCHEMA
+from pipelines.stages.messages import IpcTable
 
 TABLE = pa.table({"n": [1, 2]})
 
@@ -17,7 +17,7 @@ def test_a_gap_is_sliced_as_its_rows_would_be() -> None:
 
 def test_it_travels_with_the_rows_around_it() -> None:
     gaps = [Gap(5, 2, "why"), Gap(9, 0, "wherefore")]
-    table = read_ipc(write_ipc(with_gaps(TABLE, gaps)))
+    table = IpcTable.of(with_gaps(TABLE, gaps)).read()
     assert gaps_of(table) == gaps
     assert table.equals(TABLE)
     assert gaps_of(with_gaps(TABLE, [])) == gaps_of(table.replace_schema_metadata()) == []

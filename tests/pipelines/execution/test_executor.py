@@ -279,7 +279,7 @@ def test_a_file_that_kills_whoever_reads_it_takes_no_other_with_it(
 ) -> None:
     class Deadly(ReadStage):
         def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-            if any(work.file.name == "b.jsonl" for work in PendingUnit.from_table(table)):
+            if any(pending.file.name == "b.jsonl" for pending in PendingUnit.from_table(table)):
                 os._exit(7)
             return ReadStage.__call__(self, table)
 
@@ -320,7 +320,7 @@ def test_a_store_that_refuses_for_good_stops_the_job_and_too_many_bad_rows_do_un
 
     ran = run("max_quarantined=3%")
     assert ran.outcome.shards_before == len(second)
-    assert (ran.outcome.counts.rows, ran.outcome.counts.quarantined, ran.outcome.guilty) == (len(rows) - 1, 1, 0)
+    assert (ran.outcome.counts.rows, ran.outcome.counts.quarantined, ran.outcome.poison_rows) == (len(rows) - 1, 1, 0)
     assert second.items() <= _written(output).items(), "what was committed is computed again"
     _assert_answers(part_rows(output), rows[1:], expected)
     assert (output / "_SUCCESS").exists()

@@ -6,7 +6,6 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -19,8 +18,8 @@ from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError
 from pipelines.execution import stage_factory
-from pipelines.execution.executor import GUILTY_ROWS
-from pipelines.output.messages import ShardMessage
+from pipelines.execution.executor import POISON_ROWS
+from pipelines.stages.messages import RawMessage, TokenizedMessage
 from pipelines.stages.prepare import PrepareStage
 from tests.pipelines import jobs
 from tests.pipelines.helpers import qa_rows
@@ -52,18 +51,17 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
     tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Deadly(PrepareStage):
-        def __call__(self, table: pa.Table) -> pa.Table:
-            raw = ShardMessage.from_table(table).payloads.get("raw")
-            if raw is not None and MARK.encode() in raw.to_pybytes():
+        def process(self, message: RawMessage) -> TokenizedMessage:
+            if MARK.encode() in message.rows.data.to_pybytes():
                 os.kill(os.getpid(), signal.SIGKILL)
-            return PrepareStage.__call__(self, table)
+            return PrepareStage.process(self, message)
 
     monkeypatch.setattr(stage_factory, "PrepareStage", Deadly)
     model = _model_with_nan(untrained_model, tmp_path / "model", everywhere=False)
     rows = mixed_rows(8)
-    guilty = {rows[0]["id"]: "crashed", rows[3]["id"]: "failed", rows[4]["id"]: "failed"}
+    poison = {rows[0]["id"]: "crashed", rows[3]["id"]: "failed", rows[4]["id"]: "failed"}
     lines: list[object] = [
-        _with(row, MARK if guilty[row["id"]] == "crashed" else POISON) if row["id"] in guilty else row for row in rows
+        _with(row, MARK if poison[row["id"]] == "crashed" else POISON) if row["id"] in poison else row for row in rows
     ]
     # Three shards: a row that crashes and two good ones; two rows of NaN around a line that is none; good rows.
     write_jsonl(tmp_path / "in.jsonl", [*lines[:4], b"{", *lines[4:]])
@@ -80,13 +78,13 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
     assert "the worker died of this row" in quarantine[0]["detail"]
     assert "the model computes NaN" in quarantine[1]["detail"]
     assert MARK in quarantine[0]["row"]
-    found, good = part_rows(tmp_path / "out"), [row for row in rows if row["id"] not in guilty]
+    found, good = part_rows(tmp_path / "out"), [row for row in rows if row["id"] not in poison]
     expected = bare_engine(untrained_model, good, QAParameters())
     assert [row["id"] for row in found] == [row["id"] for row in good]
     assert all(same_answer(row, one["answers"][0]) for row, one in zip(found, expected, strict=True))
 
     outcome = ran.outcome
-    assert (outcome.guilty, outcome.counts.rows, outcome.counts.quarantined) == (3, 5, 4)
+    assert (outcome.poison_rows, outcome.counts.rows, outcome.counts.quarantined) == (3, 5, 4)
     assert outcome.counts.reasons == {"crashed": 1, "failed": 2, "malformed_json": 1}
     assert outcome.tally.failures == {}
     assert "shard 0-0: 3 rows fail together, halving them" in ran.log
@@ -95,7 +93,7 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
 
     # What is complete stays complete, and whoever asks again is told again.
     config = load_config(AnswerConfig, None, [f"model.name={model}", *words])
-    assert run_job(config, [str(tmp_path / "in.jsonl")], str(tmp_path / "out")) == GUILTY_ROWS
+    assert run_job(config, [str(tmp_path / "in.jsonl")], str(tmp_path / "out")) == POISON_ROWS
 
 
 def test_a_model_that_fails_on_every_row_is_not_blamed_on_the_rows(tmp_path: Path, untrained_model: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from pipelines.errors import ManifestError
 from pipelines.output.manifest import MANIFEST_NAME, Manifest, open_or_create, overwrite, read_manifest
-from pipelines.output.parts import Parts, ShardId, write_success
+from pipelines.output.parts import ShardId, write_success
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.plan import Plan
 from pipelines.rows.quarantine import Reason
 from pipelines.schemas import QUARANTINE_SCHEMA
@@ -92,16 +93,16 @@ def test_parts_without_a_manifest(store: Store, plan: Plan) -> None:
     open_or_create(store, _manifest(plan))
     Path(store.path(MANIFEST_NAME)).unlink()
     empty = QUARANTINE_SCHEMA.empty_table()
-    Parts(store, "0" * 8, "jsonl").commit(ShardId(0, 0, True), empty, empty, {})
+    PartsFolder(store, "0" * 8, "jsonl").commit(ShardId(0, 0, True), empty, empty, {})
     with pytest.raises(ManifestError, match=r"holds 1 parts .* but no _manifest\.json"):
         open_or_create(store, _manifest(plan))
 
 
 def test_overwrite_removes_only_ours(store: Store, plan: Plan) -> None:
-    assert overwrite(store) == 0
+    assert overwrite(store, PartsFolder(store, "0" * 8, "parquet")) == 0
     stored = open_or_create(store, _manifest(plan))
     bad = QUARANTINE_SCHEMA.empty_table().from_pylist([{"reason": Reason.NULL_TEXT}], schema=QUARANTINE_SCHEMA)
-    parts = Parts(store, stored.job8, "parquet")
+    parts = PartsFolder(store, stored.job8, "parquet")
     parts.commit(ShardId(0, 0, True), bad, bad, {})
     for _ in range(2):
         ledger = ReceiptLog(parts)
@@ -114,7 +115,7 @@ def test_overwrite_removes_only_ours(store: Store, plan: Plan) -> None:
     for name in mine | ours:
         Path(store.path(name)).parent.mkdir(exist_ok=True)
         Path(store.path(name)).write_text("x")
-    assert overwrite(store) == 4 + 2 + len(ours)
+    assert overwrite(store, parts) == 4 + 2 + len(ours)
     root = Path(store.root)
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == mine
     assert open_or_create(store, _manifest(plan, model="new")).model == "new"

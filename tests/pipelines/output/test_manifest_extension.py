@@ -9,6 +9,7 @@ from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError
 from pipelines.output.manifest import Manifest, open_or_create, overwrite
 from pipelines.output.manifest_extension import InputChange, read_plan, settle_inputs
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.plan import Plan
 from pipelines.storage.filesystem import Store, resolve
 from pipelines.storage.url import Url
@@ -93,7 +94,7 @@ def test_overwrite_takes_extensions_along(store: Store, corpus: Path) -> None:
     manifest = _bound(store, plan_of(corpus))
     (corpus / "e.jsonl").write_bytes(jsonl(qa_rows(1)))
     settle_inputs(store, manifest, plan_of(corpus), extend=True)
-    assert overwrite(store) == 2
+    assert overwrite(store, PartsFolder(store, manifest.job8, "parquet")) == 2
     assert list(Path(store.root).iterdir()) == []
 
 

@@ -11,16 +11,8 @@ import pytest
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.listing import list_files
 from pipelines.errors import StorageError
-from pipelines.output.parts import (
-    PartFormat,
-    Parts,
-    ShardId,
-    is_part,
-    list_names,
-    remove_success,
-    shard_of,
-    write_success,
-)
+from pipelines.output.parts import PartName, ShardId, list_names, remove_success, split_part_name, write_success
+from pipelines.output.sinks.folder import PartsFolder, is_part
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import Store, resolve, write_atomic
@@ -46,13 +38,15 @@ def test_names() -> None:
     assert ShardId(123456, 7, True).part_name(JOB, "jsonl") == "part-123456-00007z-0123abcd.jsonl"
     assert is_part("part-123456-00007z-0123abcd.jsonl")
     assert not is_part(".spanmill-part-00003-00014-0123abcd.parquet")
-    assert shard_of("part-123456-00007z-0123abcd.jsonl") == (ShardId(123456, 7, True), JOB)
-    assert shard_of("_SUCCESS") is None
+    assert not is_part("part-00003-00014-0123abcd.csv")
+    assert is_part("part-00003-00014-0123abcd.csv", "csv")
+    assert split_part_name("part-123456-00007z-0123abcd.jsonl") == PartName(ShardId(123456, 7, True), JOB, "jsonl")
+    assert split_part_name("_SUCCESS") is None
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_commit_and_list(store: Store, format: PartFormat) -> None:
-    parts = Parts(store, JOB, format)
+def test_commit_and_list(store: Store, format: str) -> None:
+    parts = PartsFolder(store, JOB, format)
     assert parts.committed().shards == 0
     parts.commit(ShardId(0, 0, False), _rows(3), EMPTY, {"model": "m"})
     parts.commit(ShardId(0, 2, True), _rows(1), _bad(2), {"model": "m"})
@@ -75,19 +69,19 @@ def test_commit_and_list(store: Store, format: PartFormat) -> None:
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_a_look_at_one_shard_sees_what_was_just_written(store: Store, format: PartFormat) -> None:
-    parts, last = Parts(store, JOB, format), ShardId(0, 1, True)
+def test_a_look_at_one_shard_sees_what_was_just_written(store: Store, format: str) -> None:
+    parts, last = PartsFolder(store, JOB, format), ShardId(0, 1, True)
     assert not parts.has(last)
     # Parts without a row, too: a JSONL one has no byte.
     parts.commit(last, _rows(0), _bad(1), {})
     assert parts.has(last)
     assert not parts.has(ShardId(0, 1, False))
-    assert not Parts(store, "ffffffff", format).has(last)
+    assert not PartsFolder(store, "ffffffff", format).has(last)
 
 
 def test_parts_of_other_jobs_and_formats_are_seen(store: Store) -> None:
-    parts = Parts(store, JOB, "parquet")
-    for other in (parts, Parts(store, JOB, "jsonl"), Parts(store, "ffffffff", "parquet")):
+    parts = PartsFolder(store, JOB, "parquet")
+    for other in (parts, PartsFolder(store, JOB, "jsonl"), PartsFolder(store, "ffffffff", "parquet")):
         other.commit(ShardId(0, 0, True), _rows(1), EMPTY, {})
     done = parts.committed()
     assert done.shards == 1
@@ -96,7 +90,7 @@ def test_parts_of_other_jobs_and_formats_are_seen(store: Store) -> None:
 
 def test_other_tools_read_the_parts(tmp_path: Path) -> None:
     store = resolve(str(tmp_path))
-    parts = Parts(store, JOB, "parquet")
+    parts = PartsFolder(store, JOB, "parquet")
     for number in range(3):
         parts.commit(ShardId(0, number, number == 2), _rows(number), _bad(1), {"config": "c0ffee"})
     write_success(store, {"rows": 3})
@@ -121,32 +115,33 @@ def test_the_mark_of_success_comes_and_goes(store: Store) -> None:
 
 
 def test_quarantine_is_written_before_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.output import parts as parts_module
+    from pipelines.output.sinks import base, folder
 
     order = []
-    monkeypatch.setattr(
-        parts_module, "write_atomic", lambda fs, path, data: order.append(path.removeprefix(str(tmp_path)))
-    )
-    Parts(resolve(str(tmp_path)), JOB, "jsonl").commit(ShardId(0, 0, True), _rows(1), _bad(1), {})
+    for module in (base, folder):
+        monkeypatch.setattr(
+            module, "write_atomic", lambda fs, path, data: order.append(path.removeprefix(str(tmp_path)))
+        )
+    PartsFolder(resolve(str(tmp_path)), JOB, "jsonl").commit(ShardId(0, 0, True), _rows(1), _bad(1), {})
     name = "part-00000-00000z-0123abcd"
     assert order == [f"/_quarantine/{name}.parquet", f"/{name}.jsonl"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    parts = Parts(resolve(str(tmp_path / "out")), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path / "out")), JOB, "parquet")
     with pytest.raises(StorageError, match="writing failed") as raised:
         parts.commit(ShardId(0, 0, True), _rows(1), EMPTY, {})
     assert raised.value.permanent
 
 
 def test_a_hundred_thousand_parts_are_listed_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.output import parts as parts_module
+    from pipelines.output.sinks import folder as folder_module
 
     names = [ShardId(i // 10, i % 10, i % 10 == 9).part_name(JOB, "parquet") for i in range(100_000)]
-    monkeypatch.setattr(parts_module, "list_names", lambda store: names)
+    monkeypatch.setattr(folder_module, "list_names", lambda store: names)
     begun = time.perf_counter()
-    done = Parts(resolve(str(tmp_path)), JOB, "parquet").committed()
+    done = PartsFolder(resolve(str(tmp_path)), JOB, "parquet").committed()
     assert (done.shards, done.complete_units) == (100_000, 10_000)
     assert time.perf_counter() - begun < 5.0
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output.parts import Parts, ShardId, list_names
+from pipelines.output.parts import ShardId, list_names
 from pipelines.output.receipt import RECEIPT_SCHEMA, Receipt
 from pipelines.output.receipt_log import RECEIPTS_FOLDER, ReceiptLog, is_receipt, read_ledger
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.storage.filesystem import Store, resolve
 
 JOB = "0123abcd"
@@ -24,13 +25,13 @@ def _add(ledger: ReceiptLog, receipts: Sequence[Receipt]) -> None:
         ledger.add(receipt)
 
 
-def _numbers(parts: Parts) -> list[int]:
+def _numbers(parts: PartsFolder) -> list[int]:
     numbers: list[int] = read_ledger(parts)["number"].to_pylist()
     return numbers
 
 
 def test_what_runs_add_another_reads_run_by_run_in_order(store: Store) -> None:
-    parts = Parts(store, JOB, "parquet")
+    parts = PartsFolder(store, JOB, "parquet")
     second, first = ReceiptLog(parts, SECOND), ReceiptLog(parts, FIRST)
     _add(second, _receipts(2, 4))
     second.write()
@@ -38,7 +39,7 @@ def test_what_runs_add_another_reads_run_by_run_in_order(store: Store) -> None:
         _add(first, _receipts(*numbers))
         first.write()
     first.write()
-    _add(ReceiptLog(Parts(store, "ffffffff", "parquet"), FIRST), _receipts(0, 5))
+    _add(ReceiptLog(PartsFolder(store, "ffffffff", "parquet"), FIRST), _receipts(0, 5))
 
     table = read_ledger(parts)
     assert table.schema.remove(len(RECEIPT_SCHEMA)) == RECEIPT_SCHEMA
@@ -52,24 +53,24 @@ def test_what_runs_add_another_reads_run_by_run_in_order(store: Store) -> None:
 
 def test_receipts_of_other_jobs_are_not_read(store: Store) -> None:
     for job, count in ((JOB, 2), ("ffffffff", 3)):
-        ledger = ReceiptLog(Parts(store, job, "parquet"))
+        ledger = ReceiptLog(PartsFolder(store, job, "parquet"))
         _add(ledger, _receipts(0, count))
         ledger.write()
-    assert len(read_ledger(Parts(store, JOB, "parquet"))) == 2
+    assert len(read_ledger(PartsFolder(store, JOB, "parquet"))) == 2
 
 
 def test_a_job_without_receipts(store: Store) -> None:
-    table = read_ledger(Parts(store, JOB, "parquet"))
+    table = read_ledger(PartsFolder(store, JOB, "parquet"))
     assert (len(table), table.column_names) == (0, [*RECEIPT_SCHEMA.names, "run"])
 
 
 def test_runs_have_names_of_their_own(tmp_path: Path) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, "parquet")
     assert len({ReceiptLog(parts).run for _ in range(10)}) == 10
 
 
 def test_many_receipts_are_written_before_the_end(tmp_path: Path) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, "parquet")
     _add(ReceiptLog(parts), _receipts(0, 2500))
     assert _numbers(parts) == list(range(2000))
 
@@ -77,7 +78,7 @@ def test_many_receipts_are_written_before_the_end(tmp_path: Path) -> None:
 def test_a_store_that_refuses_costs_figures_and_what_is_held_is_written_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, "parquet")
     in_the_way = tmp_path / RECEIPTS_FOLDER
     in_the_way.write_text("a file")
     ledger = ReceiptLog(parts)

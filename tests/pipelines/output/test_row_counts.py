@@ -6,10 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.output.parts import PartFormat, Parts, ShardId
+from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import resolve
 
@@ -17,7 +18,7 @@ JOB, OTHER = "0123abcd", "ffffffff"
 FORMATS = pytest.mark.parametrize("format", ["parquet", "jsonl"])
 
 
-def _commit(parts: Parts, shard: ShardId, rows: int, bad: int) -> None:
+def _commit(parts: PartsFolder, shard: ShardId, rows: int, bad: int) -> None:
     quarantine = pa.Table.from_pylist([{"reason": "null_text"}] * bad, QUARANTINE_SCHEMA)
     parts.commit(shard, pa.table({"id": pa.array(["line\nbreak"] * rows, pa.string())}), quarantine, {})
 
@@ -27,7 +28,7 @@ def _receipt(shard: ShardId, rows: int, bad: int) -> Receipt:
     return Receipt(shard, "a.jsonl", rows=rows, quarantined=bad, reasons=reasons)
 
 
-def _write(parts: Parts, *receipts: Receipt) -> None:
+def _write(parts: PartsFolder, *receipts: Receipt) -> None:
     ledger = ReceiptLog(parts)
     for receipt in receipts:
         ledger.add(receipt)
@@ -36,20 +37,20 @@ def _write(parts: Parts, *receipts: Receipt) -> None:
 
 @FORMATS
 def test_parts_without_receipts_are_counted_themselves_and_those_of_other_jobs_are_not(
-    tmp_path: Path, format: PartFormat
+    tmp_path: Path, format: str
 ) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, format)
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, format)
     for job, rows in ((JOB, 3), (OTHER, 50)):
-        _commit(Parts(parts.store, job, format), ShardId(0, 0, False), rows, 2)
-        _commit(Parts(parts.store, job, format), ShardId(0, 1, True), 1, 0)
+        _commit(PartsFolder(parts.store, job, format), ShardId(0, 0, False), rows, 2)
+        _commit(PartsFolder(parts.store, job, format), ShardId(0, 1, True), 1, 0)
     counts = read_counts(parts, parts.committed())
     assert (counts.rows, counts.quarantined, counts.without_receipt) == (4, 2, 2)
     assert (counts.reasons, len(counts.receipts)) == (Counter(), 0)
 
 
 @FORMATS
-def test_receipts_and_parts_are_counted_together_each_shard_once(tmp_path: Path, format: PartFormat) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, format)
+def test_receipts_and_parts_are_counted_together_each_shard_once(tmp_path: Path, format: str) -> None:
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, format)
     shards = [ShardId(unit, number, number == 2) for unit in range(3) for number in range(3)]
     for shard in shards[:8]:
         _commit(parts, shard, rows=5, bad=1)
@@ -68,7 +69,7 @@ def test_receipts_and_parts_are_counted_together_each_shard_once(tmp_path: Path,
 
 def test_receipts_alone_are_enough(tmp_path: Path) -> None:
     """No part is opened for a shard that has a receipt: of a large job, that would be its every file."""
-    parts, shard = Parts(resolve(str(tmp_path)), JOB, "parquet"), ShardId(0, 0, True)
+    parts, shard = PartsFolder(resolve(str(tmp_path)), JOB, "parquet"), ShardId(0, 0, True)
     (tmp_path / shard.part_name(JOB, "parquet")).write_bytes(b"no Parquet")
     _write(parts, _receipt(shard, rows=7, bad=2))
     counts = read_counts(parts, parts.committed())
@@ -76,7 +77,7 @@ def test_receipts_alone_are_enough(tmp_path: Path) -> None:
 
 
 def test_quarantine_of_a_shard_that_is_not_committed_does_not_count(tmp_path: Path) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, "parquet")
     _commit(parts, ShardId(0, 0, True), rows=1, bad=1)
     next(tmp_path.glob("part-*")).unlink()
     counts = read_counts(parts, parts.committed())
@@ -84,13 +85,13 @@ def test_quarantine_of_a_shard_that_is_not_committed_does_not_count(tmp_path: Pa
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    parts = Parts(resolve(str(tmp_path / "none")), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path / "none")), JOB, "parquet")
     counts = read_counts(parts, parts.committed())
     assert (counts.rows, counts.quarantined, counts.without_receipt, len(counts.receipts)) == (0, 0, 0, 0)
 
 
 def test_one_more_shard(tmp_path: Path) -> None:
-    parts = Parts(resolve(str(tmp_path)), JOB, "parquet")
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, "parquet")
     shard = ShardId(0, 0, False)
     _commit(parts, shard, rows=5, bad=1)
     _write(parts, _receipt(shard, rows=5, bad=1))

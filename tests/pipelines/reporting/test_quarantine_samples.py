@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.output.parts import Parts, ShardId
+from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.reporting.quarantine_samples import EACH, quarantine_samples
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import resolve
@@ -17,8 +18,8 @@ from pipelines.storage.filesystem import resolve
 SHARDS = [["a", "a"], [], ["a", "b"], ["b"] * 9, ["a"], ["c"]]
 
 
-def _parts(folder: Path, receipts: bool) -> Parts:
-    parts = Parts(resolve(str(folder)), "0123abcd", "parquet")
+def _parts(folder: Path, receipts: bool) -> PartsFolder:
+    parts = PartsFolder(resolve(str(folder)), "0123abcd", "parquet")
     ledger = ReceiptLog(parts)
     for number, reasons in enumerate(SHARDS):
         shard = ShardId(0, number, number == len(SHARDS) - 1)
@@ -31,7 +32,7 @@ def _parts(folder: Path, receipts: bool) -> Parts:
     return parts
 
 
-def _found(parts: Parts) -> Sequence[tuple[str, str]]:
+def _found(parts: PartsFolder) -> Sequence[tuple[str, str]]:
     rows = quarantine_samples(parts, read_counts(parts, parts.committed())).to_pylist()
     return [(row["reason"], row["id"]) for row in rows]
 

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import reduce
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.report_builder import RunCluster, write_report
-from pipelines.stages.model import ModelStage
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import resolve
 from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
@@ -45,14 +45,10 @@ class Reported:
 def _run_here(job: Job) -> Tally:
     """The stages one after the other, as Ray would run them; the last shard leaves no receipt."""
     stages, tally, ledger = make_stages(job, PLACE.pool), Tally(), ReceiptLog(job.parts)
-    model = ModelStage(stages.model, stages.known_parts)
-    tables = [
-        table
-        for work in PendingUnit.left(job.plan, job.committed())
-        for table in stages.read(PendingUnit.to_table([work]))
-    ]
+    later = [stage.open() for stage in (*stages.compute, stages.write)]
+    tables = list(stages.read.stage(PendingUnit.to_table(PendingUnit.left(job.plan, job.committed()))))
     for number, table in enumerate(tables):
-        [receipt] = Receipt.from_table(stages.write(model(stages.prepare(table))))
+        [receipt] = Receipt.from_table(reduce(lambda message, stage: stage(message), later, table))
         tally.add(receipt)
         if number < len(tables) - 1:
             ledger.add(receipt)

@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,13 +16,21 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, ModelPara
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.listing import list_files
 from pipelines.errors import StorageError
-from pipelines.output.messages import ShardMessage
-from pipelines.output.parts import Committed, Parts, ShardId
+from pipelines.output.parts import Committed, ShardId
 from pipelines.output.receipt import Receipt
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_schema import RowSchema
 from pipelines.schemas import QUARANTINE_SCHEMA, output_schema
+from pipelines.stages.messages import (
+    IpcTable,
+    RawMessage,
+    ResultsMessage,
+    SettledMessage,
+    ShardHeader,
+    TokenizedMessage,
+)
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel
 from pipelines.stages.pending_units import PendingUnit
@@ -42,7 +51,7 @@ def qa_stage(untrained_model: Path) -> ModelStage:
     return _model_stage(untrained_model, QA, None)
 
 
-def _model_stage(model: Path, task: Wanted, parts: Parts | None) -> ModelStage:
+def _model_stage(model: Path, task: Wanted, parts: PartsFolder | None) -> ModelStage:
     parameters = ModelParameters(name=str(model), device="cpu", threads=1)
     return ModelStage(OwnModel(parameters, BatchingParameters(), task, _fingerprint(model)), parts)
 
@@ -53,19 +62,24 @@ def _fingerprint(model: Path) -> str:
     return fingerprint(model, "torch")
 
 
-def _read(plan: Plan, committed: Committed | None = None) -> list[ShardMessage]:
-    works = PendingUnit.left(plan, committed or Committed({}, {}, ()))
-    return [ShardMessage.from_table(table) for table in ReadStage(plan.layout, {})(PendingUnit.to_table(works))]
+def _read(plan: Plan, committed: Committed | None = None) -> list[pa.Table]:
+    pending = PendingUnit.left(plan, committed or Committed({}, {}, ()))
+    return list(ReadStage(plan.layout, {})(PendingUnit.to_table(pending)))
 
 
-def _prepare(model: Path, layout: RowSchema, task: Wanted, tickets: list[ShardMessage]) -> list[ShardMessage]:
-    stage = PrepareStage(layout, load_spec(model), task.qa, task.embedding)
-    return [ShardMessage.from_table(stage(ticket.to_table())) for ticket in tickets]
+def _prepare(model: Path, layout: RowSchema, task: Wanted, tables: list[pa.Table]) -> list[pa.Table]:
+    return list(map(PrepareStage(layout, load_spec(model), task.qa, task.embedding), tables))
 
 
-def _write(output: Path, schema: pa.Schema, tickets: list[ShardMessage]) -> list[Receipt]:
-    stage = WriteStage(Parts(resolve(str(output)), "0123abcd", "parquet"), schema, {"model": "m"})
-    return [receipt for ticket in tickets for receipt in Receipt.from_table(stage(ticket.to_table()))]
+def _write(output: Path, schema: pa.Schema, tables: list[pa.Table]) -> list[Receipt]:
+    stage = WriteStage(PartsFolder(resolve(str(output)), "0123abcd", "parquet"), schema, {"model": "m"})
+    return [receipt for table in tables for receipt in Receipt.from_table(stage(table))]
+
+
+def _settled(table: pa.Table) -> SettledMessage:
+    found = SettledMessage.found_in(table)
+    assert found is not None
+    return found
 
 
 def test_rows_become_answers_and_bad_rows_go_to_quarantine_at_their_place(
@@ -80,8 +94,7 @@ def test_rows_become_answers_and_bad_rows_go_to_quarantine_at_their_place(
     lines = [bad[0], *good[:5], bad[1], *good[5:], bad[2]]
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", lines), shard_rows=5)
     prepared = _prepare(untrained_model, plan.layout, QA, _read(plan))
-    modelled = [ShardMessage.from_table(qa_stage(ticket.to_table())) for ticket in prepared]
-    receipts = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), modelled)
+    receipts = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), list(map(qa_stage, prepared)))
 
     assert [(r.error, r.rows, r.quarantined, r.answered) for r in receipts] == [
         ("", 4, 1, 4),
@@ -107,10 +120,8 @@ def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", rows), "embed")
     task = Wanted(None, VECTORS)
     stage = _model_stage(untrained_model, task, None)
-    tickets = [
-        ShardMessage.from_table(stage(t.to_table())) for t in _prepare(untrained_model, plan.layout, task, _read(plan))
-    ]
-    _write(tmp_path / "out", output_schema(pa.schema([]), task, 128), tickets)
+    tables = list(map(stage, _prepare(untrained_model, plan.layout, task, _read(plan))))
+    _write(tmp_path / "out", output_schema(pa.schema([]), task, 128), tables)
     found = pq.read_table(tmp_path / "out").to_pylist()
     expected = bare_engine(untrained_model, rows, embedding=VECTORS)
     assert [row["id"] for row in found] == ["a", "b", "c"]
@@ -121,26 +132,33 @@ def test_texts_become_embeddings(tmp_path: Path, untrained_model: Path) -> None:
 def test_committed_shards_are_not_read_again(tmp_path: Path) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(10)), shard_rows=3)
     left = _read(plan, Committed({0: frozenset({0, 2})}, {}, ()))
-    assert [(ticket.number, ticket.last) for ticket in left] == [(1, False), (3, True)]
+    shards = [RawMessage.from_table(table).header.shard for table in left]
+    assert [(shard.number, shard.last) for shard in shards] == [(1, False), (3, True)]
 
 
 def test_a_damaged_file_gives_the_shards_before_the_damage_and_says_where_it_stopped(tmp_path: Path) -> None:
-    whole = gzip.compress(jsonl(qa_rows(20_000)), 0)
+    # More than is read at once, or nothing would come before the damage.
+    rows = [{**row, "context": "x" * 1000} for row in qa_rows(20_000)]
+    whole = gzip.compress(jsonl(rows), 0)
     (tmp_path / "in.jsonl.gz").write_bytes(whole[:-1000])
-    tickets = _read(plan_of(tmp_path, shard_rows=5000))
-    assert [(ticket.number, bool(ticket.error)) for ticket in tickets][-1] == (len(tickets) - 1, True)
-    assert "cut short" in tickets[-1].error
-    assert "in.jsonl.gz" in tickets[-1].error
+    tables = _read(plan_of(tmp_path, shard_rows=5000))
+    assert [SettledMessage.found_in(table) for table in tables[:-1]] == [None] * (len(tables) - 1)
+    assert len(tables) > 1
+    cut = _settled(tables[-1])
+    assert (cut.header.shard, cut.failed_in) == (ShardId(0, len(tables) - 1, False), "read")
+    assert "cut short" in cut.error
+    assert "in.jsonl.gz" in cut.error
 
 
 def test_an_error_passes_through_the_later_stages_to_the_receipt(
     tmp_path: Path, untrained_model: Path, qa_stage: ModelStage
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(1)))
-    lost = ShardMessage(4, 2, False, "in.jsonl").failed("read", StorageError("the disk is gone"))
+    header = ShardHeader(ShardId(4, 2, False), "in.jsonl")
+    lost = SettledMessage.failed(header, "read", StorageError("the disk is gone")).to_table()
     [prepared] = _prepare(untrained_model, plan.layout, QA, [lost])
-    modelled = ShardMessage.from_table(qa_stage(prepared.to_table()))
-    [receipt] = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), [modelled])
+    assert qa_stage(prepared) is prepared is lost, "it is handed on untouched"
+    [receipt] = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), [lost])
     assert (receipt.failed_in, receipt.error) == ("read", "the disk is gone")
     assert receipt.shard == ShardId(4, 2, False)
     assert not (tmp_path / "out").exists()
@@ -150,32 +168,37 @@ def test_what_prepare_and_model_cannot_do_is_that_shards_error(
     tmp_path: Path, untrained_model: Path, qa_stage: ModelStage
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(1)))
-    spoilt = ShardMessage(0, 0, True, "in.jsonl").with_payloads(raw=pa.py_buffer(b"x"), prepared=pa.py_buffer(b"x"))
-    [prepared] = _prepare(untrained_model, plan.layout, QA, [spoilt])
-    modelled = ShardMessage.from_table(qa_stage(spoilt.to_table()))
-    for ticket, stage in ((prepared, "prepare"), (modelled, "model")):
-        assert ticket.failed_in == stage
-        assert ticket.error.startswith("ArrowInvalid: ")
-        assert ticket.payloads == {}
+    header, spoilt = ShardHeader(ShardId(0, 0, True), "in.jsonl", store_errors=2), IpcTable(pa.py_buffer(b"x"))
+    [prepared] = _prepare(untrained_model, plan.layout, QA, [RawMessage(header, spoilt).to_table()])
+    modelled = qa_stage(TokenizedMessage(header, spoilt, spoilt, spoilt).to_table())
+    for table, stage in ((prepared, "prepare"), (modelled, "model")):
+        failed = _settled(table)
+        assert (failed.header, failed.failed_in) == (header, stage)
+        assert failed.error.startswith("ArrowInvalid: ")
+        assert not [name for name in table.column_names if name.startswith("payload")]
 
 
 def test_a_shard_that_another_run_committed_is_found_and_not_computed(tmp_path: Path, untrained_model: Path) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(4)), shard_rows=2)
-    parts = Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet")
-    first, second = _prepare(untrained_model, plan.layout, QA, _read(plan))
+    parts = PartsFolder(resolve(str(tmp_path / "out")), "0123abcd", "parquet")
+    tables = _prepare(untrained_model, plan.layout, QA, _read(plan))
+    first, second = map(TokenizedMessage.from_table, tables)
     stage = _model_stage(untrained_model, QA, parts)
     schema = output_schema(pa.schema([]), QA, 128)
-    parts.commit(first.shard, schema.empty_table(), QUARANTINE_SCHEMA.empty_table(), {})
+    parts.commit(first.header.shard, schema.empty_table(), QUARANTINE_SCHEMA.empty_table(), {})
     # What cannot be computed shows that nothing tried to.
-    spoilt = first.with_payloads(prepared=pa.py_buffer(b"x"))
-    found, computed = (ShardMessage.from_table(stage(ticket.to_table())) for ticket in (spoilt, second))
-    assert (found.found, found.failed_in, found.payloads) == (True, "", {})
-    assert not computed.found
+    spoilt = replace(first, windows=IpcTable(pa.py_buffer(b"x")))
+    found, computed = (stage(message.to_table()) for message in (spoilt, second))
+    assert _settled(found) == SettledMessage(first.header, found=True)
+    assert SettledMessage.found_in(computed) is None
     receipts = _write(tmp_path / "out", schema, [found, computed])
     assert [(receipt.found, receipt.rows) for receipt in receipts] == [(True, 0), (False, 2)]
     assert parts.committed().shards == 2
-    again = ShardMessage.from_table(stage(spoilt.to_table()))
-    assert again == found, "the look is a fresh one every time"
+    assert stage(spoilt.to_table()) == found, "the look is a fresh one every time"
+
+
+def _with_errors(table: pa.Table, errors: int) -> pa.Table:
+    return RawMessage.from_table(table).with_store_errors(errors).to_table()
 
 
 def test_a_store_that_cannot_be_asked_does_not_stop_the_work_and_its_errors_are_carried(
@@ -183,11 +206,10 @@ def test_a_store_that_cannot_be_asked_does_not_stop_the_work_and_its_errors_are_
 ) -> None:
     plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(2)))
     (tmp_path / "out").write_bytes(b"a file")
-    stage = _model_stage(untrained_model, QA, Parts(resolve(str(tmp_path / "out")), "0123abcd", "parquet"))
-    [prepared] = _prepare(untrained_model, plan.layout, QA, [t.with_errors(3) for t in _read(plan)])
-    modelled = ShardMessage.from_table(stage(prepared.to_table()))
-    assert (modelled.failed_in, modelled.found, modelled.store_errors) == ("", False, 4)
-    assert "results" in modelled.payloads
+    stage = _model_stage(untrained_model, QA, PartsFolder(resolve(str(tmp_path / "out")), "0123abcd", "parquet"))
+    [prepared] = _prepare(untrained_model, plan.layout, QA, [_with_errors(_read(plan)[0], 3)])
+    modelled = stage(prepared)
+    assert ResultsMessage.from_table(modelled).header.store_errors == 4
     [receipt] = _write(tmp_path / "out", output_schema(pa.schema([]), QA, 128), [modelled])
     assert (receipt.failed_in, receipt.permanent, receipt.store_errors) == ("write", True, 5)
 
@@ -201,11 +223,10 @@ def test_errors_of_the_store_that_is_read_are_counted(s3: S3Server) -> None:
         parameters = CorpusParameters(storage=proxy.proxied.options, shard_rows=2)
         plan = make_plan(list_files(["s3://bucket/counted"], parameters), parameters, "answer")
         proxy.inject(Fault.SERVER_ERROR, "GET HEAD", times=2)
-        works = PendingUnit.to_table(PendingUnit.left(plan, Committed({}, {}, ())))
-        tickets = list(map(ShardMessage.from_table, ReadStage(plan.layout, parameters.storage)(works)))
-    assert [ticket.settled for ticket in tickets] == [False] * 3
-    assert tickets[0].store_errors > 0
-    assert [ticket.store_errors for ticket in tickets[1:]] == [0, 0]
+        pending = PendingUnit.to_table(PendingUnit.left(plan, Committed({}, {}, ())))
+        messages = list(map(RawMessage.from_table, ReadStage(plan.layout, parameters.storage)(pending)))
+    assert messages[0].header.store_errors > 0
+    assert [message.header.store_errors for message in messages[1:]] == [0, 0]
 
 
 def test_another_model_than_the_drivers_is_refused(untrained_model: Path) -> None:

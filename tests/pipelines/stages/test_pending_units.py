@@ -19,8 +19,8 @@ def _plan(folder: Path) -> Plan:
 def test_units_that_are_not_complete_are_left_with_what_is_committed(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     committed = Committed({0: frozenset({0, 1, 2}), 1: frozenset({0, 2})}, {0: 2, 1: 2}, ())
-    works = PendingUnit.left(plan, committed)
-    assert [(work.unit.index, work.file.name, work.committed) for work in works] == [
+    pending = PendingUnit.left(plan, committed)
+    assert [(left.unit.index, left.file.name, left.committed) for left in pending] == [
         (1, "b.jsonl", frozenset({0, 2})),
         (2, "c.jsonl", frozenset()),
     ]
@@ -28,9 +28,9 @@ def test_units_that_are_not_complete_are_left_with_what_is_committed(tmp_path: P
 
 
 def test_there_and_back_in_one_table(tmp_path: Path) -> None:
-    works = PendingUnit.left(_plan(tmp_path), Committed({1: frozenset({0, 2})}, {1: 2}, ()))
-    table = PendingUnit.to_table(works)
+    pending = PendingUnit.left(_plan(tmp_path), Committed({1: frozenset({0, 2})}, {1: 2}, ()))
+    table = PendingUnit.to_table(pending)
     assert len(table) == 3
-    assert PendingUnit.from_table(table) == works
-    assert PendingUnit.from_table(table.slice(1, 1)) == works[1:2]
-    assert pa.types.is_binary(table["work"].type)
+    assert PendingUnit.from_table(table) == pending
+    assert PendingUnit.from_table(table.slice(1, 1)) == pending[1:2]
+    assert pa.types.is_binary(table["pending"].type)

@@ -1,7 +1,5 @@
 """Result columns become parts and receipts."""
 
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,29 +15,32 @@ import pytest
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import LengthBucket, PassStats
 from actors.parameters import EmbeddingParameters, QAParameters
-from pipelines.output.messages import ShardMessage, write_ipc
-from pipelines.output.parts import PartFormat, Parts, ShardId
+from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
+from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import QUARANTINE_SCHEMA, output_schema
-from pipelines.stages.write import ModelWork, WriteStage
+from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, ShardHeader
+from pipelines.stages.model_run import ModelRun
+from pipelines.stages.write import WriteStage
 from pipelines.storage.filesystem import resolve
 
 CARRY = pa.schema([("year", pa.int16())])
 ONE, THREE = (output_schema(CARRY, Wanted(QAParameters(top_k=k)), 2) for k in (1, 3))
 BOTH = output_schema(CARRY, Wanted(QAParameters(), EmbeddingParameters()), 2)
 VECTORS = output_schema(CARRY, Wanted(embedding=EmbeddingParameters(dtype="float16")), 2)
-WORK = ModelWork(1000.5, 2.25, "mill-3", PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2})))
+RUN = ModelRun(1000.5, 2.25, "mill-3", PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2})))
 Answer = tuple[str | None, float]
 
 
-def _ticket(results: pa.Table, *reasons: str) -> ShardMessage:
+def _message(results: pa.Table, *reasons: str) -> ResultsMessage:
     rows = pa.table({"id": [f"q{i}" for i in range(len(results))], "year": pa.array([1871] * len(results), pa.int16())})
     bad = pa.Table.from_pylist([{"id": "bad", "reason": reason} for reason in reasons], QUARANTINE_SCHEMA)
-    return ShardMessage(3, 1, True, "a.jsonl", store_errors=2).with_payloads(
-        rows=write_ipc(rows.cast(pa.schema([("id", pa.string()), *CARRY]))),
-        results=write_ipc(results),
-        quarantine=write_ipc(bad),
-        work=write_ipc(WORK.to_table()),
+    return ResultsMessage(
+        ShardHeader(ShardId(3, 1, True), "a.jsonl", store_errors=2),
+        rows=IpcTable.of(rows.cast(pa.schema([("id", pa.string()), *CARRY]))),
+        quarantine=IpcTable.of(bad),
+        columns=IpcTable.of(results),
+        model_run=IpcTable.of(RUN.to_table()),
     )
 
 
@@ -60,27 +61,27 @@ def _vectors(count: int, dtype: str) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.arange(2 * count).astype(dtype)), 2)
 
 
-def _stage(output: Path, schema: pa.Schema, format: PartFormat = "parquet", rehearsal: bool = False) -> WriteStage:
-    return WriteStage(Parts(resolve(str(output)), "0123abcd", format), schema, {"model": "m"}, rehearsal)
+def _stage(output: Path, schema: pa.Schema, format: str = "parquet", rehearsal: bool = False) -> WriteStage:
+    return WriteStage(PartsFolder(resolve(str(output)), "0123abcd", format), schema, {"model": "m"}, rehearsal)
 
 
-def _receipt(stage: WriteStage, ticket: ShardMessage) -> Receipt:
-    [receipt] = Receipt.from_table(stage(ticket.to_table()))
+def _receipt(stage: WriteStage, message: ResultsMessage | SettledMessage) -> Receipt:
+    [receipt] = Receipt.from_table(stage(message.to_table()))
     return receipt
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_a_receipt_tells_what_was_written(tmp_path: Path, format: PartFormat) -> None:
+def test_a_receipt_tells_what_was_written(tmp_path: Path, format: str) -> None:
     begun = time.time()
     stage = _stage(tmp_path, ONE, format)
-    ticket = _ticket(_results(ONE, [("a", 0.2), (None, 0.9), ("c", 0.7)]), "crashed", "null_text", "crashed")
-    receipt = _receipt(stage, ticket)
+    message = _message(_results(ONE, [("a", 0.2), (None, 0.9), ("c", 0.7)]), "crashed", "null_text", "crashed")
+    receipt = _receipt(stage, message)
     part = tmp_path / f"part-00003-00001z-0123abcd.{format}"
     assert (receipt.shard, receipt.file) == (ShardId(3, 1, True), "a.jsonl")
     assert (receipt.rows, receipt.quarantined, receipt.answered) == (3, 3, 2)
     assert receipt.bytes == part.stat().st_size > 0
     assert receipt.reasons == Counter(crashed=2, null_text=1)
-    assert (receipt.started, receipt.seconds, receipt.node, receipt.stats) == (1000.5, 2.25, "mill-3", WORK.stats)
+    assert (receipt.started, receipt.seconds, receipt.node, receipt.stats) == (1000.5, 2.25, "mill-3", RUN.stats)
     assert begun <= receipt.committed <= time.time()
     assert (receipt.failed_in, receipt.found, receipt.store_errors) == ("", False, 2)
 
@@ -94,7 +95,7 @@ def test_scores_of_the_best_answers_are_counted_in_bins(tmp_path: Path, schema: 
     results = _results(schema, SCORED)
     if "embedding" in schema.names:
         results = results.append_column("embedding", _vectors(len(results), "float32"))
-    receipt = _receipt(_stage(tmp_path, schema), _ticket(results))
+    receipt = _receipt(_stage(tmp_path, schema), _message(results))
     assert receipt.scores == (2, 1, *[0] * 17, 3)
     assert (receipt.rows, receipt.answered) == (7, 6)
     part = pq.read_table(tmp_path / "part-00003-00001z-0123abcd.parquet")
@@ -103,23 +104,23 @@ def test_scores_of_the_best_answers_are_counted_in_bins(tmp_path: Path, schema: 
 
 
 def test_an_embedding_has_no_score(tmp_path: Path) -> None:
-    receipt = _receipt(_stage(tmp_path, VECTORS), _ticket(pa.table({"embedding": _vectors(4, "float16")})))
+    receipt = _receipt(_stage(tmp_path, VECTORS), _message(pa.table({"embedding": _vectors(4, "float16")})))
     assert (receipt.rows, receipt.answered, receipt.scores) == (4, 4, ())
 
 
 @pytest.mark.parametrize("schema", [ONE, THREE])
 def test_a_shard_without_a_good_row_is_committed_too(tmp_path: Path, schema: pa.Schema) -> None:
-    receipt = _receipt(_stage(tmp_path, schema), _ticket(_results(schema, []), "null_text"))
+    receipt = _receipt(_stage(tmp_path, schema), _message(_results(schema, []), "null_text"))
     assert (receipt.rows, receipt.quarantined, receipt.answered, receipt.scores) == (0, 1, 0, (0,) * 20)
     assert pq.read_metadata(tmp_path / "part-00003-00001z-0123abcd.parquet").num_rows == 0
     assert len(pq.read_table(tmp_path / "_quarantine")) == 1
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-def test_a_rehearsal_says_the_same_and_writes_nothing(tmp_path: Path, format: PartFormat) -> None:
-    ticket = _ticket(_results(ONE, SCORED), "crashed")
-    real = _receipt(_stage(tmp_path / "real", ONE, format), ticket)
-    told = _receipt(_stage(tmp_path / "rehearsed", ONE, format, rehearsal=True), ticket)
+def test_a_rehearsal_says_the_same_and_writes_nothing(tmp_path: Path, format: str) -> None:
+    message = _message(_results(ONE, SCORED), "crashed")
+    real = _receipt(_stage(tmp_path / "real", ONE, format), message)
+    told = _receipt(_stage(tmp_path / "rehearsed", ONE, format, rehearsal=True), message)
     assert not (tmp_path / "rehearsed").exists()
     # Real Parquet says in its footer how many rows it holds.
     assert replace(told, committed=real.committed, bytes=real.bytes) == real
@@ -128,7 +129,7 @@ def test_a_rehearsal_says_the_same_and_writes_nothing(tmp_path: Path, format: Pa
 
 def test_a_part_that_cannot_be_written_is_that_shards_failure(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"a file")
-    receipt = _receipt(_stage(tmp_path / "out", ONE), _ticket(_results(ONE, SCORED), "crashed"))
+    receipt = _receipt(_stage(tmp_path / "out", ONE), _message(_results(ONE, SCORED), "crashed"))
     assert receipt.failed_in == "write"
     assert "writing failed" in receipt.error
     assert receipt.permanent
@@ -137,27 +138,18 @@ def test_a_part_that_cannot_be_written_is_that_shards_failure(tmp_path: Path) ->
 
 
 def test_results_that_do_not_fit_are_that_shards_failure(tmp_path: Path) -> None:
-    ticket = _ticket(_results(ONE, SCORED))
-    receipt = _receipt(_stage(tmp_path, VECTORS), ticket)
+    message = _message(_results(ONE, SCORED))
+    receipt = _receipt(_stage(tmp_path, VECTORS), message)
     assert receipt.failed_in == "write"
     assert not receipt.permanent
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_settled_is_not_written(tmp_path: Path) -> None:
-    ticket = _ticket(_results(ONE, SCORED))
+    message = _message(_results(ONE, SCORED))
     stage = _stage(tmp_path, ONE)
-    found = _receipt(stage, ticket.already_there())
-    failed = _receipt(stage, ticket.failed("model", ValueError("7")))
+    found = _receipt(stage, SettledMessage(message.header, found=True))
+    failed = _receipt(stage, SettledMessage.failed(message.header, "model", ValueError("7")))
     assert (found.found, found.failed_in, found.rows) == (True, "", 0)
     assert (failed.found, failed.failed_in, failed.error) == (False, "model", "ValueError: 7")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_work_of_a_model_is_timed() -> None:
-    work = ModelWork.begin()
-    time.sleep(0.02)
-    done = work.done(WORK.stats)
-    assert done.node == socket.gethostname() == os.uname().nodename
-    assert 0.02 <= done.seconds <= time.time() - work.started
-    assert ModelWork.from_table(done.to_table()) == done

@@ -1,0 +1,1 @@
+"""Places to write results to, and formats of parts."""

@@ -1,0 +1,45 @@
+"""What a stage is: its work on one message, and around it what every stage does alike."""
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+
+from pipelines.stages.messages import SettledMessage, ShardHeader, ShardMessage
+from pipelines.storage.retry import count_errors
+
+In = TypeVar("In", bound=ShardMessage)
+Out = TypeVar("Out", bound=ShardMessage)
+
+
+class ShardStage(ABC, Generic[In, Out]):
+    """One step of a shard's way. A subclass says what it takes, and does its work in `process`.
+
+    A shard that it cannot work on fails alone: the error travels on in its message, and other shards go on.
+    """
+
+    name: str
+    """Of the stage, as failures, logs and metrics give it."""
+    takes: type[In]
+    """The message that the stage before gives."""
+
+    @abstractmethod
+    def process(self, message: In) -> Out | SettledMessage:
+        """Does the work on one shard. Whatever it raises becomes that shard's failure."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Works on one message, a one-row table; gives the next one."""
+        return table if SettledMessage.found_in(table) else self.outcome(table).to_table()
+
+    def outcome(self, table: pa.Table) -> Out | SettledMessage:
+        """What becomes of the message in a one-row table: the next one, or that nothing is left to do."""
+        settled = SettledMessage.found_in(table)
+        if settled is not None:
+            return settled
+        done: Out | SettledMessage
+        with count_errors() as errors:
+            try:
+                done = self.process(self.takes.from_table(table))
+            except Exception as error:  # whatever a row, a runtime or a store does, the other shards must go on
+                done = SettledMessage.failed(ShardHeader.from_table(table), self.name, error)
+        return done.with_store_errors(errors.total)

@@ -1,0 +1,205 @@
+"""What travels between the stages: a typed message for each shard, sent as a table of one row.
+
+One row per shard, so that no stage depends on how Ray cuts its blocks. What a message holds are Arrow IPC streams in
+columns of their own; reading a message opens none of them, and handing one on copies none.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from actors.errors import ModelError
+from pipelines.errors import SpanmillError, StorageError
+from pipelines.output.parts import ShardId
+from pipelines.output.receipt import Receipt
+from pipelines.storage.url import redact
+
+_PAYLOAD = "payload."
+_PLAIN = pa.schema(
+    [
+        ("unit", pa.int32()),
+        ("number", pa.int32()),
+        ("last", pa.bool_()),
+        ("file", pa.string()),
+        ("store_errors", pa.int32()),
+        ("found", pa.bool_()),
+        ("failed_in", pa.string()),
+        ("error", pa.string()),
+        ("permanent", pa.bool_()),
+    ]
+)
+_ON_ITS_WAY: dict[str, object] = {"found": False, "failed_in": "", "error": "", "permanent": False}
+
+
+@dataclass(frozen=True)
+class IpcTable:
+    """A table as an Arrow IPC stream."""
+
+    data: pa.Buffer
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "IpcTable":
+        """Writes the stream."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return cls(sink.getvalue())
+
+    def read(self) -> pa.Table:
+        """The table, a view of `data`."""
+        with pa.ipc.open_stream(self.data) as reader:
+            return reader.read_all()
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """Which shard a message is about."""
+
+    shard: ShardId
+    file: str
+    """Name of the file it was read from."""
+    store_errors: int = 0
+    """Calls to a store that failed on its way, tried again or not."""
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "ShardHeader":
+        """The header of the message in a one-row table, whatever its type."""
+        unit, number, last, file, errors = (table.column(name)[0].as_py() for name in _PLAIN.names[:5])
+        return cls(ShardId(unit, number, last), file, errors)
+
+
+@dataclass(frozen=True)
+class ShardMessage:
+    """Base of the messages: a subclass is a frozen dataclass whose further fields are all `IpcTable`."""
+
+    header: ShardHeader
+
+    def to_table(self) -> pa.Table:
+        """The one-row table."""
+        payloads = {field.name: getattr(self, field.name).data for field in fields(self)[1:]}
+        return _one_row(self.header, _ON_ITS_WAY, payloads)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """Reads a one-row table; the payloads stay where they are.
+
+        Raises:
+            ValueError: it is a message of another type.
+        """
+        names = [f"{_PAYLOAD}{field.name}" for field in fields(cls)[1:]]
+        if not set(names) <= set(table.column_names):
+            raise ValueError(f"a {cls.__name__} was expected, and the message has {', '.join(table.column_names)}")
+        payloads = (IpcTable(_view(table.column(name).chunk(0))) for name in names)
+        return cls(ShardHeader.from_table(table), *payloads)
+
+    def with_store_errors(self, more: int) -> Self:
+        """The same message after further failed calls to a store."""
+        return replace(self, header=replace(self.header, store_errors=self.header.store_errors + more))
+
+
+@dataclass(frozen=True)
+class RawMessage(ShardMessage):
+    """From read to prepare."""
+
+    rows: IpcTable
+    """The table of a `RawShard`."""
+
+
+@dataclass(frozen=True)
+class TokenizedMessage(ShardMessage):
+    """From prepare to model."""
+
+    rows: IpcTable
+    """The valid rows as they will be written, without the model's columns: id, then the carried ones."""
+    quarantine: IpcTable
+    """QUARANTINE_SCHEMA."""
+    windows: IpcTable
+    """`Tokenized.to_ipc()` of the valid rows."""
+
+
+@dataclass(frozen=True)
+class ResultsMessage(ShardMessage):
+    """From model to write."""
+
+    rows: IpcTable
+    quarantine: IpcTable
+    """Both as in `TokenizedMessage`."""
+    columns: IpcTable
+    """The model's columns, one row for each of `rows`."""
+    model_run: IpcTable
+    """`ModelRun.to_table()`."""
+
+
+@dataclass(frozen=True)
+class SettledMessage(ShardMessage):
+    """A shard for which nothing is left to do; every later stage hands it on untouched."""
+
+    found: bool = False
+    """Its part was there when its turn at the model came."""
+    failed_in: str = ""
+    """Name of the stage that gave it up; empty where it was found."""
+    error: str = ""
+    """Why."""
+    permanent: bool = False
+    """The error is a store's, and will be the same for every other shard: a full disk, no rights."""
+
+    @classmethod
+    def failed(cls, header: ShardHeader, stage: str, error: Exception) -> "SettledMessage":
+        """A shard that a stage gave up. Our own errors say what to do; of others, the kind says most."""
+        named = isinstance(error, SpanmillError | ModelError)
+        return cls(
+            header,
+            failed_in=stage,
+            error=redact(str(error) if named else f"{type(error).__name__}: {error}"),
+            permanent=isinstance(error, StorageError) and error.permanent,
+        )
+
+    def to_table(self) -> pa.Table:
+        """The one-row table."""
+        return _one_row(self.header, {name: getattr(self, name) for name in _ON_ITS_WAY}, {})
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """The inverse of `to_table`."""
+        return cls(ShardHeader.from_table(table), **{name: table.column(name)[0].as_py() for name in _ON_ITS_WAY})
+
+    @classmethod
+    def found_in(cls, table: pa.Table) -> "SettledMessage | None":
+        """The message in a one-row table where it is a settled one, else None."""
+        message = cls.from_table(table)
+        return message if message.found or message.failed_in else None
+
+    def receipt(self, committed: float) -> Receipt:
+        """What the driver is told; `committed` is the time, seconds of the epoch."""
+        return Receipt(
+            self.header.shard,
+            self.header.file,
+            found=self.found,
+            failed_in=self.failed_in,
+            error=self.error,
+            permanent=self.permanent,
+            store_errors=self.header.store_errors,
+            committed=committed,
+        )
+
+
+def _one_row(header: ShardHeader, status: dict[str, object], payloads: dict[str, pa.Buffer]) -> pa.Table:
+    plain = {**vars(header.shard), "file": header.file, "store_errors": header.store_errors, **status}
+    columns = {field.name: pa.array([plain[field.name]], field.type) for field in _PLAIN}
+    for name, buffer in payloads.items():
+        offsets = pa.py_buffer(_two_offsets(buffer.size))
+        columns[f"{_PAYLOAD}{name}"] = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, buffer])
+    return pa.table(columns)
+
+
+def _two_offsets(size: int) -> bytes:
+    return (0).to_bytes(8, "little") + size.to_bytes(8, "little")
+
+
+def _view(value: pa.LargeBinaryArray) -> pa.Buffer:
+    # A scalar's as_buffer() would copy the payload out of shared memory.
+    _, offsets, data = value.buffers()
+    start, stop = np.frombuffer(offsets, dtype=np.int64)[value.offset : value.offset + 2]
+    return data.slice(int(start), int(stop - start))

@@ -1,0 +1,40 @@
+"""What the model stage says of its work on a shard."""
+
+import socket
+import time
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from actors.engine.pass_stats import PassStats
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """When and where the model worked on a shard, and what its forward passes did."""
+
+    started: float
+    """Seconds of the epoch."""
+    seconds: float
+    node: str
+    """Name of the machine."""
+    stats: PassStats = field(default_factory=PassStats)
+
+    @classmethod
+    def begin(cls) -> "ModelRun":
+        """Starts the clock."""
+        return cls(time.time(), 0.0, socket.gethostname())
+
+    def done(self, stats: PassStats) -> "ModelRun":
+        """Stops it."""
+        return replace(self, seconds=time.time() - self.started, stats=stats)
+
+    def to_table(self) -> pa.Table:
+        """A one-row table."""
+        return pa.table({name: [value] for name, value in (vars(self) | {"stats": self.stats.to_json()}).items()})
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "ModelRun":
+        """The inverse of `to_table`."""
+        row = table.to_pylist()[0]
+        return cls(**row | {"stats": PassStats.from_json(row["stats"])})

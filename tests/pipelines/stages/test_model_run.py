@@ -1,0 +1,20 @@
+"""The work of a model is timed."""
+
+import os
+import socket
+import time
+from collections import Counter
+
+from actors.engine.pass_stats import LengthBucket, PassStats
+from pipelines.stages.model_run import ModelRun
+
+STATS = PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2}))
+
+
+def test_the_clock_runs_from_beginning_to_end() -> None:
+    begun = ModelRun.begin()
+    time.sleep(0.02)
+    done = begun.done(STATS)
+    assert done.node == socket.gethostname() == os.uname().nodename
+    assert 0.02 <= done.seconds <= time.time() - begun.started
+    assert ModelRun.from_table(done.to_table()) == done
