@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from actors.errors import ModelError
+from actors.models.content_keys import CONTENT_KEYS
 from actors.parameters import ModelParameters
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -104,9 +105,8 @@ def _copy_from_url(url: str, storage: dict[str, object], key: str) -> Path:
 
 def _version(info: dict[str, object]) -> str:
     """What any of the stores says about a file's version: S3, GCS, Azure, HTTP, the hub, a disk, memory."""
-    marks = ("ETag", "etag", "md5Hash", "generation", "blob_id")
     times = ("mtime", "created", "LastModified", "Last-Modified", "last_modified")
-    return repr([info.get(key) for key in ("size", *marks, *times)])
+    return repr([info.get(key) for key in ("size", *CONTENT_KEYS, *times)])
 
 
 def first_line(error: BaseException) -> str:
