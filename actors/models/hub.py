@@ -14,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from actors.backends.base import find_runtime
 from actors.errors import ModelError, first_line
+from actors.models.content_keys import CONTENT_KEYS
 from actors.parameters import ModelParameters
 
 _TEXTS = ("*.json", "*.txt", "*.model")
@@ -112,6 +113,5 @@ def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str]
 
 def _version(info: dict[str, object]) -> str:
     """What any of the stores says about a file's version: S3, GCS, Azure, HTTP, the hub, a disk, memory."""
-    marks = ("ETag", "etag", "md5Hash", "generation", "blob_id")
     times = ("mtime", "created", "LastModified", "Last-Modified", "last_modified")
-    return repr([info.get(key) for key in ("size", *marks, *times)])
+    return repr([info.get(key) for key in ("size", *CONTENT_KEYS, *times)])

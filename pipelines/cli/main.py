@@ -30,6 +30,7 @@ from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, load_config
 from pipelines.console import open_console
 from pipelines.errors import ConfigError, ManifestError, SpanmillError
+from pipelines.storage.url import redact
 
 app = typer.Typer(
     name="spanmill",
@@ -146,4 +147,5 @@ def main() -> None:
 
 
 def _print_error(text: str) -> None:
-    open_console(stderr=True).print(text, soft_wrap=True)
+    # Errors of a model's store name its URL as it is.
+    open_console(stderr=True).print(redact(text), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Do the files have the columns that the job needs, and what types do the carried ones have?"""
+"""Checks that files have the columns that a job needs, and finds the types of the carried ones."""
 
 import difflib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Is a file still the one that the job was planned with?"""
+"""Checks that a file is still the one that the job was planned with."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What cannot be read of a damaged file: it takes the place of the rows that are lost, and ends in quarantine."""
+"""Gaps: the rows of a damaged file that cannot be read, which are counted as rows and reported in quarantine."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -13,16 +13,19 @@ _KEY = b"spanmill.gaps"
 
 @dataclass(frozen=True)
 class Gap:
-    """Rows of a file that are lost; it counts and is sliced as they would, so that the shards behind it stay theirs."""
+    """Consecutive rows of a file that cannot be read.
+
+    It has their number as its length and can be sliced as they could, so that a gap moves no row to another shard.
+    """
 
     place: int
-    """The first row (Parquet), or the byte of the text (JSONL), that cannot be read."""
+    """The number of the first lost row, or its byte in the decompressed file, whichever the format places rows by."""
 
     rows: int
-    """How many are lost; 0 where nobody knows, in a stream that breaks off."""
+    """How many are lost; 0 where that cannot be known, as in a compressed stream that breaks off."""
 
     message: str
-    """What is wrong with the file, and the mend."""
+    """What is wrong with the file, and what to do about it."""
 
     def __len__(self) -> int:
         return self.rows
@@ -37,14 +40,14 @@ class Gap:
 
 
 def with_gaps(table: pa.Table, gaps: Sequence[Gap]) -> pa.Table:
-    """The table, its schema telling what is missing between or behind its rows."""
+    """The table with its gaps in the metadata of its schema, so that they travel with it through Arrow IPC."""
     if not gaps:
         return table
     return table.replace_schema_metadata({_KEY: orjson.dumps([astuple(gap) for gap in gaps])})
 
 
 def gaps_of(table: pa.Table) -> list[Gap]:
-    """What `with_gaps` told it."""
+    """The gaps that `with_gaps` wrote into the table's schema; none for any other table."""
     return [Gap(*fields) for fields in orjson.loads((table.schema.metadata or {}).get(_KEY, b"[]"))]
 
 

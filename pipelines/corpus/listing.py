@@ -1,4 +1,4 @@
-"""What a job reads: files, folders, globs and lists on any store become one ordered list of source files."""
+"""Listing the input: files, folders and globs on any store become one list of source files, sorted by name."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from actors.models.content_keys import CONTENT_KEYS
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.formats.base import InputFormat, find_format
@@ -20,7 +21,7 @@ from pipelines.storage.url import Url
 _MAGIC = re.compile(r"[*?[]")
 _COMPRESSIONS: Mapping[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 # Content hashes first: they survive a copy of the file, a time of change does not.
-_VERSION_KEYS = ("ETag", "etag", "md5Hash", "crc32c", "generation", "blob_id", "checksum", "content_md5")
+_VERSION_KEYS = (*CONTENT_KEYS, "crc32c", "checksum", "content_md5")
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified")
 
 

@@ -1,4 +1,4 @@
-"""Looking at many files at once; what is wrong with them is said of all of them, not of the first alone."""
+"""A check of many files from several threads, whose error names all files that fail it."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""One file of the corpus."""
+"""A file of the input, as listings and plans hold it."""
 
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, Self

@@ -1,4 +1,4 @@
-"""Making a plan: every file is looked at, columns are checked, files cut into units, the shard's size chosen."""
+"""Makes a plan: looks at every file, checks its columns, cuts it into read units, and chooses the size of a shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple

@@ -1,4 +1,4 @@
-"""The first N rows of a corpus."""
+"""`--limit N`: the plan of the first N rows of a corpus."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What every row of a job looks like: the columns that are needed, under which names and of which types."""
+"""The columns that a job reads, their names in the input and the types of those it carries through."""
 
 import base64
 from collections.abc import Mapping

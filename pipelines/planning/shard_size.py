@@ -1,4 +1,4 @@
-"""How many rows a shard has: the time it takes decides, within what memory and the output folder can bear."""
+"""Chooses the rows of a shard: about a minute of an actor's work, within limits of memory and number of files."""
 
 import math
 

@@ -14,6 +14,7 @@ from pipelines.reporting.json_log import JsonLog
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.prometheus import Metrics
 from pipelines.reporting.report_builder import RunCluster, write_report
+from pipelines.storage.url import redact
 
 
 class RunObserver:
@@ -48,7 +49,7 @@ class RunObserver:
 
     def note(self, text: str) -> None:
         """Takes what is not one shard's."""
-        self._journal.log("note", logging.WARNING, text=text)
+        self._journal.log("note", logging.WARNING, text=redact(text))
 
     def settle(self) -> None:
         """No more receipts will come; now they can be read."""
@@ -62,7 +63,7 @@ class RunObserver:
     def fail(self, error: BaseException) -> None:
         """The run ended before the job was complete."""
         self.settle()
-        self._journal.log("run failed", logging.ERROR, error=f"{type(error).__name__}: {error}")
+        self._journal.log("run failed", logging.ERROR, error=redact(f"{type(error).__name__}: {error}"))
         # Whoever presses Ctrl-C waits for nothing more.
         if self._place is None or not isinstance(error, Exception):
             return

@@ -1,4 +1,4 @@
-"""Lines of JSON become columns; lines and values that do not are told apart by what is wrong with them."""
+"""Lines of JSON become typed columns; a line or value that cannot be used is recorded as a fault of its row."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from pipelines.rows.column_cast import settle
+from pipelines.rows.column_cast import cast_column
 from pipelines.rows.quarantine import Fault, Faults, Reason
 
 
@@ -25,7 +25,7 @@ class JsonRows:
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """Strings only."""
-        column, errors = settle(self._values(name), lambda values: pa.array(values, pa.string()), pa.string())
+        column, errors = cast_column(self._values(name), lambda values: pa.array(values, pa.string()), pa.string())
         for row in errors:
             kind = _KINDS.get(type(self.rows[row][name]), "object")
             self.faults.add([row], Reason.WRONG_TYPE, f"{name!r} is a JSON {kind}, and a string is needed")
@@ -36,7 +36,7 @@ class JsonRows:
         return self._column(field.name, field.type, lambda values: _cast(values, field.type))
 
     def _column(self, name: str, type: pa.DataType, convert: Any) -> pa.ChunkedArray:
-        column, errors = settle(self._values(name), convert, type)
+        column, errors = cast_column(self._values(name), convert, type)
         self.faults.add_each(errors, Reason.WRONG_TYPE, name)
         return column
 

@@ -1,4 +1,4 @@
-"""Rows that cannot be answered: why, and what is kept of them."""
+"""The quarantine: why a row cannot be answered or embedded, and what of it is written there."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

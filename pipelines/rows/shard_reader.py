@@ -1,4 +1,4 @@
-"""A read unit becomes a stream of shards of exactly `shard_rows` rows."""
+"""Reading a unit as a stream of shards, each of exactly `shard_rows` rows but the last."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -43,16 +43,16 @@ R = TypeVar("R", bound=_Sliceable)
 def read_unit(
     file: SourceFile,
     unit: ReadUnit,
-    layout: RowSchema,
+    row_schema: RowSchema,
     storage: Mapping[str, object],
     committed: frozenset[int] = frozenset(),
 ) -> Iterator[RawShard]:
     """Shards 0, 1, 2 ... of a unit, except those whose number is in `committed`, which cost no payload.
 
-    Every shard has `layout.shard_rows` rows but the last; a unit without rows has one empty shard. Memory: two
+    Every shard has `row_schema.shard_rows` rows but the last; a unit without rows has one empty shard. Memory: two
     shards, and what the format holds: a row group's compressed bytes (Parquet), a read buffer (JSONL).
 
-    Where `layout.damaged` is "quarantine", a shard lacks the rows that cannot be read, and its table says so
+    Where `row_schema.damaged` is "quarantine", a shard lacks the rows that cannot be read, and its table says so
     (`gaps_of`). Lost rows of a row group count as rows, so that all others are in the shards where they would be;
     a compressed stream is over where it breaks off.
 
@@ -65,7 +65,7 @@ def read_unit(
     """
     check_unchanged(file, storage)
     try:
-        for raw in _shards(file, unit, layout, storage, committed):
+        for raw in _shards(file, unit, row_schema, storage, committed):
             check_unchanged(file, storage)
             yield raw
     except SpanmillError:
@@ -75,21 +75,21 @@ def read_unit(
 
 
 def _shards(
-    file: SourceFile, unit: ReadUnit, layout: RowSchema, storage: Mapping[str, object], committed: frozenset[int]
+    file: SourceFile, unit: ReadUnit, row_schema: RowSchema, storage: Mapping[str, object], committed: frozenset[int]
 ) -> Iterator[RawShard]:
     def is_wanted(first: int, stop: int) -> bool:
-        shards = range(first // layout.shard_rows, -(-stop // layout.shard_rows))
+        shards = range(first // row_schema.shard_rows, -(-stop // row_schema.shard_rows))
         return not committed.issuperset(shards)
 
     format = find_format(file.format)
-    rows = format.read(file, unit.span, replace(layout.read_options(storage), is_wanted=is_wanted))
-    for number, last, parts in _cut(_capped(rows, unit.rows), layout.shard_rows):
+    rows = format.read(file, unit.span, replace(row_schema.read_options(storage), is_wanted=is_wanted))
+    for number, last, parts in _cut(_capped(rows, unit.rows), row_schema.shard_rows):
         if number not in committed:
             gaps = [part for part in parts if isinstance(part, Gap)]
             tables = [
                 part if isinstance(part, pa.Table) else part.table() for part in parts if not isinstance(part, Gap)
             ]
-            raw = pa.concat_tables(tables or [format.empty(layout.needed)])
+            raw = pa.concat_tables(tables or [format.empty(row_schema.needed)])
             yield RawShard(unit.index, number, last, with_gaps(raw, gaps))
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipelines.corpus.formats.base import BYTE, LINE, PLACE_MARKS, ROW
 from pipelines.corpus.gaps import gaps_of, quarantined_gaps
 from pipelines.planning.row_schema import RowSchema
-from pipelines.rows.column_cast import settle
+from pipelines.rows.column_cast import cast_column
 from pipelines.rows.json_rows import JsonRows, parse_lines
 from pipelines.rows.quarantine import DETAIL_CHARACTERS, Faults, Reason, quarantine_rows
 from pipelines.rows.shard_reader import RawShard
@@ -30,7 +30,7 @@ class ValidShard:
     """QUARANTINE_SCHEMA."""
 
 
-def validate(raw: RawShard, file_name: str, layout: RowSchema) -> ValidShard:
+def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard:
     """Checks every row, and gives it an id if it has none: `name:row` or `name@byte`, as the
     place column of the raw rows is ROW or BYTE.
 
@@ -41,24 +41,26 @@ def validate(raw: RawShard, file_name: str, layout: RowSchema) -> ValidShard:
     place = ROW if ROW in table.column_names else BYTE
     places, prefix = table[place], f"{file_name}{PLACE_MARKS[place]}"
     if LINE in table.column_names:
-        source = parse_lines(table[LINE].to_pylist(), faults, layout.max_line_bytes)
+        source = parse_lines(table[LINE].to_pylist(), faults, row_schema.max_line_bytes)
     else:
         table = pa.table({name: _plain(table[name]) for name in table.column_names})
         source = _TableRows(table, faults)
 
-    ids = source.ids(layout.columns.id)
+    ids = source.ids(row_schema.columns.id)
     # A row that could not be read this far may well have an id, so it is not given another.
     ids = _with_default_ids(ids, prefix, places, except_rows=faults.by_row.keys())
     columns = {"id": ids}
-    for role, name in layout.roles.items():
+    for role, name in row_schema.roles.items():
         text = columns[role] = source.texts(name)
         faults.add(_rows_where(pc.is_null(text)), Reason(f"null_{role}"), f"{name!r} is null or missing")
         lengths = pc.binary_length(text)
         is_blank = pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(text))
         faults.add(_rows_where(is_blank), Reason(f"empty_{role}"), f"{name!r} is blank")
-        too_long = f"{name!r} is longer than {layout.max_text_bytes:,} bytes; raise corpus.max_text_bytes to keep it"
-        faults.add(_rows_where(pc.greater(lengths, layout.max_text_bytes)), Reason.TEXT_TOO_LONG, too_long)
-    for field in layout.carry:
+        too_long = (
+            f"{name!r} is longer than {row_schema.max_text_bytes:,} bytes; raise corpus.max_text_bytes to keep it"
+        )
+        faults.add(_rows_where(pc.greater(lengths, row_schema.max_text_bytes)), Reason.TEXT_TOO_LONG, too_long)
+    for field in row_schema.carry:
         if field.name not in columns:
             columns[field.name] = source.carried(field)
 
@@ -91,10 +93,10 @@ class _TableRows:
         return self._column(field.name, field.type)
 
     def _column(self, name: str, type: pa.DataType) -> pa.ChunkedArray:
-        column, errors = settle(self.table[name], _checked, self.table[name].type)
+        column, errors = cast_column(self.table[name], _checked, self.table[name].type)
         self.faults.add(errors, Reason.INVALID_UTF8, f"{name!r} is not UTF-8")
         if column.type != type:
-            column, errors = settle(column, lambda values: values.cast(type), type)
+            column, errors = cast_column(column, lambda values: values.cast(type), type)
             self.faults.add_each(errors, Reason.WRONG_TYPE, name)
         return column
 

@@ -1,4 +1,4 @@
-"""Files of this machine that appear whole or not at all."""
+"""Writing local files so that they appear whole or not at all."""
 
 import errno
 import os

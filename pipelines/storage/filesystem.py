@@ -1,4 +1,4 @@
-"""Files and object stores through fsspec: a URL becomes a store, and a write is whole or absent."""
+"""Files and object stores through fsspec: opening a store by its URL, and writes that are whole or absent."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Byte ranges of a file on a store, each fetched whole or again."""
+"""Byte ranges of a file on a store, each fetched again until it is complete or the tries are used up."""
 
 import io
 from typing import Any

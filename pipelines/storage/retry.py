@@ -1,4 +1,4 @@
-"""Calls to a store: which errors pass, how often to ask again, and what the last one means for the user."""
+"""Calls to a store: which errors are worth another try, how many tries, and what to say after the last one."""
 
 import errno
 import logging

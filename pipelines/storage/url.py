@@ -1,4 +1,4 @@
-"""The address of a file or folder, which prints without its secrets."""
+"""Paths and URLs that print without their passwords and signatures."""
 
 import re
 from typing import Any, final

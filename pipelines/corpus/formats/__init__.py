@@ -1,1 +1,1 @@
-"""Input formats, a file each: how a file is looked at, cut into read units, and read."""
+"""The input formats: each recognises its files, looks at them, cuts them into read units and reads these."""

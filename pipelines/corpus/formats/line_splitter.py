@@ -1,4 +1,4 @@
-"""Cutting a stream of bytes into lines, without a Python object per line."""
+"""Splits a stream of bytes into lines by arrays of offsets, without a Python object for each line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
