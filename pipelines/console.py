@@ -1,31 +1,31 @@
-"""Where the commands print."""
+"""Consoles that the commands print to, and the formats that they share."""
 
 from rich.console import Console
 from rich.table import Table
 
-_NEVER_BROKEN = 10_000
+_UNWRAPPED_WIDTH = 10_000
 """Columns."""
 
 
 def open_console(stderr: bool = False) -> Console:
-    """A console as wide as its terminal; into a file or a pipe no line is broken, whoever reads it."""
+    """A console as wide as its terminal; lines that go to a file or a pipe are never wrapped."""
     console = Console(stderr=stderr, highlight=False, markup=False)
     if not console.is_terminal:
-        console.width = _NEVER_BROKEN
+        console.width = _UNWRAPPED_WIDTH
     return console
 
 
 def two_columns() -> Table:
-    """An empty table of names and figures."""
+    """An empty table without a header, for names and values."""
     table = Table(show_header=False, box=None)
     table.add_column()
-    # A path is wanted whole: on a narrow terminal it goes on in the next line.
+    # On a narrow terminal a path is folded into the next line and not cut short.
     table.add_column(overflow="fold")
     return table
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a clock shows them: 1:05, or 2:01:05."""
+    """Seconds as [hours:]minutes:seconds, for example 1:05 or 2:01:05."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Every failure that a user can meet and mend; each message names the place and the mend."""
+"""Errors of the data side that a user can correct: each message says where the problem is and what to do about it."""
 
 
 class SpanmillError(Exception):
@@ -10,10 +10,10 @@ class CorpusError(SpanmillError):
 
 
 class DamagedError(CorpusError):
-    """The bytes of a file are damaged or cut short: however often it is read, it ends there."""
+    """The bytes of a file are damaged or cut short, so that reading it again fails at the same place."""
 
     place: int
-    """Bytes of its text that could be read, where it is a compressed stream."""
+    """Decompressed bytes before the damage, where the file is a compressed stream; else 0."""
 
     def __init__(self, *args: object, place: int = 0) -> None:
         super().__init__(*args)
@@ -21,19 +21,19 @@ class DamagedError(CorpusError):
 
 
 class StorageError(SpanmillError):
-    """A store did not do what was asked: rights, space, network, a missing package."""
+    """A call to a store failed: missing rights, no space, the network, a package that is not installed."""
 
     permanent: bool
-    """Asking again cannot help: no rights, no space, nothing there. Otherwise the store may answer later."""
+    """True where a retry cannot help: no rights, no space, no such file. Otherwise the store may answer later."""
 
     def __init__(self, *args: object, permanent: bool = False) -> None:
         super().__init__(*args)
-        # Of the instance, because Ray's copy of an error looks its attributes up there.
+        # Set on the instance, because Ray copies only instance attributes of an error.
         self.permanent = permanent
 
 
 class MissingError(StorageError):
-    """The file, folder or bucket that was asked for is not there."""
+    """The file, folder or bucket does not exist."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args, permanent=True)
@@ -48,4 +48,4 @@ class ConfigError(SpanmillError):
 
 
 class JobError(SpanmillError):
-    """A job that could not finish."""
+    """A job, a training run or a service that could not finish or start."""

@@ -1,1 +1,1 @@
-"""How good a model is: predictions by an answer job, judged by SQuAD's official rules."""
+"""`spanmill evaluate`: predictions by an answer job, scored by SQuAD's official rules."""

@@ -1,4 +1,4 @@
-"""Scores by groups of examples: where they come from, how long answer and passage are, what is asked."""
+"""Scores by group of examples: their source, the length of answer and passage, and the question word."""
 
 from collections.abc import Iterator, Sequence
 

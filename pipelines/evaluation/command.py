@@ -1,4 +1,4 @@
-"""`spanmill evaluate`: how good a model is, by the offline pipeline itself and SQuAD's official rules."""
+"""`spanmill evaluate`: runs an answer job over labelled examples and scores its answers by SQuAD's official rules."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,14 +28,14 @@ def evaluate(
     """Runs `spanmill evaluate`: prints the scores, and writes them to `report` as JSON.
 
     Args:
-        predictions: folder that keeps the examples and the job's output; None takes a temporary one of this machine.
-        overwrite: replace what another job wrote there.
+        predictions: folder that keeps the examples and the job's output; None uses a temporary one on this machine.
+        overwrite: replace what another job wrote to that folder.
 
     Returns:
         The exit code, `Outcome.exit_code`.
 
     Raises:
-        SpanmillError, ModelError: data, model or report cannot be used, or the job does not complete.
+        SpanmillError, ModelError: data or model cannot be used, the report cannot be written, or the job fails.
     """
     notes = open_console(stderr=True)
     read = read_examples(inputs, config.corpus.storage)

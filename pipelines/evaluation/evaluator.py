@@ -1,4 +1,4 @@
-"""Predictions held against the gold answers: EM and F1, of a model that must answer and of one that may abstain."""
+"""Predictions compared with the gold answers: EM and F1, of a model that must answer and of one that may abstain."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ PREDICTION_SCHEMA = pa.schema([("answer", pa.string()), ("no_answer", pa.float64
 there is none. no_answer: null score / (null score + score of that span), 0.0 to 1.0; null where it is not known."""
 
 ABSTAIN_ABOVE = 0.5
-"""The null answer beats the best span: what `qa.handle_impossible_answer` goes by."""
+"""Above this probability of "no answer" the null answer beats the best span, as with `qa.handle_impossible_answer`."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over some rows, in percent; NaN over none."""
+    """Mean EM and F1 over some rows, in percent; NaN where there are no rows."""
 
     rows: int
     em: float
@@ -35,12 +35,12 @@ class Score:
 
 @dataclass(frozen=True)
 class AbstainingScores:
-    """SQuAD v2.0: no answer is the right one where the passage does not say."""
+    """SQuAD v2.0: where the passage holds no answer, abstaining is right."""
 
     total: Score
     answerable: Score
     unanswerable: Score
-    """AbstainingScores above ABSTAIN_ABOVE, over all rows and the two kinds of them."""
+    """These three abstain above ABSTAIN_ABOVE: over all rows, the answerable and the unanswerable ones."""
 
     best_em: BestThreshold
     best_f1: BestThreshold
@@ -48,13 +48,13 @@ class AbstainingScores:
 
 @dataclass(frozen=True)
 class PredictionScores:
-    """How good predictions are."""
+    """Scores of predictions, in total and row by row."""
 
     answerable: Score
-    """Without abstaining, over the rows that have an answer: SQuAD v1.1's figures."""
+    """Without abstaining, over the rows that have an answer: the metrics of SQuAD v1.1."""
 
     abstaining: AbstainingScores | None
-    """None where the probability of "no answer" is not known of every row."""
+    """None unless the probability of "no answer" is known for every row."""
 
     rows: pa.Table
     """One row per example: `em` and `f1` without abstaining (null where unanswerable), `em_abstaining` and
@@ -70,7 +70,7 @@ def without_abstaining(answers: pa.Array | pa.ChunkedArray) -> pa.Table:
 def evaluate_predictions(examples: pa.Table, predictions: pa.Table) -> PredictionScores:
     """Scores predictions by the rules of SQuAD's official script (v2.0).
 
-    Of answerable rows v1.1's script says the same, unless nothing is left of a gold answer once it is normalised.
+    v1.1's script scores answerable rows alike, except where a gold answer is empty after normalisation.
 
     Args:
         examples: EXAMPLE_SCHEMA, of which `answer_texts` is read.
@@ -80,7 +80,7 @@ def evaluate_predictions(examples: pa.Table, predictions: pa.Table) -> Predictio
         ValueError: there are more or fewer predictions than examples.
     """
     answers, gold = predictions["answer"].to_pylist(), examples["answer_texts"].to_pylist()
-    # Texts are normalised and counted one by one: Python's lower-casing and word borders are the official ones.
+    # Row by row, because the official script lower-cases and splits words as Python's strings do, and Arrow differs.
     em = np.array([exact_match(*pair) for pair in zip(answers, gold, strict=True)], dtype=np.float64)
     overlap = np.array([f1(*pair) for pair in zip(answers, gold, strict=True)], dtype=np.float64)
     answerable = np.array([bool(texts) for texts in gold], dtype=bool)

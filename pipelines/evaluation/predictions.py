@@ -1,4 +1,4 @@
-"""Examples → predictions, by the offline pipeline itself: an answer job over them, its parts read back."""
+"""Predictions for examples: runs an answer job over them and reads its parts back."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from pipelines.storage.filesystem import exists, read_bytes, resolve, write_atom
 
 @dataclass(frozen=True)
 class JobPredictions:
-    """What a job said of some examples."""
+    """The predictions of an answer job over examples, with the job and its outcome."""
 
     predictions: pa.Table
-    """PREDICTION_SCHEMA, a row per example; a quarantined row has no answer, and abstains."""
+    """PREDICTION_SCHEMA, one row per example; a quarantined row has no answer and counts as abstaining."""
 
     job: Job
     outcome: Outcome
@@ -30,19 +30,19 @@ class JobPredictions:
 def predict(
     examples: pa.Table, config: AnswerConfig, folder: str, may_abstain: bool, overwrite: bool, console: Console
 ) -> JobPredictions:
-    """Runs an answer job over the examples; the same call goes on where an earlier one in the folder stopped.
+    """Runs an answer job over the examples; the same call resumes where an earlier one in the folder stopped.
 
     The folder gets the examples as Parquet and the job's output, `answers`.
 
     Args:
         examples: EXAMPLE_SCHEMA.
-        config: of the job; what concerns the columns of input and output is set here, and so are `qa.top_k`,
-            `qa.handle_impossible_answer` and `qa.null_score`.
-        folder: path or URL that driver and workers see.
-        may_abstain: also find the probability of "no answer".
+        config: of the job. The columns of input and output, `qa.top_k`, `qa.handle_impossible_answer` and
+            `qa.null_score` are replaced by what an evaluation needs.
+        folder: path or URL that the driver and all workers can reach.
+        may_abstain: also compute the probability of "no answer".
 
     Raises:
-        SpanmillError, ModelError: whatever keeps the job from completing.
+        SpanmillError, ModelError: the job does not complete.
     """
     corpus = _write_corpus(examples, folder, config.output)
     job = plan_job([corpus], f"{folder.rstrip('/')}/answers", _job_config(config, may_abstain), limit=None)
@@ -52,14 +52,14 @@ def predict(
 
 
 def _aligned(found: pa.Table, rows: int, may_abstain: bool) -> pa.Table:
-    """Predictions in the order of the examples; parts have another, and lack what is quarantined."""
+    """Predictions in the order of the examples: parts have another order, and lack quarantined rows."""
     place = np.full(rows, -1, dtype=np.int64)
     place[found["id"].cast(pa.int64()).to_numpy()] = np.arange(len(found))
     found = found.take(pa.array(place, mask=place < 0))
     if not may_abstain:
         return without_abstaining(found["answer"])
     null, span = (found[name].to_numpy() for name in ("null_score", "score"))
-    # Quarantined rows abstain; a tie does not.
+    # 1.0: quarantined rows abstain. 0.5: where both scores are 0, the model does not.
     no_answer = np.where(place < 0, 1.0, 0.5)
     total = null + span
     np.divide(null, total, out=no_answer, where=total > 0)
@@ -67,7 +67,7 @@ def _aligned(found: pa.Table, rows: int, may_abstain: bool) -> pa.Table:
 
 
 def _write_corpus(examples: pa.Table, folder: str, output: OutputParameters) -> str:
-    """Writes what the job reads, under a name that tells its content: a job that goes on must find it untouched."""
+    """Writes the job's input under a name with its hash, so that a resumed job finds the same file unchanged."""
     numbers = pa.array(np.arange(len(examples))).cast(pa.string())
     table = pa.table({"id": numbers, "question": examples["question"], "context": examples["context"]})
     data = to_parquet(table, {})
@@ -79,7 +79,7 @@ def _write_corpus(examples: pa.Table, folder: str, output: OutputParameters) -> 
 
 
 def _job_config(config: AnswerConfig, may_abstain: bool) -> AnswerConfig:
-    # What the model would answer, and beside it what it would say against it: the decision is taken later.
+    # The best span, and beside it the null score: whether to abstain is decided when the scores are computed.
     qa = {"top_k": 1, "handle_impossible_answer": False, "null_score": may_abstain}
     corpus = {name: getattr(config.corpus, name) for name in ("shard_rows", "unit_bytes", "max_text_bytes")}
     return config.model_copy(

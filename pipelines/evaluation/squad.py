@@ -1,4 +1,4 @@
-"""Question-answer examples for training and judging: read from anywhere, checked row by row, as one Arrow table."""
+"""Question-answer examples for training and evaluation: read from any store, checked row by row, as an Arrow table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ EXAMPLE_SCHEMA = pa.schema(
         pa.field("source", pa.string()),
     ]
 )
-"""Starts count code points of the context. No answers: the passage does not say."""
+"""answer_starts: offsets into the context, in code points. A row without answers is unanswerable from its context."""
 
 MOST_PLACES = 5
-"""Rows of a flaw that are named."""
+"""Rows that a message names for each reason."""
 
 
 class InvalidReason(StrEnum):
-    """Why a row is left out."""
+    """Why a row is no valid example."""
 
     NO_OBJECT = "line without a JSON object"
     NO_QUESTION = "no question"
@@ -43,13 +43,12 @@ class InvalidReason(StrEnum):
 
 @dataclass(frozen=True)
 class SkippedRows:
-    """Rows that have the same flaw."""
+    """Rows that are left out for one reason."""
 
     reason: StrEnum
     rows: int
-
     places: tuple[str, ...]
-    """The first five, as `read_rows` names them."""
+    """The first MOST_PLACES of them, as `read_rows` names places."""
 
     def __str__(self) -> str:
         more = ", ..." if self.rows > len(self.places) else ""
@@ -58,22 +57,22 @@ class SkippedRows:
 
 @dataclass(frozen=True)
 class Examples:
-    """What was read."""
+    """Examples that were read from files, and what was left out."""
 
     examples: pa.Table
-    """Good rows in the order of the files, as EXAMPLE_SCHEMA; all answers of all rows are at their offsets."""
+    """Valid rows in the order of the files, as EXAMPLE_SCHEMA; all answers of all rows are at their offsets."""
 
     files: tuple[SourceFile, ...]
 
     left_out: tuple[SkippedRows, ...]
-    """One entry per flaw that occurs."""
+    """One entry per reason that occurs."""
 
     answers_dropped: int
-    """Misplaced answers of rows that stay, because another answer of theirs is right."""
+    """Answers that are not at their offsets, of rows that are kept because another answer of theirs is."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was left out, a line each, for people."""
+        """What was left out, a line of text each."""
         said = [str(one) for one in self.left_out]
         if self.answers_dropped:
             said.append(f"{self.answers_dropped:,} answers left out of rows that stay: they are not at their offsets")
@@ -84,39 +83,39 @@ def read_examples(inputs: Sequence[str], storage: Mapping[str, object]) -> Examp
     """Reads SQuAD v1.1 / v2 JSON, or JSONL (plain, gzip, zstd) and Parquet with SQuAD's flat fields.
 
     `inputs` are files, folders and globs as paths or fsspec URLs, `storage` fsspec options for them. A row without an
-    id gets its place as one; ids may repeat. All of it is held in memory.
+    id gets its place as one; ids may repeat. All rows are held in memory.
 
     Raises:
-        CorpusError: an input has no files, a file has other fields or is broken, or no row is good.
+        CorpusError: an input has no files, a file has other fields or is broken, or no row is valid.
         StorageError: a file cannot be read.
     """
     files = list_files(inputs, CorpusParameters(storage=dict(storage)))
-    good: list[tuple[Any, ...]] = []
-    flawed: dict[InvalidReason, list[str]] = {flaw: [] for flaw in InvalidReason}
+    valid: list[tuple[Any, ...]] = []
+    invalid: dict[InvalidReason, list[str]] = {reason: [] for reason in InvalidReason}
     dropped = 0
     # Row by row, because offsets in code points are cheap in Python's strings alone: Arrow's slice takes one offset
     # for all rows, and its strings are UTF-8.
     for rows in for_every_file(files, lambda file: read_rows(file, storage)):
         for place, row in rows:
-            settled = _settled(place, row)
-            if isinstance(settled, InvalidReason):
-                flawed[settled].append(place)
+            checked = _checked(place, row)
+            if isinstance(checked, InvalidReason):
+                invalid[checked].append(place)
             else:
-                good.append(settled[0])
-                dropped += settled[1]
+                valid.append(checked[0])
+                dropped += checked[1]
     left_out = tuple(
-        SkippedRows(flaw, len(places), tuple(places[:MOST_PLACES])) for flaw, places in flawed.items() if places
+        SkippedRows(reason, len(places), tuple(places[:MOST_PLACES])) for reason, places in invalid.items() if places
     )
-    if not good:
+    if not valid:
         said = "".join(f"\n  {one}" for one in left_out)
         named = ", ".join(str(Url(text)) for text in inputs)
         raise CorpusError(f"there is not one usable example in {named}. Wanted is {WANTED}.{said}")
-    examples = pa.table([list(column) for column in zip(*good, strict=True)], schema=EXAMPLE_SCHEMA)
+    examples = pa.table([list(column) for column in zip(*valid, strict=True)], schema=EXAMPLE_SCHEMA)
     return Examples(examples, files, left_out, dropped)
 
 
-def _settled(place: str, row: Row | None) -> tuple[tuple[Any, ...], int] | InvalidReason:
-    """The row's values in the order of EXAMPLE_SCHEMA and how many of its answers are dropped, or its flaw."""
+def _checked(place: str, row: Row | None) -> tuple[tuple[Any, ...], int] | InvalidReason:
+    """The row's values in the order of EXAMPLE_SCHEMA and how many of its answers are dropped, or why it is invalid."""
     if row is None:
         return InvalidReason.NO_OBJECT
     question, context = row.get("question"), row.get("context")

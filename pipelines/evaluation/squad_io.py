@@ -1,4 +1,4 @@
-"""Files of question-answer examples → their rows as they are: SQuAD's JSON, or flat fields in JSONL or Parquet."""
+"""Reads files of question-answer examples, SQuAD's JSON or flat fields in JSONL or Parquet, without checking rows."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -75,7 +75,7 @@ def _text_rows(file: SourceFile, storage: Mapping[str, object]) -> Iterator[tupl
     pieces = list(read_lines(file, 0, file.size, storage, max_bytes=sys.maxsize))
     data = b"".join(piece.buffer for piece in pieces).removeprefix(b"\xef\xbb\xbf")
     document = None
-    # The name tells little: .json may be either, and some call a whole document .jsonl. Lines end the parsing early.
+    # Names do not tell them apart: .json may be either, and a document may be called .jsonl. Lines fail early.
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -86,7 +86,7 @@ def _text_rows(file: SourceFile, storage: Mapping[str, object]) -> Iterator[tupl
                 f"Replace {file.url}, or leave it out."
             ) from error
     if isinstance(document, list):
-        yield from ((f"{file.name}:{number}", _known(row)) for number, row in enumerate(document))
+        yield from ((f"{file.name}:{number}", _as_row(row)) for number, row in enumerate(document))
     elif isinstance(document, dict) and "data" in document:
         yield from _document_rows(file, document["data"])
     else:
@@ -98,12 +98,12 @@ def _text_rows(file: SourceFile, storage: Mapping[str, object]) -> Iterator[tupl
 
 def _object(line: bytes) -> Row | None:
     try:
-        return _known(orjson.loads(line))
+        return _as_row(orjson.loads(line))
     except orjson.JSONDecodeError:
         return None
 
 
-def _known(value: object) -> Row | None:
+def _as_row(value: object) -> Row | None:
     return value if isinstance(value, dict) else None
 
 

@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers, as the official script of SQuAD v2.0 has them (Rajpurkar et al. 2016, 2018)."""
+"""Exact match and F1 of answers, as SQuAD v2.0's official script computes them (Rajpurkar et al. 2016, 2018)."""
 
 import re
 import string
@@ -10,23 +10,23 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalise(text: str) -> str:
-    """Lower case, without punctuation, articles and superfluous blanks."""
+    """The text in lower case, without punctuation, articles and repeated blanks."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def exact_match(answer: str | None, gold: Sequence[str]) -> float:
-    """1.0 when the answer equals one of the gold answers, else 0.0; without gold, when there is no answer."""
+    """1.0 when the answer equals a gold answer, else 0.0; without gold answers, 1.0 when the answer is empty."""
     return float(normalise(answer or "") in _normalised(gold))
 
 
 def f1(answer: str | None, gold: Sequence[str]) -> float:
-    """Best token F1 of the answer against the gold answers, 0.0 to 1.0; without gold, 1.0 when there is no answer."""
+    """Best token F1 against one of the gold answers, 0.0 to 1.0; without gold answers, 1.0 when the answer is empty."""
     words = normalise(answer or "").split()
     return max(_f1(words, text.split()) for text in _normalised(gold))
 
 
 def _normalised(gold: Sequence[str]) -> list[str]:
-    """Gold answers of which something is left; of none, the empty answer is the right one."""
+    """Gold answers that are not empty once normalised; where there is none, the empty answer."""
     return [text for text in map(normalise, gold) if text] or [""]
 
 

@@ -1,4 +1,4 @@
-"""The figures of an evaluation, as tables for people and as JSON."""
+"""The results of an evaluation, as tables for the terminal and as a JSON report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,11 +16,11 @@ from pipelines.storage.url import Url
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that an evaluation found out."""
+    """The results of an evaluation, with the data and the job behind them."""
 
     read: Examples
     rows: int
-    """Examples that were scores."""
+    """Examples that were scored."""
     limit: int | None
     predicted: JobPredictions
     scores: PredictionScores
@@ -29,14 +29,14 @@ class Evaluation:
 
     @property
     def rows_per_second(self) -> float | None:
-        """After the first commit of this run, or, of a single shard, in the passes; None where nothing was run."""
+        """After the first commit of this run, or in the passes where it had one shard; None where nothing ran."""
         outcome = self.predicted.outcome
         seconds = outcome.tally.stats.total.seconds
         return outcome.rate or (outcome.tally.rows / seconds if seconds else None)
 
 
 def totals_table(evaluation: Evaluation) -> Table:
-    """Scores over all rows, and what they were made with."""
+    """Scores over all rows, and the model and speed of the run."""
     scores, outcome, job = evaluation.scores, evaluation.predicted.outcome, evaluation.predicted.job
     table = two_columns()
     table.add_row("rows", f"{evaluation.rows:,}")
@@ -67,7 +67,7 @@ def _add_abstaining(table: Table, found: AbstainingScores) -> None:
 
 
 def group_table(evaluation: Evaluation) -> Table:
-    """Scores by group; answers that are given anyway, and beside them, where it is known, what abstaining makes."""
+    """Scores by group: without abstaining, and with it where the probability of "no answer" is known."""
     abstains = evaluation.scores.abstaining is not None
     table = Table(box=None, pad_edge=False)
     for name in ("by", "group"):
@@ -85,7 +85,7 @@ def group_table(evaluation: Evaluation) -> Table:
 
 
 def report_of(evaluation: Evaluation) -> dict[str, Any]:
-    """The same as JSON, scores in percent, null where there is no row; with what is needed to do it again."""
+    """The JSON report: scores in percent, null where there is no row, and the data and settings to repeat the run."""
     read, scores = evaluation.read, evaluation.scores
     outcome, config = evaluation.predicted.outcome, evaluation.predicted.job.config
     files = [

@@ -1,1 +1,1 @@
-"""What people and machines see of a job: progress, logs, metrics and the report."""
+"""How a job is observed: progress on the terminal, JSON logs, Prometheus metrics, and the report."""

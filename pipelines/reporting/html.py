@@ -1,4 +1,4 @@
-"""A report as a page: one file of HTML without scripts, that loads nothing from anywhere."""
+"""The report as an HTML page: one file without scripts, which loads nothing."""
 
 import math
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ class Column:
     """A column of a histogram."""
 
     label: str
-    """Below it; empty for none."""
+    """Text below the column; empty for none."""
     count: int
     share: float
-    """Of the highest column."""
+    """Height as a share of the highest column, 0.0 to 1.0."""
     title: str
-    """What it counts."""
+    """The tooltip, which says what the column counts."""
 
 
 def render(report: Report) -> str:
-    """The page. Texts of the input are escaped wherever they stand."""
+    """The page as HTML. All texts are escaped, because some come from the input."""
     environment = Environment(
         loader=PackageLoader("pipelines.reporting", "."),
         autoescape=True,
@@ -43,7 +43,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "clock": clock, "size": size}
+    environment.filters |= {"number": number, "duration": duration, "size": size}
     return environment.get_template("report.html.j2").render(
         report=report,
         rows=steps(report.speed.rows),
@@ -56,7 +56,7 @@ def render(report: Report) -> str:
 
 
 def steps(values: Sequence[float]) -> Steps:
-    """One level stretch for every value."""
+    """A step line: one horizontal segment for every value."""
     top = nice_top(max(values, default=0.0))
     width = _LINE_WIDTH / max(len(values), 1)
     heights = [_LINE_HEIGHT * (1 - value / top) for value in values]
@@ -65,7 +65,7 @@ def steps(values: Sequence[float]) -> Steps:
 
 
 def nice_top(value: float) -> float:
-    """The least of 1, 2, 3, 4, 5, 6, 8 and 10 times a power of ten that is not below."""
+    """The smallest of 1, 2, 3, 4, 5, 6, 8 and 10 times a power of ten that is not below the value."""
     if value <= 0:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(value))
@@ -73,14 +73,14 @@ def nice_top(value: float) -> float:
 
 
 def number(value: float) -> str:
-    """With separators; three digits of what is below a hundred."""
+    """The number with thousands separators; below 100, with three significant digits."""
     if isinstance(value, int) or abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def clock(seconds: float) -> str:
-    """Seconds in the units that people would choose."""
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits their size: ms, s, min, h or d."""
     if seconds < 100:
         return f"{seconds:.3g} s" if seconds >= 1 or not seconds else f"{1000 * seconds:.3g} ms"
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
@@ -90,7 +90,7 @@ def clock(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that people would choose."""
+    """Bytes in the unit that suits their number: B, kB, MB, GB or TB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -122,7 +122,7 @@ def _pass_columns(counts: dict[int, int]) -> list[Column]:
             _short(1 << power),
             counts.get(1 << power, 0),
             counts.get(1 << power, 0) / most,
-            f"below {clock((1 << power) / 1000)}: {counts.get(1 << power, 0):,} passes",
+            f"below {duration((1 << power) / 1000)}: {counts.get(1 << power, 0):,} passes",
         )
         for power in powers
     ]

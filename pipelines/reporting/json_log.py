@@ -1,6 +1,6 @@
-"""What a job says to machines: log records with fields, as JSON lines in a file.
+"""The log of a job: records with fields, appended to a file as lines of JSON.
 
-Loggers are named `spanmill.*`. People see the progress instead, and warnings that it does not show.
+Loggers are named `spanmill.*`. The terminal shows the progress instead, and warnings that the progress leaves out.
 """
 
 import logging
@@ -17,12 +17,12 @@ from pipelines.errors import StorageError
 from pipelines.output.receipt import Receipt
 
 LOGGER = logging.getLogger("spanmill.job")
-"""What happens to the shards of a job. The progress shows it to people, so it never goes to stderr."""
+"""Logger for the events of a job. The progress display shows them on the terminal, so they never go to stderr."""
 
 
 @dataclass(frozen=True)
 class JsonLog:
-    """Logs the receipts of a job, and what else happens to it."""
+    """Logs the receipts and the events of a job."""
 
     job8: str
 
@@ -87,7 +87,7 @@ def logging_to(path: Path | None) -> Iterator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever stderr is at the moment: the progress line takes its place for a while."""
+    """Writes to the current `sys.stderr`, which the live progress line replaces while it is shown."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What a person sees of a running job: a live line on a terminal, log lines elsewhere."""
+"""The progress display of a running job: a live line on a terminal, lines of text elsewhere."""
 
 import threading
 import time
@@ -31,11 +31,11 @@ class Tally:
     found: int = 0
     """Shards that another run committed meanwhile."""
     store_errors: int = 0
-    """Calls to a store that failed, tried again or not."""
+    """Calls to a store that failed, whether a retry then succeeded or not."""
     failures: dict[tuple[int, int], Receipt] = field(default_factory=dict)
     """The last failure of every shard that is not committed, by unit and number."""
     mishaps: list[str] = field(default_factory=list)
-    """What went wrong and was not one shard's."""
+    """Errors that concern the run and not a single shard."""
 
     def add(self, receipt: Receipt) -> None:
         """Counts one receipt."""
@@ -59,7 +59,7 @@ class Tally:
         return [receipt for (number, _), receipt in self.failures.items() if number == unit]
 
     def reasons_of_failure(self) -> list[str]:
-        """What went wrong, for people."""
+        """Messages of all errors: first those of shards, then those of the run."""
         return [*(receipt.error for receipt in self.failures.values()), *self.mishaps]
 
 
@@ -84,16 +84,16 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator["Progress"]:
-        """Shows the live line while the block runs; elsewhere than on a terminal, lines are logged instead."""
+        """Shows the live line while the block runs; where there is no terminal, prints a line now and then instead."""
         if not self.console.is_terminal:
             stop = threading.Event()
-            heart = threading.Thread(target=self._beat, args=(stop,), daemon=True)
-            heart.start()
+            printer = threading.Thread(target=self._print_regularly, args=(stop,), daemon=True)
+            printer.start()
             try:
                 yield self
             finally:
                 stop.set()
-                heart.join()
+                printer.join()
             return
         with Live(self._line(), console=self.console, refresh_per_second=4, get_renderable=self._line) as live:
             self._live = live
@@ -114,15 +114,15 @@ class Progress:
             self._logged = now
             self.console.print(self._line())
 
-    def _beat(self, stop: threading.Event) -> None:
-        """A line now and then even when no shard is committed: silence would look like death."""
+    def _print_regularly(self, stop: threading.Event) -> None:
+        """Prints a line when nothing was printed for a while, to show that the job is alive."""
         while not stop.wait(_LOG_EVERY_SECONDS):
             if time.monotonic() - self._logged >= _SILENCE_SECONDS:
                 self._logged = time.monotonic()
                 self.console.print(self._line())
 
     def rate(self) -> float:
-        """Rows per second since the first shard was committed; 0 while that cannot be told."""
+        """Rows per second since the first shard was committed; 0 before that."""
         if self._first is None:
             return 0.0
         seconds = time.monotonic() - self._first
@@ -135,7 +135,7 @@ class Progress:
         return (self.tally.rows + self.tally.quarantined - self._first_rows) / (self._last - self._first)
 
     def note(self, text: str, is_failure: bool = True) -> None:
-        """Shows what is not one shard's; a failure is kept for the end."""
+        """Shows a message that concerns the run and not a single shard; a failure is repeated at the end."""
         if is_failure:
             self.tally.mishaps.append(text)
         self.console.print(text, style="red" if is_failure else None)

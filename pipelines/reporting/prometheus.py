@@ -1,8 +1,8 @@
-"""Figures of a running job for Prometheus, through Ray: every node serves what its processes count.
+"""Metrics of a running job for Prometheus, exported by Ray: every node serves the metrics of its processes.
 
-Ray puts `ray_` before each name and `_total` after those of counters. Rates, and shares such as padding or the mean
-batch, are for the query: `rate(ray_spanmill_tokens_total[5m])` by bucket, say. A job behind `ray://` exports nothing,
-since its driver runs in another process than its metrics.
+Ray puts `ray_` before each name and `_total` after those of counters. Rates, and ratios such as padding or the mean
+batch, are computed by the query: `rate(ray_spanmill_tokens_total[5m])` by bucket, for example. A job behind `ray://`
+exports nothing, because its driver is not a process of the cluster.
 """
 
 from ray.util.metrics import Counter, Gauge, Histogram
@@ -30,10 +30,10 @@ _COUNTERS = {
 
 
 class Metrics:
-    """Counts receipts; the gauges follow a tally that has counted each receipt already."""
+    """Counts receipts as metrics; the gauges show a tally, which must have counted each receipt already."""
 
     def __init__(self, job8: str, tally: Tally, shards_before: int, shards_expected: int) -> None:
-        """Starts at nothing: metrics are of a run, and the tag `job` tells which job it belongs to."""
+        """Starts all counters at zero: metrics describe one run, and the tag `job` names the job that it belongs to."""
         self._job = {"job": job8}
         self._tally = tally
         self._before = shards_before

@@ -1,4 +1,4 @@
-"""Figures of a report, summed over the receipts of a job as columns: a hundred thousand shards take a second."""
+"""Statistics for the report, summed over the receipts of a job as Arrow columns: 100,000 shards take a second."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class RunStats:
 
     run: str
     began: str
-    """When, ISO 8601, UTC."""
+    """When the run began, ISO 8601, UTC."""
     seconds: float
-    """To its last commit, the start of Ray and model included."""
+    """From its start to its last commit, the start of Ray and the model included."""
     shards: int
     rows: int
     quarantined: int
@@ -36,7 +36,7 @@ class RunStats:
 
 @dataclass(frozen=True)
 class NodeStats:
-    """What one machine did for the model."""
+    """What the model actors of one machine did."""
 
     node: str
     shards: int
@@ -57,7 +57,7 @@ class SlowShard:
     rows: int
     tokens: int
     seconds: float
-    """That the model actor had it in hand."""
+    """Time that the shard spent at the model actor."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class PassTotals:
 
     total: PassStats
     tokens: NDArray[np.int64]
-    """Of every receipt."""
+    """[N] tokens of every receipt, without padding."""
     seconds: Floats
-    """Of every receipt, in forward passes."""
+    """[N] seconds in forward passes of every receipt."""
 
     @classmethod
     def of(cls, receipts: pa.Table) -> "PassTotals":
@@ -94,7 +94,7 @@ class PassTotals:
 
 
 def runs(receipts: pa.Table) -> list[RunStats]:
-    """Every run that committed something, in order."""
+    """Every run that committed a shard, in order of time."""
     sums = receipts.group_by("run").aggregate(
         [("rows", "sum"), ("quarantined", "sum"), ("store_errors", "sum"), ("committed", "max"), ("run", "count")]
     )
@@ -115,10 +115,10 @@ def runs(receipts: pa.Table) -> list[RunStats]:
     return found
 
 
-def nodes(receipts: pa.Table, work: PassTotals) -> list[NodeStats]:
+def nodes(receipts: pa.Table, passes: PassTotals) -> list[NodeStats]:
     """Every machine that ran a model actor, the busiest first."""
-    table = receipts.select(["node", "rows"]).append_column("tokens", pa.array(work.tokens))
-    table = table.append_column("seconds", pa.array(work.seconds))
+    table = receipts.select(["node", "rows"]).append_column("tokens", pa.array(passes.tokens))
+    table = table.append_column("seconds", pa.array(passes.seconds))
     sums = table.group_by("node").aggregate([("node", "count"), ("rows", "sum"), ("tokens", "sum"), ("seconds", "sum")])
     return [
         NodeStats(row["node"], row["node_count"], row["rows_sum"], row["tokens_sum"], round(row["seconds_sum"], 3))
@@ -127,7 +127,7 @@ def nodes(receipts: pa.Table, work: PassTotals) -> list[NodeStats]:
 
 
 def slowest(receipts: pa.Table, tokens: NDArray[np.int64], count: int = 10) -> list[SlowShard]:
-    """The shards that the model had in hand for longest."""
+    """The shards that spent the most time at the model actor."""
     table = receipts.append_column("tokens", pa.array(tokens))
     chosen = pc.select_k_unstable(table, count, [("seconds", "descending")])
     return [

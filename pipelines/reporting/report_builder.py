@@ -1,4 +1,4 @@
-"""Making the report of a job, and writing it beside the parts: `_report.json` and `_report.html`."""
+"""Builds the report of a job and writes it beside the parts: `_report.json` and `_report.html`."""
 
 import logging
 from collections.abc import Mapping
@@ -24,16 +24,16 @@ from pipelines.reporting.progress import Tally
 from pipelines.reporting.quarantine_samples import quarantine_samples
 from pipelines.reporting.receipt_stats import PassTotals, nodes, runs, scores, slowest
 from pipelines.reporting.report_model import (
-    Example,
     Failure,
     LengthFigures,
     Machines,
-    Quarantined,
+    QuarantinedRows,
+    QuarantineSample,
     Report,
     Subject,
     Totals,
 )
-from pipelines.reporting.throughput_curve import Speed, speed
+from pipelines.reporting.throughput_curve import ThroughputCurve, throughput_curve
 from pipelines.storage.filesystem import write_atomic
 from pipelines.storage.url import Url, redact
 
@@ -47,7 +47,7 @@ _LOG = logging.getLogger("spanmill.report")
 
 @dataclass(frozen=True)
 class RunCluster:
-    """Where a run of a job takes place."""
+    """The cluster of one run, and the actor pool on it."""
 
     nodes: int
     resources: Mapping[str, float]
@@ -55,10 +55,10 @@ class RunCluster:
     pool: ActorPool
 
 
-def write_report(job: Job, place: RunCluster | None, tally: Tally, counts: RowCounts, complete: bool) -> None:
-    """Writes both files. Whatever is wrong with a figure or the store costs the report, and not the job."""
+def write_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowCounts, complete: bool) -> None:
+    """Writes both files. An error in the report or its store is logged as a warning and does not fail the job."""
     try:
-        report = make_report(job, place, tally, counts, complete)
+        report = make_report(job, cluster, tally, counts, complete)
         data = orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
         write_atomic(job.store.fs, job.store.path(REPORT_JSON), data)
         write_atomic(job.store.fs, job.store.path(REPORT_HTML), render(report).encode())
@@ -68,34 +68,34 @@ def write_report(job: Job, place: RunCluster | None, tally: Tally, counts: RowCo
         _LOG.warning("report not written: %s", error, exc_info=not expected, extra=fields)
 
 
-def make_report(job: Job, place: RunCluster | None, tally: Tally, counts: RowCounts, complete: bool) -> Report:
+def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowCounts, complete: bool) -> Report:
     """The report of a job as it stands.
 
     Args:
         tally: of the last run.
     """
     receipts = counts.receipts
-    work = PassTotals.of(receipts)
-    pace = speed(receipts, work.tokens)
-    milliseconds = sorted(work.total.milliseconds.items())
+    passes = PassTotals.of(receipts)
+    curve = throughput_curve(receipts, passes.tokens)
+    milliseconds = sorted(passes.total.milliseconds.items())
     return Report(
         version=1,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         complete=complete,
         subject=_subject(job),
-        machines=None if place is None else _machines(place),
-        totals=_totals(job, counts, work, pace),
-        speed=pace,
+        machines=None if cluster is None else _machines(cluster),
+        totals=_totals(job, counts, passes, curve),
+        speed=curve,
         buckets=[
             LengthFigures(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
-            for width, b in sorted(work.total.buckets.items())
+            for width, b in sorted(passes.total.buckets.items())
         ],
-        pass_milliseconds={str(limit): passes for limit, passes in milliseconds},
+        pass_milliseconds={str(limit): count for limit, count in milliseconds},
         scores=scores(receipts),
-        slowest=slowest(receipts, work.tokens),
+        slowest=slowest(receipts, passes.tokens),
         quarantine=_quarantine(job, counts),
         runs=runs(receipts),
-        nodes=nodes(receipts, work),
+        nodes=nodes(receipts, passes),
         failures=[
             Failure(
                 f"{unit:05d}-{number:05d}", receipt.file, receipt.failed_in, redact(escape_surrogates(receipt.error))
@@ -134,25 +134,25 @@ def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
     return keys
 
 
-def _machines(place: RunCluster) -> Machines:
-    names = (name for name in place.resources if name.startswith(_ACCELERATOR))
+def _machines(cluster: RunCluster) -> Machines:
+    names = (name for name in cluster.resources if name.startswith(_ACCELERATOR))
     return Machines(
-        nodes=place.nodes,
-        cpus=place.resources.get("CPU", 0.0),
-        gpus=place.resources.get("GPU", 0.0),
+        nodes=cluster.nodes,
+        cpus=cluster.resources.get("CPU", 0.0),
+        gpus=cluster.resources.get("GPU", 0.0),
         accelerators=sorted(name.removeprefix(_ACCELERATOR) for name in names),
-        actors=place.pool.size,
-        most_actors=place.pool.max_size,
-        cpus_per_actor=place.pool.cpus,
-        gpus_per_actor=place.pool.gpus,
-        threads_per_actor=place.pool.threads,
+        actors=cluster.pool.size,
+        most_actors=cluster.pool.max_size,
+        cpus_per_actor=cluster.pool.cpus,
+        gpus_per_actor=cluster.pool.gpus,
+        threads_per_actor=cluster.pool.threads,
     )
 
 
-def _totals(job: Job, counts: RowCounts, work: PassTotals, pace: Speed) -> Totals:
-    receipts, passes = counts.receipts, work.total.total
+def _totals(job: Job, counts: RowCounts, passes: PassTotals, curve: ThroughputCurve) -> Totals:
+    receipts, total = counts.receipts, passes.total.total
     shards = len(receipts) + counts.without_receipt
-    seconds = pace.seconds_per_point * len(pace.rows)
+    seconds = curve.seconds_per_point * len(curve.rows)
     with_receipt = _sum(receipts, "rows") + _sum(receipts, "quarantined")
     return Totals(
         shards=shards,
@@ -163,12 +163,12 @@ def _totals(job: Job, counts: RowCounts, work: PassTotals, pace: Speed) -> Total
         answered=_sum(receipts, "answered"),
         bytes=_sum(receipts, "bytes"),
         store_errors=_sum(receipts, "store_errors"),
-        windows=passes.windows,
-        tokens=passes.tokens,
-        padding=passes.padding,
-        passes=passes.passes,
-        model_seconds=round(passes.seconds, 3),
-        out_of_memory=work.total.out_of_memory,
+        windows=total.windows,
+        tokens=total.tokens,
+        padding=total.padding,
+        passes=total.passes,
+        model_seconds=round(total.seconds, 3),
+        out_of_memory=passes.total.out_of_memory,
         work_seconds=round(seconds, 3),
         rows_per_second=round(with_receipt / seconds, 3) if seconds else 0.0,
     )
@@ -178,9 +178,9 @@ def _sum(receipts: pa.Table, name: str) -> int:
     return int(pc.sum(receipts[name]).as_py() or 0)
 
 
-def _quarantine(job: Job, counts: RowCounts) -> list[Quarantined]:
+def _quarantine(job: Job, counts: RowCounts) -> list[QuarantinedRows]:
     """The most frequent reason first."""
-    found: dict[str, list[Example]] = {reason: [] for reason, _ in counts.reasons.most_common()}
+    found: dict[str, list[QuarantineSample]] = {reason: [] for reason, _ in counts.reasons.most_common()}
     for row in quarantine_samples(job.parts, counts).to_pylist():
-        found.setdefault(row.pop("reason"), []).append(Example(**row))
-    return [Quarantined(reason, counts.reasons[reason], examples) for reason, examples in found.items()]
+        found.setdefault(row.pop("reason"), []).append(QuarantineSample(**row))
+    return [QuarantinedRows(reason, counts.reasons[reason], examples) for reason, examples in found.items()]

@@ -1,15 +1,15 @@
-"""What the report of a job says: the fields of `_report.json`."""
+"""The data model of the report: its classes and fields are those of `_report.json`."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.reporting.receipt_stats import NodeStats, RunStats, SlowShard
-from pipelines.reporting.throughput_curve import Speed
+from pipelines.reporting.throughput_curve import ThroughputCurve
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What ran."""
+    """The job: its model, input and config."""
 
     kind: str
     """answer or embed."""
@@ -19,7 +19,7 @@ class Subject:
     """ISO 8601."""
     output: str
     model: str
-    """As it was named."""
+    """Name, as the user gave it."""
     fingerprint: str
     backend: str
     files: int
@@ -28,23 +28,23 @@ class Subject:
     units: int
     shard_rows: int
     config: dict[str, Any]
-    """Every key, but for those that may be secret."""
+    """The whole config, without keys that may hold secrets."""
     changed: dict[str, Any]
-    """Those of them that are not at their default, dotted."""
+    """Dotted keys of the config whose values are not the defaults, with these values."""
     versions: dict[str, str]
-    """Of the driver's packages."""
+    """Versions of the main packages, on the driver."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What the last run ran on."""
+    """The cluster of the last run."""
 
     nodes: int
     cpus: float
     gpus: float
     accelerators: list[str]
     actors: int
-    """Fewest model actors."""
+    """Smallest number of model actors."""
     most_actors: int
     cpus_per_actor: float
     gpus_per_actor: float
@@ -57,18 +57,18 @@ class Totals:
 
     shards: int
     shards_expected: int
-    """As far as the plan can tell."""
+    """As many as the plan estimates, and at least `shards`."""
     without_receipt: int
-    """Committed shards that rows and quarantined count, and nothing else here."""
+    """Committed shards without a receipt: they count in shards, rows and quarantined only."""
     rows: int
-    """In parts."""
+    """Rows in committed parts."""
     quarantined: int
     answered: int
-    """Rows with an answer; in an embedding job, all."""
+    """Rows with an answer; in an embedding job, all rows."""
     bytes: int
     """Size of the parts."""
     store_errors: int
-    """Calls to a store that failed on the way of a committed shard."""
+    """Failed calls to a store, on the way to shards that are committed."""
     windows: int
     tokens: int
     """Without padding."""
@@ -76,13 +76,13 @@ class Totals:
     """Share of padding among the tokens that were computed."""
     passes: int
     model_seconds: float
-    """In forward passes, over all actors."""
+    """Seconds in forward passes, over all actors."""
     out_of_memory: int
-    """Passes that did not fit and were halved."""
+    """Passes that did not fit into memory and were halved."""
     work_seconds: float
     """From the first shard's start at the model to the last commit, the time between runs left out."""
     rows_per_second: float
-    """Over that time, quarantined rows included."""
+    """Mean over work_seconds, quarantined rows included."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class LengthFigures:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A row in quarantine. Its text is the input's: never trust it."""
+class QuarantineSample:
+    """A row in quarantine. Its text comes from the input: escape it wherever it is shown."""
 
     id: str | None
     file: str
@@ -113,13 +113,13 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Quarantined:
+class QuarantinedRows:
     """The rows of one reason."""
 
     reason: str
     rows: int
-    """As far as there are receipts."""
-    examples: list[Example]
+    """Counted from receipts; shards without one are not included."""
+    examples: list[QuarantineSample]
 
 
 @dataclass(frozen=True)
@@ -137,28 +137,28 @@ class Report:
     """The whole report; `_report.json` has these fields."""
 
     version: int
-    """Of this format."""
+    """Version of the report's format."""
     made: str
     """ISO 8601."""
     complete: bool
     subject: Subject
     machines: Machines | None
-    """Unknown where Ray did not start."""
+    """None where Ray did not start."""
     totals: Totals
-    speed: Speed
+    speed: ThroughputCurve
     buckets: list[LengthFigures]
-    """By length."""
+    """Forward passes by padded width."""
     pass_milliseconds: dict[str, int]
     """Passes by their time: milliseconds, rounded up to a power of two."""
     scores: list[int]
     """Answered rows by the score of their best answer: bins of equal width from 0 to 1, the last also what is above."""
     slowest: list[SlowShard]
-    quarantine: list[Quarantined]
+    quarantine: list[QuarantinedRows]
     runs: list[RunStats]
     nodes: list[NodeStats]
     failures: list[Failure]
     """Of the last run, at most 50."""
     mishaps: list[str]
-    """What went wrong in the last run and was not one shard's."""
+    """Errors of the last run that concern no single shard."""
     store_errors: int
     """Failed calls to a store in the last run, shards that are not committed included."""

@@ -1,4 +1,4 @@
-"""Who watches a run: its receipts are kept, logged and counted, and at its end become a report."""
+"""Observation of a run: its receipts are stored, logged and counted, and reported when the run ends or fails."""
 
 import logging
 from collections.abc import Mapping
@@ -18,21 +18,24 @@ from pipelines.storage.url import redact
 
 
 class RunObserver:
-    """Ledger, journal, metrics and report of one run."""
+    """Receipt log, JSON log, metrics and report of one run.
+
+    It knows what each of them records when a run begins, ends or fails, so that the executor knows none of them.
+    """
 
     def __init__(self, job: Job, tally: Tally, shards_before: int) -> None:
-        """Takes the tally that counts every receipt before it comes here."""
+        """Takes the tally of the run, which must count every receipt before `add` does."""
         self._job = job
         self._tally = tally
-        self._place: RunCluster | None = None
-        self._ledger = ReceiptLog(job.parts)
-        self._journal = JsonLog(job.manifest.job8)
+        self._cluster: RunCluster | None = None
+        self._receipt_log = ReceiptLog(job.parts)
+        self._log = JsonLog(job.manifest.job8)
         self._metrics = Metrics(job.manifest.job8, tally, shards_before, job.plan.expected_shards)
 
     def begin(self, pool: ActorPool, resources: Mapping[str, float], nodes: int) -> None:
-        """Ray is there, and the pool is planned."""
-        self._place = RunCluster(nodes, resources, pool)
-        self._journal.log(
+        """Logs the start of a run, once Ray runs and the pool is planned."""
+        self._cluster = RunCluster(nodes, resources, pool)
+        self._log.log(
             "run began",
             kind=self._job.kind,
             model=self._job.model.fingerprint,
@@ -43,35 +46,35 @@ class RunObserver:
         )
 
     def add(self, receipt: Receipt) -> None:
-        """Takes one receipt."""
-        for watcher in (self._ledger, self._journal, self._metrics):
-            watcher.add(receipt)
+        """Stores, logs and counts one receipt."""
+        for sink in (self._receipt_log, self._log, self._metrics):
+            sink.add(receipt)
 
     def note(self, text: str) -> None:
-        """Takes what is not one shard's."""
-        self._journal.log("note", logging.WARNING, text=redact(text))
+        """Logs a warning that concerns the run and not a single shard."""
+        self._log.log("note", logging.WARNING, text=redact(text))
 
     def settle(self) -> None:
-        """No more receipts will come; now they can be read."""
-        self._ledger.write()
+        """Writes the receipts that are still buffered, so that `read_counts` finds all of them."""
+        self._receipt_log.write()
 
     def end(self, counts: RowCounts) -> None:
-        """Every shard is committed."""
+        """Reports a complete job, with the counts of all its runs."""
         self._report(counts, complete=True)
-        self._journal.log("job complete", rows=counts.rows, quarantined=counts.quarantined)
+        self._log.log("job complete", rows=counts.rows, quarantined=counts.quarantined)
 
     def fail(self, error: BaseException) -> None:
-        """The run ended before the job was complete."""
+        """Logs why a run ended early, and reports what is committed so far."""
         self.settle()
-        self._journal.log("run failed", logging.ERROR, error=redact(f"{type(error).__name__}: {error}"))
-        # Whoever presses Ctrl-C waits for nothing more.
-        if self._place is None or not isinstance(error, Exception):
+        self._log.log("run failed", logging.ERROR, error=redact(f"{type(error).__name__}: {error}"))
+        # After Ctrl-C, do not make the user wait for a report.
+        if self._cluster is None or not isinstance(error, Exception):
             return
         try:
             counts = read_counts(self._job.parts, self._job.committed())
         except SpanmillError:
-            return  # the error that ended the run says it all
+            return  # the error that ended the run is raised anyway
         self._report(counts, complete=False)
 
     def _report(self, counts: RowCounts, complete: bool) -> None:
-        write_report(self._job, self._place, self._tally, counts, complete)
+        write_report(self._job, self._cluster, self._tally, counts, complete)

@@ -1,4 +1,4 @@
-"""How fast a job went, from the times of its shards."""
+"""The throughput of a job over time, computed from the times of its shards."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ Floats = NDArray[np.float64]
 
 MOST_POINTS = 200
 _SHARDS_A_POINT = 3
-"""With fewer, a line shows when shards ended and not how fast they went."""
+"""With fewer, the curve shows when single shards ended rather than the throughput."""
 
 
 @dataclass(frozen=True)
-class Speed:
-    """How fast a job was, over the time that it was at work: what lies between two runs is left out."""
+class ThroughputCurve:
+    """Throughput over the time that a job was running; the time between two runs is left out."""
 
     seconds_per_point: float
     rows: list[float]
@@ -23,15 +23,15 @@ class Speed:
     tokens: list[float]
     """Tokens per second, without padding."""
     run_starts: list[float]
-    """Seconds of work done when each run began, the first one's 0 included."""
+    """Seconds that the job had been running when each run began; 0 for the first."""
 
 
-def speed(receipts: pa.Table, tokens: NDArray[np.int64]) -> Speed:
+def throughput_curve(receipts: pa.Table, tokens: NDArray[np.int64]) -> ThroughputCurve:
     """The rows and tokens of every shard spread over the time from its start at the model to its commit."""
     if not len(receipts):
-        return Speed(0.0, [], [], [])
+        return ThroughputCurve(0.0, [], [], [])
     ended = receipts["committed"].to_numpy()
-    # Two clocks are at work, the actor's and the writer's.
+    # The start is by the actor's clock and the end by the writer's, which may disagree.
     began = np.minimum(receipts["started"].to_numpy(), ended - 1e-3)
     runs = np.unique(receipts["run"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
     spans = [(began[runs == run].min(), ended[runs == run].max()) for run in range(runs.max() + 1)]
@@ -42,12 +42,12 @@ def speed(receipts: pa.Table, tokens: NDArray[np.int64]) -> Speed:
     done = (receipts["rows"].to_numpy() + receipts["quarantined"].to_numpy(), tokens)
     rows, sums = (np.diff(_cumulated(began, ended, amounts, edges)) / edges[1] for amounts in done)
     starts = sorted(clock.at(np.array([start for start, _ in spans])).tolist())
-    return Speed(float(edges[1]), rows.tolist(), sums.tolist(), starts)
+    return ThroughputCurve(float(edges[1]), rows.tolist(), sums.tolist(), starts)
 
 
 @dataclass(frozen=True)
 class _WorkClock:
-    """Time of the epoch → seconds of work, the gaps between spans left out."""
+    """Converts seconds of the epoch to seconds that the job had been running, without the gaps between spans."""
 
     starts: Floats
     lengths: Floats
@@ -74,7 +74,7 @@ class _WorkClock:
 
 
 def _cumulated(began: Floats, ended: Floats, amounts: NDArray[np.int64], edges: Floats) -> Floats:
-    """What is done at each edge when every amount grows evenly from its beginning to its end."""
+    """The cumulated amount at each edge, when every amount is spread evenly over its time."""
     slopes = amounts / np.maximum(ended - began, 1e-9)
     times = np.concatenate([began, ended])
     order = np.argsort(times, kind="stable")

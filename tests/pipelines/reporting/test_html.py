@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.reporting.html import clock, nice_top, number, size, steps
+from pipelines.reporting.html import duration, nice_top, number, size, steps
 
 
 def test_steps_fill_the_box_from_left_to_right() -> None:
@@ -33,7 +33,7 @@ def test_numbers_for_people() -> None:
         "3",
     ]
     seconds = (0.0, 0.0123, 4.218, 99.0, 150.0, 14 * 3600.0, 5.1 * 86400)
-    assert [clock(value) for value in seconds] == ["0 s", "12.3 ms", "4.22 s", "99 s", "2 min", "14.0 h", "5.1 d"]
+    assert [duration(value) for value in seconds] == ["0 s", "12.3 ms", "4.22 s", "99 s", "2 min", "14.0 h", "5.1 d"]
     assert [size(value) for value in (0, 999, 85_123, 9.3e9, 2.5e12, 4e15)] == [
         *("0 B", "999 B", "85.1 kB", "9.3 GB", "2 TB", "4,000 TB")
     ]

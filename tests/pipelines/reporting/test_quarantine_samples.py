@@ -11,7 +11,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
 from pipelines.output.sinks.folder import PartsFolder
-from pipelines.reporting.quarantine_samples import EACH, quarantine_samples
+from pipelines.reporting.quarantine_samples import SAMPLES_PER_REASON, quarantine_samples
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import resolve
 
@@ -39,7 +39,7 @@ def _found(parts: PartsFolder) -> Sequence[tuple[str, str]]:
 
 def test_some_of_every_reason(tmp_path: Path) -> None:
     found = _found(_parts(tmp_path, receipts=True))
-    assert Counter(reason for reason, _ in found) == {"a": EACH, "b": EACH, "c": 1}
+    assert Counter(reason for reason, _ in found) == {"a": SAMPLES_PER_REASON, "b": SAMPLES_PER_REASON, "c": 1}
     assert ("a", "0-0") in found
     assert ("c", "5-0") in found
 
