@@ -1,4 +1,4 @@
-"""The stages of a job in order, each with what it runs on: what a pass, a search and an estimate all go through."""
+"""The stages of a job in order, each with what it runs on; passes, the search for poison rows and estimates run it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

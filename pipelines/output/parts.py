@@ -1,4 +1,4 @@
-"""Names in an output folder: of parts, which tell what is committed, and of the files beside them."""
+"""Names of the files in an output folder; those of parts tell which shards are committed."""
 
 import re
 from collections.abc import Iterator, Mapping

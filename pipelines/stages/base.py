@@ -1,4 +1,4 @@
-"""What a stage is: its work on one message, and around it what every stage does alike."""
+"""The base class of stages: a stage gives its work on one message, and failures are handled here for all."""
 
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar

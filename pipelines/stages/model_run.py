@@ -1,4 +1,4 @@
-"""What the model stage says of its work on a shard."""
+"""A record of the model's work on a shard: when, where, how long, and what its passes did."""
 
 import socket
 import time

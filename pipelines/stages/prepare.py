@@ -1,4 +1,4 @@
-"""The second stage: raw rows become valid rows, quarantine, and windows for the model."""
+"""The second stage: rows are checked, bad ones go to quarantine, and good ones are tokenised into windows."""
 
 import os
 from dataclasses import dataclass
