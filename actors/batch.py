@@ -29,12 +29,12 @@ class Batch:
 
     @property
     def windows(self) -> int:
-        """N"""
+        """The number n of windows."""
         return int(self.input_ids.shape[0])
 
     @property
     def width(self) -> int:
-        """S"""
+        """The padded length S, in tokens."""
         return int(self.input_ids.shape[1])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The engine as an actor, for offline shards and online requests alike. Knows neither Ray, nor files, nor HTTP."""
+"""The model actor: one copy of the model, for offline shards and online requests alike. Does not know Ray or HTTP."""
 
 import math
 import time
@@ -82,9 +82,9 @@ class ModelActor:
         """
         if self.scheduler is None:
             raise ValueError("an actor without `sharing` takes shards only")
-        work = self.engine.begin(prepared, wanted)
+        task = self.engine.begin(prepared, wanted)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        return self.scheduler.submit(work, deadline, is_probe=is_probe)
+        return self.scheduler.submit(task, deadline, is_probe=is_probe)
 
     def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         columns = wanted_columns(wanted)

@@ -1,4 +1,4 @@
-"""What a caller may choose about model, answers, embeddings and batches: the config keys that the engine reads."""
+"""The config keys of the model side: model, answers, embeddings, batches, and the sharing of a device."""
 
 from typing import Literal
 

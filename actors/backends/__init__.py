@@ -1,1 +1,1 @@
-"""Runtimes that execute the forward pass, one file each, behind one small protocol."""
+"""Runtimes, which execute the forward pass; `base` says what one is, and `actors.registry` names them."""

@@ -1,4 +1,4 @@
-"""How much memory a device has for a pass, and how much a pass took."""
+"""Memory of a device: how much is free for a pass, and how much a pass took."""
 
 import ctypes
 import resource

@@ -1,4 +1,4 @@
-"""No forward pass: logits that hash a window's own tokens, so that everything but the model can be measured."""
+"""The null runtime: logits are hashes of the tokens instead of a forward pass, to measure everything but the model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How fast a model is likely to be here: a few passes, timed."""
+"""Estimates the speed of a model on this machine from a few timed passes."""
 
 import time
 

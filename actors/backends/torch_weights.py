@@ -1,4 +1,4 @@
-"""A model folder → a transformers module with its weights."""
+"""Loads the weights of a model folder into a transformers module."""
 
 from pathlib import Path
 

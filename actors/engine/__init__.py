@@ -1,1 +1,1 @@
-"""Forward passes: which windows go into one, what it costs, and what is read off its output."""
+"""Forward passes: which windows go into one, what it costs, and how its output becomes answers and embeddings."""

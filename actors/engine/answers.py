@@ -1,4 +1,4 @@
-"""Candidate spans of windows → the answers of rows, as text with offsets and scores."""
+"""Merges the candidate spans of windows into the answers of rows: text, offsets and scores."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.arrays import Ints, Longs, segments
+from actors.arrays import Doubles, Ints, Longs, segments
 from actors.engine.span_decoding import Candidates
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
@@ -22,13 +22,13 @@ class Answers:
     """[R + 1]"""
     text: pa.StringArray
     """[A] the span of the passage; null where the model abstains."""
-    score: npt.NDArray[np.float64]
+    score: Doubles
     """[A] probability; equal texts of one row are summed, so it can pass 1."""
     start: Ints
     """[A] first code point of the span in its passage; -1 where the model abstains."""
     end: Ints
     """[A] code point after the span's last; -1 where the model abstains."""
-    null_score: npt.NDArray[np.float64]
+    null_score: Doubles
     """[R] probability that there is no answer: the least of the row's windows."""
 
 
@@ -40,7 +40,7 @@ class _Spans:
     passage: Ints
     char_start: Ints
     char_end: Ints
-    score: npt.NDArray[np.float64]
+    score: Doubles
 
 
 def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) -> Answers:
@@ -117,14 +117,12 @@ def _to_bytes(data: npt.NDArray[np.uint8], offsets: Ints, index: Ints, chars: In
     return positions
 
 
-def _merge(
-    owner: Ints, text: pa.LargeStringArray, score: npt.NDArray[np.float64]
-) -> tuple[Longs, npt.NDArray[np.float64]]:
+def _merge(owner: Ints, text: pa.LargeStringArray, score: Doubles) -> tuple[Longs, Doubles]:
     """Positions of the first span of every (owner, lower-cased text), and the sums of their scores."""
     codes = _lower(text).dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     key = owner.astype(np.int64) * (len(text) + 1) + codes
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    total: npt.NDArray[np.float64] = np.bincount(group, weights=score, minlength=len(first)).astype(np.float64)
+    total: Doubles = np.bincount(group, weights=score, minlength=len(first)).astype(np.float64)
     reading_order = np.argsort(first)
     return first[reading_order], total[reading_order]
 
@@ -136,14 +134,14 @@ def _lower(text: pa.LargeStringArray) -> pa.LargeStringArray:
     return pc.replace_with_mask(pc.utf8_lower(text), beyond, pa.array(lowered, type=pa.large_string()))
 
 
-def _null_scores(prepared: Tokenized, candidates: Candidates) -> npt.NDArray[np.float64]:
+def _null_scores(prepared: Tokenized, candidates: Candidates) -> Doubles:
     owner = prepared.windows.owner
     begins = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else owner.astype(np.int64)
-    least: npt.NDArray[np.float64] = np.minimum.reduceat(candidates.null_score.astype(np.float64), begins)
+    least: Doubles = np.minimum.reduceat(candidates.null_score.astype(np.float64), begins)
     return least
 
 
-def _best(owners: int, owner: Ints, score: npt.NDArray[np.float64], top_k: int) -> tuple[Ints, Longs]:
+def _best(owners: int, owner: Ints, score: Doubles, top_k: int) -> tuple[Ints, Longs]:
     """Offsets of every owner's answers, and which of all they are, best first."""
     order = np.lexsort((-score, owner))
     ranked = owner[order]

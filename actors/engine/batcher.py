@@ -1,4 +1,4 @@
-"""Which windows go into the next forward pass.
+"""The batcher: chooses how many windows go into the next forward pass, and learns from the passes it has seen.
 
 Windows are taken in order of length, so that the windows of a pass are of like length (a length bucket that
 follows the data), and their number is the one with the best predicted throughput: real work, padding left
@@ -90,7 +90,7 @@ class Batcher:
         """How many windows the next pass takes; at least 1.
 
         Args:
-            quantum: seconds that the pass may be predicted to take; a single window may take longer.
+            quantum: longest time that the pass may be predicted to take, in seconds. A single window may take longer.
         """
         width = schedule.width
         fixed = self.parameters.fixed_windows
@@ -118,16 +118,16 @@ class Batcher:
         return self.memory_limit is None or self.costs.bytes(size) <= self.memory_limit
 
     def _in_time(self, windows: Longs, width: int, quantum: float) -> Longs:
-        """Those of several numbers of windows, [N], that are predicted to fit the quantum, and the first."""
+        """Those of several numbers of windows, [N], that are predicted to fit the quantum; always the first."""
         if quantum == math.inf:
             return windows
-        # The prediction of what is not known at all is inf, so that one window is tried first.
+        # Before any pass was timed every prediction is inf, so the first pass holds one window.
         fits = self.costs.seconds_each(windows, width) <= quantum
         fits[0] = True
         return windows[fits]
 
     def _windows_to_try(self, schedule: WindowQueue, windows: Longs) -> int | None:
-        """A size whose rate is not known well enough; None when there is nothing to learn."""
+        """A number of windows whose pass would tell something about the device; None when there is nothing to learn."""
         costs, width = self.costs, schedule.width
         known = costs.known_levels()
         if not known:

@@ -1,11 +1,10 @@
-"""Windows → the padded arrays of one forward pass, without a loop over windows."""
+"""Builds the padded arrays of a forward pass from windows, without a loop over windows."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from actors.arrays import Floats, Longs, segments
+from actors.arrays import Floats, Ints, Longs, segments
 from actors.batch import Batch, between
 from actors.tokenization.encoder_spec import WindowTemplate
 from actors.tokenization.tokenized import Tokenized
@@ -89,7 +88,7 @@ def _widen(values: Longs, width: int, fill: int) -> Longs:
     return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
 
 
-def _scatter(target: Longs, starts: Longs, lengths: Longs, source: npt.NDArray[np.int32], source_starts: Longs) -> None:
+def _scatter(target: Longs, starts: Longs, lengths: Longs, source: Ints, source_starts: Longs) -> None:
     rows = np.arange(len(starts), dtype=np.int64) * target.shape[1]
     target.reshape(-1)[segments(rows + starts, lengths)] = source[segments(source_starts, lengths)]
 

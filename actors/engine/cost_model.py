@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from actors.arrays import Doubles, Longs
+
 Amount = float | npt.NDArray[Any]
 
 _RECENT = 8
@@ -46,10 +48,10 @@ class PassShape(NamedTuple):
 class CostModel:
     """Predicts seconds and bytes of a pass; `observe` teaches it."""
 
-    weights: npt.NDArray[np.float64] = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
+    weights: Doubles = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
     """Work of one window, one token, one unit of squared length; the token's is 1."""
     _rates: dict[int, deque[float]] = field(default_factory=dict)
-    _curve: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+    _curve: tuple[Doubles, Doubles] | None = None
     _sizes: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     _last_seen: dict[int, int] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class CostModel:
         """Seconds per unit of work at a level; inf when nothing is known."""
         return float(self.rates(np.array([level]))[0])
 
-    def rates(self, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def rates(self, levels: Doubles) -> Doubles:
         """Seconds per unit of work: between known levels by interpolation, beyond them as at the last one."""
         if not self._rates:
             return np.full(levels.shape, math.inf)
@@ -117,11 +119,11 @@ class CostModel:
         """Predicted time of a pass; inf when nothing is known yet."""
         return float(self.seconds_each(np.array([size.windows]), size.width)[0])
 
-    def seconds_each(self, windows: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:
+    def seconds_each(self, windows: Longs, width: int) -> Doubles:
         """Predicted times of passes of several numbers of windows, [N], of one width."""
         tokens = windows * float(width)
         rates = self.rates(_LEVELS_PER_OCTAVE * np.log2(np.maximum(tokens, 1)))
-        predicted: npt.NDArray[np.float64] = rates * self.work(windows, tokens, tokens * width)
+        predicted: Doubles = rates * self.work(windows, tokens, tokens * width)
         return predicted
 
     def bytes(self, size: PassShape) -> float:
@@ -167,7 +169,7 @@ def _typical(rates: deque[float]) -> float:
     return sorted(rates)[(len(rates) - 1) // 4]
 
 
-def _non_negative_fit(design: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _non_negative_fit(design: Doubles) -> Doubles:
     """Least squares for `design @ weights ≈ 1`: no weight below 0, the token's scaled to 1.
 
     Sizes of one corpus are nearly collinear, so the fit is drawn to "tokens alone cost time" and departs from
@@ -186,5 +188,5 @@ def _non_negative_fit(design: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
             break
         free &= shares > 0
     weights = np.maximum(shares, 0.0) / scale
-    normalised: npt.NDArray[np.float64] = weights / weights[1] if weights[1] > 0 else np.array([0.0, 1.0, 0.0])
+    normalised: Doubles = weights / weights[1] if weights[1] > 0 else np.array([0.0, 1.0, 0.0])
     return normalised

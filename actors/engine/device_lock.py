@@ -1,4 +1,4 @@
-"""The device, shared by two classes of work: online goes first, and offline is never in its way for long."""
+"""The lock of a device that online requests and offline shards share: online goes first, offline passes are short."""
 
 import math
 import threading
@@ -10,10 +10,10 @@ from actors.parameters import SharingParameters
 
 
 class DeviceLock:
-    """Whose turn it is on the device. One pass runs at a time."""
+    """Lets one pass at a time run on the device, and decides which is next."""
 
     def __init__(self, sharing: SharingParameters | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Without `sharing`, nobody is online, and passes take as long as is best for throughput."""
+        """Without `sharing` there are no online requests, and passes take as long as is best for throughput."""
         self._sharing = sharing
         self._clock = clock
         self._free = threading.Condition()
@@ -22,18 +22,18 @@ class DeviceLock:
         self._last_online = -math.inf
 
     def arrived(self) -> None:
-        """An online request has come: until none comes for a while, offline passes are short."""
+        """Notes that an online request came in: offline passes are short until none came for `sharing.idle_seconds`."""
         self._last_online = self._clock()
 
     def quantum(self) -> float:
-        """Seconds that an offline pass may be predicted to take now; inf while nobody is online."""
+        """Longest time that an offline pass may be predicted to take now, in seconds; inf without online traffic."""
         if self._sharing is None or self._clock() - self._last_online > self._sharing.idle_seconds:
             return math.inf
         return self._sharing.quantum_ms / 1000
 
     @contextmanager
     def online(self) -> Iterator[bool]:
-        """The device for an online pass: waits for the pass that runs, and for nothing else; always True."""
+        """Takes the device for online passes as soon as the pass that runs has ended. Yields True."""
         with self._free:
             self._online_waiting += 1
             self._free.wait_for(lambda: not self._taken)
@@ -46,13 +46,14 @@ class DeviceLock:
 
     @contextmanager
     def offline(self, seconds: float) -> Iterator[bool]:
-        """The device for an offline pass, once no online pass waits.
+        """Takes the device for one offline pass, once it is free and no online pass waits for it.
 
         Args:
-            seconds: that the pass is predicted to take; 0 for one that cannot be made smaller.
+            seconds: predicted time of the pass; 0 for one that cannot be made smaller.
 
         Yields:
-            False, without the device, where the quantum has shrunk below `seconds` meanwhile: choose again.
+            Whether the device was taken. It is not where online traffic began meanwhile and the pass would take longer
+            than the quantum allows now; the caller then chooses a smaller pass.
         """
         with self._free:
             self._free.wait_for(lambda: not self._taken and not self._online_waiting)

@@ -1,4 +1,4 @@
-"""The engine: prepared windows in, answers and embeddings out. Plain Python, no Ray."""
+"""The engine: runs the forward passes of requests and shards on one model, and returns answers and embeddings."""
 
 import threading
 import time
@@ -23,15 +23,16 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
 
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
-"""Waits for the device for a pass of so many predicted seconds; gives False where the pass should be chosen again."""
+"""Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
+device is not taken, where the pass should be chosen again."""
 
 
 class Share(NamedTuple):
-    """What one call has in a pass."""
+    """The windows of one task in a pass."""
 
-    work: InferenceTask
+    task: InferenceTask
     chosen: Longs
-    """Positions of its windows."""
+    """[n] positions of these windows among those of the task."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Pass:
 
 
 class Engine:
-    """A model with its batcher. Calls from several threads are safe: their passes take turns on the device."""
+    """A model with its batcher. Several threads may call at once: the device runs one pass after the other."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Engine:
         """Takes a loaded model; `actors.models.loading` loads one.
 
         Args:
-            device_lock: who else is on the device; None where nobody is.
+            device_lock: shared with whoever else uses the device; None where nobody does.
             outputs: what the loaded model can give.
         """
         self.spec = spec
@@ -74,7 +75,7 @@ class Engine:
         self._watcher: Callable[[Pass], None] | None = None
 
     def watch(self, watcher: Callable[[Pass], None]) -> None:
-        """Has somebody told of every pass, in the thread that ran it."""
+        """Calls `watcher` after every pass, in the thread that ran it."""
         self._watcher = watcher
 
     @property
@@ -83,7 +84,7 @@ class Engine:
         return self._backend.hidden_size
 
     def begin(self, prepared: Tokenized, wanted: Wanted) -> InferenceTask:
-        """A call, before its first pass.
+        """The task of a request or shard, before its first pass.
 
         Raises:
             ModelError: something is wanted that the loaded model cannot give.
@@ -109,19 +110,19 @@ class Engine:
         """
         return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
 
-    def finish(self, work: InferenceTask) -> Results:
-        """Runs all passes of a call in the offline class: each as large as pays, and as short as online work needs.
+    def finish(self, task: InferenceTask) -> Results:
+        """Runs all passes of a shard. Each is as large as pays, and no longer than the quantum while requests come in.
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
         """
-        schedule = WindowQueue(work.lengths)
+        schedule = WindowQueue(task.lengths)
         while len(schedule):
             chosen = schedule.peek(self.choose(schedule, self.device_lock.quantum()))
-            if self.run([Share(work, chosen)], self.device_lock.offline):
+            if self.run([Share(task, chosen)], self.device_lock.offline):
                 schedule.drop(len(chosen))
-        return work.results()
+        return task.results()
 
     def choose(self, schedule: WindowQueue, quantum: float) -> int:
         """Windows of the next pass, predicted to take at most `quantum` seconds, or one."""
@@ -129,7 +130,7 @@ class Engine:
             return self.batcher.choose(schedule, quantum)
 
     def windows_within(self, seconds: float, width: int, most: int) -> int:
-        """Windows of one width, at most so many and at least one, that a pass is predicted to take so long for."""
+        """How many windows of this width, 1 to `most`, fit a pass that is predicted to take at most so many seconds."""
         with self._learning:
             each = self.batcher.costs.seconds_each(np.arange(1, most + 1), width)
         return max(int((each <= seconds).sum()), 1)
@@ -143,32 +144,32 @@ class Engine:
         return float(seconds) if np.isfinite(seconds) else 0.0
 
     def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
-        """One pass over windows of one or several calls of one kind; each call keeps what is its own.
+        """Runs one pass over windows of one or several tasks of one kind, and hands each task its own results.
 
         Returns:
-            False where the pass did not take place, since it was too large or the turn was not given: choose again.
+            False where the pass did not run, because it was too large or the device was not granted: choose again.
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
         """
-        batches = [share.work.batch(share.chosen) for share in shares]
-        weights = [share.work.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
+        batches = [share.task.batch(share.chosen) for share in shares]
+        weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
         size = PassShape(sum(b.windows for b in batches), max(b.width for b in batches))
         joined, joined_weights = stack(batches, self.spec.pad_id), stack_weights(weights, size.width)
-        output, seconds = self._forward(joined, joined_weights, shares[0].work, size, turn)
+        output, seconds = self._forward(joined, joined_weights, shares[0].task, size, turn)
         if output is None:
             return False
         first = 0
         for share, batch in zip(shares, batches, strict=True):
             rows = slice(first, first + batch.windows)
-            share.work.stats.add_pass(batch, seconds * batch.windows / size.windows)
-            share.work.keep(share.chosen, batch, output.part(rows, batch.width))
+            share.task.stats.add_pass(batch, seconds * batch.windows / size.windows)
+            share.task.keep(share.chosen, batch, output.part(rows, batch.width))
             first = rows.stop
         return True
 
     def _forward(
-        self, batch: Batch, weights: Floats | None, work: InferenceTask, size: PassShape, turn: DeviceTurn
+        self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn
     ) -> tuple[PassOutput | None, float]:
         asked = time.perf_counter()
         with turn(self._predicted(size)) as granted:
@@ -176,9 +177,9 @@ class Engine:
                 return None, 0.0
             started = time.perf_counter()
             try:
-                output = self._backend.forward(batch, work.wanted.qa is not None, weights, work.wanted.tokens)
+                output = self._backend.forward(batch, task.wanted.qa is not None, weights, task.wanted.tokens)
             except OutOfMemory:
-                work.stats.out_of_memory += 1
+                task.stats.out_of_memory += 1
                 with self._learning:
                     self.batcher.out_of_memory(size)
                 return None, 0.0
@@ -191,7 +192,7 @@ class Engine:
         return output, seconds
 
     def _predicted(self, size: PassShape) -> float:
-        """Seconds; 0 for a pass that has to be taken as it is: nothing smaller is left, or nothing is known yet."""
+        """Seconds; 0 for a pass that cannot be made smaller, or where no pass has been timed yet."""
         if size.windows == 1:
             return 0.0
         with self._learning:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
@@ -27,7 +26,7 @@ class Results:
 
     answers: Answers | None
     """None where nothing was asked."""
-    embeddings: npt.NDArray[np.float32] | None
+    embeddings: Floats | None
     """[R, D]; None when none was asked for."""
     tokens: tuple[Floats, ...] | None
     """[L, D] for each window, the last hidden states of its L tokens; None when none were asked for."""
@@ -144,7 +143,7 @@ class _Pooled:
     def keep(self, chosen: Longs, sums: Floats) -> None:
         self._sums[chosen] = _checked(sums)
 
-    def join(self) -> npt.NDArray[np.float32]:
+    def join(self) -> Floats:
         vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
         return vectors[self._prepared.row_owner]
 

@@ -1,4 +1,4 @@
-"""What the forward passes over a shard did, in numbers that add up."""
+"""Statistics of forward passes: counts and times that can be added up over shards."""
 
 import json
 from collections import Counter

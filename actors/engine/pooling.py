@@ -1,9 +1,8 @@
-"""Token vectors of windows → one vector per owner."""
+"""Pools the token vectors of windows into one embedding per text."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from actors.arrays import Floats, Longs, segments
 from actors.batch import Batch
@@ -66,7 +65,7 @@ class Pooling:
         return weights
 
 
-def embed_owners(prepared: Tokenized, sums: Floats, weights: Floats, normalize: bool) -> npt.NDArray[np.float32]:
+def embed_owners(prepared: Tokenized, sums: Floats, weights: Floats, normalize: bool) -> Floats:
     """Joins the windows of each owner.
 
     Args:
@@ -82,5 +81,5 @@ def embed_owners(prepared: Tokenized, sums: Floats, weights: Floats, normalize: 
     vectors = np.add.reduceat(sums, begins, axis=0) / np.add.reduceat(weights, begins)[:, None]
     if normalize:
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    joined: npt.NDArray[np.float32] = vectors.astype(np.float32, copy=False)
+    joined: Floats = vectors.astype(np.float32, copy=False)
     return joined

@@ -1,11 +1,10 @@
-"""Start and end logits → the best candidate spans of every window."""
+"""Finds the best answer spans of every window in its start and end logits."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from actors.arrays import Floats, Longs
+from actors.arrays import Flags, Floats, Ints, Longs
 from actors.batch import Batch
 
 
@@ -13,9 +12,9 @@ from actors.batch import Batch
 class Candidates:
     """The K best spans of n windows, best first; unused places have start -1."""
 
-    start: npt.NDArray[np.int32]
+    start: Ints
     """[n, K] first token of the span, counted from the window's first passage token."""
-    end: npt.NDArray[np.int32]
+    end: Ints
     """[n, K] last token of the span, counted likewise."""
     score: Floats
     """[n, K] probability: softmax of the start logits times softmax of the end logits."""
@@ -76,7 +75,7 @@ def best_spans(start_logits: Floats, end_logits: Floats, batch: Batch, k: int, m
     )
 
 
-def _log_softmax(logits: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
+def _log_softmax(logits: Floats, allowed: Flags) -> Floats:
     masked = np.where(allowed, logits, np.float32(-np.inf))
     masked -= masked.max(axis=1, keepdims=True)
     masked -= np.log(np.exp(masked).sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""A model by name → a folder on this machine."""
+"""Finds or downloads the folder of a model, and computes the fingerprint of what is in it."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A model folder → its tokenizer, its backend, its engine."""
+"""Loads the tokenizer and the engine of a model folder."""
 
 from inspect import signature
 from pathlib import Path
@@ -40,7 +40,7 @@ def load_engine(
     """Loads a model folder.
 
     Args:
-        device_lock: who else is on the device; None where nobody is.
+        device_lock: shared with whoever else uses the device; None where nobody does.
 
     Raises:
         ModelError: it cannot be used.

@@ -1,1 +1,1 @@
-"""Text to windows: tokens, word pieces, and what a model actor needs of a shard."""
+"""From text to windows: tokenisation, windowing, and the tokenised shard that a model actor takes."""

@@ -1,4 +1,4 @@
-"""How a tokenizer frames a window: the special tokens before, between and after question and passage."""
+"""What is needed of a tokenizer: its vocabulary, and where it puts special tokens around question and passage."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -71,7 +71,7 @@ def make_spec(
     uses_type_ids: bool,
     passage_first: bool,
 ) -> EncoderSpec:
-    """Reads the frames off the tokenizer by letting it frame two short texts.
+    """Reads the templates off the tokenizer by letting it tokenise two short texts.
 
     Raises:
         ModelError: the tokenizer does not keep the two texts apart.
@@ -82,8 +82,8 @@ def make_spec(
     tokenizer_json = plain.to_str()
     return EncoderSpec(
         tokenizer_json=tokenizer_json,
-        pair=_pair_frame(plain.encode("a", "b"), cls_id, passage_first),
-        single=_single_frame(plain.encode("a"), cls_id),
+        pair=_pair_template(plain.encode("a", "b"), cls_id, passage_first),
+        single=_single_template(plain.encode("a"), cls_id),
         pad_id=pad_id,
         max_length=max_length,
         uses_type_ids=uses_type_ids,
@@ -91,14 +91,14 @@ def make_spec(
     )
 
 
-def _pair_frame(encoding: Encoding, cls_id: int | None, passage_first: bool) -> WindowTemplate:
+def _pair_template(encoding: Encoding, cls_id: int | None, passage_first: bool) -> WindowTemplate:
     first = [i for i, s in enumerate(encoding.sequence_ids) if s == 0]
     second = [i for i, s in enumerate(encoding.sequence_ids) if s == 1]
     if not first or not second or first[-1] > second[0]:
         raise ModelError("the tokenizer does not frame two texts one after the other, so it cannot ask a passage")
     ids, types = encoding.ids, encoding.type_ids
     first_type, second_type = types[first[0]], types[second[0]]
-    return _frame(
+    return _template(
         (ids[: first[0]], ids[first[-1] + 1 : second[0]], ids[second[-1] + 1 :]),
         (types[: first[0]], types[first[-1] + 1 : second[0]], types[second[-1] + 1 :]),
         question_type=second_type if passage_first else first_type,
@@ -108,10 +108,10 @@ def _pair_frame(encoding: Encoding, cls_id: int | None, passage_first: bool) -> 
     )
 
 
-def _single_frame(encoding: Encoding, cls_id: int | None) -> WindowTemplate:
+def _single_template(encoding: Encoding, cls_id: int | None) -> WindowTemplate:
     text = [i for i, s in enumerate(encoding.sequence_ids) if s == 0]
     ids, types = encoding.ids, encoding.type_ids
-    return _frame(
+    return _template(
         (ids[: text[0]], [], ids[text[-1] + 1 :]),
         (types[: text[0]], [], types[text[-1] + 1 :]),
         question_type=0,
@@ -121,7 +121,7 @@ def _single_frame(encoding: Encoding, cls_id: int | None) -> WindowTemplate:
     )
 
 
-def _frame(
+def _template(
     ids: tuple[list[int], list[int], list[int]],
     types: tuple[list[int], list[int], list[int]],
     *,

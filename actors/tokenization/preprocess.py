@@ -1,14 +1,13 @@
-"""Texts in, prepared windows out: each distinct text is tokenised once, and each distinct word where that can be."""
+"""Tokenises the texts of a shard and cuts them into windows; each distinct text is tokenised once."""
 
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from actors.arrays import Ints
+from actors.arrays import Flags, Ints
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -151,7 +150,7 @@ def _truncated(tokens: Tokens, longest: int | None) -> Tokens:
     return Tokens(tokens.ids[within < longest], offsets)
 
 
-def _rejected(fits: npt.NDArray[np.bool_], speechless: npt.NDArray[np.bool_]) -> Rejected:
+def _rejected(fits: Flags, speechless: Flags) -> Rejected:
     rows = np.flatnonzero(~fits).astype(np.int32)
     reasons = [Rejection.NO_TOKENS if speechless[r] else Rejection.QUESTION_TOO_LONG for r in rows]
     return Rejected(rows, reasons)

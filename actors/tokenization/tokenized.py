@@ -1,9 +1,8 @@
-"""A prepared shard: texts tokenised and cut, in the form that travels to a model actor."""
+"""A tokenised shard: token ids and windows as flat arrays, in the form that is sent to a model actor."""
 
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from actors.arrays import Ints, Longs, segments
@@ -82,7 +81,7 @@ class Tokenized:
         )
 
 
-def _one_list(values: npt.NDArray[np.int32] | npt.NDArray[np.int64] | pa.Array) -> pa.Array:
+def _one_list(values: Ints | Longs | pa.Array) -> pa.Array:
     array = values if isinstance(values, pa.Array) else pa.array(values)
     return pa.LargeListArray.from_arrays(pa.array([0, len(array)], type=pa.int64()), array)
 

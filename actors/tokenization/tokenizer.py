@@ -1,4 +1,4 @@
-"""Distinct texts, tokenised once, as flat arrays."""
+"""Tokenises distinct texts into flat arrays of ids and character offsets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

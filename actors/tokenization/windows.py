@@ -1,4 +1,4 @@
-"""Which stretch of its passage each window holds."""
+"""Cuts passages into overlapping windows: which tokens of its passage each window holds."""
 
 import sys
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Each distinct word of many texts tokenised once, where a tokenizer takes the words of a text one by one.
+"""Tokenises each distinct word of many texts once, for tokenizers that treat the words of a text one by one.
 
 Texts share most of their words, so this costs a fraction of tokenising them whole, and gives the same tokens.
 """

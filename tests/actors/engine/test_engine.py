@@ -108,21 +108,21 @@ def test_calls_that_share_a_pass_get_what_each_gets_alone(
 ) -> None:
     model = models[name]
     engine = model.engine()
-    kept, works = [], []
+    kept, tasks = [], []
     for pair, shape in calls:
         prepared, rejected = prepare(model.spec, SHAPES[shape], [PAIRS[pair]])
         if not len(rejected.rows):
             kept.append((pair, shape))
-            works.append(engine.begin(prepared, Wanted(SHAPES[shape], EmbeddingParameters())))
-    assume(works)
-    shares = [Share(work, np.arange(len(work.prepared.windows))) for work in works]
+            tasks.append(engine.begin(prepared, Wanted(SHAPES[shape], EmbeddingParameters())))
+    assume(tasks)
+    shares = [Share(task, np.arange(len(task.prepared.windows))) for task in tasks]
     assert engine.run(shares, engine.device_lock.offline)
-    for (pair, shape), work in zip(kept, works, strict=True):
+    for (pair, shape), task in zip(kept, tasks, strict=True):
         expected, embedding = _alone(model, pair, shape)
-        results = work.results()
+        results = task.results()
         assert same_up_to_ties(answers_of(_checked(results))[0], expected)
         np.testing.assert_allclose(_embeddings(results)[0], embedding, atol=1e-5)
-        assert results.stats.total.windows == len(work.prepared.windows)
+        assert results.stats.total.windows == len(task.prepared.windows)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -382,12 +382,12 @@ def test_a_pass_whose_turn_is_not_given_leaves_no_trace() -> None:
     for _ in range(2):
         engine.batcher.costs.observe(PassShape(2, 14), 1.0)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 2)
-    work = engine.begin(prepared, Wanted(QA))
+    task = engine.begin(prepared, Wanted(QA))
     device_lock.arrived()
-    assert not engine.run([Share(work, np.arange(2))], device_lock.offline)
+    assert not engine.run([Share(task, np.arange(2))], device_lock.offline)
     assert backend.shapes == []
-    assert work.stats.total.passes == 0
-    assert engine.run([Share(work, np.arange(1))], device_lock.offline), "nothing is smaller than one window"
+    assert task.stats.total.passes == 0
+    assert engine.run([Share(task, np.arange(1))], device_lock.offline), "nothing is smaller than one window"
 
 
 def test_windows_within_some_seconds() -> None:
@@ -405,8 +405,8 @@ def test_who_watches_is_told_of_every_pass() -> None:
     engine.watch(passes.append)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 8 + [("w1", "w2")])
     stats = engine.answer(prepared, QA).stats
-    work = engine.begin(prepared, Wanted(QA))
-    assert engine.run([Share(work, np.arange(2))], lambda _: engine.device_lock.online())
+    task = engine.begin(prepared, Wanted(QA))
+    assert engine.run([Share(task, np.arange(2))], lambda _: engine.device_lock.online())
     assert [p.size for p in passes] == [PassShape(4, 14), PassShape(4, 14), PassShape(1, 5), PassShape(2, 14)]
     assert [p.tokens for p in passes] == [56, 56, 5, 28]
     assert [p.online for p in passes] == [False] * 3 + [True]

@@ -43,11 +43,11 @@ def _begin(wanted: Wanted, passages: list[str]) -> InferenceTask:
     return InferenceTask(_prepared(wanted, passages), SPEC, wanted, hidden_size=5)
 
 
-def _pass(work: InferenceTask, backend: TableBackend, chosen: list[int]) -> None:
+def _pass(task: InferenceTask, backend: TableBackend, chosen: list[int]) -> None:
     windows = np.array(chosen, dtype=np.int64)
-    batch = work.batch(windows)
-    output = backend.forward(batch, work.wanted.qa is not None, work.weigh(windows, batch), work.wanted.tokens)
-    work.keep(windows, batch, output)
+    batch = task.batch(windows)
+    output = backend.forward(batch, task.wanted.qa is not None, task.weigh(windows, batch), task.wanted.tokens)
+    task.keep(windows, batch, output)
 
 
 @pytest.mark.parametrize("wanted", KINDS)
@@ -66,12 +66,12 @@ def test_any_order_of_any_passes_gives_the_same(wanted: Wanted, passages: list[s
 
 @given(passages=PASSAGES)
 def test_hidden_states_are_those_of_the_tokens_of_each_window(passages: list[str]) -> None:
-    backend, work = TableBackend(), _begin(STATES, passages)
-    everything = np.arange(len(work.prepared.windows))
-    _pass(work, backend, everything.tolist())
-    batch, tokens = work.batch(everything), work.results().tokens
+    backend, task = TableBackend(), _begin(STATES, passages)
+    everything = np.arange(len(task.prepared.windows))
+    _pass(task, backend, everything.tolist())
+    batch, tokens = task.batch(everything), task.results().tokens
     assert tokens is not None
-    for row, (states, length) in enumerate(zip(tokens, work.lengths, strict=True)):
+    for row, (states, length) in enumerate(zip(tokens, task.lengths, strict=True)):
         np.testing.assert_array_equal(states, backend.hidden_table[batch.input_ids[row, :length]])
 
 
@@ -84,9 +84,9 @@ def test_works_of_one_kind_are_those_that_a_backend_can_serve_at_once() -> None:
 
 def test_only_what_is_pooled_is_weighed() -> None:
     for wanted in KINDS:
-        work = _begin(wanted, ["w3 w4"])
+        task = _begin(wanted, ["w3 w4"])
         chosen = np.array([0])
-        assert (work.weigh(chosen, work.batch(chosen)) is None) == (wanted.embedding is None)
+        assert (task.weigh(chosen, task.batch(chosen)) is None) == (wanted.embedding is None)
 
 
 @pytest.mark.parametrize("wanted", KINDS)
@@ -94,10 +94,10 @@ def test_a_number_that_is_none_is_an_error_whatever_is_asked_for(wanted: Wanted)
     backend = TableBackend()
     for table in (backend.start_table, backend.end_table, backend.hidden_table):
         table[FIRST_WORD + 7] = np.nan
-    work = _begin(wanted, ["w3 w4", "w5 w7"])
-    _pass(work, backend, [0])
+    task = _begin(wanted, ["w3 w4", "w5 w7"])
+    _pass(task, backend, [0])
     with pytest.raises(ModelError, match=r"NaN.*model\.dtype"):
-        _pass(work, backend, [1])
+        _pass(task, backend, [1])
 
 
 @pytest.mark.parametrize("wanted", [ANSWERS, STATES])
@@ -121,8 +121,8 @@ def test_a_call_without_windows_has_results_without_rows() -> None:
 
 
 def test_the_engine_begins_calls_as_wide_as_its_model() -> None:
-    work = Engine(TableBackend(), SPEC, BatchingParameters()).begin(_prepared(VECTORS, ["w1"]), VECTORS)
-    _pass(work, TableBackend(), [0])
-    embeddings = work.results().embeddings
+    task = Engine(TableBackend(), SPEC, BatchingParameters()).begin(_prepared(VECTORS, ["w1"]), VECTORS)
+    _pass(task, TableBackend(), [0])
+    embeddings = task.results().embeddings
     assert embeddings is not None
     assert embeddings.shape == (1, 5)
