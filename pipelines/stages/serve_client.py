@@ -40,9 +40,7 @@ class _ReplicaBusyError(Exception):
 
 
 class ServeClient:
-    """The model stage of a job that runs on a service: it has a few chunks at replicas, and sends one for each that is
-    back.
-    """
+    """The model stage of a job on a running service; it always has a few chunks of a shard at the replicas."""
 
     def __init__(self, application: str, task: Wanted) -> None:
         """Takes the name of an application on the connected cluster; `check_service` checks that it fits the task."""

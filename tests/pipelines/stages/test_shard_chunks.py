@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.parameters import QAParameters
@@ -31,6 +31,8 @@ def _all(chunks: ShardChunks, tokens: float) -> list[tuple[list[int], int]]:
     return found
 
 
+# The first example loads the tokenizer.
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 150), min_size=1, max_size=30), st.floats(1, 600))
 def test_chunks_hold_every_owner_once_by_length_and_no_more_than_they_may(passages: list[int], tokens: float) -> None:
     shard = _shard(passages)
