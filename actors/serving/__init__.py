@@ -1,1 +1,1 @@
-"""The model actors as a service: requests, limits, routes, and the Ray Serve application around them."""
+"""Online serving: the HTTP protocols, the replicas that answer, and the Ray Serve application around both."""

@@ -1,4 +1,4 @@
-"""The HTTP application: all families of routes, behind identity, keys and limits."""
+"""The HTTP application of a gateway: the routes of all protocols, behind request ids, API keys and limits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from actors.serving.context import Context
 from actors.serving.errors import refusal_of
-from actors.serving.middleware.access_log import REQUEST_ID, TIMES, AccessLogMiddleware, Watcher
+from actors.serving.middleware.access_log import REQUEST_ID, TIMES, AccessLogMiddleware, RequestObserver
 from actors.serving.middleware.auth import MISSING, AuthMiddleware, read_keys
 from actors.serving.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.middleware.disconnect import DisconnectMiddleware
@@ -19,17 +19,17 @@ from actors.serving.protocols import health, huggingface, native, oip, openai, t
 from actors.serving.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.types import Refusal, Refused
 
-FAMILIES: tuple[Callable[[Context], ProtocolRoutes], ...] = (
-    huggingface.family,
-    native.family,
-    openai.family,
-    tei.family,
-    oip.family,
-    health.family,
+PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
+    huggingface.routes,
+    native.routes,
+    openai.routes,
+    tei.routes,
+    oip.routes,
+    health.routes,
 )
-"""In the order in which they stand at /docs."""
+"""What makes the routes of each protocol, in the order of /docs. A new protocol is added here."""
 
-_EXAMPLES = (
+_REFUSALS = (
     Refusal(401, "unauthorized", MISSING),
     Refusal(413, "too_many_inputs", "300 inputs are more than 256; send them in parts"),
     Refusal(422, "invalid", "parameters.top_k: input should be a valid integer"),
@@ -42,31 +42,31 @@ def build_app(
     context: Context,
     keys: KeyParameters,
     cors: CorsParameters,
-    signed: bool = False,
-    watcher: Watcher | None = None,
+    server_sets_id: bool = False,
+    observer: RequestObserver | None = None,
 ) -> FastAPI:
-    """The application over a dispatcher.
+    """The HTTP application.
 
     Args:
-        signed: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
-        watcher: is told of every request when it has ended.
+        server_sets_id: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
+        observer: is called for every request when it has ended.
 
     Raises:
         NoKeys: keys are asked for, and there are none.
     """
-    families = [make(context) for make in FAMILIES]
-    refusals = ErrorResponses(families, context.limits.retry_after_seconds)
+    protocols = [routes(context) for routes in PROTOCOLS]
+    error_responses = ErrorResponses(protocols, context.limits.retry_after_seconds)
     app = FastAPI(
         title="Spanmill", summary=f"Answers and embeddings by {context.model}", redirect_slashes=False, redoc_url=None
     )
-    for family in families:
-        app.include_router(family.router, tags=[family.name], responses=_refused(family))
-    _handle_errors(app, refusals)
-    # From the innermost to the outermost.
+    for protocol in protocols:
+        app.include_router(protocol.router, tags=[protocol.name], responses=_documented_refusals(protocol))
+    _handle_errors(app, error_responses)
+    # What is added last runs first.
     app.add_middleware(DisconnectMiddleware)
-    app.add_middleware(BodyLimitMiddleware, limits=context.limits, refusals=refusals)
+    app.add_middleware(BodyLimitMiddleware, limits=context.limits, error_responses=error_responses)
     if known := read_keys(keys):
-        app.add_middleware(AuthMiddleware, keys=known, refusals=refusals)
+        app.add_middleware(AuthMiddleware, keys=known, error_responses=error_responses)
     if cors.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -75,23 +75,25 @@ def build_app(
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, *TIMES, "Retry-After"],
         )
-    app.add_middleware(AccessLogMiddleware, refusals=refusals, signed=signed, watcher=watcher)
+    app.add_middleware(
+        AccessLogMiddleware, error_responses=error_responses, server_sets_id=server_sets_id, observer=observer
+    )
     return app
 
 
-def _handle_errors(app: FastAPI, refusals: ErrorResponses) -> None:
+def _handle_errors(app: FastAPI, error_responses: ErrorResponses) -> None:
     async def handle(http: Request, error: Exception) -> Response:
-        return refusals.response(http.scope, refusal_of(error))
+        return error_responses.response(http.scope, refusal_of(error))
 
     for kind in (Refused, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)
 
 
-def _refused(family: ProtocolRoutes) -> dict[int | str, dict[str, Any]]:
+def _documented_refusals(protocol: ProtocolRoutes) -> dict[int | str, dict[str, Any]]:
     return {
         refusal.status: {
             "description": refusal.reason,
-            "content": {"application/json": {"example": family.shape(refusal)}},
+            "content": {"application/json": {"example": protocol.error_body(refusal)}},
         }
-        for refusal in _EXAMPLES
+        for refusal in _REFUSALS
     }

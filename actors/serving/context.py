@@ -1,4 +1,4 @@
-"""What the routes have in common."""
+"""What the routes of all protocols work with: the client of the model actors, limits, and defaults of requests."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,13 +10,13 @@ from actors.tokenization.encoder_spec import EncoderSpec
 
 
 class ModelClient(Protocol):
-    """Brings requests to model actors."""
+    """Sends requests to model actors, wherever they run."""
 
     async def ask(self, request: Request) -> Reply:
-        """Asks some model actor.
+        """Has a model actor answer the request.
 
         Raises:
-            Refused: it cannot be answered, or not now.
+            Refused: it cannot be answered, or not at the moment.
         """
         ...
 
@@ -29,7 +29,7 @@ class ModelClient(Protocol):
         ...
 
     async def spec(self) -> EncoderSpec:
-        """The model's tokenizer and frames.
+        """The model's tokenizer and the templates of its windows.
 
         Raises:
             Refused: no model actor is ready.
@@ -41,31 +41,31 @@ class ModelClient(Protocol):
         ...
 
     async def ready(self) -> None:
-        """Waits for a real forward pass.
+        """Waits until a real forward pass has succeeded.
 
         Raises:
-            Refused: none succeeded.
+            Refused: it did not succeed.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a family of routes is built from."""
+    """What the routes of a protocol are made with."""
 
-    dispatcher: ModelClient
+    client: ModelClient
     limits: LimitParameters
     qa: QAParameters
-    """Defaults of requests that do not say otherwise."""
+    """Defaults of requests for answers."""
     embedding: EmbeddingParameters
-    """Likewise."""
+    """Defaults of requests for embeddings."""
     model: str
-    """Name of the model, under which clients may ask for it."""
+    """The model's name, as clients see it."""
     batching: BatchingParameters = field(default_factory=BatchingParameters)
-    """Of the model actors, for those who ask what the limits are."""
+    """Of the model actors; /info tells it to clients."""
 
     def check_model(self, name: str) -> None:
-        """Raises Refused where a client asks for another model; the last part of the served model's path will do."""
+        """Raises Refused where a client names another model. The full name and its last part are accepted."""
         if name not in (self.model, self.model.rstrip("/").rpartition("/")[2]):
             raise Refused(
                 Refusal(
@@ -77,10 +77,10 @@ class Context:
             )
 
     async def check_dimensions(self, wanted: int | None, status: int = 422, reason: str = "invalid") -> None:
-        """Raises Refused where a client asks for embeddings of another width than the model's; None takes any."""
+        """Raises Refused where a client wants embeddings of another width than the model's; None accepts any."""
         if wanted is None:
             return
-        width = (await self.dispatcher.card()).hidden_size
+        width = (await self.client.card()).hidden_size
         if wanted != width:
             message = f"{self.model} gives {width}, not {wanted}; leave it out"
             raise Refused.of_field("dimensions", message, status, reason)

@@ -1,4 +1,4 @@
-"""The Ray Serve application: a thin gateway that speaks HTTP, and the model actors behind it.
+"""The Ray Serve application: a gateway that speaks HTTP, and the model actors behind it.
 
 A Ray Serve config file names `actors.serving.deployments:build`, with the keys of `ServiceParameters` as its args.
 """
@@ -25,11 +25,10 @@ from actors.serving.app import build_app
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.context import Context
 from actors.serving.handle_client import HandleClient
-from actors.serving.http_metrics import RequestMetrics
 from actors.serving.middleware.access_log import log_requests
 from actors.serving.model_card import describe, shown_name
 from actors.serving.parameters import ServiceParameters
-from actors.serving.prometheus import ReplicaMetrics
+from actors.serving.prometheus import ReplicaMetrics, RequestMetrics
 from actors.serving.replica import Replica
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -38,20 +37,21 @@ APPLICATION = "spanmill"
 MODEL, GATEWAY = "model", "gateway"
 """Names of the deployments."""
 
-Piece = tuple[pa.Table, PassStats]
-"""Result columns, one row per owner, and what the passes did."""
+ChunkResult = tuple[pa.Table, PassStats]
+"""Result columns of a chunk of a shard, one row per owner, and the statistics of its passes."""
 
 _SPARE_SECONDS = 5.0
-_HANDLE_ROOM = 2
-"""How many times its queue a replica accepts, so that it refuses by itself and nothing waits where no deadline acts."""
+_ONGOING_FACTOR = 2
+"""A replica accepts this many times its queue from Ray Serve, so that it refuses by itself, and no request waits in Ray
+Serve, where deadlines have no effect."""
 
 
 class ModelDeployment:
     """One model actor as a replica of Ray Serve."""
 
     def __init__(self, service: ServiceParameters) -> None:
-        """Loads the model; a replica is not ready before a real forward pass of it succeeded."""
-        model = _placed(service)
+        """Loads the model, and runs real forward passes; the replica is ready after them."""
+        model = _placed_model(service)
         card = describe(find_model(model), model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
         self._replica = Replica(actor, card, service.sharing.queue_requests, service.limits)
@@ -68,14 +68,14 @@ class ModelDeployment:
             record(reply)
         return reply
 
-    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> Piece | Refusal:
+    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> ChunkResult | Refusal:
         """Runs these owners of a prepared shard, [n], in the offline class.
 
         Args:
-            prepared: IPC stream of a `Prepared`; callers hand over its reference.
+            prepared: IPC stream of a `Tokenized`; callers pass a reference to it.
         """
         if self._offline >= self._most_offline:
-            return Refusal(429, "offline_full", f"{self._offline} pieces of shards are in hand already", 1)
+            return Refusal(429, "offline_full", f"{self._offline} chunks of shards are in hand already", 1)
         if self._replica.busy:
             return Refusal(429, "online_first", "online requests need the room", 1)
         self._offline += 1
@@ -83,29 +83,29 @@ class ModelDeployment:
         rows = 0
         try:
             loop = asyncio.get_running_loop()
-            piece = await loop.run_in_executor(
+            result = await loop.run_in_executor(
                 self._threads, self._replica.actor.process_part, prepared, wanted, owners
             )
             rows = len(owners)
         finally:
             self._offline -= 1
             self._metrics.offline(self._offline, rows)
-        return piece
+        return result
 
     async def card(self) -> ModelCard:
-        """What the service runs."""
+        """What the service tells about its model."""
         return self._replica.card
 
     async def spec(self) -> EncoderSpec:
-        """The model's tokenizer and frames."""
+        """The model's tokenizer and the templates of its windows."""
         return self._replica.actor.engine.spec
 
     def check_health(self) -> None:
-        """Raises where the thread of the online passes is gone: Ray Serve then starts another replica."""
+        """Raises where the thread of the online passes has ended; Ray Serve then starts another replica."""
         self._replica.check_alive()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `scaling.OnlineLoad` goes by."""
+        """The load, for `autoscaling.OnlineLoad`."""
         return {ONLINE: float(self._replica.in_hand), OFFLINE: float(self._offline)}
 
 
@@ -128,7 +128,7 @@ def bind(service: ServiceParameters) -> Application:
     model = deployment(ModelDeployment, name=MODEL).options(
         **scaled,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
-        max_ongoing_requests=_HANDLE_ROOM * sharing.queue_requests + sharing.offline_calls,
+        max_ongoing_requests=_ONGOING_FACTOR * sharing.queue_requests + sharing.offline_calls,
         graceful_shutdown_timeout_s=replicas.drain_seconds,
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
@@ -136,18 +136,18 @@ def bind(service: ServiceParameters) -> Application:
     gateway = deployment(serve.ingress(_gateway(service))(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
         ray_actor_options={"num_cpus": service.gateway.cpus},
-        # Its own limit comes first; past this one Ray Serve would queue where no deadline acts.
-        max_ongoing_requests=_HANDLE_ROOM * service.limits.max_in_flight,
-        # Of the proxy, while there is no gateway: it answers 503 beyond.
+        # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
+        max_ongoing_requests=_ONGOING_FACTOR * service.limits.max_in_flight,
+        # While there is no gateway, the proxy queues this many requests, and answers further ones with 503.
         max_queued_requests=service.limits.max_in_flight,
-        # Nobody asks again for those whom a gateway holds.
+        # A request that a gateway holds is lost where the gateway is stopped, since no other one repeats it.
         graceful_shutdown_timeout_s=max(replicas.drain_seconds, service.limits.timeout_ms / 1000 + _SPARE_SECONDS),
     )
     application: Application = gateway.bind(model.bind(service))
     return application
 
 
-def _placed(service: ServiceParameters) -> ModelParameters:
+def _placed_model(service: ServiceParameters) -> ModelParameters:
     """The model with its threads and device on this machine."""
     threads = service.model.threads or max(_cpus_here() // service.replicas.max, 1)
     return service.model.placed(threads, with_gpu=service.replicas.gpus > 0)
@@ -161,16 +161,16 @@ def _cpus_here() -> int:
 
 
 def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
-    """What makes the FastAPI app inside each gateway replica: a function, by which Ray Serve tells it from an app."""
+    """A function that makes the FastAPI app in each replica of the gateway; Ray Serve calls functions, and not apps."""
 
     def build_in_replica() -> FastAPI:
         if service.gateway.log_requests:
             log_requests()
         application = serve.get_replica_context().app_name
-        dispatcher = HandleClient(serve.get_deployment_handle(MODEL, application), service.limits)
+        client = HandleClient(serve.get_deployment_handle(MODEL, application), service.limits)
         name = shown_name(service.model.name)
-        context = Context(dispatcher, service.limits, service.qa, service.embedding, name, service.batching)
-        return build_app(context, service.keys, service.cors, signed=True, watcher=RequestMetrics())
+        context = Context(client, service.limits, service.qa, service.embedding, name, service.batching)
+        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=RequestMetrics())
 
     return build_in_replica
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a request → a refusal, in the words of the protocol that the client speaks."""
+"""From exceptions to refusals: why a request failed, and what the client is told."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from actors.serving.types import Refusal, Refused
 _SHOWN = 3
 
 
-def plain(refusal: Refusal) -> dict[str, object]:
-    """The body of a refusal where no protocol says otherwise."""
+def plain_body(refusal: Refusal) -> dict[str, object]:
+    """The JSON body of a refusal, unless the protocol has one of its own."""
     return {"error": refusal.message, "reason": refusal.reason}
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Why a request failed, from what was raised on its way; "internal" where it is not the request's fault."""
+    """The refusal for an exception; its reason is "internal" where the request is not at fault."""
     if isinstance(error, Refused):
         return error.refusal
     if isinstance(error, RequestValidationError):

@@ -1,4 +1,4 @@
-"""The config keys of the service."""
+"""The config keys of the service, in sections."""
 
 from pydantic import Field, model_validator
 

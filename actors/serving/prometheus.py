@@ -1,37 +1,61 @@
-"""What a replica tells Prometheus, through Ray's metrics."""
+"""The service's Prometheus metrics: a gateway's, a replica's, and the page that merges those of all nodes.
 
-from collections.abc import Callable, Iterator
+They are exported by Ray, which puts `ray_` before their names.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import aiohttp
+import ray
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from actors.engine.engine import Pass
 from actors.serving.replica import Replica
 from actors.serving.types import Refusal, Reply
 
-_MILLISECONDS: list[float] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]
+_PREFIX = "ray_spanmill_"
+_FETCH_SECONDS = 5.0
+_REQUEST_MS: list[float] = [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 60000]
+_REPLICA_MS: list[float] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]
 _SIZES: list[float] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _TOKENS = [float(64 << i) for i in range(12)]
 _CLASS = ("class",)
 _ONLINE, _OFFLINE = {"class": "online"}, {"class": "offline"}
 
 
+class RequestMetrics:
+    """Metrics of one gateway: requests by route and status, and their time. It is an `access_log.RequestObserver`."""
+
+    def __init__(self) -> None:
+        self._requests = Counter("spanmill_requests", "Requests by route and status.", ("route", "status"))
+        self._times = Histogram("spanmill_request_ms", "Time of a request in the gateway.", _REQUEST_MS, ("route",))
+
+    def __call__(self, path: str | None, status: int, seconds: float) -> None:
+        """Counts one request."""
+        # Paths that no route knows are anybody's to make up: they must not become labels.
+        route = path or "none"
+        self._requests.inc(1, {"route": route, "status": str(status)})
+        self._times.observe(seconds * 1000, {"route": route})
+
+
 class ReplicaMetrics:
-    """Counters of one replica: queues and passes by class (online, offline), rows, refusals."""
+    """Metrics of one replica: queues, passes and rows by class (online, offline), and refusals."""
 
     def __init__(self, replica: Replica) -> None:
-        """Listens to the passes of the replica's engine."""
-        self._in_hand = Gauge("spanmill_in_hand", "Online requests and pieces of shards in a replica.", _CLASS)
+        """Has the replica's engine report its passes."""
+        self._in_hand = Gauge("spanmill_in_hand", "Online requests and chunks of shards in a replica.", _CLASS)
         self._queued = Histogram(
             "spanmill_queue_ms",
             "Wait of an online request, and of an offline pass, for the device.",
-            _MILLISECONDS,
+            _REPLICA_MS,
             _CLASS,
         )
         self._windows = Histogram("spanmill_pass_windows", "Windows of a pass.", _SIZES, _CLASS)
         self._tokens = Histogram("spanmill_pass_tokens", "Tokens of a pass, padding included.", _TOKENS, _CLASS)
         self._padding = Counter("spanmill_padding_tokens", "Tokens of padding that were computed.", _CLASS)
-        self._seconds = Histogram("spanmill_pass_ms", "Time of a pass.", _MILLISECONDS, _CLASS)
+        self._seconds = Histogram("spanmill_pass_ms", "Time of a pass.", _REPLICA_MS, _CLASS)
         self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", _CLASS)
         self._refused = Counter("spanmill_refused", "Online requests refused by a replica.", ("reason",))
         self._replica = replica
@@ -39,16 +63,16 @@ class ReplicaMetrics:
 
     @contextmanager
     def online(self) -> Iterator[Callable[[Reply | Refusal], None]]:
-        """Around one online request; what is yielded takes its outcome."""
+        """Counts an online request as in hand for the length of the block; call what it yields with the outcome."""
         self._in_hand.set(self._replica.in_hand + 1, _ONLINE)
         try:
             yield self._answered
         finally:
             self._in_hand.set(self._replica.in_hand, _ONLINE)
 
-    def offline(self, pieces: int, rows: int = 0) -> None:
-        """Takes the pieces of shards that are in hand now, and the rows of one that was finished."""
-        self._in_hand.set(pieces, _OFFLINE)
+    def offline(self, chunks: int, rows: int = 0) -> None:
+        """Records how many chunks of shards are in hand now, and the rows of one that has just been finished."""
+        self._in_hand.set(chunks, _OFFLINE)
         if rows:
             self._rows.inc(rows, _OFFLINE)
 
@@ -69,3 +93,38 @@ class ReplicaMetrics:
         self._seconds.observe(one.seconds * 1000, tags)
         if padding := one.size.tokens - one.tokens:
             self._padding.inc(padding, tags)
+
+
+async def application_metrics() -> str:
+    """One page with our metrics of all nodes of the cluster, in Prometheus' text format."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["MetricsExportPort"]]  # type: ignore[no-untyped-call]
+    urls = {f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_FETCH_SECONDS)) as session:
+        texts = await asyncio.gather(*(_fetch(session, url) for url in sorted(urls)))
+    return merge(texts)
+
+
+async def _fetch(session: aiohttp.ClientSession, url: str) -> str:
+    try:
+        async with session.get(url) as response:
+            return await response.text()
+    except (aiohttp.ClientError, TimeoutError):
+        # A node that is going away must not hide the others.
+        return ""
+
+
+def merge(texts: Iterable[str]) -> str:
+    """Merges the expositions of several nodes: our metric families by name, each with one HELP and one TYPE line."""
+    heads: dict[str, list[str]] = {}
+    samples: dict[str, list[str]] = {}
+    for text in texts:
+        family = ""
+        for line in text.splitlines():
+            if line.startswith("# "):
+                family = line.split(" ", 3)[2]
+                if family.startswith(_PREFIX) and len(heads.setdefault(family, [])) < len(("HELP", "TYPE")):
+                    heads[family].append(line)
+            elif family.startswith(_PREFIX) and line.startswith(family):
+                samples.setdefault(family, []).append(line)
+    lines = [line for name in sorted(samples) for line in (*heads[name], *samples[name])]
+    return "".join(f"{line}\n" for line in lines)

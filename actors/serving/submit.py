@@ -1,4 +1,4 @@
-"""From a route's own fields to a request, within the limits, and to its reply."""
+"""What every route does with the fields of its request: check the limits, ask a model actor, note what to log."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,15 +25,15 @@ async def ask(
     embedding: EmbeddingParameters | None = None,
     long_texts: LongTexts = "window",
 ) -> Reply:
-    """Asks a model actor, and leaves what the log and the headers say of the request in `http.state`: rows, timing.
+    """Has a model actor answer, and leaves rows and timing in `http.state`, for the access log and the headers.
 
     Args:
-        http: its `state.request_id` names the request.
+        http: its `state.request_id` is the id of the request.
         texts, questions: as in `Request`.
-        qa, embedding: None takes the service's defaults.
+        qa, embedding: None takes the defaults of the service.
 
     Raises:
-        Refused: a limit is passed, or the model actors cannot answer.
+        Refused: a limit is exceeded, or the model actors cannot answer.
     """
     http.state.rows = len(texts)
     request = Request(
@@ -47,16 +47,16 @@ async def ask(
         seconds=_seconds(http, context.limits),
     )
     check_inputs(request, context.limits)
-    reply = await context.dispatcher.ask(request)
+    reply = await context.client.ask(request)
     http.state.timing = reply.timing
     return reply
 
 
 def with_parameters(qa: QAParameters, **changes: Any) -> QAParameters:
-    """The parameters with those of a request that are not None, checked.
+    """The parameters with the changes of a request; changes that are None are left out.
 
     Raises:
-        Refused: a value does not fit.
+        Refused: a value is not valid.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     try:
@@ -66,7 +66,7 @@ def with_parameters(qa: QAParameters, **changes: Any) -> QAParameters:
 
 
 def check_inputs(request: Request, limits: LimitParameters) -> None:
-    """Raises Refused where a request has no inputs, too many, too long ones, or such as are not text."""
+    """Raises Refused where a request has no inputs, too many or too long ones, or blank or invalid text."""
     rows = len(request.texts)
     if not rows:
         raise Refused(Refusal(422, "no_inputs", "there are no inputs; send one at least"))
@@ -78,7 +78,7 @@ def check_inputs(request: Request, limits: LimitParameters) -> None:
     for name, texts in (("question", request.questions), ("text", request.texts)):
         for row, text in enumerate(texts):
             total += _size(name, row, text, limits.max_text_bytes)
-            # A passage that many questions share comes once and costs as often as it is asked.
+            # A passage that many questions share is sent once, but is computed once for each question.
             if total > limits.max_request_bytes:
                 most = limits.max_request_bytes
                 message = f"the inputs add up to more than {most} bytes, each with its own text; send them in parts"

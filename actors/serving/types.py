@@ -1,4 +1,4 @@
-"""What every route is translated to, and what comes back."""
+"""Requests, replies and refusals as they travel between gateway and replica, whatever protocol the client speaks."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,7 +7,9 @@ from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters, QAParameters
 
 Task = Literal["answer", "embed", "tokens"]
+"""Answers, one vector per text, or one vector per token."""
 LongTexts = Literal["window", "cut", "refuse"]
+"""What becomes of texts to embed that are longer than a window: pooled over several windows, cut, or refused."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,6 @@ class Request:
     id: str
     """In logs and headers."""
     task: Task
-    """Answers, one vector per text, or one vector per token."""
     texts: tuple[str, ...]
     """[R] passages or plain texts."""
     questions: tuple[str, ...] = ()
@@ -25,11 +26,10 @@ class Request:
     qa: QAParameters = field(default_factory=QAParameters)
     embedding: EmbeddingParameters = field(default_factory=EmbeddingParameters)
     long_texts: LongTexts = "window"
-    """What becomes of texts to embed that are longer than a window: pooled over several windows, cut, or refused."""
     seconds: float | None = None
-    """After which the answer is not wanted any more; None waits."""
+    """Time that is left until the deadline; None for no deadline."""
     is_probe: bool = False
-    """Whether it only looks if the model runs, and so says nothing of online traffic."""
+    """Whether it is a readiness probe, which does not count as online traffic."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Timing:
 
     tokenise: float
     queue: float
-    """From the queue's end to the first pass."""
+    """From entering the queue to the first pass."""
     inference: float
     """From the first pass to the results."""
 
@@ -80,17 +80,17 @@ class Refusal:
     status: int
     """HTTP status."""
     reason: str
-    """One word for programs: queue_full, deadline, too_large, invalid, no_answers, crashed, not_ready, ..."""
+    """One word for programs, e.g. queue_full, deadline, too_large; docs/serving.md lists all."""
     message: str
-    """One sentence for people: what is wrong with which input, and the mend."""
+    """One sentence for people: what is wrong with which input, and what to do about it."""
     retry_after: int | None = None
     """Seconds, where trying again later may help."""
     field: str | None = None
-    """The field of the request's body that is at fault, where there is one such."""
+    """The field of the request's body that is at fault; None where it is not a single field."""
 
 
 class Refused(Exception):
-    """A refusal on its way to the client."""
+    """Raised with the refusal that the client is to get."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -98,7 +98,7 @@ class Refused(Exception):
 
     @classmethod
     def of_field(cls, field: str, message: str, status: int = 422, reason: str = "invalid") -> "Refused":
-        """The refusal of a field that no schema can tell to be wrong; the message goes on after the field's name."""
+        """For a field whose value the schema allows, but not this service. The message follows the field's name."""
         return cls(Refusal(status, reason, f"{field}: {message}", field=field))
 
 

@@ -10,7 +10,7 @@ _LOWER_SECONDS = 15.0
 _OVER = 2.0
 _OF_BEST, _REFUSAL_MS, _FLAT_MB = 0.9, 100.0, 16.0
 _BOUND = 3
-"""What is left of large requests waits this many times as long as first turns may: it has a third of the device."""
+"""Remainders of large requests have a third of the device, so they may wait this many times as long as first slices."""
 
 
 def measure(bench: Bench) -> Figures:

@@ -8,13 +8,14 @@ import typer
 from pydantic import BaseModel
 
 from actors.errors import ModelError
-from pipelines.cli import model_commands, serve_command
+from pipelines.cli import model_commands
 from pipelines.cli.options import (
     EXIT_CODES,
     ConfigFile,
     DryRun,
     Estimate,
     Extend,
+    Host,
     Inputs,
     Limit,
     Log,
@@ -24,7 +25,9 @@ from pipelines.cli.options import (
     Overrides,
     Overwrite,
     Pool,
+    Port,
     job_overrides,
+    with_options,
 )
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, load_config
@@ -124,7 +127,27 @@ app.command(epilog=EXIT_CODES)(model_commands.evaluate)
 app.command(epilog="Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.")(
     model_commands.finetune
 )
-app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.")(serve_command.serve)
+
+
+@app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.")
+def serve(
+    config: ConfigFile = None,
+    model: ModelName = None,
+    host: Host = None,
+    port: Port = None,
+    overrides: Overrides = None,
+) -> None:
+    """Answer and embed over HTTP: Hugging Face, OpenAI, Text Embeddings Inference and Open Inference routes.
+
+    It runs on Ray Serve, on a local cluster or on the one that ray.address or RAY_ADDRESS names, until Ctrl-C or
+    SIGTERM. Offline jobs can share its replicas: `spanmill answer ... --pool serve`. `spanmill config serve` prints
+    every key; /docs lists the routes.
+    """
+    from pipelines.cli.serve import run_service
+    from pipelines.config.service import ServeConfig
+
+    options = {"model.name": model, "http.host": host, "http.port": port}
+    run_service(load_config(ServeConfig, config, with_options(overrides, options)), open_console(stderr=True))
 
 
 def main() -> None:

@@ -92,6 +92,10 @@ Log = Annotated[
     Path | None,
     typer.Option("--log", metavar="FILE.jsonl", help="Append what happens, shard by shard, as lines of JSON."),
 ]
+Host = Annotated[
+    str | None, typer.Option("--host", metavar="ADDRESS", help="Listen there: sets http.host; 0.0.0.0 for all.")
+]
+Port = Annotated[int | None, typer.Option("--port", metavar="N", help="Listen on this port: sets http.port.")]
 
 
 def job_overrides(

@@ -1,4 +1,4 @@
-"""`spanmill serve`: starts the service, says when it is ready, and stops it when nothing is in hand any more."""
+"""`spanmill serve`: starts the service on Ray Serve, and stops it once the requests in hand are finished."""
 
 import logging
 import signal
@@ -54,13 +54,13 @@ def _drain() -> None:
         try:
             serve.delete(APPLICATION)
         except TimeoutError:
-            # Ray Serve itself waits for a minute; what may drain for longer is waited for.
+            # Ray Serve itself waits for a minute; replicas may take longer than that to drain.
             continue
         return
 
 
 def _announced(config: ServeConfig) -> AbstractContextManager[None]:
-    """Jobs on this machine find a local cluster by what is said here; another one has an address that they know."""
+    """Announces a local cluster to the jobs of this machine; they know the address of any other cluster already."""
     is_local = address_of(config.ray) == "local"
     return announced(ray.get_runtime_context().gcs_address) if is_local else nullcontext()
 
@@ -77,7 +77,7 @@ def _start(config: ServeConfig, service: ServiceParameters) -> None:
 
 
 def _why(error: Exception) -> str:
-    """The last line of what a deployment says of itself: that of the exception in its replica."""
+    """The cause: the last line of a deployment's message, which is that of the exception in its replica."""
     application = serve.status().applications.get(APPLICATION)
     deployments = application.deployments.values() if application else ()
     said = [deployment.message for deployment in deployments if "rror" in deployment.message] or [str(error)]
@@ -86,7 +86,7 @@ def _why(error: Exception) -> str:
 
 
 def service_of(config: ServeConfig) -> ServiceParameters:
-    """The config without the keys that only this machine needs, and with a model that all machines find."""
+    """The parameters of the application: no keys of this machine, and a model name that all machines find."""
     model = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
     fields = {name: getattr(config, name) for name in ServiceParameters.model_fields}
     return ServiceParameters(**fields | {"model": model})

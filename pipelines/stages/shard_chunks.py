@@ -1,4 +1,4 @@
-"""Cuts a tokenised shard into pieces, each of which one replica of the service works on in one call."""
+"""Cuts a tokenised shard into chunks, each of which one replica of the service works on in one call."""
 
 import threading
 
@@ -9,14 +9,14 @@ from actors.tokenization.tokenized import Tokenized
 
 
 class ShardChunks:
-    """The owners of a shard, cut piece by piece; several threads may take.
+    """The owners of a shard, chunk by chunk; several threads may take chunks.
 
-    Owners of like length come together, the longest first: a replica pads little within a piece, and gives it passes
-    as large as those of a whole shard.
+    Owners of similar length come together, the longest first: a replica then pads little within a chunk, and runs
+    passes as large as those of a whole shard.
     """
 
     def __init__(self, shard: Tokenized) -> None:
-        """Nothing is cut yet."""
+        """Takes the shard, of which no chunk is taken yet."""
         owner, lengths = shard.windows.owner, shard.lengths(0)
         begin = np.searchsorted(owner, np.arange(shard.owners))
         longest = np.maximum.reduceat(lengths, begin) if shard.owners else lengths
@@ -24,16 +24,16 @@ class ShardChunks:
         tokens = np.bincount(owner, weights=lengths, minlength=shard.owners)
         self._before: Longs = np.concatenate([[0], np.cumsum(tokens[self._order])]).astype(np.int64)
         self._next = 0
-        # A shard without rows has a piece too: its columns have to come from somewhere.
+        # A shard without rows has one empty chunk: its result columns come from a replica too.
         self._left = True
         self.dropped = threading.Event()
         self._lock = threading.Lock()
 
     def take(self, tokens: float) -> tuple[Ints, int] | None:
-        """The next owners, of at most so many tokens, special ones left out, or one owner; None after the last.
+        """The next chunk: owners of at most this many tokens, special tokens not counted, or one owner.
 
         Returns:
-            The owners, and their tokens.
+            The owners, [n], and the number of their tokens; None after the last chunk.
         """
         with self._lock:
             if not self._left:
@@ -45,7 +45,7 @@ class ShardChunks:
             return self._order[first:stop], int(self._before[stop] - self._before[first])
 
     def drop(self) -> None:
-        """Leaves the rest: nobody wants it any more."""
+        """Gives up the rest of the shard: `take` returns None from now on, and `dropped` is set."""
         with self._lock:
             self._left = False
         self.dropped.set()

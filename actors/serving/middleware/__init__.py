@@ -1,1 +1,1 @@
-"""What every HTTP request passes through: id and log line, keys, body limits, disconnects."""
+"""ASGI middleware around all routes: request id and access log, API keys, body limits, client disconnects."""

@@ -1,4 +1,4 @@
-"""Every request has an id, a line in the log, and headers that say where its time went."""
+"""The access log: an id and a line of JSON for every request, and headers with the times of its reply."""
 
 import logging
 import time
@@ -14,14 +14,14 @@ from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, ms, rows, and where the time went; never bodies, never keys."""
+"""A line of JSON for every request: id, route, status, milliseconds, rows, times; never its body, never its key."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
-"""Headers of responses whose request reached a model actor, and what the log calls them."""
+"""Headers of responses by a model actor, and the names of the same times in the log."""
 
-Watcher = Callable[[str | None, int, float], None]
-"""Takes the route's path (None for paths that no route knows), the status and the seconds of every request."""
+RequestObserver = Callable[[str | None, int, float], None]
+"""Called at the end of a request with its route's path (None where no route has it), its status and its seconds."""
 
 _LONGEST_ID = 128
 _CLIENT_GONE = 499
@@ -37,21 +37,25 @@ def log_requests() -> None:
 
 
 class AccessLogMiddleware:
-    """The outermost of the service's own: what fails further in is still named, logged and answered."""
+    """The outermost middleware of the service: whatever fails inside still has an id, a log line and a response."""
 
     def __init__(
-        self, app: ASGIApp, refusals: ErrorResponses, signed: bool = False, watcher: Watcher | None = None
+        self,
+        app: ASGIApp,
+        error_responses: ErrorResponses,
+        server_sets_id: bool = False,
+        observer: RequestObserver | None = None,
     ) -> None:
-        """Leaves the id in `state.request_id`; takes `state.timing` and `state.rows` from where requests are asked.
+        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets.
 
         Args:
-            signed: whether the server puts the id on responses by itself.
-            watcher: is told of every request when it has ended.
+            server_sets_id: whether the server puts the id on responses by itself.
+            observer: is called for every request when it has ended.
         """
         self._app = app
-        self._refusals = refusals
-        self._signed = signed
-        self._watcher = watcher
+        self._error_responses = error_responses
+        self._server_sets_id = server_sets_id
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -60,8 +64,8 @@ class AccessLogMiddleware:
             return
         started = time.perf_counter()
         state = scope.setdefault("state", {})
-        state["request_id"] = _id_of(scope, self._signed)
-        # Nobody was told anything, unless a response begins.
+        state["request_id"] = _id_of(scope, self._server_sets_id)
+        # Stays so where no response begins.
         status = _CLIENT_GONE
 
         async def note(message: Message) -> None:
@@ -70,7 +74,7 @@ class AccessLogMiddleware:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers.update({name: f"{ms:.1f}" for name, ms in _times(state).items()})
-                if not self._signed:
+                if not self._server_sets_id:
                     headers[REQUEST_ID] = state["request_id"]
             await send(message)
 
@@ -80,19 +84,19 @@ class AccessLogMiddleware:
             LOGGER.exception("request %s failed", state["request_id"])
             if status != _CLIENT_GONE:
                 raise
-            await self._refusals.response(scope, refusal_of(error))(scope, receive, note)
+            await self._error_responses.response(scope, refusal_of(error))(scope, receive, note)
         finally:
             seconds, path = time.perf_counter() - started, getattr(scope.get("route"), "path", None)
             _log(scope, path, status, seconds)
-            if self._watcher is not None:
-                self._watcher(path, status, seconds)
+            if self._observer is not None:
+                self._observer(path, status, seconds)
 
 
-def _id_of(scope: Scope, signed: bool) -> str:
+def _id_of(scope: Scope, server_sets_id: bool) -> str:
     given = Headers(scope=scope).get(REQUEST_ID, "")
     fits = 0 < len(given) <= _LONGEST_ID and given.isascii() and given.isprintable()
-    # A server that signs has signed with what it was given, and the log must be found by that.
-    return given[:_LONGEST_ID] if given and (fits or signed) else uuid4().hex
+    # Where the server sets the id it has used what the client sent, and the log must have the same.
+    return given[:_LONGEST_ID] if given and (fits or server_sets_id) else uuid4().hex
 
 
 def _times(state: dict[str, object]) -> dict[str, float]:

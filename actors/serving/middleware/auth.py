@@ -1,4 +1,4 @@
-"""API keys: who may ask."""
+"""API keys: requests without a known one are refused."""
 
 import hmac
 import os
@@ -13,21 +13,21 @@ from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
 OPEN = ("/live", "/ready", "/health", "/v2/health/")
-"""Paths of probes, which carry no keys; one that ends with a slash stands for all below it."""
+"""Paths of probes, which need no key; one that ends with a slash stands for all paths below it."""
 
 MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
 _WRONG = "the API key is not known here; send another as Authorization: Bearer KEY"
 
 
 class NoKeys(Exception):
-    """Keys are asked for, and there are none to compare with; the message names the config key and the mend."""
+    """The config names a source of keys that holds none; the message names the config key and what to do."""
 
 
 def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
-    """The keys of the file and of the environment variable; none where neither is named.
+    """The keys of the file and of the environment variable; empty where the config names neither.
 
     Raises:
-        NoKeys: one is named and gives none: a service that somebody wanted closed must not be open.
+        NoKeys: the config names a source that holds no key; the service must not be open to everybody then.
     """
     keys: list[bytes] = []
     if parameters.file is not None:
@@ -39,13 +39,13 @@ def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
 
 
 class AuthMiddleware:
-    """Lets requests through that carry one of the keys."""
+    """Refuses requests that carry none of the keys."""
 
-    def __init__(self, app: ASGIApp, keys: tuple[bytes, ...], refusals: ErrorResponses) -> None:
-        """Takes the keys, one at least."""
+    def __init__(self, app: ASGIApp, keys: tuple[bytes, ...], error_responses: ErrorResponses) -> None:
+        """Takes the keys, at least one."""
         self._app = app
         self._keys = keys
-        self._refusals = refusals
+        self._error_responses = error_responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -57,12 +57,12 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         refusal = Refusal(401, "unauthorized", _WRONG if given else MISSING)
-        response = self._refusals.response(scope, refusal)
+        response = self._error_responses.response(scope, refusal)
         response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)
 
     def _knows(self, given: str) -> bool:
-        # Headers are Latin-1 on the wire. Every key is compared, so that time tells nothing about which one is near.
+        # Headers are Latin-1 on the wire. Every key is compared, so that the time it takes reveals nothing about them.
         return sum(hmac.compare_digest(given.encode("latin-1"), key) for key in self._keys) > 0
 
 

@@ -1,4 +1,4 @@
-"""The body of a request: whole, within its limit and in time."""
+"""The limit of size and time of request bodies."""
 
 import asyncio
 
@@ -11,14 +11,14 @@ from actors.serving.types import Refusal, Refused
 
 
 class BodyLimitMiddleware:
-    """Reads the body before anything is made of it."""
+    """Reads the whole body before the application sees it; refuses one that is too large or too slow."""
 
-    def __init__(self, app: ASGIApp, limits: LimitParameters, refusals: ErrorResponses) -> None:
-        """Takes the limits of size and time."""
+    def __init__(self, app: ASGIApp, limits: LimitParameters, error_responses: ErrorResponses) -> None:
+        """Takes `max_request_bytes` and `timeout_ms` from the limits."""
         self._app = app
         self._most = limits.max_request_bytes
         self._seconds = limits.timeout_ms / 1000
-        self._refusals = refusals
+        self._error_responses = error_responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -58,14 +58,14 @@ class BodyLimitMiddleware:
         )
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._refusals.response(scope, refusal)
-        # What is left of the body is not read, so nothing else can come on this connection.
+        response = self._error_responses.response(scope, refusal)
+        # The rest of the body is not read, so the connection cannot carry another request.
         response.headers["Connection"] = "close"
         await response(scope, receive, send)
 
 
 def _whole(body: bytes, receive: Receive) -> Receive:
-    """Gives the body at once, and then whatever else the server has to say."""
+    """Gives the body in one message, and the later messages of the server after it."""
     given = False
 
     async def once() -> Message:

@@ -1,4 +1,4 @@
-"""Whether the client still waits for its answer."""
+"""Cancels requests whose client has disconnected."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ class DisconnectMiddleware:
     """Cancels a request whose client has gone, so that it leaves the queue of the model actor."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stands behind `BodyMiddleware`, which gives the whole body in one message."""
+        """Needs `BodyLimitMiddleware` around it, which gives the whole body in one message."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -21,7 +21,7 @@ class DisconnectMiddleware:
 
         async def note(message: Message) -> None:
             nonlocal answered
-            # Servers say that the client has gone as soon as the whole response is theirs, too.
+            # Servers send http.disconnect also once they have the whole response.
             answered = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 

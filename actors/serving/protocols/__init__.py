@@ -1,1 +1,1 @@
-"""The protocols that clients speak, a file each: from a route's fields to a request, and back."""
+"""The HTTP protocols, one module each: routes, the schema of their requests, and the shape of replies and errors."""

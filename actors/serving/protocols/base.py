@@ -1,4 +1,4 @@
-"""A family of routes: one protocol that clients speak, and how it says no."""
+"""What a protocol is made of, its routes and its error bodies; and the error response for any path."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,47 +8,51 @@ from fastapi import APIRouter, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from actors.serving.errors import plain
+from actors.serving.errors import plain_body
 from actors.serving.types import Refusal
 
-_LATER = (429, 503)
+_RETRYABLE = (429, 503)
 
 
 @dataclass(frozen=True)
 class ProtocolRoutes:
-    """Routes, and how their protocol says no."""
+    """The routes of one protocol, and the form of its errors."""
 
     name: str
-    """In metrics and in the OpenAPI document."""
+    """Heading of its routes in the OpenAPI document."""
     router: APIRouter
-    shape: Callable[[Refusal], Mapping[str, object]]
+    error_body: Callable[[Refusal], Mapping[str, object]]
     """The JSON body of a refusal."""
     statuses: Mapping[str, int] = field(default_factory=dict)
-    """HTTP statuses of refusals by their reason, where the protocol has others than the refusals themselves."""
+    """HTTP statuses by the reason of a refusal, where the protocol has another one than `Refusal.status`."""
 
 
 class ErrorResponses:
-    """Says no by the protocol that a path belongs to."""
+    """Makes the response of a refusal, in the form of the protocol that the path belongs to."""
 
-    def __init__(self, families: Sequence[ProtocolRoutes], retry_after_seconds: int) -> None:
-        """Takes the families in the order in which their routes are looked for."""
-        self._families = families
+    def __init__(self, protocols: Sequence[ProtocolRoutes], retry_after_seconds: int) -> None:
+        """Takes the protocols in the order in which their routes are matched.
+
+        Args:
+            retry_after_seconds: for refusals that do not say it themselves.
+        """
+        self._protocols = protocols
         self._retry_after = retry_after_seconds
 
     def response(self, scope: Scope, refusal: Refusal) -> Response:
         """The response to the request of an ASGI scope."""
-        family = self._family(scope["path"].removeprefix(scope.get("root_path", "")))
-        body = plain(refusal) if family is None else family.shape(refusal)
-        status = refusal.status if family is None else family.statuses.get(refusal.reason, refusal.status)
+        protocol = self._protocol(scope["path"].removeprefix(scope.get("root_path", "")))
+        body = plain_body(refusal) if protocol is None else protocol.error_body(refusal)
+        status = refusal.status if protocol is None else protocol.statuses.get(refusal.reason, refusal.status)
         headers = {}
-        if refusal.status in _LATER:
+        if refusal.status in _RETRYABLE:
             headers["Retry-After"] = str(refusal.retry_after or self._retry_after)
         # Names that a client sent may hold halves of surrogate pairs.
         content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
         return Response(content, status, headers, "application/json")
 
-    def _family(self, path: str) -> ProtocolRoutes | None:
-        for family in self._families:
-            if any(isinstance(r, Route) and r.path_regex.match(path) for r in family.router.routes):
-                return family
+    def _protocol(self, path: str) -> ProtocolRoutes | None:
+        for protocol in self._protocols:
+            if any(isinstance(r, Route) and r.path_regex.match(path) for r in protocol.router.routes):
+                return protocol
         return None

@@ -1,14 +1,14 @@
-"""Whether the service lives, and whether it is ready: for those who run it."""
+"""Routes for operators: liveness, readiness and metrics."""
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from actors.serving.context import Context
-from actors.serving.errors import plain
+from actors.serving.errors import plain_body
 from actors.serving.protocols.base import ProtocolRoutes
 
 
-def family(context: Context) -> ProtocolRoutes:
+def routes(context: Context) -> ProtocolRoutes:
     """`/live`, `/ready` and `/metrics`."""
     router = APIRouter()
 
@@ -20,13 +20,13 @@ def family(context: Context) -> ProtocolRoutes:
     @router.get("/ready")
     async def ready() -> dict[str, str]:
         """A forward pass of the model just succeeded."""
-        await context.dispatcher.ready()
+        await context.client.ready()
         return {"status": "ready", "model": context.model}
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         """Metrics of the whole application, gateways and model actors of all machines, for Prometheus."""
-        text = await context.dispatcher.metrics()
+        text = await context.client.metrics()
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return ProtocolRoutes("Service", router, plain)
+    return ProtocolRoutes("Service", router, plain_body)

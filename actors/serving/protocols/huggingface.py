@@ -7,11 +7,10 @@ from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from pydantic import Discriminator, Tag
 
 from actors.serving.context import Context
-from actors.serving.errors import plain
+from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
-from actors.serving.protocols.pipeline_fields import Pair, PipelineParameters
-from actors.serving.protocols.schema import OneOrMany, as_json, example, listed
+from actors.serving.protocols.schema import OneOrMany, Pair, PipelineParameters, as_json, example, listed
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import LongTexts, Refused, Span
 
@@ -74,19 +73,21 @@ class Texts(FeatureParameters):
         return (self.parameters or FeatureParameters()).model_copy(update=beside)
 
 
-def _kind(body: object) -> str:
+def _body_kind(body: object) -> str:
     inputs = body.get("inputs") if isinstance(body, dict) else None
     first = inputs[0] if isinstance(inputs, list) and inputs else inputs
     return "(questions)" if isinstance(first, dict) else "(texts)"
 
 
-_Inputs = Annotated[Annotated[Questions, Tag("(questions)")] | Annotated[Texts, Tag("(texts)")], Discriminator(_kind)]
+_Inputs = Annotated[
+    Annotated[Questions, Tag("(questions)")] | Annotated[Texts, Tag("(texts)")], Discriminator(_body_kind)
+]
 AnyInputs = Annotated[_Inputs, Body(openapi_examples=_PAIRS | _TEXTS)]
 AnyQuestions = Annotated[Questions, Body(openapi_examples=_PAIRS)]
 AnyTexts = Annotated[Texts, Body(openapi_examples=_TEXTS)]
 
 
-def family(context: Context) -> ProtocolRoutes:
+def routes(context: Context) -> ProtocolRoutes:
     """`/` and `/models/{model}`, for either task, and both with the task at the end."""
     router = APIRouter()
 
@@ -128,7 +129,7 @@ def family(context: Context) -> ProtocolRoutes:
         router.post(f"/models/{{model:path}}/pipeline/{task}", responses=given, dependencies=named)(handle)
     router.post("/", responses=_ANSWER)(infer)
     router.post("/models/{model:path}", responses=_ANSWER, dependencies=named)(infer)
-    return ProtocolRoutes("Hugging Face", router, plain)
+    return ProtocolRoutes("Hugging Face", router, plain_body)
 
 
 def _answer(span: Span) -> dict[str, object]:

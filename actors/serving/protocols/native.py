@@ -1,4 +1,4 @@
-"""Our own: many questions on one passage, or many pairs, with all that the engine can do."""
+"""Spanmill's own protocol: many questions on one passage, or many pairs, with every parameter of the engine."""
 
 from typing import Annotated, Any
 
@@ -6,10 +6,10 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import Discriminator, Tag
 
 from actors.serving.context import Context
-from actors.serving.errors import plain
+from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
-from actors.serving.protocols.pipeline_fields import Pair, PipelineParameters
+from actors.serving.protocols.schema import Pair, PipelineParameters
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import Reply, Span
 
@@ -30,7 +30,7 @@ _REPLY = {
 }
 
 
-class Parameters(PipelineParameters):
+class AnswerParameters(PipelineParameters):
     """How to answer. What is left out or null is the service's default."""
 
     null_score: bool | None = None
@@ -43,30 +43,32 @@ class Passage(schema.Body):
     context: str
     """The passage."""
     questions: schema.Many[str]
-    parameters: Parameters = Parameters()
+    parameters: AnswerParameters = AnswerParameters()
 
 
 class Pairs(schema.Body):
     """Many questions, each on a passage of its own."""
 
     inputs: schema.Many[Pair]
-    parameters: Parameters = Parameters()
+    parameters: AnswerParameters = AnswerParameters()
 
 
-def _kind(body: object) -> str:
+def _body_kind(body: object) -> str:
     return "(pairs)" if isinstance(body, dict) and "inputs" in body else "(passage)"
 
 
-Questions = Annotated[Annotated[Passage, Tag("(passage)")] | Annotated[Pairs, Tag("(pairs)")], Discriminator(_kind)]
+PassageOrPairs = Annotated[
+    Annotated[Passage, Tag("(passage)")] | Annotated[Pairs, Tag("(pairs)")], Discriminator(_body_kind)
+]
 _EXAMPLES: Any = {"one passage": {"value": _PASSAGE}, "many pairs": {"value": _PAIRS}}
 
 
-def family(context: Context) -> ProtocolRoutes:
+def routes(context: Context) -> ProtocolRoutes:
     """`/answer`."""
     router = APIRouter()
 
     @router.post("/answer", responses=schema.example(_REPLY))
-    async def answer(body: Annotated[Questions, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
+    async def answer(body: Annotated[PassageOrPairs, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
         """Answers questions from passages, many in one request.
 
         `answers` has a list for each question, best first, with offsets in code points of the passage. Where the model
@@ -81,7 +83,7 @@ def family(context: Context) -> ProtocolRoutes:
         reply = await ask(context, http, "answer", texts, questions, qa=qa)
         return schema.as_json(_content(reply, qa.null_score, context.model))
 
-    return ProtocolRoutes("Spanmill", router, plain)
+    return ProtocolRoutes("Spanmill", router, plain_body)
 
 
 def _content(reply: Reply, null_score: bool, model: str) -> dict[str, object]:

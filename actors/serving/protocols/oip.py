@@ -10,8 +10,7 @@ from actors.serving.context import Context
 from actors.serving.protocols import oip_tensors
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.oip_tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
-from actors.serving.protocols.pipeline_fields import PipelineParameters
-from actors.serving.protocols.schema import Body, Many, as_json, example
+from actors.serving.protocols.schema import Body, Many, PipelineParameters, as_json, example
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import Refused
 from actors.version import release
@@ -48,7 +47,7 @@ def _only_the_best(top_k: int | None) -> int | None:
     return top_k
 
 
-class Parameters(PipelineParameters):
+class InferenceParameters(PipelineParameters):
     """How to answer or to embed. What is left out or null is the service's default."""
 
     top_k: Annotated[int | None, AfterValidator(_only_the_best)] = None
@@ -66,13 +65,13 @@ class Inference(Body):
 
     id: Annotated[str | None, AfterValidator(_unicode)] = None
     """Comes back in the reply."""
-    parameters: Parameters = Parameters()
+    parameters: InferenceParameters = InferenceParameters()
     inputs: Many[InputTensor]
     outputs: Many[OutputTensor] | None = None
     """Those that are wanted; null gives all of them."""
 
 
-def family(context: Context) -> ProtocolRoutes:
+def routes(context: Context) -> ProtocolRoutes:
     """Health, metadata and inference below `/v2`. There are no versions of a model."""
     # Triton's client does not say what it sends.
     router = APIRouter(prefix="/v2", strict_content_type=False)
@@ -90,21 +89,21 @@ def family(context: Context) -> ProtocolRoutes:
     @router.get("/health/ready")
     async def ready() -> dict[str, bool]:
         """A forward pass of the model just succeeded."""
-        await context.dispatcher.ready()
+        await context.client.ready()
         return {"ready": True}
 
     @router.get("/models/{model:path}/ready")
     async def model_ready(model: Model) -> dict[str, object]:
         """A forward pass of the model just succeeded."""
         context.check_model(model)
-        await context.dispatcher.ready()
+        await context.client.ready()
         return {"name": context.model, "ready": True}
 
     @router.get("/models/{model:path}")
     async def metadata(model: Model) -> dict[str, object]:
         """The tensors that the model takes, `question` and `context` or `text`, and gives."""
         context.check_model(model)
-        return oip_tensors.metadata(await context.dispatcher.card(), context.model)
+        return oip_tensors.metadata(await context.client.card(), context.model)
 
     @router.post("/models/{model:path}/infer", responses=example(_REPLY))
     async def infer(model: Model, body: Inference, http: Request) -> Response:

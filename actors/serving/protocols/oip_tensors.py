@@ -1,4 +1,4 @@
-"""The tensors of the Open Inference Protocol: columns of texts in, columns of answers or a matrix of embeddings out."""
+"""Tensors of the Open Inference Protocol: columns of texts in, columns of answers or a matrix of embeddings out."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -80,7 +80,7 @@ class OutputTensor(Body):
 
 
 def columns(tensors: Sequence[InputTensor]) -> dict[str, list[str]]:
-    """The texts of every input, as many in each.
+    """The texts of every input by its name; all inputs have the same number of texts.
 
     Raises:
         Refused: they are neither questions with their contexts nor texts, or their shapes are not those of columns.
@@ -108,7 +108,7 @@ def _elements(place: str, tensor: InputTensor) -> list[str]:
 
 
 def check_outputs(outputs: Sequence[OutputTensor] | None, known: Sequence[str]) -> None:
-    """Raises Refused where an output is wanted that is not among those known."""
+    """Raises Refused where a requested output is not among the known ones."""
     for place, output in enumerate(outputs or ()):
         if output.name not in known:
             raise Refused.of_field(
@@ -134,7 +134,7 @@ def _output(name: str, datatype: str, reply: Reply) -> dict[str, object]:
 
 
 def metadata(card: ModelCard, name: str) -> dict[str, object]:
-    """What the model takes, and what it gives."""
+    """The metadata of the model: the tensors that it takes and gives."""
     inputs = (*_ANSWERED, *_EMBEDDED) if card.answers else _EMBEDDED
     outputs = [_tensor(output, kind) for output, kind in _ANSWER_TYPES.items()] if card.answers else []
     vectors = [_tensor(output, kind, card.hidden_size) for output, kind in _EMBEDDING_TYPES.items()]

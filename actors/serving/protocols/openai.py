@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, for the openai client and all that speaks like it."""
+"""OpenAI's API for embeddings, for the openai client and compatible ones."""
 
 import base64
 from typing import Annotated, Literal
@@ -69,7 +69,7 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
-def family(context: Context) -> ProtocolRoutes:
+def routes(context: Context) -> ProtocolRoutes:
     """The routes under /v1."""
     router = APIRouter(prefix="/v1")
     asked = {"model": context.model, "input": ["Ada Lovelace was born in London in 1815."]}
@@ -101,7 +101,7 @@ def family(context: Context) -> ProtocolRoutes:
         context.check_model(model)
         return ModelObject(id=context.model)
 
-    return ProtocolRoutes("OpenAI", router, _shape)
+    return ProtocolRoutes("OpenAI", router, _error_body)
 
 
 def _data(embeddings: Floats, encoding: str) -> list[dict[str, object]]:
@@ -111,7 +111,7 @@ def _data(embeddings: Floats, encoding: str) -> list[dict[str, object]]:
     return [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
 
 
-def _shape(refusal: Refusal) -> dict[str, object]:
+def _error_body(refusal: Refusal) -> dict[str, object]:
     kind = "invalid_request_error"
     if refusal.status == 401:
         kind = "authentication_error"

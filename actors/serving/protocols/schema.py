@@ -1,4 +1,4 @@
-"""What the bodies of all families are made of."""
+"""What the request bodies of the protocols share: base class, lists, question-answering fields; JSON for replies."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -20,14 +20,14 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few(cls, data: object) -> object:
-        # An error for each of a million fields would take the memory of a gigabyte.
+        # Errors for a million unknown fields would take a gigabyte of memory.
         if isinstance(data, dict) and len(data) > len(cls.model_fields) + _SURPLUS:
             raise PydanticCustomError("too_many_fields", f"{len(data)} fields are more than there are names for")
         return data
 
 
 Many = Annotated[list[Item], Field(fail_fast=True)]
-"""A list; of its items, the first that is wrong is told, and no more: there may be millions."""
+"""A list. Only its first wrong item is reported: there may be millions."""
 
 
 def _arity(value: object) -> str:
@@ -35,20 +35,46 @@ def _arity(value: object) -> str:
 
 
 OneOrMany = Annotated[Annotated[Item, Tag("(one)")] | Annotated[Many[Item], Tag("(many)")], Discriminator(_arity)]
-"""An item or a list of them. Unlike a plain union, errors speak of the one that the client meant; tags of unions stand
-in brackets, and the gateway leaves them out where it names a field."""
+"""An item or a list of items. Unlike those of a plain union, its errors are about the one that the client sent. Tags of
+unions are in brackets, by which `errors.invalid` knows to leave them out of the names of fields."""
+
+
+class Pair(Body):
+    """A question and the passage that may answer it."""
+
+    question: str
+    context: str
+
+
+class PipelineParameters(Body):
+    """How to answer. What is left out or null is the service's default."""
+
+    top_k: int | None = None
+    """Answers per question; with more than one, each question gets a list, best first."""
+    max_answer_len: int | None = None
+    """Longest answer in tokens."""
+    max_seq_len: int | None = None
+    """Longest window in tokens, question and special tokens included; longer passages are cut into several."""
+    doc_stride: int | None = None
+    """Tokens that neighbouring windows of a passage share."""
+    max_question_len: int | None = None
+    """Questions are cut to this many tokens."""
+    handle_impossible_answer: bool | None = None
+    """Let the model abstain."""
+    align_to_words: bool | None = None
+    """Widen an answer to whole words. Turn it off for languages written without blanks."""
 
 
 def listed(inputs: Item | list[Item]) -> list[Item]:
-    """One item as a list of it."""
+    """The items of a `OneOrMany` as a list."""
     return inputs if isinstance(inputs, list) else [inputs]
 
 
 def as_json(content: object) -> Response:
-    """A response of JSON; arrays become lists without a Python object for each number."""
+    """A JSON response; NumPy arrays become lists without a Python object for each number."""
     return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 def example(content: object) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route whose success looks like this JSON."""
+    """The `responses` argument of a route, with this JSON as the example of a success."""
     return {200: {"content": {"application/json": {"example": content}}}}

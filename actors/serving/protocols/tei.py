@@ -1,4 +1,4 @@
-"""Text Embeddings Inference's routes, for clients that were written for its server."""
+"""The API of Text Embeddings Inference, for clients that were written for that server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
-from actors.serving.protocols.tei_tokenize import Tokenising
+from actors.serving.protocols.tei_tokenize import BoundedTokenizer
 from actors.serving.replica import TOKENISERS
 from actors.serving.submit import ask, check_inputs
 from actors.serving.types import LongTexts, Refusal, Reply, Task
@@ -33,7 +33,7 @@ _EMPTY = ("empty", "no_inputs")
 _TOKENIZER = ("no_tokens", "not_text")
 _BACKEND = ("crashed", "deadline")
 _STATUSES = {"empty": 400, "no_inputs": 400, "crashed": 424}
-"""Of Text Embeddings Inference, as its OpenAPI document has them: an empty batch, and a failed inference."""
+"""As the OpenAPI document of Text Embeddings Inference has them: 400 for an empty batch, 424 for a failed inference."""
 
 
 def _no_prompts(value: object) -> object:
@@ -86,10 +86,10 @@ class TokenizeRequest(TextInputs):
     """Frame every text as the model sees it."""
 
 
-def family(context: Context) -> ProtocolRoutes:
-    """The routes of the Text Embeddings Inference server, but for /metrics."""
+def routes(context: Context) -> ProtocolRoutes:
+    """The routes of the Text Embeddings Inference server, except /metrics."""
     router = APIRouter()
-    tokenising = Tokenising(context.limits.max_request_bytes)
+    bounded = BoundedTokenizer(context.limits.max_request_bytes)
 
     async def vectors(body: EmbedAllRequest, http: Request, task: Task, normalize: bool) -> Reply:
         embedding = context.embedding.model_copy(update={"normalize": normalize})
@@ -107,7 +107,7 @@ def family(context: Context) -> ProtocolRoutes:
     async def embed_all(body: EmbedAllRequest, http: Request) -> Response:
         """Embeds every token of texts, special tokens included: a list of lists of numbers for each text."""
         reply = await vectors(body, http, "tokens", normalize=False)
-        return StreamingResponse(_one_by_one(reply.token_embeddings), media_type=_JSON)
+        return StreamingResponse(_json_stream(reply.token_embeddings), media_type=_JSON)
 
     @router.post("/tokenize", responses=example([_TOKENS]))
     async def tokenize(body: TokenizeRequest, http: Request) -> Response:
@@ -115,8 +115,8 @@ def family(context: Context) -> ProtocolRoutes:
         texts = listed(body.inputs)
         http.state.rows = len(texts)
         check_inputs(Inputs(http.state.request_id, "tokens", tuple(texts)), context.limits)
-        tokenizer = (await context.dispatcher.spec()).tokenizer()
-        return Response(await tokenising.tokenise(tokenizer, texts, body.add_special_tokens), media_type=_JSON)
+        tokenizer = (await context.client.spec()).tokenizer()
+        return Response(await bounded.tokenise(tokenizer, texts, body.add_special_tokens), media_type=_JSON)
 
     @router.get("/info")
     async def info() -> dict[str, object]:
@@ -126,14 +126,14 @@ def family(context: Context) -> ProtocolRoutes:
     @router.get("/health")
     async def health() -> Response:
         """200 with an empty body where a real forward pass succeeds."""
-        await context.dispatcher.ready()
+        await context.client.ready()
         return Response()
 
-    return ProtocolRoutes("Text Embeddings Inference", router, _shape, _STATUSES)
+    return ProtocolRoutes("Text Embeddings Inference", router, _error_body, _STATUSES)
 
 
-async def _one_by_one(arrays: Sequence[Floats]) -> AsyncIterator[bytes]:
-    """JSON of arrays, so that neither memory nor the event loop is held by all of them at once."""
+async def _json_stream(arrays: Sequence[Floats]) -> AsyncIterator[bytes]:
+    """A JSON list of arrays, an array at a time: other requests run in between, and one array is text at a time."""
     for index, array in enumerate(arrays):
         yield b"," if index else b"["
         yield orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -142,7 +142,7 @@ async def _one_by_one(arrays: Sequence[Floats]) -> AsyncIterator[bytes]:
 
 
 async def _info(context: Context) -> dict[str, object]:
-    card, spec = await context.dispatcher.card(), await context.dispatcher.spec()
+    card, spec = await context.client.card(), await context.client.spec()
     return {
         "model_id": context.model,
         "model_sha": card.fingerprint,
@@ -162,7 +162,7 @@ async def _info(context: Context) -> dict[str, object]:
     }
 
 
-def _shape(refusal: Refusal) -> dict[str, object]:
+def _error_body(refusal: Refusal) -> dict[str, object]:
     return {"error": refusal.message, "error_type": _error_type(refusal)}
 
 

@@ -1,4 +1,4 @@
-"""The tokens of texts, for people and programs to look at."""
+"""The tokens of texts as JSON, for /tokenize."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -11,26 +11,26 @@ from tokenizers import Tokenizer
 from actors.serving.types import Refusal, Refused
 
 _AT_ONCE = 4096
-"""Tokens that are Python objects at a time: they take a hundred times the room of their text."""
+"""Tokens that are Python objects at the same time; they take a hundred times the memory of their text."""
 
 
-class Tokenising:
-    """Tokenises beside the event loop, one text at a time, and no more text than there is room for."""
+class BoundedTokenizer:
+    """Tokenises in a thread beside the event loop, one text at a time; refuses beyond a number of bytes in hand."""
 
-    def __init__(self, most: int) -> None:
-        """Takes the most bytes of text that may be in hand."""
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        """Takes the most bytes of text that may be in hand, of all requests together."""
+        self._max_bytes = max_bytes
         self._in_hand = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
     async def tokenise(self, tokenizer: Tokenizer, texts: Sequence[str], add_special_tokens: bool) -> bytes:
-        """JSON list of `tokens_json` of every text.
+        """A JSON list with the `tokens_json` of every text.
 
         Raises:
             Refused: there is too much in hand already.
         """
         size = sum(len(text.encode()) for text in texts)
-        if self._in_hand + size > self._most:
+        if self._in_hand + size > self._max_bytes:
             message = f"{self._in_hand} bytes of text are being tokenised already; try again later"
             raise Refused(Refusal(429, "queue_full", message))
         loop = asyncio.get_running_loop()
@@ -46,11 +46,11 @@ class Tokenising:
 
 
 def tokens_json(tokenizer: Tokenizer, text: str, add_special_tokens: bool) -> bytes:
-    """JSON list of a text's tokens: id, text, whether it is special, first code point and the one after the last.
+    """A JSON list of a text's tokens: id, text, whether it is special, first code point and the one after the last.
 
-    A special token that frames the text stands nowhere in it: its text is its name, and start and stop are null.
+    A special token has no place in the text: its text is its name, and start and stop are null.
     """
-    # The batch's way lets other threads run meanwhile.
+    # Unlike encode, encode_batch lets other threads run meanwhile.
     (encoding,) = tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)
     tokens: Iterator[dict[str, object]] = (
         {"id": one, "text": tokenizer.id_to_token(one), "special": True, "start": None, "stop": None}

@@ -38,7 +38,7 @@ def replica() -> Replica:
 def context(replica: Replica) -> Context:
     """What the routes are built from, with the defaults of the service."""
     return Context(
-        dispatcher=InProcess(replica),
+        client=InProcess(replica),
         limits=LimitParameters(),
         qa=QAParameters(),
         embedding=EmbeddingParameters(),
@@ -58,8 +58,10 @@ def serve(context: Context) -> Iterator[Serve]:
     """Serves another context for the length of a test: `serve(limits=..., keys=..., cors=...)` gives its URL."""
     with ExitStack() as stack:
 
-        def start(keys: Any = None, cors: Any = None, signed: bool = False, **changes: Any) -> str:
-            app = build_app(replace(context, **changes), keys or KeyParameters(), cors or CorsParameters(), signed)
+        def start(keys: Any = None, cors: Any = None, server_sets_id: bool = False, **changes: Any) -> str:
+            app = build_app(
+                replace(context, **changes), keys or KeyParameters(), cors or CorsParameters(), server_sets_id
+            )
             running: AbstractContextManager[str] = serving(app)
             return stack.enter_context(running)
 

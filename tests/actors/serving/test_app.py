@@ -1,4 +1,4 @@
-"""All families of routes together."""
+"""All protocols together."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -51,7 +51,7 @@ def test_every_example_of_the_documentation_runs(server: str) -> None:
     assert run > 20
 
 
-def test_every_family_is_documented_with_its_refusals(server: str) -> None:
+def test_every_protocol_is_documented_with_its_refusals(server: str) -> None:
     document = httpx2.get(f"{server}/openapi.json").json()
     tags = {tag for _, _, operation in _operations(document) for tag in operation["tags"]}
     assert {"Hugging Face", "Spanmill", "Service"} < tags
@@ -61,7 +61,7 @@ def test_every_family_is_documented_with_its_refusals(server: str) -> None:
     assert httpx2.get(f"{server}/docs").status_code == 200
 
 
-def test_unknown_paths_and_methods_are_told_in_the_shape_of_their_family(server: str) -> None:
+def test_unknown_paths_and_methods_are_told_in_the_form_of_their_protocol(server: str) -> None:
     reply = httpx2.get(f"{server}/nowhere")
     said = {"error": "there is no such path; /docs lists them", "reason": "unknown_path"}
     assert (reply.status_code, reply.json()) == (404, said)
@@ -78,7 +78,7 @@ def test_who_should_come_again_is_told_when(
     serve: Serve, replica: Replica, status: int, named: int | None, told: str
 ) -> None:
     refusal = Refusal(status, "queue_full", "there is no room; try again later", retry_after=named)
-    url = serve(dispatcher=Failing(replica, Refused(refusal)), limits=LimitParameters(retry_after_seconds=3))
+    url = serve(client=Failing(replica, Refused(refusal)), limits=LimitParameters(retry_after_seconds=3))
     for path, body in ASKING.items():
         reply = httpx2.post(f"{url}{path}", json=body)
         assert (reply.status_code, reply.headers["Retry-After"]) == (status, told), path
@@ -86,7 +86,7 @@ def test_who_should_come_again_is_told_when(
 
 
 def test_other_refusals_name_no_time(serve: Serve, replica: Replica) -> None:
-    url = serve(dispatcher=Failing(replica, Refused(Refusal(504, "deadline", "too late"))))
+    url = serve(client=Failing(replica, Refused(Refusal(504, "deadline", "too late"))))
     reply = httpx2.post(f"{url}/answer", json=ASKING["/answer"])
     assert (reply.status_code, reply.json()) == (504, {"error": "too late", "reason": "deadline"})
     assert "Retry-After" not in reply.headers

@@ -32,7 +32,7 @@ def _said(reply: httpx2.Response) -> str:
         (b"[" * 900 + b"]" * 900, 422, "the body: input should be an object with fields"),
     ],
 )
-def test_what_is_no_object_is_refused_by_every_family(server: str, content: bytes, status: int, said: str) -> None:
+def test_what_is_no_object_is_refused_by_every_protocol(server: str, content: bytes, status: int, said: str) -> None:
     for path in PATHS:
         reply = httpx2.post(f"{server}{path}", content=content, headers=JSON)
         assert (reply.status_code, _said(reply)) == (status, said), path

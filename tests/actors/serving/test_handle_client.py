@@ -53,7 +53,7 @@ def _refusal(act: Callable[[], object]) -> Refusal:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.serving.handle_client._HELD_SECONDS", 0.05)
-    monkeypatch.setattr("actors.serving.handle_client._AGAIN_SECONDS", (0.0, 0.01))
+    monkeypatch.setattr("actors.serving.handle_client._RETRY_PAUSE", (0.0, 0.01))
 
 
 def test_a_full_replica_is_a_refusal_at_once() -> None:
@@ -98,9 +98,9 @@ def test_only_the_request_that_kills_replicas_alone_is_refused_for_it() -> None:
                     other.set_exception(RayActorError())
 
     async def ask_all() -> list[Any]:
-        dispatcher = HandleClient(_Fragile(), LimitParameters())
+        client = HandleClient(_Fragile(), LimitParameters())
         poison = Request(id="poison", task="embed", texts=("a text",))
-        asked = (dispatcher.ask(one) for one in (poison, *[REQUEST] * 10))
+        asked = (client.ask(one) for one in (poison, *[REQUEST] * 10))
         return await asyncio.gather(*asked, return_exceptions=True)
 
     first, *others = asyncio.run(ask_all())
@@ -112,9 +112,9 @@ def test_only_the_request_that_kills_replicas_alone_is_refused_for_it() -> None:
 def test_a_suspect_waits_for_the_others_no_longer_than_to_its_deadline() -> None:
     async def ask_two() -> list[Any]:
         said = [(0.0, RayActorError()), (0.0, RayActorError()), (1.0, ANSWERED)]
-        dispatcher = HandleClient(_Handle(*said), LimitParameters())
+        client = HandleClient(_Handle(*said), LimitParameters())
         short = Request(id="two", task="embed", texts=("a text",), seconds=0.3)
-        return list(await asyncio.gather(dispatcher.ask(REQUEST), dispatcher.ask(short), return_exceptions=True))
+        return list(await asyncio.gather(client.ask(REQUEST), client.ask(short), return_exceptions=True))
 
     first, second = asyncio.run(ask_two())
     assert first == ANSWERED

@@ -33,7 +33,7 @@ def test_a_request_carries_what_the_client_and_the_service_say(
     serve: Serve, replica: Replica, context: Context
 ) -> None:
     recording = Recording(replica)
-    url = serve(dispatcher=recording, qa=QAParameters(max_answer_len=7, doc_stride=20))
+    url = serve(client=recording, qa=QAParameters(max_answer_len=7, doc_stride=20))
     body = PASSAGE | {"parameters": {"top_k": 3, "doc_stride": 10}}
     reply = httpx2.post(f"{url}/answer", json=body, headers={"X-Request-Id": "mine"})
     assert reply.status_code == 200
@@ -51,7 +51,7 @@ def test_a_deadline_is_the_clients_or_the_services_whichever_is_sooner(
 ) -> None:
     recording = Recording(replica)
     headers = {} if given is None else {"X-Request-Timeout-Ms": given}
-    assert httpx2.post(f"{serve(dispatcher=recording)}/answer", json=PASSAGE, headers=headers).status_code == 200
+    assert httpx2.post(f"{serve(client=recording)}/answer", json=PASSAGE, headers=headers).status_code == 200
     assert [request.seconds for request in recording.asked] == [seconds]
 
 

@@ -69,7 +69,7 @@ def test_behind_a_server_that_signs_the_log_has_the_id_that_was_given(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "spanmill.requests")
-    httpx2.get(f"{serve(signed=True)}/live", headers={"X-Request-Id": "x" * 129})
+    httpx2.get(f"{serve(server_sets_id=True)}/live", headers={"X-Request-Id": "x" * 129})
     assert [line["id"] for line in _lines(caplog, 1)] == ["x" * 128]
 
 
@@ -77,7 +77,7 @@ def test_what_nobody_expected_is_500_with_its_id_and_a_traceback_in_the_log(
     serve: Serve, replica: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    url = serve(dispatcher=Failing(replica, RuntimeError("a loose wire")))
+    url = serve(client=Failing(replica, RuntimeError("a loose wire")))
     reply = httpx2.post(f"{url}/answer", json=BODY, headers={"X-Request-Id": "the-id"})
     assert (reply.status_code, reply.json()["reason"]) == (500, "internal")
     assert reply.headers["X-Request-Id"] == "the-id"
@@ -90,7 +90,7 @@ def test_what_nobody_expected_is_500_with_its_id_and_a_traceback_in_the_log(
 
 
 def test_behind_a_server_that_signs_there_is_one_id(serve: Serve) -> None:
-    reply = httpx2.get(f"{serve(signed=True)}/live", headers={"X-Request-Id": "given"})
+    reply = httpx2.get(f"{serve(server_sets_id=True)}/live", headers={"X-Request-Id": "given"})
     assert "X-Request-Id" not in reply.headers
 
 

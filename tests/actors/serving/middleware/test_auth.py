@@ -48,7 +48,7 @@ def test_without_one_nothing_does(closed: str, header: str | None) -> None:
         assert "Authorization: Bearer KEY" in reply.text
 
 
-def test_the_refusal_has_the_shape_of_the_family(closed: str) -> None:
+def test_the_refusal_has_the_form_of_the_protocol(closed: str) -> None:
     assert httpx2.post(f"{closed}/answer", json=BODY).json()["reason"] == "unauthorized"
     assert httpx2.get(f"{closed}/v1/models").json()["error"]["type"] == "authentication_error"
 

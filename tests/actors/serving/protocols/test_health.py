@@ -26,7 +26,7 @@ def test_ready_means_that_a_forward_pass_succeeded(server: str, replica: Replica
 
 @pytest.mark.parametrize("path", ["/ready", "/health", "/v2/health/ready"])
 def test_without_a_model_the_service_lives_and_is_not_ready(serve: Serve, replica: Replica, path: str) -> None:
-    url = serve(dispatcher=Away(replica))
+    url = serve(client=Away(replica))
     assert httpx2.get(f"{url}/live").json() == {"status": "live"}
     reply = httpx2.get(f"{url}{path}")
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")

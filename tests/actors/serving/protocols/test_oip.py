@@ -208,7 +208,7 @@ class _NotReady(Failing):
 
 def test_a_service_that_is_not_ready_says_so(serve: Serve, replica: Replica) -> None:
     error = Refused(Refusal(503, "not_ready", "no model actor is ready; try again later"))
-    with httpx2.Client(base_url=serve(dispatcher=_NotReady(replica, error))) as client:
+    with httpx2.Client(base_url=serve(client=_NotReady(replica, error))) as client:
         for path in ("/v2/health/ready", f"{MODEL}/ready"):
             response = client.get(path)
             assert (response.status_code, response.json()) == (503, {"error": error.refusal.message})

@@ -11,7 +11,7 @@ from openai import OpenAI
 from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters
 from actors.serving.context import Context
-from actors.serving.protocols.openai import family
+from actors.serving.protocols.openai import routes
 from actors.serving.replica import Replica
 from actors.serving.types import Refusal
 from actors.tokenization.preprocess import prepare_texts
@@ -143,5 +143,5 @@ def test_limits_are_refusals_too(server: str, texts: list[str], status: int, cod
     ],
 )
 def test_every_refusal_has_openais_shape(context: Context, status: int, kind: str) -> None:
-    shaped = family(context).shape(Refusal(status, "why", "what and the mend"))
+    shaped = routes(context).error_body(Refusal(status, "why", "what and the mend"))
     assert shaped == {"error": {"message": "what and the mend", "type": kind, "param": None, "code": "why"}}

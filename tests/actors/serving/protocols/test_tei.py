@@ -14,7 +14,7 @@ from actors.parameters import EmbeddingParameters
 from actors.serving.app import build_app
 from actors.serving.context import Context
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
-from actors.serving.protocols.tei import family
+from actors.serving.protocols.tei import routes
 from actors.serving.replica import Replica
 from actors.serving.types import Refusal, Refused
 from actors.tokenization.preprocess import prepare_texts
@@ -176,7 +176,7 @@ class Broken(InProcess):
 
 def test_a_service_that_is_not_ready_is_unhealthy(context: Context, replica: Replica) -> None:
     limits = LimitParameters(max_text_bytes=8)
-    broken = replace(context, dispatcher=Broken(replica), limits=limits)
+    broken = replace(context, client=Broken(replica), limits=limits)
     app = build_app(broken, KeyParameters(), CorsParameters())
     with serving(app) as url, httpx2.Client(base_url=url) as client:
         health = client.get("/health")
@@ -195,5 +195,5 @@ def test_a_service_that_is_not_ready_is_unhealthy(context: Context, replica: Rep
     ],
 )
 def test_every_refusal_has_a_type(context: Context, status: int, reason: str, kind: str) -> None:
-    shaped = family(context).shape(Refusal(status, reason, "what and the mend"))
+    shaped = routes(context).error_body(Refusal(status, reason, "what and the mend"))
     assert shaped == {"error": "what and the mend", "error_type": kind}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.serving.protocols import tei_tokenize
-from actors.serving.protocols.tei_tokenize import Tokenising, tokens_json
+from actors.serving.protocols.tei_tokenize import BoundedTokenizer, tokens_json
 from actors.serving.types import Refused
 from tests.actors.helpers import WORDS, word_ids, word_tokenizer, words
 
@@ -24,7 +24,7 @@ def test_every_token_has_its_stretch_of_the_text(numbers: list[int], at_once: in
 
 def test_what_is_in_hand_has_a_limit() -> None:
     text = words(range(20))
-    view = Tokenising(most=int(1.5 * len(text)))
+    view = BoundedTokenizer(max_bytes=int(1.5 * len(text)))
 
     async def use() -> None:
         tokenizer = word_tokenizer()
