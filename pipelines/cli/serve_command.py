@@ -1,4 +1,4 @@
-"""The command that serves."""
+"""The command `spanmill serve`; `pipelines.cli.serve`, which imports Ray Serve, runs the service."""
 
 from typing import Annotated
 
