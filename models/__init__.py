@@ -1,1 +1,1 @@
-"""The small model that ships, and what builds it."""
+"""The small model that ships, and the scripts that build it."""

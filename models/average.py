@@ -1,6 +1,7 @@
 """The weighted mean of the weights of models with one architecture, each trained on from the one before.
 
-Such models lie in one basin, and their mean reads better than any of them (Wortsman et al. 2022, "Model soups").
+Such models lie in one basin of the loss, and their mean answers better than any of them (Wortsman et al. 2022, "Model
+soups").
 
 python models/average.py OUTPUT FIRST=0.5 SECOND=0.5
 """
@@ -14,12 +15,12 @@ from torch import Tensor
 from actors.training.student import load_base, save
 
 _SEED = 0
-"""Of a QA head, which every model here brings itself."""
+"""Seed of a fresh QA head, which is not used: every model here has one."""
 
 
-def main(target: Path, *words: str) -> None:
-    """Writes a float16 folder with the tokenizer of the first model."""
-    shares = {Path(folder): float(share) for folder, _, share in (word.rpartition("=") for word in words)}
+def main(target: Path, *weighted: str) -> None:
+    """Writes a float16 model folder with the tokenizer of the first model; `weighted` are FOLDER=SHARE."""
+    shares = {Path(folder): float(share) for folder, _, share in (item.rpartition("=") for item in weighted)}
     models = {folder: load_base(folder, _SEED) for folder in shares}
     first = next(iter(models))
     mean = average([(model.state_dict(), shares[folder]) for folder, model in models.items()])

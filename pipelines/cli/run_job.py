@@ -1,4 +1,4 @@
-"""What the commands do once their words are understood."""
+"""Runs an offline job for `spanmill answer` and `spanmill embed`, and prints its outcome."""
 
 from collections.abc import Sequence
 
@@ -24,13 +24,13 @@ def run_job(
     extend: bool = False,
     estimate: bool = False,
 ) -> int:
-    """Runs `spanmill answer` and `spanmill embed`.
+    """Plans a job and runs it, or only shows its plan or an estimate.
 
     Returns:
         The exit code, `Outcome.exit_code`.
 
     Raises:
-        SpanmillError, ModelError: whatever keeps the job from completing.
+        SpanmillError, ModelError: the job does not complete; the message says why.
     """
     if extend and limit is not None:
         raise ConfigError("--extend and --limit do not go together: a job of the first N rows has no room for more")

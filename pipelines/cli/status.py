@@ -1,4 +1,4 @@
-"""`spanmill status`: how far a job is, from what is committed. Needs neither Ray nor the model."""
+"""`spanmill status`: the progress of a job, read from its committed parts. Needs neither Ray nor the model."""
 
 from collections.abc import Mapping
 
@@ -13,10 +13,10 @@ from pipelines.storage.filesystem import resolve
 
 
 def show_status(output: str, storage: Mapping[str, object]) -> bool:
-    """Prints how far a job is; True when it is complete.
+    """Prints the progress of a job; returns True when it is complete.
 
     Raises:
-        ManifestError: there is no job, or its manifest is damaged.
+        ManifestError: the folder holds no job, or a damaged manifest.
         StorageError: the folder cannot be read.
     """
     store = resolve(output, storage)

@@ -16,7 +16,7 @@ from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.config.writers import PART_FORMATS, SINKS, check_name
 
 Damaged = Literal["fail", "quarantine"]
-"""What becomes of a damaged file: it fails, or what can be read of it goes on."""
+"""What happens to a damaged file: its read unit fails, or its readable rows are used."""
 
 
 def keeps_rest(damaged: Damaged) -> bool:
@@ -41,7 +41,7 @@ class Columns(Settings):
 
 
 class CorpusParameters(Settings):
-    """What is read, and in which pieces."""
+    """What is read, and how it is cut into read units and shards."""
 
     format: str = "auto"
     """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, with .gz or .zst. Otherwise the format of all
@@ -134,7 +134,7 @@ class PoolParameters(Settings):
 
 
 class ClusterParameters(Settings):
-    """The Ray cluster that runs it."""
+    """The Ray cluster that a command runs on."""
 
     address: str | None = None
     """A running cluster (auto, host:6379, ray://host:10001); null uses RAY_ADDRESS, or starts a local one."""
@@ -147,7 +147,7 @@ class ClusterParameters(Settings):
 
 
 class RayParameters(ClusterParameters):
-    """The cluster that runs the job, and how hard it tries."""
+    """The cluster that runs the job, and the number of passes over missing shards."""
 
     passes: int = Field(default=3, ge=1)
     """How often the job goes over the shards that are still missing before it gives up."""
@@ -166,13 +166,13 @@ class JobConfig(Settings):
     """What is written."""
 
     pool: PoolParameters = PoolParameters()
-    """Who runs it."""
+    """Model actors."""
 
     batching: BatchingParameters = BatchingParameters()
     """Limits of the adaptive batcher."""
 
     ray: RayParameters = RayParameters()
-    """Where it runs."""
+    """Ray cluster."""
 
     max_quarantined: str | int | None = None
     """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job."""
@@ -186,7 +186,7 @@ class JobConfig(Settings):
 
     @property
     def quarantine_limit(self) -> QuarantineLimit | None:
-        """`max_quarantined`, understood."""
+        """`max_quarantined`, parsed; None for no limit."""
         return None if self.max_quarantined is None else QuarantineLimit.parse(str(self.max_quarantined))
 
 
@@ -217,7 +217,7 @@ class EmbedConfig(JobConfig):
 
 
 class StatusConfig(BaseModel):
-    """What `spanmill status` takes from the config of any job: how to reach its output."""
+    """The part of any job's config that `spanmill status` needs: how to reach the output."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -1,4 +1,4 @@
-"""A config from a YAML file and `key=value` words, with errors that name the key and the nearest one."""
+"""Loads a config from a YAML file and KEY=VALUE overrides; errors name the key, and the nearest one that exists."""
 
 import difflib
 import textwrap
@@ -14,15 +14,15 @@ from pipelines.errors import ConfigError
 C = TypeVar("C", bound=BaseModel)
 
 
-def load_config(kind: type[C], file: Path | None, words: Sequence[str]) -> C:
-    """Reads the file, lets the words (`qa.top_k=3`, the value in YAML) override it, and checks every key.
+def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C:
+    """Reads the file, applies the overrides (`qa.top_k=3`, the value in YAML), and checks every key.
 
     Raises:
-        ConfigError: no such file, no YAML, an unknown key or a value that does not fit.
+        ConfigError: the file is missing or not YAML, a key is unknown, or a value is invalid.
     """
     tree = {} if file is None else _read(file)
-    for word in words:
-        _override(tree, word)
+    for override in overrides:
+        _override(tree, override)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
@@ -55,14 +55,14 @@ def _read(file: Path) -> dict[str, Any]:
     return tree
 
 
-def _override(tree: dict[str, Any], word: str) -> None:
-    key, equals, text = word.partition("=")
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {word}: write it as key=value, for example --set qa.top_k=3")
+        raise ConfigError(f"--set {override}: write it as key=value, for example --set qa.top_k=3")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {word}: the value is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from error
     *groups, leaf = key.split(".")
     for group in groups:
         inner = tree.get(group)

@@ -1,4 +1,4 @@
-"""How many bad rows a job may have before it is a failure."""
+"""The limit on quarantined rows, above which a job fails."""
 
 import re
 from collections import Counter
@@ -32,11 +32,11 @@ class Counted(Protocol):
 
 @dataclass(frozen=True)
 class QuarantineLimit:
-    """Most rows that may be in quarantine: a count, or a share of all rows."""
+    """Largest number of rows that may be in quarantine: a count, or a share of all rows."""
 
     count: int | None
     share: Fraction | None
-    """Exact: of 1,000 rows, 0.7% are 7, which floats do not say."""
+    """A fraction, because it is exact: with floats, 0.7% of 1,000 rows would not be 7."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -47,7 +47,7 @@ class QuarantineLimit:
         return cls(int(found[1]), None) if found[1] else cls(None, Fraction(found[2]) / 100)
 
     def is_passed(self, quarantined: int, rows: int) -> bool:
-        """True when there are more in quarantine than may be, `rows` being all rows, quarantined ones included."""
+        """True when more rows are quarantined than the limit allows; `rows` includes the quarantined ones."""
         if self.count is not None:
             return quarantined > self.count
         return self.share is not None and quarantined > self.share * rows
@@ -58,7 +58,7 @@ class QuarantineLimit:
             raise JobError(self.complaint(counts))
 
     def complaint(self, counts: Counted) -> str:
-        """What the user is told."""
+        """The error message for a job that exceeds the limit."""
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(5))
         return (
             f"{counts.quarantined:,} of {counts.rows + counts.quarantined:,} rows so far are quarantined, more than "

@@ -24,4 +24,4 @@ class ServeConfig(ServiceParameters):
     """Where it listens."""
 
     ray: ClusterParameters = ClusterParameters()
-    """Where it runs."""
+    """Ray cluster."""

@@ -1,4 +1,4 @@
-"""The config of `spanmill finetune`."""
+"""The config of `spanmill finetune`: pydantic models, one field per key."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from pipelines.config.job import RayParameters
 
 
 class SourceModel(Settings):
-    """A model to learn from."""
+    """A model that training starts from or learns from."""
 
     name: str = "distilbert/distilbert-base-uncased"
     """A local folder, a Hugging Face hub id, or any fsspec URL of a folder."""
@@ -23,23 +23,24 @@ class SourceModel(Settings):
 
 
 class DataParameters(Settings):
-    """What is learnt from, and what is held out."""
+    """Which rows are held out for evaluation."""
 
     held_out: tuple[str, ...] = ()
-    """Files to judge the model on while it learns, in the formats of DATA; --held-out sets it."""
+    """Files to evaluate the model on during training, in the formats of DATA; --held-out sets it."""
 
     held_out_share: float = Field(default=0.02, ge=0.0, lt=1.0)
-    """Where no file is held out, this share of the passages is, with all their questions; 0 judges nothing."""
+    """Without held-out files, this share of the passages is held out with all their questions; 0 evaluates nothing."""
 
     held_out_rows: int = Field(default=1000, ge=1)
-    """Most rows that are judged at an interval, the same each time; the base and the end are judged on all."""
+    """Largest number of rows of an evaluation during training, the same rows each time; the base and the final model
+    are evaluated on all held-out rows."""
 
     storage: dict[str, object] = {}
     """fsspec options for DATA and held_out. Never written to the output."""
 
 
 class CheckpointParameters(Settings):
-    """Where a killed run goes on."""
+    """Checkpoints, from which an interrupted run resumes, and the intervals of checkpoints and evaluation."""
 
     url: str | None = None
     """Folder of the checkpoints, local or fsspec; null means _checkpoints in OUTPUT. All workers must reach it."""
@@ -48,7 +49,7 @@ class CheckpointParameters(Settings):
     """Steps from one checkpoint to the next."""
 
     judge_every_steps: int = Field(default=1000, ge=1)
-    """Steps from one look at the held-out rows to the next."""
+    """Steps from one evaluation on held-out rows to the next."""
 
     storage: dict[str, object] = {}
     """fsspec options for `url`; those of the output where it is null."""
@@ -64,17 +65,17 @@ class WorkerParameters(Settings):
     """CPUs, and threads, of a worker; null shares those of the cluster, less one where it has more than two."""
 
     max_failures: int = Field(default=3, ge=0)
-    """Deaths of workers after which the run gives up; each time it goes on from the last checkpoint."""
+    """Worker failures that a run survives by resuming from the last checkpoint; one more fails the run."""
 
 
 class ModelOutputParameters(Settings):
     """The folder that is written."""
 
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Of the weights on disk."""
+    """Type of the weights on disk."""
 
     license: str | None = None
-    """For the model card, by its name on the hub: apache-2.0, cc-by-sa-4.0."""
+    """License for the model card, by its name on the hub: apache-2.0, cc-by-sa-4.0."""
 
     storage: dict[str, object] = {}
     """fsspec options for OUTPUT."""
@@ -87,7 +88,7 @@ class FinetuneConfig(Settings):
     """The model to start from, with a QA head or without; --base names it."""
 
     teacher: SourceModel | None = None
-    """A model with a QA head and the base's tokenizer, whose distributions are learnt too; --teacher names it."""
+    """A model with a QA head and the base's tokenizer, whose answer distributions are learnt too; set by --teacher."""
 
     halve: bool = False
     """Start from every other layer of the base."""
@@ -99,16 +100,16 @@ class FinetuneConfig(Settings):
     """Windows of the training, and how held-out rows are answered."""
 
     training: TrainingParameters = TrainingParameters()
-    """How it learns."""
+    """Training parameters."""
 
     checkpoints: CheckpointParameters = CheckpointParameters()
-    """Checkpoints and judging."""
+    """Checkpoints and evaluation."""
 
     workers: WorkerParameters = WorkerParameters()
-    """Who learns."""
+    """Ray Train's workers."""
 
     output: ModelOutputParameters = ModelOutputParameters()
     """What is written."""
 
     ray: RayParameters = RayParameters()
-    """The cluster."""
+    """Ray cluster."""

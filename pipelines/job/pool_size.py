@@ -1,4 +1,4 @@
-"""How many model actors a job has, and what each of them takes."""
+"""The size of a job's actor pool, and the CPUs, GPUs and threads of each actor."""
 
 import math
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from pipelines.errors import ConfigError
 
 @dataclass(frozen=True)
 class ActorPool:
-    """The model actors of a job, every default filled in."""
+    """The model actors of a job, with every default filled in."""
 
     size: int
-    """Fewest actors; all of them where `max_size` is equal."""
+    """Smallest number of actors; the pool is fixed where `max_size` is equal."""
     max_size: int
     cpus: float
     gpus: float
@@ -22,15 +22,15 @@ class ActorPool:
 
 
 def shared_replicas(parameters: PoolParameters, fingerprint: str) -> int:
-    """Replicas of the service that a job shares, which is looked at; 0 for a job with models of its own.
+    """Number of running replicas of the service that a job shares, after checking it; 0 for a job with its own actors.
 
     Raises:
-        JobError: the service does not run, or does not answer.
+        JobError: the service is not running, or does not answer.
         ConfigError: it runs another model than that of the fingerprint.
     """
     if parameters.kind == "own":
         return 0
-    # Here and not above: other jobs need not wait for Ray Serve and FastAPI.
+    # Imported here, because other jobs need not load Ray Serve and FastAPI.
     from pipelines.job.service_check import check_service
 
     return check_service(parameters.application, fingerprint)
@@ -39,13 +39,13 @@ def shared_replicas(parameters: PoolParameters, fingerprint: str) -> int:
 def plan_pool(
     parameters: PoolParameters, threads: int | None, resources: Mapping[str, float], nodes: int = 1, replicas: int = 0
 ) -> ActorPool:
-    """Fills in what the config leaves open from what the cluster has.
+    """Fills in what the config leaves open, from the resources of the cluster.
 
     Args:
         threads: `model.threads`.
-        resources: Ray's names and amounts of the whole cluster: CPU, GPU.
+        resources: resources of the whole cluster as Ray names them: CPU, GPU.
         nodes: machines of the cluster.
-        replicas: of the service that the job shares.
+        replicas: number of replicas of the service that the job shares.
 
     Raises:
         ConfigError: the cluster cannot hold the smallest pool.
@@ -63,7 +63,7 @@ def plan_pool(
             f"pool: {size} actors of {gpus_each:g} GPU need {gpus_each * size:g}, the cluster has {gpus:g}; "
             "lower pool.size or pool.gpus"
         )
-    # The stages beside the actors need their shares of CPU, or nothing would ever reach the model.
+    # The stages beside the actors need CPUs of their own, or no shard would ever reach the model.
     room = max(cpus - _STAGE_CPUS, 0.0)
     usual_cpus = 1.0 if size > 1 else min(1.0, room)
     cpus_each = usual_cpus if parameters.cpus is None else parameters.cpus
@@ -83,7 +83,7 @@ def plan_pool(
 
 
 _FEEDER_CPUS = 0.05
-"""A feeder waits for replicas most of the time. Differs from the shares in `pipelines.execution.ray_pipeline`, so that
-nothing fuses."""
+"""CPUs of a feeder, which waits for replicas most of the time. No stage in `pipelines.execution.ray_pipeline` asks for
+the same number, so that Ray Data does not fuse feeders with a stage."""
 _STAGE_CPUS = 0.6
-"""One task each of reading, preparing and writing, as `pipelines.execution.ray_pipeline` asks for."""
+"""CPUs of one task each of reading, preparing and writing, as in `pipelines.execution.ray_pipeline`."""

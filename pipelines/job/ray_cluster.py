@@ -1,4 +1,4 @@
-"""The Ray cluster of a job: a running one where there is one, else a quiet local one."""
+"""The connection to a Ray cluster: the one that the config or RAY_ADDRESS names, else a local one."""
 
 import logging
 import os
@@ -14,8 +14,8 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Where the actors have all CPUs, Ray ends a worker that has had no task for a second, and starting one takes 1.6 s of a
-# CPU: beside a service on a small machine every task paid for it.
+# Where actors hold all CPUs, Ray ends a worker that has been idle for a second, and starting another takes 1.6 CPU
+# seconds: on a small machine with a service every task would pay for that.
 os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
 
 import ray
@@ -34,24 +34,24 @@ _EXECUTOR_SECONDS = 10.0
 
 
 def cluster_of(config: JobConfig) -> ClusterParameters:
-    """Where a job runs: one that shares a service's replicas runs on the service's cluster."""
+    """The cluster that a job runs on: the service's where the job shares its replicas, else that of the config."""
     if config.pool.kind == "own" or config.ray.address or os.environ.get("RAY_ADDRESS"):
         return config.ray
     return config.ray.model_copy(update={"address": service_address() or "auto"})
 
 
 def address_of(parameters: ClusterParameters) -> str:
-    """What Ray is asked for; `local` for a cluster of this process's own."""
+    """The address that Ray connects to; `local` starts a cluster that belongs to this process."""
     return parameters.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 @contextmanager
 def connected(parameters: ClusterParameters) -> Iterator[None]:
-    """A connection to Ray; a local cluster lives as long as the block.
+    """Connects to Ray while the block runs; a local cluster is started and stopped with the block.
 
     Raises:
-        JobError: the cluster that was named cannot be reached, or runs other versions.
-        ConfigError: a local cluster cannot have the port for its metrics.
+        JobError: the cluster cannot be reached, or runs other versions of Ray or Python.
+        ConfigError: the port for the metrics of a local cluster is taken.
     """
     if ray.is_initialized():
         yield
@@ -64,7 +64,7 @@ def connected(parameters: ClusterParameters) -> Iterator[None]:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}") from error
-    # Ray's own handler aborts the process.
+    # Ray installs a handler that aborts the process; put the previous one back.
     _handle_sigterm(on_sigterm)
     try:
         yield
@@ -83,7 +83,7 @@ def _wait_for_executors() -> None:
 
 
 def _take_token() -> None:
-    """Local clusters ask for a token, which Ray looks for by itself only at the address `auto`."""
+    """Loads the token that local clusters ask for: Ray does so by itself at the address `auto` only."""
     from ray._private.authentication import authentication_token_setup
 
     authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
@@ -95,21 +95,21 @@ def _handle_sigterm(handler: Any) -> None:
 
 
 def cluster_size() -> tuple[Mapping[str, float], int]:
-    """What the connected cluster has of CPU and GPU, and on how many machines."""
+    """Resources of the connected cluster as Ray names them (CPU, GPU), and its number of machines."""
     resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return resources, len(nodes)
 
 
 def metrics_endpoint() -> str:
-    """Where the driver's machine exports metrics for Prometheus, for as long as its Ray runs."""
+    """URL at which the driver's machine exports metrics for Prometheus while its Ray runs."""
     here = ray.get_runtime_context().get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
     return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
 
 def _job_config() -> job_config.JobConfig:
-    """Warnings of workers, of retried calls to a store say, become lines of JSON in Ray's own logs."""
+    """Makes warnings of workers, such as retried calls to a store, lines of JSON in Ray's own logs."""
     config = job_config.JobConfig()
     config.set_py_logging_config(ray.LoggingConfig("JSON", "WARNING", ["name"]))
     return config
@@ -133,7 +133,7 @@ def _options(address: str, parameters: ClusterParameters) -> dict[str, Any]:
 
 
 def check_free(port: int, key: str, host: str) -> None:
-    """Raises ConfigError, which names the key, where a port is taken: Ray itself waits, and does not say for what."""
+    """Raises ConfigError, which names the key, where a port is taken: Ray itself would wait for it silently."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

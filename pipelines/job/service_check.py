@@ -1,4 +1,4 @@
-"""The running service that a job shares, looked at before the job relies on it."""
+"""Checks the running service whose replicas a job shares, before the job starts."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ _ANSWER_SECONDS = 60.0
 
 
 def check_service(application: str, fingerprint: str) -> int:
-    """Makes sure that an application of the connected cluster can take a job's shards.
+    """Checks that an application of the connected cluster can run a job's shards.
 
     Returns:
-        How many replicas run; a few more or less may, a moment later.
+        Number of running replicas, which may change at any time.
 
     Raises:
-        JobError: it does not run, or does not answer.
-        ConfigError: it runs another model than the job was planned with.
+        JobError: the application is not running, or does not answer.
+        ConfigError: the application runs another model than the job was planned with.
     """
     found = serve.status().applications.get(application)
     if found is None or found.status is ApplicationStatus.DEPLOY_FAILED:
@@ -46,7 +46,7 @@ def check_service(application: str, fingerprint: str) -> int:
 
 
 @retry(
-    # A replica that has just died is not known to be dead yet: the next try finds another, or waits for it.
+    # Serve may not have noticed yet that a replica died: the next try finds another one, or waits for it.
     retry=retry_if_exception_type(RayActorError),
     stop=stop_after_delay(_ANSWER_SECONDS),
     wait=wait_fixed(0.5),

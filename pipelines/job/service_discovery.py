@@ -1,4 +1,4 @@
-"""Where the service of this machine runs, for jobs that share it: where several clusters do, `auto` finds any."""
+"""The address of this machine's service, for jobs that share it: among several clusters, Ray's `auto` picks any."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def service_address() -> str | None:
-    """HOST:PORT of the local cluster of the `spanmill serve` that this user started last here, while it runs."""
+    """HOST:PORT of the local cluster of the `spanmill serve` that this user started last here; None if it has ended."""
     try:
         address, pid = _read().split()
         os.kill(int(pid), 0)
@@ -19,21 +19,21 @@ def service_address() -> str | None:
 
 @contextmanager
 def announced(address: str) -> Iterator[None]:
-    """Has `service_address` find this process's cluster while the block runs, where files can be kept at all."""
-    said = f"{address} {os.getpid()}"
+    """Makes `service_address` return this address while the block runs, unless the address file cannot be written."""
+    content = f"{address} {os.getpid()}"
     with suppress(OSError), os.fdopen(_open(os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
-        file.write(said)
+        file.write(content)
     try:
         yield
     finally:
         with suppress(OSError):
-            if _read() == said:
+            if _read() == content:
                 _path().unlink()
 
 
 def _read() -> str:
     with os.fdopen(_open(os.O_RDONLY)) as file:
-        # The folder is anybody's, and whoever names a cluster to a job has its rights.
+        # Other users can write to this folder too, and the cluster that a job connects to gets the job's rights.
         if os.fstat(file.fileno()).st_uid != os.getuid():
             raise PermissionError("another user's file")
         return file.read()
@@ -44,5 +44,5 @@ def _open(flags: int) -> int:
 
 
 def _path() -> Path:
-    # Where Ray keeps its own, so whoever gives clusters folders of their own keeps these apart too.
+    # Beside Ray's own files, so that clusters with different RAY_TMPDIR have different address files too.
     return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), f"spanmill-service-{os.getuid()}")

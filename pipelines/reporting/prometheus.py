@@ -24,7 +24,7 @@ _COUNTERS = {
     "padded_tokens": ("Tokens computed, with padding, by padded width.", ("bucket",)),
     "model_seconds": ("Time in forward passes, all actors together, by padded width.", ("bucket",)),
     "out_of_memory": ("Passes that did not fit and were halved.", ()),
-    "retries": ("Shards given up by a stage, to be tried again by the next pass.", ("stage",)),
+    "retries": ("Shards that failed in a stage, to be tried again in the next pass.", ("stage",)),
     "store_errors": ("Calls to a store that failed, tried again or not.", ()),
 }
 
