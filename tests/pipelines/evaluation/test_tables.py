@@ -24,7 +24,7 @@ from pipelines.storage.url import Url
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
-FILE = SourceFile(Url("/data/a.jsonl"), "a.jsonl", 7, "v1", "jsonl", None)
+FILE = SourceFile(Url("https://me:hush@host/a.jsonl?X-Amz-Signature=hush"), "a.jsonl", 7, "v1", "jsonl", None)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_report_is_json_without_nan(make: Any) -> None:
     assert report["abstaining"]["unanswerable"] == {"rows": 2, "em": 50.0, "f1": 50.0}
     assert report["abstaining"]["best_em"] == {"score": 100.0, "threshold": 0.0}
     assert report["data"] == {
-        "files": [{"name": "a.jsonl", "url": "/data/a.jsonl", "bytes": 7, "version": "v1"}],
+        "files": [{"name": "a.jsonl", "url": "https://host/a.jsonl", "bytes": 7, "version": "v1"}],
         "left_out": [{"flaw": "no question", "rows": 1234, "places": ["a.jsonl@3"]}],
         "answers_dropped": 2,
     }
