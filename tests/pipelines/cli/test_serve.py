@@ -92,17 +92,17 @@ def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> N
 
 def test_one_page_tells_of_gateway_and_model(service: Service) -> None:
     names = ("in_hand", "queue_ms_count", "served_rows_total", "pass_windows_sum", "pass_tokens_sum", "pass_ms_sum")
-    page = _metrics(service, {f"ray_spanmill_{name}" for name in names}, "online")
-    assert re.search(r'ray_spanmill_requests_total\{.*route="/answer"', page)
+    _wait_for_metrics(service, {f"ray_spanmill_{name}" for name in names}, 'class="online"')
+    _wait_for_metrics(service, {"ray_spanmill_requests_total"}, 'route="/answer"')
 
 
-def _metrics(service: Service, names: set[str], class_: str) -> str:
-    """The page of metrics, once it has these of a class; Ray collects them every few seconds."""
+def _wait_for_metrics(service: Service, names: set[str], label: str) -> None:
+    """Waits until the page of metrics has these with a label; Ray collects those of each process every few seconds."""
     deadline = time.monotonic() + 60
     while True:
         page = str(service.ask("/metrics")[1].decode())
-        if names <= set(re.findall(rf'^(\w+)\{{.*class="{class_}"', page, re.MULTILINE)):
-            return page
+        if names <= set(re.findall(rf"^(\w+)\{{.*{label}", page, re.MULTILINE)):
+            return
         assert time.monotonic() < deadline, page
         time.sleep(1)
 
@@ -153,7 +153,7 @@ def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Pat
     for text, wanted in zip(texts, expected, strict=True):
         assert same_vector(rows[text["id"]], wanted["embedding"])
     names = ("in_hand", "queue_ms_count", "served_rows_total", "pass_ms_sum")
-    _metrics(service, {f"ray_spanmill_{name}" for name in names}, "offline")
+    _wait_for_metrics(service, {f"ray_spanmill_{name}" for name in names}, 'class="offline"')
 
 
 @pytest.fixture
