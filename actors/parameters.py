@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from actors.registry import RUNTIMES, place_of
+from actors.registry import RUNTIMES, check_name
 
 
 class Settings(BaseModel):
@@ -52,11 +52,7 @@ class ModelParameters(Settings):
     @field_validator("backend")
     @classmethod
     def _known(cls, name: str) -> str:
-        try:
-            place_of(RUNTIMES, name)
-        except LookupError as error:
-            raise ValueError(str(error)) from error
-        return name
+        return check_name(RUNTIMES, name)
 
 
 class QAParameters(Settings):

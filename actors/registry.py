@@ -1,6 +1,6 @@
 """An implementation by its name: a built-in one, imported when asked for, or any other as `package.module:OBJECT`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 
 RUNTIMES = {
@@ -10,16 +10,16 @@ RUNTIMES = {
 """Values of `model.backend`, each with the place of its `actors.backends.base.Runtime`."""
 
 
-def place_of(registry: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Module and attribute that a name stands for; neither is looked for yet.
+def check_name(names: Collection[str], name: str) -> str:
+    """The name, if it is one of the names that there are, or a place, `package.module:OBJECT`; nothing is imported.
 
     Raises:
-        LookupError: the name is neither in the registry nor a place; the message lists the names that there are.
+        ValueError: it is neither; the message lists the names that there are.
     """
-    module, _, attribute = registry.get(name, name).partition(":")
-    if all(part.isidentifier() for part in (*module.split("."), attribute)):
-        return module, attribute
-    raise LookupError(f"there is no {name!r}; there are {', '.join(registry)}, or package.module:OBJECT")
+    module, _, attribute = name.partition(":")
+    if name in names or all(part.isidentifier() for part in (*module.split("."), attribute)):
+        return name
+    raise ValueError(f"there is no {name!r}; there are {', '.join(names)}, or package.module:OBJECT")
 
 
 def find_object(registry: Mapping[str, str], name: str, what: str) -> object:
@@ -35,8 +35,8 @@ def find_object(registry: Mapping[str, str], name: str, what: str) -> object:
         LookupError: there is no such name, module or object; the message lists the names that there are.
     """
     try:
-        module, attribute = place_of(registry, name)
-    except LookupError as error:
+        module, _, attribute = registry.get(check_name(registry, name), name).partition(":")
+    except ValueError as error:
         raise LookupError(f"{what}: {error}") from error
     try:
         return getattr(import_module(module), attribute)

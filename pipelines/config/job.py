@@ -11,9 +11,10 @@ from actors.parameters import (
     QAParameters,
     Settings,
 )
+from actors.registry import check_name
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.quarantine_limit import QuarantineLimit
-from pipelines.config.writers import PART_FORMATS, SINKS, check_name
+from pipelines.config.writers import PART_FORMATS, SINKS
 
 Damaged = Literal["fail", "quarantine"]
 """What happens to a damaged file: its read unit fails, or its readable rows are used."""
@@ -71,11 +72,8 @@ class CorpusParameters(Settings):
 
     @field_validator("format")
     @classmethod
-    def _known(cls, value: str) -> str:
-        known = ("auto", *FORMATS)
-        if value not in known and ":" not in value:
-            raise ValueError(f"Input should be {', '.join(map(repr, known))} or a place, package.module:OBJECT")
-        return value
+    def _is_format(cls, name: str) -> str:
+        return check_name(("auto", *FORMATS), name)
 
 
 class OutputParameters(Settings):

@@ -55,7 +55,7 @@ def test_words_reach_into_storage_options_and_groups_that_are_null() -> None:
         ("model.backend=onnx", "model.backend: there is no 'onnx'; there are torch, null, or package.module:OBJECT"),
         ("model.backend=3", "model.backend: Input should be a valid string"),
         ("model.backend='a b:c'", "model.backend: there is no 'a b:c'"),
-        ("output.format=csv", "output.format: Input should be 'parquet' or 'jsonl'"),
+        ("output.format=csv", "output.format: there is no 'csv'; there are parquet, jsonl, or package.module:OBJECT"),
         ("pool.max_size=0", "pool.max_size"),
         ("max_quarantined=lots", r"max_quarantined: .*a number of rows \(100\) or a share of them \(0\.5%\)"),
         ("max_quarantined=-1", "max_quarantined: .*a number of rows"),

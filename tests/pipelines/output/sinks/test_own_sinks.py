@@ -92,8 +92,8 @@ def test_the_manifest_names_a_sink_only_where_it_is_not_the_folder(tmp_path: Pat
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("output.format=csv", "output.format: Input should be 'parquet' or 'jsonl', or package.module:OBJECT"),
-        ("output.sink=lance", "output.sink: Input should be 'folder', or package.module:OBJECT"),
+        ("output.format=csv", "output.format: there is no 'csv'; there are parquet, jsonl, or package.module:OBJECT"),
+        ("output.sink=lance", "output.sink: there is no 'lance'; there are folder, or package.module:OBJECT"),
         ("output.format=tests.pipelines.own_sinks:NONE", "output.format: tests.pipelines.own_sinks:NONE cannot be"),
         ("output.sink=no.such.package:Sink", "output.sink: no.such.package:Sink cannot be imported"),
     ],
