@@ -2,15 +2,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNTRAINED := models/untrained/model.safetensors
 
-.PHONY: demo test style chaos bench bench-size bench-serving clean
+.PHONY: demo test test-fast test-more style chaos bench bench-size bench-serving clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.cli.demo
 
-test: style ## Everything that CI runs
+test: style ## Everything that CI runs: style, and every test but those of test-more
 	$(BIN)/python -m pytest -n 2
 
-style: .venv/installed
+test-fast: .venv/installed ## The tests that start no Ray cluster: about two minutes
+	$(BIN)/python -m pytest -n 2 -m 'not ray and not more'
+
+test-more: .venv/installed ## Tests that need Debian packages, another environment or many minutes
+	$(BIN)/python -m pytest -m more || { test $$? -eq 5 && echo 'test-more: no test has the marker "more"'; }
+
+style: .venv/installed ## Format, lint, types, and the order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,7 +1,11 @@
 """What the tests of both packages share."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,53 +13,43 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-RAY_MODULES = frozenset(
-    f"test_{name}.py"
-    for name in (
-        "bad_files",
-        "chaos",
-        "demo",
-        "deploy",
-        "estimate",
-        "command",
-        "executor",
-        "faulty_job",
-        "finetune",
-        "poison_row_search",
-        "prometheus",
-        "ray_cluster",
-        "ray_pipeline",
-        "resume",
-        "running_cluster",
-        "serve",
-    )
-)
-"""Modules that start a Ray cluster, which takes some seconds, a gigabyte and, at times, every core. `pytest -n` gives
-each of them to one worker as a whole, so there are never more clusters than workers."""
+# Where more threads compute than there are cores, OpenMP's threads wait in loops for those that have none, which took a
+# fifth to a half more CPU time. Read when torch is loaded, here and in every process that a test starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+_ROOT = Path(__file__).parents[1]
+
+
+@cache
+def _turn(module: Path) -> int:
+    """When a module is run: 0 with the shared Ray cluster, 1 with clusters of its own, 2 without Ray.
+
+    xdist's scheduler sees names of tests only, no markers, so the source is looked at.
+    """
+    source = module.read_text(encoding="utf-8")
+    if 'usefixtures("cluster")' in source:
+        return 0
+    return 1 if "pytest.mark.ray" in source else 2
 
 
 class _RayFirst(LoadScopeScheduling):  # type: ignore[misc]
     """Tests are shared out one by one, but those of a module that starts Ray together; these modules come first.
 
-    xdist's own way, `--dist loadgroup`, groups nothing under pytest 9.2 (pytest-xdist issue 1386).
+    A cluster takes some seconds, a gigabyte and, at times, every core; this way there are never more clusters in use
+    than workers. xdist's own way, `--dist loadgroup`, groups nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return _module(nodeid) if _starts_ray(nodeid) else nodeid
+        return nodeid if _turn(_module(nodeid)) == 2 else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        waiting = next((scope for scope in self.workqueue if _starts_ray(scope)), None)
-        if waiting is not None:
-            self.workqueue.move_to_end(waiting, last=False)
+        waiting = min(self.workqueue, key=lambda scope: _turn(_module(scope)))
+        self.workqueue.move_to_end(waiting, last=False)
         super()._assign_work_unit(node)
 
 
-def _module(nodeid: str) -> str:
-    return nodeid.partition("::")[0]
-
-
-def _starts_ray(nodeid: str) -> bool:
-    return _module(nodeid).rpartition("/")[2] in RAY_MODULES
+def _module(nodeid: str) -> Path:
+    return _ROOT / nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(trylast=True)
@@ -68,14 +62,52 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses the shared cluster has the marker; modules with clusters of their own say it themselves."""
     for item in items:
-        if item.path.name in RAY_MODULES:
+        if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
+    # Without xdist, too, the shared cluster is started once.
+    items.sort(key=lambda item: _turn(item.path))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return _RayFirst(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Two processes on two cores compute with a thread each."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ExitStack]:
+    """What keeps the shared cluster of this session (of each xdist worker) running; closing it ends the cluster."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest, shared_cluster: ExitStack) -> None:
+    """A local Ray cluster, as a job would start it, which all modules share; jobs find it and leave it running."""
+    import ray
+
+    from pipelines.config.job import RayParameters
+    from pipelines.job.ray_cluster import connected
+
+    assert _turn(request.path) == 0, 'a module that shares the cluster says usefixtures("cluster")'
+    if not ray.is_initialized():
+        shared_cluster.enter_context(connected(RayParameters(object_store_mb=256)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_cluster_left(request: pytest.FixtureRequest, shared_cluster: ExitStack) -> None:
+    """Ends the shared cluster before the first module that does not use it, which may connect to one of its own."""
+    if _turn(request.path) != 0:
+        shared_cluster.close()
 
 
 @pytest.fixture(scope="session")

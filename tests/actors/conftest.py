@@ -1,12 +1,11 @@
 """Loaded models, once per session; and hypothesis without clocks or dice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 from actors.backends.base import Backend
@@ -36,14 +35,6 @@ class Loaded:
     def engine(self, batching: BatchingParameters | None = None) -> Engine:
         """A new engine (with a batcher that knows nothing) over the same weights."""
         return Engine(self.backend, self.spec, batching or BatchingParameters())
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.bench import open_bench
 from tests.chaos.kills import kill_model_actor, kill_other_worker
 from tests.chaos.verdict import judge
 from tests.chaos.workers import workers_below
+
+pytestmark = pytest.mark.ray
 
 
 def test_a_worker_an_actor_and_the_driver_are_killed(tmp_path: Path, untrained_model: Path) -> None:

@@ -20,6 +20,8 @@ from tests.infra.manifests import serve_config
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer
 from tests.pipelines.processes import BIN
 
+pytestmark = pytest.mark.ray
+
 CLIENTS = 3
 UPDATED_TOP_K = 3
 

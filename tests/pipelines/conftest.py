@@ -5,20 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.job import RayParameters
 from pipelines.storage.filesystem import Store, resolve
-from tests.conftest import RAY_MODULES
 from tests.pipelines.s3_server import S3Server, serve_s3
-
-
-@pytest.fixture(scope="module")
-def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A local Ray cluster for one test module, as a job would start it; jobs find it and leave it running."""
-    from pipelines.job.ray_cluster import connected
-
-    assert request.path.name in RAY_MODULES, "name this module in tests/conftest.py"
-    with connected(RayParameters(object_store_mb=256)):
-        yield
 
 
 @pytest.fixture(scope="module")

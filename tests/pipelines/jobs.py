@@ -52,7 +52,7 @@ def make_job(
     limit: int | None = None,
 ) -> Job:
     """Planned, not bound; the words are those of --set."""
-    config = load_config(kind, None, [f"model.name={model}", *words])
+    config = load_config(kind, None, [f"model.name={model}", "model.threads=1", *words])
     return plan_job([str(path) for path in inputs], str(output), config, limit)
 
 

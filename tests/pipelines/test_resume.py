@@ -11,6 +11,8 @@ from actors.parameters import QAParameters
 from tests.pipelines.jobs import SAMPLES, bare_engine, part_rows, parts, same_answer, sample_rows
 from tests.pipelines.processes import Command, gone_within
 
+pytestmark = pytest.mark.ray
+
 Start = Callable[..., Command]
 
 
@@ -31,7 +33,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_ctrl_c_then_kill_then_the_end(start: Start, tmp_path: Path, untrained_model: Path) -> None:
     output = tmp_path / "out"
     words = ("spanmill", "answer", SAMPLES / "corpus.parquet", output, "--model", untrained_model)
-    settings = ("--set", "corpus.shard_rows=3", "--set", "ray.object_store_mb=128")
+    keys = ("corpus.shard_rows=3", "model.threads=1", "ray.object_store_mb=128")
+    settings = [word for key in keys for word in ("--set", key)]
 
     first = start(*words, *settings)
     first.wait_until(lambda: len(parts(output)) > 0)

@@ -12,6 +12,8 @@ from tests.chaos.clusters import SETTINGS, cluster
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -29,7 +29,8 @@ def test_the_demo_ends_with_figures_and_marked_answers(
     figures = dict(line.split(maxsplit=1) for line in shown.splitlines() if len(line.split()) > 1)
     found = pq.read_table(tmp_path / "build" / "demo")
     assert (figures["rows"].strip(), figures["answered"].strip(), len(found)) == ("364", "364", 364)
+    # F1 was 62.7 when the model was made.
     assert 40.0 < float(figures["EM"]) < float(figures["F1"]) < 100.0
+    assert float(figures["F1"]) > 60.0
     assert shown.count("  gold: ") == 4
-    assert str(tmp_path / "build" / "demo") in "".join(shown.split())
     assert str(tmp_path / "build" / "demo") in "".join(shown.split())

@@ -22,6 +22,8 @@ from tests.chaos.clusters import free_port
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
 
+pytestmark = pytest.mark.ray
+
 ROWS = mixed_rows(48)
 _TIMES = 5
 

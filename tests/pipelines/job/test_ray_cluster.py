@@ -35,6 +35,7 @@ def test_a_metrics_port_that_is_taken() -> None:
             raise AssertionError("connected all the same")
 
 
+@pytest.mark.ray
 def test_sigterm_is_ctrl_c_and_not_rays_abort() -> None:
     program = """
 import signal
@@ -59,6 +60,7 @@ except KeyboardInterrupt:
     assert (process.returncode, said) == (0, "stopped True\n")
 
 
+@pytest.mark.ray
 def test_ray_shuts_down_after_the_threads_of_ray_data() -> None:
     seen: list[bool] = []
 

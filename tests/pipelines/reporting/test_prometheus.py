@@ -27,6 +27,8 @@ from tests.chaos.clusters import free_port
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import Ran, mixed_rows, run_job, write_jsonl
 
+pytestmark = pytest.mark.ray
+
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 BAD = [b'{"id": "cut', {"id": "null", "question": None, "context": "c"}, {"id": "no", "question": None, "context": "c"}]

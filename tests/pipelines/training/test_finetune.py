@@ -79,6 +79,7 @@ def _typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.ray
 def test_killed_it_goes_on_to_the_weights_of_an_undisturbed_run(
     request: pytest.FixtureRequest,
     tmp_path: Path,
