@@ -9,7 +9,7 @@ from tests.chaos.kills import kill_model_actor, kill_other_worker
 from tests.chaos.verdict import judge
 from tests.chaos.workers import workers_below
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.more]
 
 
 def test_a_worker_an_actor_and_the_driver_are_killed(tmp_path: Path, untrained_model: Path) -> None:

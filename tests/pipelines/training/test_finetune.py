@@ -4,6 +4,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ RESUMED = (
 SHORT = ("training.epochs=0.3", "training.dropout=0", "data.held_out_share=0", "workers.max_failures=0")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cluster_ends(shared_cluster: ExitStack) -> Iterator[None]:
+    """A training run that failed holds the CPU of its worker until its driver ends, which other modules would miss."""
+    yield
+    shared_cluster.close()
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_jsonl(tmp_path_factory.mktemp("data") / "rows.jsonl", [*mixed_rows(60), TOO_LONG])
@@ -79,6 +87,7 @@ def _typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.more
 @pytest.mark.ray
 def test_killed_it_goes_on_to_the_weights_of_an_undisturbed_run(
     request: pytest.FixtureRequest,
