@@ -63,6 +63,6 @@ def test_the_job_is_a_command_that_the_command_line_takes() -> None:
     group: Any = typer.main.get_command(app)
     assert program == group.name
     parsed = group.commands[name].make_context(name, words).params
-    pool = load_config(AnswerConfig, parsed["config"], parsed["words"]).pool
+    pool = load_config(AnswerConfig, parsed["config"], parsed["overrides"]).pool
     (workers,) = cluster("rayjob")["workerGroupSpecs"]
     assert pool.size == workers["replicas"]
