@@ -29,13 +29,14 @@ class ShardStage(ABC, Generic[In, Out]):
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Works on one message, a one-row table; gives the next one."""
-        return table if SettledMessage.found_in(table) else self.outcome(table).to_table()
+        return table if SettledMessage.found_in(table) else self._attempt(table).to_table()
 
     def outcome(self, table: pa.Table) -> Out | SettledMessage:
         """What becomes of the message in a one-row table: the next one, or that nothing is left to do."""
-        settled = SettledMessage.found_in(table)
-        if settled is not None:
-            return settled
+        return SettledMessage.found_in(table) or self._attempt(table)
+
+    def _attempt(self, table: pa.Table) -> Out | SettledMessage:
+        """The next message, or the shard's failure; store errors are counted either way."""
         done: Out | SettledMessage
         with count_errors() as errors:
             try:
