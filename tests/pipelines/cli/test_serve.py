@@ -25,7 +25,7 @@ from tests.pipelines.processes import Command
 pytestmark = pytest.mark.ray
 
 ROWS = mixed_rows(48)
-_TIMES = 5
+_TIMES = 3
 
 
 class Service:

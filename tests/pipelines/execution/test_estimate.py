@@ -13,10 +13,10 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
-    rows = [*mixed_rows(180), *mixed_rows(180)]
+    rows = [*mixed_rows(122), *mixed_rows(122)]
     lines = [{**row, "question": None} if number % 25 == 0 else row for number, row in enumerate(rows)]
     corpus = write_jsonl(tmp_path / "in.jsonl", lines)
-    words = ("pool.price_per_hour=3.6", "corpus.shard_rows=60")
+    words = ("pool.price_per_hour=3.6", "corpus.shard_rows=40")
     job = make_job([corpus], tmp_path / "out", untrained_model, *words)
     estimate = estimate_job(job, Console(file=io.StringIO()))
     assert not (tmp_path / "out").exists(), "an estimate writes nothing"
