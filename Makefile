@@ -13,7 +13,7 @@ test: style ## Everything that CI runs: style, and every test but those of test-
 test-fast: .venv/installed ## The tests that start no Ray cluster: about two minutes
 	$(BIN)/python -m pytest -n 2 -m 'not ray and not more'
 
-test-more: .venv/installed ## Tests that need Debian packages, another environment or many minutes
+test-more: .venv/installed-more build/azurite/installed ## Tests that need more packages or many minutes; about an hour
 	$(BIN)/python -m pytest -m more
 
 style: .venv/installed ## Format, lint, types, and the order of imports
@@ -38,6 +38,16 @@ bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, k
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/installed-more: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[more]'
+	touch $@
+
+# A server that speaks Azure's protocol. Without npm, its tests say so and are skipped.
+build/azurite/installed:
+	mkdir -p build/azurite
+	! command -v npm || npm install --silent --prefix build/azurite azurite@3.35.0
 	touch $@
 
 $(UNTRAINED): models/make_untrained.py samples/corpus.jsonl | .venv/installed
