@@ -17,7 +17,8 @@ class ModelParameters(Settings):
     """Which model runs, and how its weights are held."""
 
     name: str = "models/minilm-qa"
-    """A local folder, a Hugging Face hub id, or any fsspec URL of a folder (s3://bucket/model)."""
+    """minilm-qa, the small model that ships (models/minilm-qa is the same); or a local folder, a Hugging Face hub id,
+    or any fsspec URL of a folder (s3://bucket/model)."""
 
     revision: str | None = None
     """Branch, tag or commit of a hub id; null means the hub's main branch."""

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "samples" / "corpus.parquet"
 MODEL = ROOT / "models" / "minilm-qa"
-PACKAGES = ("actors", "pipelines")
+PACKAGES = ("actors", "pipelines", "spanmill")
 MADE_ELSEWHERE = ignore_patterns("__pycache__", "*.egg-info", "build", "dist", ".*", "untrained")
 
 TEMPLATES = """
@@ -83,23 +83,29 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def _ours(folder: Path) -> set[Path]:
-    """Modules and templates of the two packages below a folder."""
+    """Modules and templates of the packages below a folder."""
     files = (path for name in PACKAGES for path in (folder / name).rglob("*"))
     return {path.relative_to(folder) for path in files if path.suffix in (".py", ".j2")}
 
 
 def test_every_module_and_template_is_in_it(installed: Installed) -> None:
     assert _ours(installed.packages) == _ours(ROOT)
-    program = "import actors, pipelines; print(actors.__file__, pipelines.__file__)"
+    program = "import actors, pipelines, spanmill as s; print(actors.__file__, pipelines.__file__, s.__file__)"
     found = installed.run("python", "-c", program).split()
     assert found == [str(installed.packages / name / "__init__.py") for name in PACKAGES]
 
 
+def test_it_answers_from_an_empty_folder_with_the_model_that_came_with_it(installed: Installed) -> None:
+    program = "import spanmill; print(spanmill.QuestionAnswering()('Who waits?', 'Ada waits by the mill.')['answer'])"
+    assert installed.run("python", "-c", program) == "Ada\n"
+    assert not list(installed.folder.iterdir())
+
+
 def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert "Usage: spanmill" in installed.run("spanmill", "--help")
-    shown = installed.run("spanmill", "answer", CORPUS, "out", "--dry-run", "--model", MODEL)
+    shown = installed.run("spanmill", "answer", CORPUS, "out", "--dry-run")
     assert shown.startswith("1 files, ")
-    assert re.search(rf"^model {re.escape(str(MODEL))}  fingerprint ", shown, re.MULTILINE)
+    assert re.search(r"^model models/minilm-qa  fingerprint ", shown, re.MULTILINE)
     assert not list(installed.folder.iterdir())
 
 

@@ -18,11 +18,15 @@ from actors.models.content_keys import CONTENT_KEYS
 from actors.parameters import ModelParameters
 
 _TEXTS = ("*.json", "*.txt", "*.model")
+_SHIPPED = Path(__file__).parent / "minilm-qa"
+"""The model that comes with the package: in the repository, a link to the folder in models/."""
+_NAMES_OF_SHIPPED = (_SHIPPED.name, f"models/{_SHIPPED.name}")
 
 
 def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     """The folder of a model, downloaded first where it is not local.
 
+    `minilm-qa` and `models/minilm-qa` are the model that comes with the package, unless there is a folder of that name.
     A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`.
 
     Args:
@@ -37,6 +41,8 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         folder = _copy_from_url(name, parameters.storage, patterns, key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
+    elif name in _NAMES_OF_SHIPPED:
+        folder = _SHIPPED.resolve()
     elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
         raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:

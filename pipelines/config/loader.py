@@ -2,7 +2,7 @@
 
 import difflib
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -23,11 +23,22 @@ def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C
     tree = {} if file is None else _read(file)
     for override in overrides:
         _override(tree, override)
+    return check_config(kind, tree, "the config" if file is None else str(file))
+
+
+def check_config(kind: type[C], tree: Mapping[str, object], source: str = "the config") -> C:
+    """Checks every key of a config that is mappings within a mapping already.
+
+    Args:
+        source: where it comes from, for errors.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is invalid.
+    """
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         lines = "\n".join(f"  {_explain(kind, problem)}" for problem in error.errors())
-        source = "the config" if file is None else str(file)
         raise ConfigError(f"{source} cannot be used:\n{lines}") from error
 
 

@@ -127,7 +127,9 @@ def _options(address: str, parameters: ClusterParameters) -> dict[str, Any]:
             "job_config": _job_config(),
         }
     # The workers of a running cluster may have another version of this code, or none.
-    code = {"runtime_env": {"py_modules": [str(_ROOT / "actors"), str(_ROOT / "pipelines")]}}
+    modules = [str(_ROOT / name) for name in ("actors", "pipelines")]
+    # The model that ships lies beside the code that finds it, and is larger than all code a hundred times.
+    code = {"runtime_env": {"py_modules": modules, "excludes": ["/models/minilm-qa"]}}
     # Ray's client takes no job_config.
     return code if address.startswith("ray://") else code | {"job_config": _job_config()}
 

@@ -1,0 +1,190 @@
+"""Offline jobs from a script or a notebook: the commands `spanmill answer` and `spanmill embed` as functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+from pyarrow import dataset
+
+from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.config.loader import check_config
+from pipelines.console import open_console
+from pipelines.errors import JobError
+from pipelines.execution.executor import Outcome, execute
+from pipelines.job.job import Job, bind, plan_job
+from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
+from pipelines.output.sinks.folder import PartsFolder
+
+if TYPE_CHECKING:
+    import pandas
+    import ray.data
+
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+C = TypeVar("C", AnswerConfig, EmbedConfig)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """A job that is complete: its figures, and what it wrote."""
+
+    job: Job
+    outcome: Outcome
+
+    @property
+    def rows(self) -> int:
+        """Input rows of the whole job, earlier runs and bad rows included."""
+        return self.written + self.quarantined
+
+    @property
+    def written(self) -> int:
+        """Rows of the whole job's output."""
+        return self.outcome.counts.rows
+
+    @property
+    def quarantined(self) -> int:
+        """Rows of the whole job that could not be used."""
+        return self.outcome.counts.quarantined
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why rows are in quarantine, and how many for each reason."""
+        return dict(self.outcome.counts.reasons)
+
+    @property
+    def seconds(self) -> float:
+        """Of this run, with the start of Ray and the model; 0 where all was done already."""
+        return self.outcome.seconds
+
+    @property
+    def output(self) -> str:
+        """Path or URL of the output folder."""
+        return str(self.job.store.url)
+
+    @property
+    def report(self) -> str:
+        """Path or URL of the report, a page for the browser."""
+        return f"{self.output}/{REPORT_HTML}"
+
+    @property
+    def parts(self) -> list[str]:
+        """Paths of the parts in the output's filesystem, in the order of the corpus."""
+        folder = self._folder()
+        shards = sorted(self.job.committed().ids(), key=lambda shard: (shard.unit, shard.number))
+        return [folder.path(shard) for shard in shards]
+
+    def to_arrow(self) -> pa.Table:
+        """The rows, in the order of the corpus; they must fit in memory."""
+        return self._dataset(self.parts, self._folder().format, self.job.schema).to_table()
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The rows as a data frame, in the order of the corpus; they must fit in memory."""
+        return self.to_arrow().to_pandas()
+
+    def to_ray(self) -> "ray.data.Dataset":
+        """The rows as a Ray dataset, which need not fit in memory."""
+        import ray.data
+
+        folder = self._folder()
+        read = {"parquet": ray.data.read_parquet, "jsonl": ray.data.read_json}[folder.format]
+        return read(self.parts, filesystem=self.job.store.fs)
+
+    def quarantine(self) -> pa.Table:
+        """The rows that could not be used, each with its file, place and reason."""
+        fs, root = self.job.store.fs, self.job.store.path(QUARANTINE_FOLDER)
+        fs.invalidate_cache()
+        names = sorted(fs.find(root)) if fs.exists(root) else []
+        return self._dataset(names, "parquet", None).to_table() if names else pa.table({})
+
+    def _folder(self) -> PartsFolder:
+        sink = self.job.parts
+        if not isinstance(sink, PartsFolder) or sink.format not in ("parquet", "jsonl"):
+            raise JobError(f"{self.output} was written by a sink or format of your own; read it as it is meant to be")
+        return sink
+
+    def _dataset(self, paths: Sequence[str], format: str, schema: pa.Schema | None) -> dataset.Dataset:
+        named = "json" if format == "jsonl" else format
+        return dataset.dataset(list(paths), schema=schema, format=named, filesystem=self.job.store.fs)
+
+    def __repr__(self) -> str:
+        bad = f", {self.quarantined:,} quarantined" if self.quarantined else ""
+        return f"<{self.job.kind} job, complete: {self.rows:,} rows{bad}, in {self.output}>"
+
+
+def answer(
+    input: Paths,
+    output: str | PathLike[str],
+    /,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **config: Any,
+) -> JobResult:
+    """Answers every question of a corpus, as `spanmill answer` does; a job that was stopped goes on where it stopped.
+
+    Ray is started for the job and stopped after it, unless it runs already (`ray.init()`).
+
+    >>> import spanmill
+    >>> done = spanmill.answer("questions.jsonl", "answers/", model="minilm-qa", qa={"top_k": 3})  # doctest: +SKIP
+    >>> done.to_pandas()  # doctest: +SKIP
+
+    Args:
+        input: files, folders, globs or fsspec URLs of Parquet or JSONL.
+        output: folder or fsspec URL.
+        limit: the first rows only.
+        overwrite: replaces the output of another job.
+        quiet: shows no progress.
+        config: groups of keys, as in a config file: `model`, `corpus`, `output`, `qa`, `pool`, `ray` ...; a model's
+            name stands for its group. `spanmill config answer` lists every key.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is invalid.
+        SpanmillError, ModelError: the job does not complete; the message says why, and what is committed stays.
+    """
+    return _run(AnswerConfig, input, output, limit, overwrite, quiet, config)
+
+
+def embed(
+    input: Paths,
+    output: str | PathLike[str],
+    /,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **config: Any,
+) -> JobResult:
+    """Gives every text of a corpus a vector, as `spanmill embed` does; all else is as in `answer`.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is invalid.
+        SpanmillError, ModelError: the job does not complete; the message says why, and what is committed stays.
+    """
+    return _run(EmbedConfig, input, output, limit, overwrite, quiet, config)
+
+
+def _run(
+    kind: type[C],
+    input: Paths,
+    output: str | PathLike[str],
+    limit: int | None,
+    overwrite: bool,
+    quiet: bool,
+    config: Mapping[str, Any],
+) -> JobResult:
+    job = bind(plan_job(_paths(input), fspath(output), _config(kind, config), limit), overwrite)
+    console = open_console(stderr=True)
+    console.quiet = quiet
+    return JobResult(job, execute(job, console))
+
+
+def _paths(input: Paths) -> list[str]:
+    return [fspath(input)] if isinstance(input, str | PathLike) else [fspath(path) for path in input]
+
+
+def _config(kind: type[C], config: Mapping[str, Any]) -> C:
+    model = config.get("model")
+    named = {"model": {"name": model}} if isinstance(model, str) else {}
+    return check_config(kind, {**config, **named}, "the arguments")

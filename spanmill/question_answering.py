@@ -1,0 +1,217 @@
+"""Extractive question answering in this process, called as transformers' question-answering pipeline was."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypedDict
+
+from actors.engine.answers import Answers
+from actors.parameters import QAParameters
+from actors.tokenization.preprocess import Rejected, Rejection, prepare_pairs
+from spanmill.model import DEFAULT_MODEL, chunks, open_engine, text_array
+
+_PARAMETERS = frozenset(QAParameters.model_fields) - {"null_score"}
+_INPUTS: tuple[str, ...] = ("question", "context", "data", "X")
+_IGNORED = frozenset(("padding", "batch_size", "num_workers"))
+"""Parameters of transformers' pipeline that change no answer: Spanmill chooses its batches itself."""
+
+
+class Answer(TypedDict):
+    """One answer."""
+
+    score: float
+    """Probability; the scores of equal texts of one passage are summed, so it can pass 1."""
+    start: int
+    """First character (code point) of the answer in the passage."""
+    end: int
+    """Character after its last."""
+    answer: str
+    """The text from start to end; "" where the model abstains, with start and end 0."""
+
+
+Pair = tuple[str, str]
+
+
+class QuestionAnswering:
+    """A model that answers questions with spans of the passages they are asked of.
+
+    Called as transformers 4.57.6's `QuestionAnsweringPipeline` is, it gives the same dicts. What it is given at once is
+    packed into the batches that this machine computes fastest; a batch never changes an answer.
+
+    >>> qa = QuestionAnswering()
+    >>> qa(question="Who waits by the mill?", context="Ada waits by the mill.")["answer"]
+    'Ada'
+    >>> [a["answer"] for a in qa("Who waits?", "Ada waits by the mill.", top_k=2)][0]
+    'Ada'
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: str | int = "auto",
+        dtype: str = "float32",
+        revision: str | None = None,
+        threads: int | None = None,
+        storage: dict[str, object] | None = None,
+        **parameters: Any,
+    ) -> None:
+        """Loads a model.
+
+        Args:
+            model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
+            device: auto, cpu, cuda, cuda:1; or a number as transformers takes it, -1 for the CPU.
+            dtype: float32 (exact), float16 or bfloat16.
+            revision: branch, tag or commit of a hub id.
+            threads: CPU threads; None is as many as torch takes.
+            storage: fsspec options for a model that is named by a URL.
+            parameters: defaults of the parameters of a call, such as `top_k` or `doc_stride`.
+
+        Raises:
+            ModelError: the model cannot be found or used; the message says how to mend it.
+            TypeError: there is no such parameter.
+        """
+        self._defaults = QAParameters(**_known(parameters))
+        self._engine = open_engine(
+            model, True, device=device, dtype=dtype, revision=revision, threads=threads, storage=storage
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Answers questions.
+
+        Args:
+            args: one dict or a list, generator or dataset of dicts with `question` and `context`; or two strings,
+                question and passage.
+            question, context: two strings; two sequences of the same length, such as columns of a dataset; or
+                many questions and one passage.
+            top_k: answers per question.
+            max_seq_len, doc_stride, max_answer_len, max_question_len, handle_impossible_answer, align_to_words: as the
+                pipeline's, and as `qa.*` of a job's config.
+
+        Returns:
+            For one question an `Answer`, or a list of them where `top_k` is more than 1; for a list of questions a
+            list of these; for a generator an iterator of these, which reads on as it is consumed.
+
+        Raises:
+            KeyError: a dict lacks `question` or `context`.
+            TypeError: a question or passage is no string, or a parameter is unknown.
+            ValueError: one is empty, or a question leaves no room for its passage in a window. The message names it.
+            ModelError: the model cannot take windows of this size.
+        """
+        given = {name: kwargs.pop(name) for name in _INPUTS if name in kwargs}
+        qa = self._defaults.model_copy(update=_known(kwargs))
+        # model_copy takes any value; what comes from the caller is checked.
+        qa = QAParameters.model_validate(qa.model_dump())
+        examples, is_single = _examples(args, given)
+        found = self._answer(examples, qa)
+        if is_single:
+            return next(found)
+        return found if isinstance(examples, Iterator) else list(found)
+
+    def _answer(self, examples: Iterable[object], qa: QAParameters) -> Iterator[Answer | list[Answer]]:
+        first = 0
+        for chunk in chunks(examples):
+            pairs = [_pair(example, first + number) for number, example in enumerate(chunk)]
+            questions = text_array([question for question, _ in pairs], "question", first)
+            contexts = text_array([context for _, context in pairs], "context", first)
+            prepared, rejected = prepare_pairs(self._engine.spec, qa, questions, contexts)
+            speechless = _speechless(rejected, first)
+            answers = self._engine.answer(prepared, qa).answers
+            assert answers is not None
+            rows = iter(_rows(answers))
+            for number in range(len(chunk)):
+                found = [] if number in speechless else next(rows)
+                yield found if qa.top_k > 1 else (found or [_nothing()])[0]
+            first += len(chunk)
+
+
+def _known(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters by today's names, without those that change nothing."""
+    renamed = {"top_k" if name == "topk" else name: value for name, value in parameters.items()}
+    unknown = sorted(set(renamed) - _PARAMETERS - _IGNORED)
+    if unknown:
+        raise TypeError(f"unknown parameter {', '.join(unknown)}; there are {', '.join(sorted(_PARAMETERS))}")
+    return {name: value for name, value in renamed.items() if name in _PARAMETERS}
+
+
+def _examples(args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Iterable[object], bool]:
+    """What is asked, and whether it is one question, whose answer is wanted without a list around it."""
+    if not args:
+        args = tuple(given[name] for name in ("data", "X") if name in given)[:1]
+    if len(args) == 2 and all(isinstance(arg, str) for arg in args):
+        return [args], True
+    if len(args) > 1:
+        return list(args), False
+    if len(args) == 1:
+        return _of_one(args[0])
+    if "question" in given and "context" in given:
+        return _of_columns(given["question"], given["context"])
+    raise TypeError("nothing is asked; give question=... and context=..., or dicts that hold both")
+
+
+def _of_one(data: Any) -> tuple[Iterable[object], bool]:
+    if isinstance(data, Mapping):
+        if all(isinstance(data.get(name), str | None) for name in ("question", "context")):
+            return [data], True
+        return _of_columns(data["question"], data["context"])
+    if isinstance(data, Iterator):
+        return data, False
+    if isinstance(data, str) or not isinstance(data, Iterable):
+        raise TypeError(f"{type(data).__name__} is no question; give question=... and context=...")
+    examples = list(data)
+    # As the pipeline does it: a list of one is one.
+    return examples, len(examples) == 1
+
+
+def _of_columns(questions: Any, contexts: Any) -> tuple[Iterable[object], bool]:
+    if isinstance(questions, str) and isinstance(contexts, str):
+        return [(questions, contexts)], True
+    if isinstance(questions, str):
+        raise TypeError("one question and many contexts: repeat the question, [question] * len(contexts)")
+    asked: Sequence[object] = list(questions)
+    passages: Sequence[object] = [contexts] * len(asked) if isinstance(contexts, str) else list(contexts)
+    if len(asked) != len(passages):
+        raise ValueError(f"{len(asked)} questions and {len(passages)} contexts; there must be as many of both")
+    return list(zip(asked, passages, strict=True)), len(asked) == 1
+
+
+def _pair(example: object, number: int) -> tuple[object, object]:
+    """Question and passage of one example: a dict, a pair, or an object with these attributes."""
+    if isinstance(example, tuple):
+        question, context = example
+    elif isinstance(example, Mapping):
+        missing = [name for name in ("question", "context") if name not in example]
+        if missing:
+            raise KeyError(f"example {number} has no {missing[0]!r}; each is a dict with 'question' and 'context'")
+        question, context = example["question"], example["context"]
+    elif hasattr(example, "question_text") and hasattr(example, "context_text"):
+        question, context = example.question_text, example.context_text
+    else:
+        raise TypeError(f"example {number} is a {type(example).__name__}; give dicts with 'question' and 'context'")
+    for name, text in (("question", question), ("context", context)):
+        if text is None or text == "":
+            raise ValueError(f"the {name} of example {number} is {'None' if text is None else 'empty'}; leave it out")
+    return question, context
+
+
+def _speechless(rejected: Rejected, first: int) -> frozenset[int]:
+    """Examples whose passage holds no token, such as one of blanks only: they have no answer."""
+    for row, reason in zip(rejected.rows.tolist(), rejected.reasons, strict=True):
+        if reason is Rejection.QUESTION_TOO_LONG:
+            raise ValueError(
+                f"the question of example {first + row} leaves no room for its passage in a window; "
+                "raise max_seq_len, or cut questions with max_question_len=64"
+            )
+    return frozenset(rejected.rows.tolist())
+
+
+def _rows(answers: Answers) -> Iterator[list[Answer]]:
+    texts = [text or "" for text in answers.text.to_pylist()]
+    # Abstaining is "" from 0 to 0 in the pipeline, and has no place here.
+    starts, ends = answers.start.clip(min=0).tolist(), answers.end.clip(min=0).tolist()
+    scores, offsets = answers.score.tolist(), answers.offsets.tolist()
+    for start, stop in pairwise(offsets):
+        yield [Answer(score=scores[i], start=starts[i], end=ends[i], answer=texts[i]) for i in range(start, stop)]
+
+
+def _nothing() -> Answer:
+    return Answer(score=0.0, start=0, end=0, answer="")

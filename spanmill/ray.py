@@ -1,0 +1,141 @@
+"""The engine as classes for Ray Data's own `Dataset.map_batches`, for pipelines that run on Ray already.
+
+    import ray, spanmill.ray
+
+    rows = ray.data.read_parquet("s3://bucket/questions/")
+    rows.map_batches(
+        spanmill.ray.Answer, fn_constructor_kwargs={"top_k": 1}, concurrency=4, num_gpus=1, batch_size=2048
+    ).write_parquet("s3://bucket/answers/")
+
+What a job of `spanmill answer` adds to it, such as shards of equal cost, quarantine and resuming, is left to the
+pipeline that calls this. A batch is what is tokenised and sorted together: make it some thousand rows.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import to_table, wanted_columns
+from actors.parameters import EmbeddingParameters, QAParameters
+from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
+from spanmill.model import DEFAULT_MODEL, open_engine, text_array
+
+
+class _Mapper:
+    """What both classes share: the model, and joining the results to the rows."""
+
+    def __init__(self, model: str, wanted: Wanted, columns: tuple[str, ...], options: dict[str, Any]) -> None:
+        settings = {"device": "auto", "dtype": "float32", "revision": None, "threads": None, "storage": None} | options
+        self._engine = open_engine(model, wanted.qa is not None, **settings)
+        self._wanted = wanted
+        self._columns = columns
+
+    def __call__(self, batch: Any) -> pa.Table:
+        """The rows of a batch and their results.
+
+        Args:
+            batch: as any `batch_format` gives it: a dict of arrays, an Arrow table, or a data frame.
+
+        Raises:
+            KeyError, TypeError: a column is missing, or holds something else than strings; the message names it.
+        """
+        table = _table(batch)
+        texts = [text_array(_values(table, name), name) for name in self._columns]
+        if self._wanted.qa is None:
+            assert self._wanted.embedding is not None
+            prepared, rejected = prepare_texts(self._engine.spec, self._wanted.embedding, texts[0])
+        else:
+            prepared, rejected = prepare_pairs(self._engine.spec, self._wanted.qa, *texts)
+        results = self._engine.finish(self._engine.begin(prepared, self._wanted))
+        found = to_table(wanted_columns(self._wanted), results, self._wanted)
+        found = found.take(_places(len(table), rejected))
+        for name in found.column_names:
+            table = _with(table, name, found[name])
+        return table
+
+
+class Answer(_Mapper):
+    """Adds the answers to rows of questions and passages; null where a row holds nothing that could be answered."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        question: str = "question",
+        context: str = "context",
+        options: dict[str, Any] | None = None,
+        **qa: Any,
+    ) -> None:
+        """Loads the model, in each actor of the pool.
+
+        Args:
+            model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
+            question, context: columns of the rows.
+            options: `device`, `dtype`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
+            qa: as `qa.*` of a job's config, such as `top_k`.
+
+        Raises:
+            ModelError: the model cannot be found or used.
+            ValidationError: there is no such parameter, or a value is invalid.
+        """
+        super().__init__(model, Wanted(QAParameters(**qa)), (question, context), options or {})
+
+
+class Embed(_Mapper):
+    """Adds `embedding` to rows of texts; null where a text holds no token."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        text: str = "text",
+        pooling: Literal["mean", "cls"] = "mean",
+        normalize: bool = True,
+        options: dict[str, Any] | None = None,
+        **embedding: Any,
+    ) -> None:
+        """Loads the model, in each actor of the pool.
+
+        Args:
+            model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
+            text: column of the rows.
+            pooling, normalize, embedding: as `embedding.*` of a job's config.
+            options: `device`, `dtype`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
+
+        Raises:
+            ModelError: the model cannot be found or used.
+            ValidationError: there is no such parameter, or a value is invalid.
+        """
+        parameters = EmbeddingParameters(pooling=pooling, normalize=normalize, **embedding)
+        super().__init__(model, Wanted(embedding=parameters), (text,), options or {})
+
+
+def _table(batch: Any) -> pa.Table:
+    if isinstance(batch, pa.Table):
+        return batch
+    if isinstance(batch, dict):
+        return pa.table({name: pa.array(column) for name, column in batch.items()})
+    return pa.Table.from_pandas(batch, preserve_index=False)
+
+
+def _values(table: pa.Table, name: str) -> list[object]:
+    if name not in table.column_names:
+        raise KeyError(f"the rows have no column {name!r}; they have {', '.join(table.column_names)}")
+    values: list[object] = table[name].to_pylist()
+    # An empty text holds no token, and its row gets null.
+    return ["" if value is None else value for value in values]
+
+
+def _places(rows: int, rejected: Rejected) -> pa.Array:
+    """[rows] number of each row's results, null for rows that have none."""
+    has_none = np.zeros(rows, dtype=bool)
+    has_none[rejected.rows] = True
+    return pa.array(np.cumsum(~has_none) - 1, mask=has_none)
+
+
+def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, column)
+    return table.append_column(name, column)

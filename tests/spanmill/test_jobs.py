@@ -1,0 +1,47 @@
+"""`spanmill.answer` and `spanmill.embed`, on a real local Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spanmill
+from actors.parameters import QAParameters
+from pipelines.errors import ConfigError
+from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, write_jsonl
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_job_and_what_it_wrote(
+    tmp_path: Path, untrained_model: Path, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    rows = mixed_rows(12)
+    corpus = write_jsonl(tmp_path / "in.jsonl", [*rows, {"id": "bad", "question": None, "context": "c"}])
+    config: dict[str, Any] = {"output": {"format": format}, "corpus": {"shard_rows": 5}}
+    model = {"name": str(untrained_model), "threads": 1}
+    done = spanmill.answer(corpus, tmp_path / "out", model=model, **config)
+    assert (done.rows, done.written, done.quarantined, done.reasons) == (13, 12, 1, {"null_question": 1})
+    assert "starting Ray" in capsys.readouterr().err
+    found = done.to_arrow().to_pylist()
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    expected = bare_engine(untrained_model, rows, QAParameters())
+    assert all(same_answer(row, one["answers"][0]) for row, one in zip(found, expected, strict=True))
+    assert done.to_pandas()["answer"].tolist() == [row["answer"] for row in found]
+    assert sorted(row["id"] for row in done.to_ray().take_all()) == sorted(row["id"] for row in rows)
+    assert done.quarantine()["reason"].to_pylist() == ["null_question"]
+    assert [Path(part).exists() for part in (*done.parts, done.report)] == [True] * (len(done.parts) + 1)
+    assert repr(done) == f"<answer job, complete: 13 rows, 1 quarantined, in {tmp_path}/out>"
+
+    again = spanmill.answer(corpus, tmp_path / "out", model=model, quiet=True, **config)
+    assert (again.rows, again.outcome.tally.shards) == (13, 0)
+    assert capsys.readouterr().err == ""
+
+
+def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_model: Path) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", [{"id": str(n), "text": f"Ada has {n}."} for n in range(5)])
+    with pytest.raises(ConfigError, match=r"the arguments cannot be used:\n  unknown key embedding\.pool.*pooling"):
+        spanmill.embed(corpus, tmp_path / "out", embedding={"pool": "cls"})
+    done = spanmill.embed([corpus], tmp_path / "out", model=str(untrained_model), limit=3, quiet=True)
+    assert len(done.to_arrow()["embedding"]) == done.rows == 3

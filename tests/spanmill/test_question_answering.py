@@ -1,0 +1,141 @@
+"""`QuestionAnswering`, called in all the ways in which transformers' pipeline was called."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.parameters import QAParameters
+from spanmill import QuestionAnswering
+from spanmill.model import CHUNK_ROWS
+from tests.actors.helpers import GOLDEN, Answer, read_lines, same_up_to_ties
+from tests.actors.test_golden import CASES, Case
+
+PASSAGES = {record["id"]: record["context"] for record in read_lines(GOLDEN / "passages.jsonl")}
+MODEL = GOLDEN / "models" / "distilbert"
+PAIR = {"question": "Who waits?", "context": "Ada waits by the mill. Bo ground the oats."}
+
+
+@pytest.fixture(scope="module")
+def qa() -> QuestionAnswering:
+    return QuestionAnswering(str(MODEL), device=-1)
+
+
+def _is_answered(case: Case) -> bool:
+    """Whether upstream answers, and by no departure of ours (tests/actors/test_golden.py lists them)."""
+    stride, size = case.parameters.get("doc_stride", 0), case.parameters.get("max_seq_len", 384)
+    question, context = case.pair
+    return bool(case.expected) and stride < size - 3 and "[CLS]" not in question and bool(context.strip())
+
+
+def test_the_dicts_are_those_of_the_pipeline(qa: QuestionAnswering) -> None:
+    cases = [case for case in CASES if case.model == MODEL.name and _is_answered(case)]
+    assert len(cases) > 170
+    for case in cases:
+        question, context = case.pair
+        found = qa(question=question, context=context, **case.given)
+        rows = found if isinstance(found, list) else [found]
+        assert isinstance(found, list) == (case.parameters.get("top_k", 1) > 1)
+        got = [Answer(row["answer"], row["start"], row["end"], row["score"]) for row in rows if row["score"] > 0]
+        expected = [
+            Answer(e["answer"], e["start"], e["end"], e["score"]) for e in case.expected or [] if e["score"] > 0
+        ]
+        assert same_up_to_ties(got, expected), case.name()
+        assert all(set(row) == {"score", "start", "end", "answer"} for row in rows)
+
+
+def test_every_way_of_asking_gives_the_same(qa: QuestionAnswering) -> None:
+    one = qa(**PAIR)
+    assert one["answer"] == PAIR["context"][one["start"] : one["end"]]
+    asked, passage = PAIR["question"], PAIR["context"]
+    for again in (
+        qa(PAIR),
+        qa(asked, passage),
+        qa([PAIR]),
+        qa(data=PAIR),
+        qa(X=[PAIR]),
+        qa(question=[asked], context=[passage]),
+        qa(question=(asked,), context=passage),
+        qa({"question": [asked], "context": passage}),
+        qa(PAIR, padding=True, batch_size=8),
+    ):
+        assert again == one
+    for several in (
+        qa([PAIR, PAIR]),
+        qa(PAIR, PAIR),
+        qa(question=[asked, asked], context=passage),
+        qa(question=[asked, asked], context=[passage, passage]),
+        list(qa(iter([PAIR, PAIR]))),
+    ):
+        assert [row["answer"] for row in several] == [one["answer"]] * 2
+    assert qa(PAIR, topk=2) == qa(PAIR, top_k=2)
+    assert len(qa(PAIR, top_k=2)) == 2
+    assert qa([]) == []
+
+
+def test_a_generator_is_read_as_its_answers_are(qa: QuestionAnswering) -> None:
+    read = []
+
+    def examples() -> Iterator[dict[str, str]]:
+        for number in range(3 * CHUNK_ROWS):
+            read.append(number)
+            yield {"question": f"Who has {number}?", "context": f"Ada has {number}."}
+
+    answers = qa(examples())
+    assert read == []
+    first = next(answers)
+    assert len(read) == CHUNK_ROWS
+    assert first["answer"] in "Ada has 0."
+
+
+def test_defaults_are_given_once_and_overridden_by_a_call(qa: QuestionAnswering) -> None:
+    three = QuestionAnswering(str(MODEL), top_k=3, max_answer_len=2)
+    assert three(PAIR) == qa(PAIR, top_k=3, max_answer_len=2)
+    assert three(PAIR, top_k=1) == qa(PAIR, max_answer_len=2)
+
+
+def test_a_passage_of_blanks_has_no_answer_and_costs_no_other(qa: QuestionAnswering) -> None:
+    blank = {"question": "Who?", "context": " \u200b"}
+    first, nothing, last = qa([PAIR, blank, PAIR])
+    assert nothing == {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+    assert first == last == qa(PAIR)
+    assert qa([PAIR, blank], top_k=2)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"question": "", "context": "x"}, ValueError, "question of example 0 is empty"),
+        ({"data": [PAIR, {"question": "x"}]}, KeyError, "example 1 has no 'context'"),
+        ({"data": [PAIR, {**PAIR, "context": None}]}, ValueError, "context of example 1 is None"),
+        ({"data": [PAIR, {**PAIR, "context": 7}]}, TypeError, "context 1 is of type int"),
+        (
+            {"data": [PAIR, {**PAIR, "question": "half \ud83d"}]},
+            ValueError,
+            "question 1 holds half of a surrogate pair",
+        ),
+        ({"data": 7}, TypeError, "int is no question"),
+        ({"question": ["a"], "context": ["b", "c"]}, ValueError, "1 questions and 2 contexts"),
+        ({"question": "a", "context": ["b", "c"]}, TypeError, "repeat the question"),
+        ({"question": "Who? " * 500, "context": "x"}, ValueError, "example 0 leaves no room.*max_seq_len"),
+        ({**PAIR, "topp_k": 2}, TypeError, "unknown parameter topp_k; there are align_to_words, "),
+        ({}, TypeError, "nothing is asked"),
+    ],
+)
+def test_what_cannot_be_asked_is_an_error_that_says_so(
+    qa: QuestionAnswering, arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        qa(**arguments)
+
+
+def test_every_parameter_of_a_job_is_one_of_a_call(qa: QuestionAnswering) -> None:
+    defaults = QAParameters().model_dump(exclude={"null_score", "max_question_len", "max_seq_len", "doc_stride"})
+    assert qa(PAIR, **defaults) == qa(PAIR)
+
+
+def test_the_model_that_ships_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    qa = QuestionAnswering()
+    assert qa(question="Who waits by the mill?", context="Ada waits by the mill.")["answer"] == "Ada"

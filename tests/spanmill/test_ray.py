@@ -1,0 +1,48 @@
+"""The classes for `map_batches`: as Ray calls them, and once by Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray.data
+
+import spanmill.ray
+from actors.parameters import EmbeddingParameters, QAParameters
+from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+ROWS: list[dict[str, Any]] = [
+    {"key": str(number), "question": row["question"], "context": row["context"]}
+    for number, row in enumerate(mixed_rows(12))
+]
+
+
+def test_answers_are_joined_to_the_rows(untrained_model: Path) -> None:
+    table = pa.Table.from_pylist([*ROWS[:3], {"key": "blank", "question": "Who?", "context": None}, *ROWS[3:]])
+    mapper = spanmill.ray.Answer(str(untrained_model))
+    found = mapper(table).to_pylist()
+    assert [row["key"] for row in found] == table["key"].to_pylist()
+    assert found.pop(3)["answer"] is None
+    expected = bare_engine(untrained_model, ROWS, QAParameters())
+    assert all(same_answer(row, one["answers"][0]) for row, one in zip(found, expected, strict=True))
+    for batch in (table.to_pandas(), {name: table[name].to_numpy() for name in table.column_names}):
+        assert mapper(batch)["answer"] == mapper(table)["answer"]
+    with pytest.raises(KeyError, match=r"no column 'question'; they have key"):
+        mapper(table.select(["key"]))
+
+
+def test_a_dataset_of_ray_gets_the_engine_in_one_line(untrained_model: Path) -> None:
+    rows = ray.data.from_items([{"key": row["key"], "body": row["context"]} for row in ROWS])
+    arguments = {"model": str(untrained_model), "text": "body", "options": {"threads": 1}}
+    found = rows.map_batches(
+        spanmill.ray.Embed, fn_constructor_kwargs=arguments, concurrency=1, batch_size=5, batch_format="pyarrow"
+    ).take_all()
+    texts = [{"text": row["context"]} for row in ROWS]
+    expected = bare_engine(untrained_model, texts, embedding=EmbeddingParameters())
+    by_key = {row["key"]: np.asarray(row["embedding"]).tolist() for row in found}
+    assert len(by_key) == len(ROWS)
+    for row, one in zip(ROWS, expected, strict=True):
+        assert same_vector(by_key[row["key"]], one["embedding"])
