@@ -18,6 +18,9 @@ class LimitParameters(Settings):
     max_request_bytes: int = Field(default=16 << 20, ge=1024)
     """Longest request body in bytes: 413 beyond."""
 
+    max_bytes_in_flight: int = Field(default=256 << 20, ge=1024)
+    """Bytes of all the bodies that one gateway has in hand, from their arrival to their responses: 429 beyond."""
+
     max_inputs: int = Field(default=256, ge=1)
     """Most rows (question and passage pairs, or texts) in one request: 413 beyond."""
 
@@ -40,6 +43,15 @@ class LimitParameters(Settings):
 
     retry_after_seconds: int = Field(default=1, ge=1)
     """What a refusal with 429 or 503 tells the client to wait."""
+
+    @model_validator(mode="after")
+    def _one_fits(self) -> "LimitParameters":
+        if self.max_bytes_in_flight < self.max_request_bytes:
+            raise ValueError(
+                f"max_bytes_in_flight ({self.max_bytes_in_flight}) is less than max_request_bytes "
+                f"({self.max_request_bytes}), so no request of that size could come in; raise it"
+            )
+        return self
 
 
 class KeyParameters(Settings):

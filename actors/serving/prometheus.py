@@ -97,11 +97,16 @@ class ReplicaMetrics:
 
 async def application_metrics() -> str:
     """One page with our metrics of all nodes of the cluster, in Prometheus' text format."""
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["MetricsExportPort"]]  # type: ignore[no-untyped-call]
-    urls = {f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes}
+    # Ray is asked in a thread: it answers when its head does, and every request of this gateway would wait for that.
+    urls = await asyncio.to_thread(_metrics_urls)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_FETCH_SECONDS)) as session:
         texts = await asyncio.gather(*(_fetch(session, url) for url in sorted(urls)))
     return merge(texts)
+
+
+def _metrics_urls() -> set[str]:
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["MetricsExportPort"]]  # type: ignore[no-untyped-call]
+    return {f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes}
 
 
 async def _fetch(session: aiohttp.ClientSession, url: str) -> str:

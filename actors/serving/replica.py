@@ -10,6 +10,7 @@ from actors.model_actor import ModelActor
 from actors.scheduling.request import QueuedRequest
 from actors.serving.codec import decode, encode, wanted_by
 from actors.serving.parameters import LimitParameters
+from actors.serving.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
 from actors.tokenization.tokenized import Tokenized
 
@@ -42,6 +43,9 @@ class Replica:
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; cancelling the task takes the request out of the queue."""
+        if request.is_probe:
+            # It takes no room from those who have work: whether it may come at all is its gateway's to say.
+            return await self._reply_or_refusal(request)
         # Before anything is tokenised: a refusal must cost nothing.
         try:
             self._check_room()
@@ -113,8 +117,11 @@ class Replica:
             raise Refused(
                 Refusal(422, "no_answers", f"{self.card.name} has no QA head; ask it for embeddings, or serve another")
             )
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._threads, self.prepare, request)
+        if request.is_probe:
+            # A word. In a thread it would wait for the long texts of others.
+            prepared = self.prepare(request)
+        else:
+            prepared = await in_thread(self._threads, self.prepare, request)
         tokenised = time.monotonic()
         left = None if request.seconds is None else request.seconds - (tokenised - started)
         queued = self.actor.ask(prepared, wanted_by(request), left, is_probe=request.is_probe)

@@ -13,7 +13,7 @@ from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
 OPEN = ("/live", "/ready", "/health", "/v2/health/")
-"""Paths of probes, which need no key; one that ends with a slash stands for all paths below it."""
+"""Paths of probes, which need no key to GET them; one that ends with a slash stands for all paths below it."""
 
 MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
 _WRONG = "the API key is not known here; send another as Authorization: Bearer KEY"
@@ -68,7 +68,9 @@ class AuthMiddleware:
 
 def _is_open(scope: Scope) -> bool:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return any(path.startswith(one) if one.endswith("/") else path == one for one in OPEN)
+    # Without a key nobody sends a body.
+    is_read = scope["method"] in ("GET", "HEAD")
+    return is_read and any(path.startswith(one) if one.endswith("/") else path == one for one in OPEN)
 
 
 def _of_file(path: Path) -> list[str]:

@@ -54,8 +54,9 @@ def test_the_refusal_has_the_form_of_the_protocol(closed: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/health"])
-def test_probes_need_none(closed: str, path: str) -> None:
+def test_probes_need_none_to_be_read(closed: str, path: str) -> None:
     assert httpx2.get(f"{closed}{path}").status_code == 200
+    assert httpx2.post(f"{closed}{path}", content=b" " * 5000).status_code == 401
 
 
 def test_browsers_may_ask_what_they_may_ask(closed: str) -> None:
