@@ -54,14 +54,28 @@ class LimitParameters(Settings):
         return self
 
 
+KEYS_VARIABLE = "SPANMILL_KEYS"
+"""Environment variable whose keys count without being named."""
+
+
 class KeyParameters(Settings):
-    """Who may ask. Without a file and a variable, anybody."""
+    """Who may ask: whoever has one of the keys. A service without keys does not start, unless `none` says so."""
 
     file: str | None = None
     """File with one API key a line; lines that begin with # are left out."""
 
     variable: str | None = None
-    """Environment variable that holds API keys, with commas between them."""
+    """Environment variable that holds API keys, with commas between them; null takes those of SPANMILL_KEYS, where that
+    is set."""
+
+    none: bool = False
+    """Let anybody ask who reaches the service. `spanmill serve` needs no keys where only its own machine reaches it."""
+
+    @model_validator(mode="after")
+    def _either(self) -> "KeyParameters":
+        if self.none and (self.file is not None or self.variable is not None):
+            raise ValueError("none lets anybody ask, and file or variable name keys; leave one of them out")
+        return self
 
 
 class CorsParameters(Settings):
