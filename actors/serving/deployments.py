@@ -54,7 +54,7 @@ class ModelDeployment:
         model = _placed_model(service)
         card = describe(find_model(model), model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
-        self._replica = Replica(actor, card, service.sharing.queue_requests, service.limits)
+        self._replica = Replica(actor, card, service.sharing, service.limits)
         self._metrics = ReplicaMetrics(self._replica)
         self._most_offline = service.sharing.offline_calls
         self._offline = 0

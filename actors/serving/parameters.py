@@ -34,7 +34,7 @@ class LimitParameters(Settings):
     max_token_vectors: int = Field(default=32_768, ge=1)
     """Most tokens of one request whose every vector is wanted (/embed_all): 413 beyond."""
 
-    max_in_flight: int = Field(default=256, ge=1)
+    max_in_flight: int = Field(default=1024, ge=1)
     """Requests that one gateway has at the model actors at once: 429 beyond."""
 
     timeout_ms: int = Field(default=60_000, ge=1)

@@ -5,7 +5,7 @@ import socket
 
 from ray._private import services
 from ray._private.authentication import authentication_token_setup
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import AuthenticationError
 
 from pipelines.job.deadline import within
