@@ -49,6 +49,8 @@ class QueuedRequest:
     future: Future[Results] = field(default_factory=Future)
     first_pass_began: float = math.nan
     """By the monotonic clock, in seconds; nan before the first pass."""
+    has_failed: bool = False
+    """Whether its last pass, which it had to itself, has failed."""
     is_probe: bool = False
     """Whether it is a readiness probe, which does not count as online traffic."""
     lengths: Ints = field(init=False)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from actors.arrays import Longs
 from actors.engine.engine import Engine, Share
 from actors.engine.inference_task import InferenceTask
-from actors.errors import QueueFull
+from actors.errors import ModelError, QueueFull, WindowTooLarge
 from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
 from actors.scheduling.policy import SchedulingPolicy
@@ -135,7 +135,10 @@ class OnlineScheduler:
             self._engine.device_lock.arrived()
 
     def _run_pass(self, windows: Mapping[QueuedRequest, Longs]) -> None:
-        """Runs one pass over these windows; where it fails, one pass for each request."""
+        """Runs one pass over these windows; where it fails, one pass for each request.
+
+        A request whose own pass fails has another turn, because that may have been bad luck, and fails the second time.
+        """
         began = self._clock()
         for request in windows:
             if math.isnan(request.first_pass_began):
@@ -144,8 +147,10 @@ class OnlineScheduler:
             ran = self._engine.run([Share(request.task, own) for request, own in windows.items()], _device_is_held)
         except Exception as error:
             if len(windows) == 1:
-                for request in windows:
+                (request,) = windows
+                if request.has_failed or isinstance(error, ModelError | WindowTooLarge):
                     request.settle(error=error)
+                request.has_failed = True
                 return
             # One request is to blame, and must fail alone.
             for request, own in windows.items():
@@ -159,6 +164,7 @@ class OnlineScheduler:
         before = self._admission.backlog(queued)
         of_first = sum(min(len(own), request.first_slice_pending) for request, own in windows.items())
         for request, own in windows.items():
+            request.has_failed = False
             request.complete(own)
             self._plan_slice(request)
             if not len(request.pending):
