@@ -137,12 +137,13 @@ class SharingParameters(Settings):
     idle_seconds: float = Field(default=10.0, ge=0.0)
     """After so long without an online request, offline passes are as large as is best for throughput."""
 
-    queue_requests: int = Field(default=64, ge=1)
-    """Online requests that wait in a model actor, at most; beyond that, they are refused."""
+    queue_requests: int = Field(default=1024, ge=1)
+    """Online requests that wait in a model actor, at most. That bounds its memory; queue_ms bounds their wait."""
 
     queue_ms: float = Field(default=2000.0, gt=0.0)
-    """Longest that an online request may be predicted to wait for those that go before it, in milliseconds; one that
-    would wait longer is refused. What large ones have beyond `quantum_ms` goes before no small one."""
+    """Longest that an online request may be predicted to wait for others, in milliseconds; one that would wait longer,
+    or make another wait longer, is refused. What large ones have beyond `quantum_ms` has a third of the device at most
+    while small ones wait."""
 
     offline_calls: int = Field(default=2, ge=1)
     """Pieces of offline shards in a model actor's hands: one in the forward pass, the others unpacked beside it."""

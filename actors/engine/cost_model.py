@@ -126,6 +126,12 @@ class CostModel:
         predicted: Doubles = rates * self.work(windows, tokens, tokens * width)
         return predicted
 
+    def seconds_at_best(self, windows: int, tokens: int, squares: int) -> float:
+        """Predicted time of windows in as many passes as are best, none larger than all of them; inf as above."""
+        top = self.level(tokens)
+        levels = [level for level in self.known_levels() if level < top]
+        return float(self.rates(np.array([*levels, top], np.float64)).min() * self.work(windows, tokens, squares))
+
     def bytes(self, size: PassShape) -> float:
         """Predicted memory of a pass; 0 when the device reports none."""
         return _SAFETY * self._bytes_per_unit * self._memory_units(size)

@@ -143,6 +143,19 @@ class Engine:
             seconds = self.batcher.costs.seconds_each(np.array([len(lengths)]), int(lengths.max()))[0]
         return float(seconds) if np.isfinite(seconds) else 0.0
 
+    def predicted_at_best(self, windows: int, tokens: int, squares: int) -> float:
+        """Seconds that windows are predicted to take in passes of the best size that they fill; 0 if nothing is known.
+
+        Args:
+            tokens: of all windows, without padding.
+            squares: sum of the windows' squared lengths.
+        """
+        if not windows:
+            return 0.0
+        with self._learning:
+            seconds = self.batcher.costs.seconds_at_best(windows, tokens, squares)
+        return seconds if np.isfinite(seconds) else 0.0
+
     def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
         """Runs one pass over windows of one or several tasks of one kind, and hands each task its own results.
 

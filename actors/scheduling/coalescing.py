@@ -19,12 +19,13 @@ def next_pass(
 ) -> dict[QueuedRequest, Longs]:
     """Chooses a pass for one request, with windows of other requests where a shared pass pays.
 
-    The candidates are the next slices, longest windows first. Where the pass that pays best would not reach the
-    windows of `first`, the longest windows are left out.
+    The candidates are the next slices of the most urgent requests, as many as fill the pass, longest windows first.
+    Where the pass that pays best would not reach the windows of `first`, the longest windows are left out. A remainder
+    brings as many windows as fit: where remainders took turns, all would be late together.
 
     Args:
-        requests: all queued ones, `first` among them; every one has pending windows. Those that want another kind of
-            result than `first` have no part in the pass.
+        requests: all queued ones, `first` among them, the most urgent first; every one has pending windows. Those that
+            want another kind of result than `first` have no part in the pass.
         quantum: seconds that the pass may be predicted to take; it may take more where much is queued, or where one
             window takes longer.
 
@@ -32,11 +33,14 @@ def next_pass(
         The positions of the chosen windows of every request that has part in the pass.
     """
     same_kind = [first, *(one for one in requests if one is not first and one.task.kind == first.task.kind)]
+    limit = _limit(engine, same_kind, quantum)
+    if not first.first_slice_pending and limit > first.slice_seconds:
+        first.widen_slice(engine.windows_within(limit, int(first.lengths[first.pending].max()), len(first.pending)))
+    same_kind = _that_fill(engine, same_kind, limit)
     slices = [request.next_slice for request in same_kind]
     owner = np.repeat(np.arange(len(same_kind)), [len(windows) for windows in slices])
     window = np.concatenate(slices)
     lengths = np.concatenate([one.lengths[windows] for one, windows in zip(same_kind, slices, strict=True)])
-    limit = max(quantum, sum(request.slice_seconds for request in same_kind) / _PASSES)
 
     order = np.argsort(-lengths, kind="stable")
     place = int(np.argmax(owner[order] == 0))
@@ -50,3 +54,18 @@ def next_pass(
             start, size = next_start, size_from(next_start)
     chosen = np.sort(order[start : start + size])
     return {same_kind[i]: window[chosen[owner[chosen] == i]] for i in np.unique(owner[chosen])}
+
+
+def _limit(engine: Engine, requests: Sequence[QueuedRequest], quantum: float) -> float:
+    """Seconds that the next pass may take."""
+    sizes = np.sum([request.slice_size for request in requests], axis=0)
+    return max(quantum, engine.predicted_at_best(*sizes.tolist()) / _PASSES)
+
+
+def _that_fill(engine: Engine, requests: Sequence[QueuedRequest], seconds: float) -> list[QueuedRequest]:
+    """The first of several requests whose next slices are predicted to take so long together."""
+    sizes = np.cumsum([request.slice_size for request in requests], axis=0)
+    for number, size in enumerate(sizes.tolist(), 1):
+        if engine.predicted_at_best(*size) >= seconds:
+            return list(requests[:number])
+    return list(requests)

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 
 from actors.scheduling.request import QueuedRequest
 
-_MAX_REMAINDER_WAIT = 1.0
+MAX_REMAINDER_WAIT = 0.25
 """Seconds that remainders wait at most for first slices; then one of them has a pass."""
-_REMAINDER_PERIOD = 3.0
+REMAINDER_PERIOD = 3.0
 """While first slices never stop coming, remainders get one part in this many of the device's time."""
-FIRST_SLICE_SHARE = 1 - 1 / _REMAINDER_PERIOD
-"""The part of the device's time that first slices get then."""
-_DUE_FACTOR = 20.0
-"""A remainder is due this many times its predicted time after its request arrived. Short ones are due soon, and long
-ones are due in the end, whatever arrives after them."""
+_LONGEST_WAIT = 3600.0
+"""Seconds; where requests may wait for ever, those that need little time are due before others all the same."""
 
 
 class SchedulingPolicy:
@@ -21,8 +18,8 @@ class SchedulingPolicy:
 
     A request therefore never waits for the remainder of an earlier one. Remainders run when no first slice is queued,
     and for a third of the device's time while first slices never stop coming. Among remainders the one that is due
-    first is next; a longer one is due later. So requests of one size are finished in the order of their arrival, and a
-    very large request delays only itself.
+    first is next (see `due`); a longer one is due later. So requests of one size are finished in the order of their
+    arrival, and a very large request delays only itself.
     """
 
     def __init__(self) -> None:
@@ -37,31 +34,38 @@ class SchedulingPolicy:
             now: by the monotonic clock, in seconds.
         """
         remainders = [request for request in requests if not request.first_slice_pending]
-        self._remainder_due = min(self._remainder_due, now + _MAX_REMAINDER_WAIT) if remainders else math.inf
+        self._remainder_due = min(self._remainder_due, now + MAX_REMAINDER_WAIT) if remainders else math.inf
         first_slices = (request for request in requests if request.first_slice_pending)
         first = min(first_slices, key=lambda request: request.arrived, default=None)
         if first is not None and first.arrived <= self._remainder_due:
             return first
-        remainder = min(remainders, key=_due)
-        self._remainder_due += _REMAINDER_PERIOD * remainder.slice_seconds
-        return remainder
+        return min(remainders, key=_urgency)
+
+    def ran_remainder(self, seconds: float) -> None:
+        """Notes that the pass of a remainder took so long; the next one has its turn so much later."""
+        self._remainder_due += REMAINDER_PERIOD * seconds
+
+    def by_urgency(self, requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
+        """First slices in the order of their arrival, then remainders as they are due."""
+        first_slices = [request for request in requests if request.first_slice_pending]
+        remainders = [request for request in requests if not request.first_slice_pending]
+        return sorted(first_slices, key=lambda request: request.arrived) + sorted(remainders, key=_urgency)
 
 
-def predicted_wait(request: QueuedRequest | None, queued: Sequence[QueuedRequest]) -> float:
-    """Predicted seconds of the work that goes before a request that arrives now.
+def due(arrived: float, own: float, max_wait: float) -> float:
+    """When a request should have all of its results, by the clock of its arrival.
 
-    It is what goes before its first slice, or what goes before its remainder where that is more.
+    That is the longest wait and its own time after its arrival. A request whose own time is more than a quarter of the
+    longest wait cannot have the device to itself for so long: it is due after the time that it takes with the share of
+    the device that remainders are sure of, and half the longest wait. Short requests are due soon, and long ones are
+    due in the end, whatever arrives after them.
 
     Args:
-        request: None for one whose windows are not known yet; only its first slice is looked at then.
-        queued: those that arrived before.
+        own: predicted seconds of all windows of the request.
     """
-    seconds = sum(other.slice_seconds for other in queued if other.first_slice_pending)
-    if request is not None and len(request.pending) > request.slice_windows:
-        earlier = sum(other.remainder_seconds for other in queued if _due(other) <= _due(request))
-        seconds = max(seconds, earlier)
-    return seconds
+    max_wait = min(max_wait, _LONGEST_WAIT)
+    return arrived + max(max_wait + own, max_wait / 2 + REMAINDER_PERIOD * own)
 
 
-def _due(request: QueuedRequest) -> float:
-    return request.arrived + _DUE_FACTOR * request.remainder_seconds
+def _urgency(request: QueuedRequest) -> tuple[float, float]:
+    return request.due, request.arrived

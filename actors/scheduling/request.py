@@ -4,12 +4,32 @@ import math
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from actors.arrays import Ints, Longs
 from actors.engine.inference_task import InferenceTask, Results
 from actors.errors import DeadlinePassed
+
+
+class WindowSizes(NamedTuple):
+    """What windows are to a cost model."""
+
+    windows: int
+    tokens: int
+    """Without padding."""
+    squares: int
+    """Sum of squared lengths."""
+
+    @classmethod
+    def of(cls, lengths: Ints) -> "WindowSizes":
+        """Of windows of these lengths, [n]."""
+        wide = lengths.astype(np.int64)
+        return cls(len(wide), int(wide.sum()), int(wide @ wide))
+
+
+_NOTHING = WindowSizes(0, 0, 0)
 
 
 @dataclass(eq=False)
@@ -29,18 +49,24 @@ class QueuedRequest:
     future: Future[Results] = field(default_factory=Future)
     first_pass_began: float = math.nan
     """By the monotonic clock, in seconds; nan before the first pass."""
+    has_failed: bool = False
+    """Whether its last pass, which it had to itself, has failed."""
     is_probe: bool = False
     """Whether it is a readiness probe, which does not count as online traffic."""
     lengths: Ints = field(init=False)
     """[W] tokens of every window."""
     pending: Longs = field(init=False)
     """Positions of the windows that have had no pass yet, in ascending order."""
+    due: float = math.inf
+    """When it should have all of its results, by the clock of `arrived`; the order of remainders. See `policy.due`."""
     slice_windows: int = 0
     """How many of the pending windows may join the next pass."""
     slice_seconds: float = 0.0
     """Predicted time of these windows on the device; 0 before anything is known of the device's speed."""
     first_slice_pending: int = 0
     """How many windows of the first slice are pending; 0 once all of them have had their pass."""
+    slice_size: WindowSizes = _NOTHING
+    """Sizes of the windows that may join the next pass."""
     seconds_per_window: float = 0.0
     """Predicted time of one pending window in a pass with all the others."""
 
@@ -54,9 +80,19 @@ class QueuedRequest:
         return self.pending[: self.slice_windows]
 
     @property
+    def own_seconds(self) -> float:
+        """Predicted time of all of its windows."""
+        return len(self.lengths) * self.seconds_per_window
+
+    @property
     def remainder_seconds(self) -> float:
         """Predicted time of the pending windows that are not part of the first slice."""
         return (len(self.pending) - self.first_slice_pending) * self.seconds_per_window
+
+    def widen_slice(self, windows: int) -> None:
+        """Has at least so many of the pending windows in the next slice."""
+        self.slice_windows = min(max(self.slice_windows, windows), len(self.pending))
+        self.slice_size = WindowSizes.of(self.lengths[self.next_slice])
 
     def complete(self, windows: Longs) -> None:
         """Records that windows of the next slice, [n] positions, have had their pass."""

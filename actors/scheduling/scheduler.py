@@ -3,16 +3,17 @@
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from actors.arrays import Longs
 from actors.engine.engine import Engine, Share
 from actors.engine.inference_task import InferenceTask
-from actors.errors import QueueFull
+from actors.errors import ModelError, QueueFull, WindowTooLarge
+from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
-from actors.scheduling.policy import FIRST_SLICE_SHARE, SchedulingPolicy, predicted_wait
-from actors.scheduling.request import QueuedRequest
+from actors.scheduling.policy import SchedulingPolicy
+from actors.scheduling.request import QueuedRequest, WindowSizes
 
 
 class OnlineScheduler:
@@ -23,19 +24,27 @@ class OnlineScheduler:
     of the others share it. The thread is a daemon, and ends with the process.
     """
 
-    def __init__(self, engine: Engine, quantum: float, max_requests: int, max_wait: float = math.inf) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        quantum: float,
+        max_requests: int,
+        max_wait: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Starts the thread.
 
         Args:
             quantum: seconds of device time that one request may bring to a pass; a single window may take longer.
             max_requests: requests that may be queued or in a pass.
-            max_wait: seconds that the first slice of a request may be predicted to wait; its remainder may be
-                predicted to wait about as long.
+            max_wait: seconds that a request may be predicted to wait for others; see `Admission`.
+            clock: in seconds; deadlines are by the monotonic clock always.
         """
         self._engine = engine
         self._quantum = quantum
-        self._max_requests = max_requests
-        self._max_wait = max_wait
+        self._clock = clock
+        self._admission = Admission(engine, max_requests, max_wait)
+        self._load = 0.0
         self._submitted = threading.Condition()
         self._requests: list[QueuedRequest] = []
         self._policy = SchedulingPolicy()
@@ -51,38 +60,35 @@ class OnlineScheduler:
         """Whether the thread runs; without it no request would ever be answered."""
         return self._thread.is_alive()
 
-    def check_room(self, request: QueuedRequest | None = None) -> None:
-        """Checks whether one more request may be queued.
+    @property
+    def load(self) -> float:
+        """The predicted wait of a small request that came now, in parts of the longest that is allowed."""
+        return self._load
 
-        Args:
-            request: None where its windows are not known yet; then only its first slice's wait is predicted.
-
-        Raises:
-            QueueFull: the queue is full, or the request would have to wait for too long.
-        """
-        queued = [other for other in list(self._requests) if not other.future.done()]
-        if len(queued) >= self._max_requests:
-            raise QueueFull(f"{len(queued)} requests wait already")
-        seconds = predicted_wait(request, queued)
-        # A single request may take longer than that, and must not shut out the next.
-        if len(queued) > 1 and seconds > self._max_wait * FIRST_SLICE_SHARE:
-            raise QueueFull(f"{len(queued)} requests wait already, and {seconds:.1f} s of them go first")
+    def check_room(self) -> None:
+        """Raises QueueFull where even a request of one token would be refused; costs next to nothing."""
+        if self._load > 1 and (waiting := len(self)) > 1:
+            raise QueueFull(f"{waiting} requests wait already, and no other is predicted to have its turn in time")
 
     def submit(self, task: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False) -> QueuedRequest:
         """Queues a request; its future holds the results. Whoever waits for them may cancel it.
 
         Args:
             deadline: by the monotonic clock, in seconds; past it the request is settled with `DeadlinePassed`.
-            is_probe: whether it is a readiness probe: offline passes stay as long as they are.
+            is_probe: whether it is a readiness probe: it is always taken, and offline passes stay as long as they are.
 
         Raises:
             QueueFull: the queue is full, or the request would have to wait for too long.
         """
-        request = QueuedRequest(task, deadline, time.monotonic(), is_probe=is_probe)
+        request = QueuedRequest(task, deadline, self._clock(), is_probe=is_probe)
         self._plan_slice(request)
         request.first_slice_pending = request.slice_windows
+        request.due = self._admission.due(request)
         with self._submitted:
-            self.check_room(request)
+            if not is_probe:
+                queued = [other for other in self._requests if not other.future.done() and not other.is_probe]
+                self._admission.check(request, queued, request.arrived)
+                self._load = self._admission.load([*queued, request], request.arrived)
             self._note_traffic([request])
             if len(request.pending):
                 self._requests.append(request)
@@ -97,21 +103,30 @@ class OnlineScheduler:
                 self._submitted.wait_for(lambda: self._requests)
             # The device is kept from pass to pass: no offline pass may run while an online request waits.
             with self._engine.device_lock.online():
-                while requests := self._queued():
-                    first = self._policy.next(requests, time.monotonic())
-                    try:
-                        self._run_pass(next_pass(self._engine, first, requests, self._quantum))
-                    except Exception as error:
-                        # The thread has to survive whatever happens: without it no request would be answered.
-                        if first.is_wanted():
-                            first.settle(error=error)
-                    self._note_traffic(requests)
+                self._run_all()
+
+    def _run_all(self) -> None:
+        """Runs pass after pass until nothing is queued."""
+        while requests := self._queued():
+            began = self._clock()
+            first = self._policy.next(requests, began)
+            is_remainder = not first.first_slice_pending
+            try:
+                self._run_pass(next_pass(self._engine, first, self._policy.by_urgency(requests), self._quantum))
+            except Exception as error:
+                # The thread has to survive whatever happens: without it no request would be answered.
+                if first.is_wanted():
+                    first.settle(error=error)
+            if is_remainder:
+                self._policy.ran_remainder(self._clock() - began)
+            self._note_traffic(requests)
 
     def _queued(self) -> list[QueuedRequest]:
         """The requests that wait for a pass; those that are done, cancelled or late leave the queue."""
         wanted = [request for request in list(self._requests) if request.is_wanted()]
         with self._submitted:
             self._requests = [request for request in self._requests if not request.future.done()]
+            self._load = self._admission.load(self._requests, self._clock())
         return wanted
 
     def _note_traffic(self, requests: Sequence[QueuedRequest]) -> None:
@@ -120,17 +135,22 @@ class OnlineScheduler:
             self._engine.device_lock.arrived()
 
     def _run_pass(self, windows: Mapping[QueuedRequest, Longs]) -> None:
-        """Runs one pass over these windows; where it fails, one pass for each request."""
-        now = time.monotonic()
+        """Runs one pass over these windows; where it fails, one pass for each request.
+
+        A request whose own pass fails has another turn, because that may have been bad luck, and fails the second time.
+        """
+        began = self._clock()
         for request in windows:
             if math.isnan(request.first_pass_began):
-                request.first_pass_began = now
+                request.first_pass_began = began
         try:
             ran = self._engine.run([Share(request.task, own) for request, own in windows.items()], _device_is_held)
         except Exception as error:
             if len(windows) == 1:
-                for request in windows:
+                (request,) = windows
+                if request.has_failed or isinstance(error, ModelError | WindowTooLarge):
                     request.settle(error=error)
+                request.has_failed = True
                 return
             # One request is to blame, and must fail alone.
             for request, own in windows.items():
@@ -138,11 +158,19 @@ class OnlineScheduler:
                     self._run_pass({request: own})
             return
         # A pass that was too large for the device did not run, and is chosen again.
-        for request, own in windows.items() if ran else ():
+        if not ran:
+            return
+        ended, queued = self._clock(), [request for request in list(self._requests) if not request.is_probe]
+        before = self._admission.backlog(queued)
+        of_first = sum(min(len(own), request.first_slice_pending) for request, own in windows.items())
+        for request, own in windows.items():
+            request.has_failed = False
             request.complete(own)
             self._plan_slice(request)
             if not len(request.pending):
                 _settle_with_results(request)
+        worked_off = before - self._admission.backlog(queued)
+        self._admission.observe(worked_off, ended - began, of_first / sum(map(len, windows.values())), ended)
 
     def _plan_slice(self, request: QueuedRequest) -> None:
         if not len(request.pending):
@@ -151,6 +179,7 @@ class OnlineScheduler:
         longest, number = int(lengths.max()), len(lengths)
         request.slice_windows = request.first_slice_pending or engine.windows_within(self._quantum, longest, number)
         request.slice_seconds = engine.predicted(lengths[: request.slice_windows])
+        request.slice_size = WindowSizes.of(lengths[: request.slice_windows])
         request.seconds_per_window = engine.predicted(lengths) / number
 
 

@@ -3,7 +3,6 @@
 A Ray Serve config file names `actors.serving.deployments:build`, with the keys of `ServiceParameters` as its args.
 """
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +29,7 @@ from actors.serving.model_card import describe, shown_name
 from actors.serving.parameters import ServiceParameters
 from actors.serving.prometheus import ReplicaMetrics, RequestMetrics
 from actors.serving.replica import Replica
+from actors.serving.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
@@ -54,7 +54,7 @@ class ModelDeployment:
         model = _placed_model(service)
         card = describe(find_model(model), model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
-        self._replica = Replica(actor, card, service.sharing.queue_requests, service.limits)
+        self._replica = Replica(actor, card, service.sharing, service.limits)
         self._metrics = ReplicaMetrics(self._replica)
         self._most_offline = service.sharing.offline_calls
         self._offline = 0
@@ -62,7 +62,9 @@ class ModelDeployment:
         self._replica.warm_up()
 
     async def ask(self, request: Request) -> Reply | Refusal:
-        """Answers an online request."""
+        """Answers an online request; a probe is none, and does not count as one."""
+        if request.is_probe:
+            return await self._replica.ask(request)
         with self._metrics.online() as record:
             reply = await self._replica.ask(request)
             record(reply)
@@ -82,10 +84,7 @@ class ModelDeployment:
         self._metrics.offline(self._offline)
         rows = 0
         try:
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(
-                self._threads, self._replica.actor.process_part, prepared, wanted, owners
-            )
+            result = await in_thread(self._threads, self._replica.actor.process_part, prepared, wanted, owners)
             rows = len(owners)
         finally:
             self._offline -= 1

@@ -39,6 +39,8 @@ def _http(error: HTTPException) -> Refusal:
 
 
 def _unreadable(cause: BaseException | None) -> Refusal:
+    if isinstance(cause, Refused):
+        return cause.refusal
     if isinstance(cause, RecursionError):
         return Refusal(400, "invalid", "the body is nested too deeply; send it flat")
     if isinstance(cause, UnicodeDecodeError):

@@ -12,6 +12,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 
 from actors.serving.parameters import LimitParameters
 from actors.serving.prometheus import application_metrics
+from actors.serving.single_flight import SingleFlight
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
@@ -22,6 +23,8 @@ _RETRY_PAUSE = (0.1, 0.5)
 DEATHS = (RayActorError, OutOfMemoryError)
 """What a call raises when its replica has died, or cannot be reached at the moment."""
 _PROBE_SECONDS = 5.0
+_KEEP_SECONDS = 1.0
+"""How long a probe's outcome, and a page of metrics, are given to others too."""
 _PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS, is_probe=True)
 
 
@@ -34,6 +37,8 @@ class HandleClient:
         self._limits = limits
         self._in_flight = 0
         self._suspects = asyncio.Lock()
+        self._ready = SingleFlight(self._probe, _KEEP_SECONDS)
+        self._metrics = SingleFlight(application_metrics, _KEEP_SECONDS)
         self._card: ModelCard | None = None
         self._spec: EncoderSpec | None = None
 
@@ -69,17 +74,28 @@ class HandleClient:
         return self._spec
 
     async def metrics(self) -> str:
-        """Metrics of the whole application, from all nodes."""
-        return await application_metrics()
+        """Metrics of the whole application, from all nodes, not older than a second."""
+        return await self._metrics()
 
     async def ready(self) -> None:
-        """Has a replica embed a word, which is a real forward pass."""
+        """Waits until a replica has embedded a word, which is a real forward pass, within the last second or now.
+
+        Anybody may ask, without a key, and as often as they like: so one word is on its way at a time, for all who ask,
+        and it is not counted among the requests.
+        """
+        refusal = await self._ready()
+        if refusal is not None:
+            raise Refused(refusal)
+
+    async def _probe(self) -> Refusal | None:
         try:
-            await self.ask(_PROBE)
+            reply = await self._ask_with_retries(_PROBE)
         except Refused as refused:
-            # A full queue shows that the service works.
-            if refused.refusal.status != 429:
-                raise Refused(self._later(503, "not_ready", refused.refusal.message)) from refused
+            reply = refused.refusal
+        # A full queue shows that the service works.
+        if isinstance(reply, Reply) or reply.status == 429:
+            return None
+        return self._later(503, "not_ready", reply.message)
 
     async def _ask_with_retries(self, request: Request) -> Reply | Refusal:
         until = time.monotonic() + (request.seconds or self._limits.timeout_ms / 1000)

@@ -18,6 +18,9 @@ class LimitParameters(Settings):
     max_request_bytes: int = Field(default=16 << 20, ge=1024)
     """Longest request body in bytes: 413 beyond."""
 
+    max_bytes_in_flight: int = Field(default=256 << 20, ge=1024)
+    """Bytes of all the bodies that one gateway has in hand, from their arrival to their responses: 429 beyond."""
+
     max_inputs: int = Field(default=256, ge=1)
     """Most rows (question and passage pairs, or texts) in one request: 413 beyond."""
 
@@ -31,7 +34,7 @@ class LimitParameters(Settings):
     max_token_vectors: int = Field(default=32_768, ge=1)
     """Most tokens of one request whose every vector is wanted (/embed_all): 413 beyond."""
 
-    max_in_flight: int = Field(default=256, ge=1)
+    max_in_flight: int = Field(default=1024, ge=1)
     """Requests that one gateway has at the model actors at once: 429 beyond."""
 
     timeout_ms: int = Field(default=60_000, ge=1)
@@ -41,15 +44,38 @@ class LimitParameters(Settings):
     retry_after_seconds: int = Field(default=1, ge=1)
     """What a refusal with 429 or 503 tells the client to wait."""
 
+    @model_validator(mode="after")
+    def _one_fits(self) -> "LimitParameters":
+        if self.max_bytes_in_flight < self.max_request_bytes:
+            raise ValueError(
+                f"max_bytes_in_flight ({self.max_bytes_in_flight}) is less than max_request_bytes "
+                f"({self.max_request_bytes}), so no request of that size could come in; raise it"
+            )
+        return self
+
+
+KEYS_VARIABLE = "SPANMILL_KEYS"
+"""Environment variable whose keys count without being named."""
+
 
 class KeyParameters(Settings):
-    """Who may ask. Without a file and a variable, anybody."""
+    """Who may ask: whoever has one of the keys. A service without keys does not start, unless `none` says so."""
 
     file: str | None = None
     """File with one API key a line; lines that begin with # are left out."""
 
     variable: str | None = None
-    """Environment variable that holds API keys, with commas between them."""
+    """Environment variable that holds API keys, with commas between them; null takes those of SPANMILL_KEYS, where that
+    is set."""
+
+    none: bool = False
+    """Let anybody ask who reaches the service. `spanmill serve` needs no keys where only its own machine reaches it."""
+
+    @model_validator(mode="after")
+    def _either(self) -> "KeyParameters":
+        if self.none and (self.file is not None or self.variable is not None):
+            raise ValueError("none lets anybody ask, and file or variable name keys; leave one of them out")
+        return self
 
 
 class CorsParameters(Settings):

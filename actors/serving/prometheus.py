@@ -25,8 +25,17 @@ _CLASS = ("class",)
 _ONLINE, _OFFLINE = {"class": "online"}, {"class": "offline"}
 
 
+PROBES = frozenset(
+    {"/live", "/ready", "/health", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{model:path}/ready"}
+)
+"""Routes that watchers ask all day: their times would hide those of clients."""
+
+
 class RequestMetrics:
-    """Metrics of one gateway: requests by route and status, and their time. It is an `access_log.RequestObserver`."""
+    """Metrics of one gateway: requests by route and status, and the time of those that are no probes.
+
+    It is an `access_log.RequestObserver`.
+    """
 
     def __init__(self) -> None:
         self._requests = Counter("spanmill_requests", "Requests by route and status.", ("route", "status"))
@@ -37,7 +46,8 @@ class RequestMetrics:
         # Paths that no route knows are anybody's to make up: they must not become labels.
         route = path or "none"
         self._requests.inc(1, {"route": route, "status": str(status)})
-        self._times.observe(seconds * 1000, {"route": route})
+        if route not in PROBES:
+            self._times.observe(seconds * 1000, {"route": route})
 
 
 class ReplicaMetrics:
@@ -97,11 +107,16 @@ class ReplicaMetrics:
 
 async def application_metrics() -> str:
     """One page with our metrics of all nodes of the cluster, in Prometheus' text format."""
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["MetricsExportPort"]]  # type: ignore[no-untyped-call]
-    urls = {f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes}
+    # Ray is asked in a thread: it answers when its head does, and every request of this gateway would wait for that.
+    urls = await asyncio.to_thread(_metrics_urls)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_FETCH_SECONDS)) as session:
         texts = await asyncio.gather(*(_fetch(session, url) for url in sorted(urls)))
     return merge(texts)
+
+
+def _metrics_urls() -> set[str]:
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["MetricsExportPort"]]  # type: ignore[no-untyped-call]
+    return {f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes}
 
 
 async def _fetch(session: aiohttp.ClientSession, url: str) -> str:

@@ -7,14 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from actors.errors import DeadlinePassed, ModelError, NotANumber, QueueFull, WindowTooLarge
 from actors.model_actor import ModelActor
+from actors.parameters import SharingParameters
+from actors.scheduling.pace import Pace
 from actors.scheduling.request import QueuedRequest
 from actors.serving.codec import decode, encode, wanted_by
 from actors.serving.parameters import LimitParameters
+from actors.serving.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
 from actors.tokenization.tokenized import Tokenized
 
 TOKENISERS = 2
 """Threads of a replica that tokenise."""
+_BUSY = 0.5
 _WARM_UP_TEXTS = ("Does the model run?", "Does the model run? " * 100)
 """A short window and a long one: the time of a pass is then interpolated between the two, not extrapolated from one."""
 _WARM_UP_ROUNDS = 3
@@ -25,23 +29,33 @@ class Replica:
     """Answers requests: tokenises in threads of its own, and leaves the passes to the scheduler of the model actor."""
 
     def __init__(
-        self, actor: ModelActor, card: ModelCard, max_requests: int = 64, limits: LimitParameters | None = None
+        self,
+        actor: ModelActor,
+        card: ModelCard,
+        sharing: SharingParameters | None = None,
+        limits: LimitParameters | None = None,
     ) -> None:
         """Takes a loaded model actor with `sharing`.
 
         Args:
-            max_requests: requests that may be in hand at once; further ones are refused.
+            sharing: how many requests may be in hand at once, and how long they may wait; None takes the defaults.
             limits: of one request; None takes the defaults.
         """
         self.actor = actor
         self.card = card
         self.in_hand = 0
-        self._max_requests = max_requests
+        sharing = sharing or SharingParameters()
+        self._max_requests, self._max_wait = sharing.queue_requests, sharing.queue_ms / 1000
+        self._to_tokenise = self._tokenising = 0
+        self._tokenised = Pace(0.0)
         self._limits = limits or LimitParameters()
         self._threads = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="tokenise")
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; cancelling the task takes the request out of the queue."""
+        if request.is_probe:
+            # It takes no room from those who have work: whether it may come at all is its gateway's to say.
+            return await self._reply_or_refusal(request)
         # Before anything is tokenised: a refusal must cost nothing.
         try:
             self._check_room()
@@ -55,8 +69,9 @@ class Replica:
 
     @property
     def busy(self) -> bool:
-        """Whether more than half of the room is taken; offline work would then hardly get the device."""
-        return self.in_hand > self._max_requests // 2
+        """Whether more than half of the room or of the time is taken; offline work would then hardly get the device."""
+        scheduler = self.actor.scheduler
+        return self.in_hand > self._max_requests // 2 or (scheduler is not None and scheduler.load > _BUSY)
 
     def prepare(self, request: Request) -> Tokenized:
         """The windows of a request.
@@ -88,6 +103,9 @@ class Replica:
     def _check_room(self) -> None:
         if self.in_hand >= self._max_requests:
             raise QueueFull(f"{self.in_hand} requests wait already")
+        seconds = self._tokenised.seconds_per_unit * self._to_tokenise / TOKENISERS
+        if seconds > self._max_wait and self._tokenising >= TOKENISERS:
+            raise QueueFull(f"{self.in_hand} requests wait already, and {seconds:.1f} s of tokenising go first")
         if self.actor.scheduler is not None:
             self.actor.scheduler.check_room()
 
@@ -107,14 +125,34 @@ class Replica:
         except ModelError as error:
             return Refusal(422, "invalid", str(error))
 
+    async def _prepare_in_thread(self, request: Request) -> Tokenized:
+        size = sum(map(len, request.texts)) + sum(map(len, request.questions))
+
+        def prepare() -> Tokenized:
+            began = time.monotonic()
+            prepared = self.prepare(request)
+            self._tokenised.observe(size, time.monotonic() - began)
+            return prepared
+
+        self._to_tokenise += size
+        self._tokenising += 1
+        try:
+            return await in_thread(self._threads, prepare)
+        finally:
+            self._to_tokenise -= size
+            self._tokenising -= 1
+
     async def _compute(self, request: Request) -> Reply:
         started = time.monotonic()
         if request.task == "answer" and not self.card.answers:
             raise Refused(
                 Refusal(422, "no_answers", f"{self.card.name} has no QA head; ask it for embeddings, or serve another")
             )
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._threads, self.prepare, request)
+        if request.is_probe:
+            # A word. In a thread it would wait for the long texts of others.
+            prepared = self.prepare(request)
+        else:
+            prepared = await self._prepare_in_thread(request)
         tokenised = time.monotonic()
         left = None if request.seconds is None else request.seconds - (tokenised - started)
         queued = self.actor.ask(prepared, wanted_by(request), left, is_probe=request.is_probe)

@@ -29,6 +29,7 @@ from pipelines.cli.options import (
     job_overrides,
     with_options,
 )
+from pipelines.cli.stop_signals import STOPPED, STOPPED_CODE, heard_at_any_moment
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, load_config
 from pipelines.console import open_console
@@ -68,7 +69,7 @@ def _add_job_command(name: str, kind: type[AnswerConfig | EmbedConfig], help: st
         from pipelines.reporting.json_log import logging_to
 
         chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool))
-        with logging_to(log):
+        with heard_at_any_moment(), logging_to(log):
             raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
@@ -158,8 +159,8 @@ def main() -> None:
         app()
     except SystemExit as stop:
         # Typer turns Ctrl-C into this exit code and prints nothing.
-        if stop.code == 130:
-            _print_error("stopped; what is committed stays, and the same command goes on from there")
+        if stop.code == STOPPED_CODE:
+            _print_error(STOPPED)
         raise
     except ConfigError as error:
         _print_error(f"error: {error}")

@@ -18,6 +18,7 @@ from actors.models.hub import find_model
 from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe
 from actors.serving.parameters import ServiceParameters
+from pipelines.cli.service_keys import keys_of
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
 from pipelines.execution.stage_factory import from_anywhere
@@ -30,7 +31,7 @@ def run_service(config: ServeConfig, console: Console) -> None:
 
     Raises:
         ModelError: the model cannot be found or used.
-        ConfigError: the port is taken.
+        ConfigError: the port is taken, or other machines could ask without a key.
         JobError: Ray or the application cannot be started.
     """
     service = service_of(config)
@@ -86,10 +87,14 @@ def _why(error: Exception) -> str:
 
 
 def service_of(config: ServeConfig) -> ServiceParameters:
-    """The parameters of the application: no keys of this machine, and a model name that all machines find."""
+    """The parameters of the application: a model name that all machines find, and who may ask.
+
+    Raises:
+        ConfigError: other machines could ask without a key, or the keys cannot be read.
+    """
     model = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
     fields = {name: getattr(config, name) for name in ServiceParameters.model_fields}
-    return ServiceParameters(**fields | {"model": model})
+    return ServiceParameters(**fields | {"model": model, "keys": keys_of(config)})
 
 
 @contextmanager

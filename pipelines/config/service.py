@@ -11,7 +11,7 @@ class HTTPParameters(Settings):
     """Where the service listens."""
 
     host: str = "127.0.0.1"
-    """Address; 0.0.0.0 listens to other machines too: give it keys then."""
+    """Address; 0.0.0.0 listens to other machines too, and wants keys."""
 
     port: int = Field(default=8000, ge=1, le=65535)
     """Port."""

@@ -14,7 +14,7 @@ from pipelines.execution.sampling import sample_plan, sampled_lines
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
-from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
+from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.receipt import Receipt
 from pipelines.planning.plan import Plan
 from pipelines.planning.shard_size import tokens_of
@@ -59,7 +59,7 @@ def estimate_job(job: Job, console: Console) -> Estimate:
     progress = Progress(console, 0, len(plan.units), plan.row_estimate)
     pending = [PendingUnit(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
-    with connected(cluster_of(job.config)), progress.shown():
+    with connected_for(job.config), progress.shown():
         replicas = shared_replicas(job.config.pool, job.model.fingerprint)
         pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)

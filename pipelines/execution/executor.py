@@ -17,7 +17,7 @@ from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import StageList
 from pipelines.job.job import Job, check_complete
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
-from pipelines.job.ray_cluster import cluster_of, cluster_size, connected
+from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success
 from pipelines.output.receipt import Receipt
 from pipelines.output.row_counts import RowCounts, read_counts
@@ -85,7 +85,7 @@ def execute(job: Job, console: Console) -> Outcome:
             watchers: list[Watcher] = [progress, observer]
             if limit is not None:
                 watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
-            with connected(cluster_of(job.config)), progress.shown():
+            with connected_for(job.config), progress.shown():
                 replicas = shared_replicas(job.config.pool, job.model.fingerprint)
                 resources, nodes = cluster_size()
                 pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes, replicas)

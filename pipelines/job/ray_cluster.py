@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ray import job_config
 from actors.errors import first_line
 from pipelines.config.job import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
+from pipelines.job.cluster_check import check_answers
 from pipelines.job.service_discovery import service_address
 
 _MIB = 1 << 20
@@ -31,6 +32,10 @@ _LARGEST_STORE_MB = 2048
 _ROOT = Path(__file__).parents[2]
 _RAY_DATA_THREADS = ("StreamingExecutor", "ray-data-metadata-prefetch")
 _EXECUTOR_SECONDS = 10.0
+_NO_SERVICE = (
+    "; --pool serve wants a running service, and no `spanmill serve` runs there: start one, or name its cluster with "
+    "--set ray.address=HOST:PORT"
+)
 
 
 def cluster_of(config: JobConfig) -> ClusterParameters:
@@ -45,25 +50,33 @@ def address_of(parameters: ClusterParameters) -> str:
     return parameters.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
+def connected_for(config: JobConfig) -> AbstractContextManager[None]:
+    """As `connected`, to the cluster of a job; where a service should be there, the error says how to start one."""
+    return connected(cluster_of(config), "" if config.pool.kind == "own" else _NO_SERVICE)
+
+
 @contextmanager
-def connected(parameters: ClusterParameters) -> Iterator[None]:
+def connected(parameters: ClusterParameters, hint: str = "") -> Iterator[None]:
     """Connects to Ray while the block runs; a local cluster is started and stopped with the block.
 
+    Args:
+        hint: is said behind what went wrong.
+
     Raises:
-        JobError: the cluster cannot be reached, or runs other versions of Ray or Python.
+        JobError: the cluster cannot be reached within some seconds, or runs other versions of Ray or Python.
         ConfigError: the port for the metrics of a local cluster is taken.
     """
     if ray.is_initialized():
         yield
         return
     address = address_of(parameters)
-    if address == service_address():
-        _take_token()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
+        if address != "local":
+            check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}") from error
+        raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}{hint}") from error
     # Ray installs a handler that aborts the process; put the previous one back.
     _handle_sigterm(on_sigterm)
     try:
@@ -80,13 +93,6 @@ def _wait_for_executors() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(_RAY_DATA_THREADS):
             thread.join(_EXECUTOR_SECONDS)
-
-
-def _take_token() -> None:
-    """Loads the token that local clusters ask for: Ray does so by itself at the address `auto` only."""
-    from ray._private.authentication import authentication_token_setup
-
-    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _handle_sigterm(handler: Any) -> None:

@@ -3,16 +3,19 @@
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from actors.errors import last_line
 from actors.serving.deployments import MODEL
 from actors.serving.types import ModelCard
 from pipelines.errors import ConfigError, JobError
+from pipelines.job.deadline import within
 
 _ANSWER_SECONDS = 60.0
+_STATUS_SECONDS = 10.0
 
 
 def check_service(application: str, fingerprint: str) -> int:
@@ -25,7 +28,11 @@ def check_service(application: str, fingerprint: str) -> int:
         JobError: the application is not running, or does not answer.
         ConfigError: the application runs another model than the job was planned with.
     """
-    found = serve.status().applications.get(application)
+    try:
+        status = within(_STATUS_SECONDS, "--pool serve: Ray Serve", serve.status)
+    except (TimeoutError, RayError) as error:
+        raise JobError(f"{last_line(error)}; is `spanmill serve` still running on this cluster?") from error
+    found = status.applications.get(application)
     if found is None or found.status is ApplicationStatus.DEPLOY_FAILED:
         state = "is not there" if found is None else "failed to start"
         raise JobError(
@@ -34,7 +41,7 @@ def check_service(application: str, fingerprint: str) -> int:
         )
     replicas: Any = found.deployments[MODEL].replica_states if MODEL in found.deployments else {}
     try:
-        card = _card(application)
+        card = within(_ANSWER_SECONDS, f"--pool serve: the application {application}", lambda: _card(application))
     except (RayServeException, RayActorError, TimeoutError) as error:
         raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
     if card.fingerprint != fingerprint:

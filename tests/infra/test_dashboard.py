@@ -16,6 +16,12 @@ def queries() -> Iterator[str]:
             yield target["expr"]
 
 
+def test_panels_of_requests_are_split_by_route() -> None:
+    of_requests = [query for query in queries() if "ray_spanmill_request" in query]
+    assert len(of_requests) == 4
+    assert all(re.search(r"by \([^)]*\broute\b", query) for query in of_requests)
+
+
 def test_every_metric_is_documented() -> None:
     documented = set(re.findall(r"`(spanmill_\w+)`", "".join(path.read_text() for path in DOCUMENTS)))
     asked = {

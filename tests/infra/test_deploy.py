@@ -49,6 +49,7 @@ def test_deployed_asked_updated_while_asked_and_shut_down(
     config["http_options"] |= {"host": "127.0.0.1", "port": port}
     (application,) = config["applications"]
     application["args"]["model"]["name"] = "models/mine"
+    application["args"]["keys"] = {"none": True}
     # Nothing is refused here for being slow, however busy the machine is.
     application["args"]["sharing"] |= {"queue_ms": 60_000}
     url = f"http://127.0.0.1:{port}"

@@ -49,6 +49,12 @@ def test_pods_are_ready_with_the_model_and_end_after_the_requests(service: Servi
     assert pod["terminationGracePeriodSeconds"] > service.replicas.drain_seconds
 
 
+def test_workers_have_the_keys(service: ServiceParameters) -> None:
+    (group,) = cluster("rayservice")["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    assert service.keys.variable in {variable["name"] for variable in container["env"]}
+
+
 def test_replicas_fit_their_pods(service: ServiceParameters) -> None:
     (group,) = cluster("rayservice")["workerGroupSpecs"]
     (container,) = group["template"]["spec"]["containers"]

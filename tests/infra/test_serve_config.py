@@ -6,7 +6,8 @@ import pytest
 from ray.serve.schema import ServeDeploySchema
 
 from actors.serving.deployments import APPLICATION, build
-from actors.serving.parameters import ServiceParameters
+from actors.serving.middleware.auth import NoKeys, read_keys
+from actors.serving.parameters import KeyParameters, ServiceParameters
 from tests.infra.manifests import kubernetes_serve_config, serve_config
 
 CONFIGS = pytest.mark.parametrize("config", [serve_config(), kubernetes_serve_config()], ids=["local", "kubernetes"])
@@ -36,4 +37,16 @@ def test_the_service_is_built_of_the_args(config: dict[str, Any]) -> None:
 
 def test_the_local_config_gives_what_the_command_gives() -> None:
     (application,) = serve_config()["applications"]
-    assert ServiceParameters.model_validate(application["args"]) == ServiceParameters()
+    service = ServiceParameters.model_validate(application["args"])
+    assert service.model_copy(update={"keys": KeyParameters()}) == ServiceParameters()
+
+
+@CONFIGS
+def test_whoever_listens_to_other_machines_wants_keys(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config["http_options"]["host"] == "0.0.0.0"
+    keys = ServiceParameters.model_validate(config["applications"][0]["args"]).keys
+    monkeypatch.delenv("SPANMILL_KEYS", raising=False)
+    with pytest.raises(NoKeys, match="SPANMILL_KEYS is not set"):
+        read_keys(keys)
+    monkeypatch.setenv("SPANMILL_KEYS", "one")
+    assert read_keys(keys) == (b"one",)

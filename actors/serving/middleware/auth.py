@@ -8,33 +8,45 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.serving.parameters import KeyParameters
+from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
 from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
 OPEN = ("/live", "/ready", "/health", "/v2/health/")
-"""Paths of probes, which need no key; one that ends with a slash stands for all paths below it."""
+"""Paths of probes, which need no key to GET them; one that ends with a slash stands for all paths below it."""
 
 MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
+NO_KEYS = (
+    f"there are no API keys; set {KEYS_VARIABLE} to keys with commas between, name a file of them as keys.file, or say "
+    "keys.none: true to let anybody ask"
+)
 _WRONG = "the API key is not known here; send another as Authorization: Bearer KEY"
 
 
 class NoKeys(Exception):
-    """The config names a source of keys that holds none; the message names the config key and what to do."""
+    """There are no keys, and nobody said that none are wanted; the message names the config key and what to do."""
 
 
 def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
-    """The keys of the file and of the environment variable; empty where the config names neither.
+    """The keys of the file and of the environment variable; empty where the config says that none are wanted.
 
     Raises:
-        NoKeys: the config names a source that holds no key; the service must not be open to everybody then.
+        NoKeys: there are none, or a source of keys holds none; the service must not be open to everybody then.
     """
     keys: list[bytes] = []
+    variable = parameters.variable or (KEYS_VARIABLE if KEYS_VARIABLE in os.environ else None)
+    if parameters.none:
+        if variable is not None:
+            raise NoKeys(f"keys.none: lets anybody ask, and {variable} is set; unset it, or leave keys.none out")
+        return ()
     if parameters.file is not None:
         keys += _some(_of_file(Path(parameters.file)), f"keys.file: {parameters.file} holds no key; write one a line")
-    if parameters.variable is not None:
-        values = os.environ.get(parameters.variable, "").split(",")
-        keys += _some(values, f"keys.variable: {parameters.variable} is not set; set it to keys with commas between")
+    if variable is not None:
+        state = "is empty" if variable in os.environ else "is not set"
+        otherwise = f"keys.variable: {variable} {state}; set it to keys with commas between, where the service runs"
+        keys += _some(os.environ.get(variable, "").split(","), otherwise)
+    if not keys:
+        raise NoKeys(f"keys: {NO_KEYS}")
     return tuple(keys)
 
 
@@ -68,7 +80,9 @@ class AuthMiddleware:
 
 def _is_open(scope: Scope) -> bool:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return any(path.startswith(one) if one.endswith("/") else path == one for one in OPEN)
+    # Without a key nobody sends a body.
+    is_read = scope["method"] in ("GET", "HEAD")
+    return is_read and any(path.startswith(one) if one.endswith("/") else path == one for one in OPEN)
 
 
 def _of_file(path: Path) -> list[str]:
@@ -76,7 +90,7 @@ def _of_file(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise NoKeys(f"keys.file: {path} cannot be read: {error}; name a text file with one key a line") from error
-    return [line for line in lines if not line.startswith("#")]
+    return [line for line in lines if not line.lstrip().startswith("#")]
 
 
 def _some(lines: Iterable[str], otherwise: str) -> list[bytes]:

@@ -1,14 +1,15 @@
 """The Open Inference Protocol, version 2, over REST: what KServe, Triton and MLServer speak."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from actors.serving.context import Context
-from actors.serving.protocols import oip_tensors
+from actors.serving.protocols import oip_binary, oip_tensors
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.oip_binary import BinaryTensorRoute
 from actors.serving.protocols.oip_tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
 from actors.serving.protocols.schema import Body, Many, PipelineParameters, as_json, example
 from actors.serving.submit import ask, with_parameters
@@ -31,6 +32,7 @@ _REPLY = {
         {"name": "score", "shape": [1], "datatype": "FP64", "data": [0.97]},
     ],
 }
+_EXTENSIONS = ["binary_tensor_data"]
 Model = Annotated[str, Path(examples=["minilm-qa"])]
 
 
@@ -54,8 +56,8 @@ class InferenceParameters(PipelineParameters):
     """Only 1."""
     normalize: bool | None = None
     """Scale every embedding to length 1."""
-    binary_data_output: Literal[False] | None = None
-    """Only false: tensors travel as JSON."""
+    binary_data_output: bool | None = None
+    """Whether outputs come as bytes behind the JSON, where an output does not say it itself."""
 
 
 class Inference(Body):
@@ -74,12 +76,12 @@ class Inference(Body):
 def routes(context: Context) -> ProtocolRoutes:
     """Health, metadata and inference below `/v2`. There are no versions of a model."""
     # Triton's client does not say what it sends.
-    router = APIRouter(prefix="/v2", strict_content_type=False)
+    router = APIRouter(prefix="/v2", strict_content_type=False, route_class=BinaryTensorRoute)
 
-    @router.get("", responses=example({"name": "spanmill", "version": "0.1.0", "extensions": []}))
+    @router.get("", responses=example({"name": "spanmill", "version": "0.1.0", "extensions": _EXTENSIONS}))
     async def server() -> dict[str, object]:
         """What answers here."""
-        return {"name": "spanmill", "version": release(), "extensions": []}
+        return {"name": "spanmill", "version": release(), "extensions": _EXTENSIONS}
 
     @router.get("/health/live")
     async def live() -> dict[str, bool]:
@@ -110,7 +112,8 @@ def routes(context: Context) -> ProtocolRoutes:
         """Answers questions from passages (the best answer of each), or embeds texts.
 
         `start` and `end` count code points of the context. Where the model abstains, `answer` is empty, and they are
-        -1. `null_score` is how probable it is that the context holds no answer.
+        -1. `null_score` is how probable it is that the context holds no answer. Tensors may travel as bytes behind the
+        JSON, in either direction: the binary tensor extension.
         """
         context.check_model(model)
         columns = oip_tensors.columns(body.inputs)
@@ -126,7 +129,7 @@ def routes(context: Context) -> ProtocolRoutes:
             qa = with_parameters(context.qa, **given | {"top_k": 1})
             reply = await ask(context, http, "answer", columns["context"], columns["question"], qa=qa)
             outputs = oip_tensors.answered(reply)
-        return as_json(_reply(body, context.model, outputs))
+        return _response(body, context.model, outputs)
 
     return ProtocolRoutes("Open Inference Protocol", router, lambda refusal: {"error": refusal.message})
 
@@ -137,9 +140,13 @@ def _check_parameters(given: dict[str, object], known: set[str], does: str) -> N
             raise Refused.of_field(f"parameters.{name}", f"a request that {does} has no such parameter; leave it out")
 
 
-def _reply(body: Inference, model: str, outputs: list[dict[str, object]]) -> dict[str, object]:
-    wanted = {output.name for output in body.outputs or ()}
+def _response(body: Inference, model: str, outputs: list[dict[str, object]]) -> Response:
+    said = {output.name: output.parameters and output.parameters.binary_data for output in body.outputs or ()}
+    given = {str(output["name"]): output for output in outputs if not said or output["name"] in said}
+    by_default = bool(body.parameters.binary_data_output)
+    binary = {name for name in given if (by_default if said.get(name) is None else said[name])}
     content: dict[str, object] = {"model_name": model}
     if body.id is not None:
         content["id"] = body.id
-    return content | {"outputs": [output for output in outputs if not wanted or output["name"] in wanted]}
+    content["outputs"] = list(given.values())
+    return oip_binary.response(content, binary) if binary else as_json(content)

@@ -1,10 +1,12 @@
 """Tensors of the Open Inference Protocol: columns of texts in, columns of answers or a matrix of embeddings out."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from actors.arrays import Floats
 from actors.engine.inference_task import Wanted
@@ -48,16 +50,29 @@ EMBEDDINGS = tuple(_EMBEDDING_TYPES)
 """Outputs of a request for embeddings."""
 
 
+def _without_header(size: int | None) -> int | None:
+    if size is not None:
+        raise PydanticCustomError(
+            "binary",
+            "bytes behind the JSON want the header Inference-Header-Content-Length, which says where they begin; "
+            "send it, or the strings as data (tritonclient: set_data_from_numpy(..., binary_data=False))",
+        )
+    return size
+
+
 class InputParameters(Body):
     """Taken for clients that send them."""
 
     content_type: Literal["str"] | None = None
+    binary_data_size: Annotated[int | None, AfterValidator(_without_header)] = None
+    """Bytes of this tensor behind the JSON. They have become `data` where the header says where the JSON ends."""
 
 
 class OutputParameters(Body):
-    """Taken for clients that send them."""
+    """How an output comes."""
 
-    binary_data: Literal[False] | None = None
+    binary_data: bool | None = None
+    """Whether it comes as bytes behind the JSON; null is as `binary_data_output` says."""
 
 
 class InputTensor(Body):

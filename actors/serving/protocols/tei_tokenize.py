@@ -1,6 +1,5 @@
 """The tokens of texts as JSON, for /tokenize."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -8,6 +7,7 @@ from itertools import islice
 import orjson
 from tokenizers import Tokenizer
 
+from actors.serving.threads import in_thread
 from actors.serving.types import Refusal, Refused
 
 _AT_ONCE = 4096
@@ -33,13 +33,9 @@ class BoundedTokenizer:
         if self._in_hand + size > self._max_bytes:
             message = f"{self._in_hand} bytes of text are being tokenised already; try again later"
             raise Refused(Refusal(429, "queue_full", message))
-        loop = asyncio.get_running_loop()
         self._in_hand += size
         try:
-            parts = [
-                await loop.run_in_executor(self._thread, tokens_json, tokenizer, text, add_special_tokens)
-                for text in texts
-            ]
+            parts = [await in_thread(self._thread, tokens_json, tokenizer, text, add_special_tokens) for text in texts]
         finally:
             self._in_hand -= size
         return b"[" + b",".join(parts) + b"]"

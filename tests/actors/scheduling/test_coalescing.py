@@ -13,7 +13,7 @@ from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.parameters import BatchingParameters, EmbeddingParameters
 from actors.scheduling.coalescing import next_pass
-from actors.scheduling.request import QueuedRequest
+from actors.scheduling.request import QueuedRequest, WindowSizes
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import TableBackend, strings, word_spec, words
 
@@ -38,7 +38,8 @@ def _request(engine: Engine, arrived: float, *lengths: int, wanted: Wanted = EMB
     prepared, _ = prepare_texts(SPEC, EmbeddingParameters(), texts)
     request = QueuedRequest(engine.begin(prepared, wanted), math.inf, arrived=arrived)
     assert request.lengths.tolist() == list(lengths)
-    request.slice_windows = len(request.pending)
+    request.slice_windows = request.first_slice_pending = len(request.pending)
+    request.slice_size = WindowSizes.of(request.lengths)
     request.slice_seconds = engine.predicted(request.lengths)
     return request
 

@@ -9,7 +9,7 @@ import pytest
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.parameters import BatchingParameters, QAParameters
-from actors.scheduling.policy import SchedulingPolicy
+from actors.scheduling.policy import SchedulingPolicy, due
 from actors.scheduling.request import QueuedRequest
 from tests.actors.helpers import TableBackend, prepare, word_spec
 
@@ -23,6 +23,7 @@ def _request(arrived: float, windows: int) -> QueuedRequest:
     request = QueuedRequest(task, math.inf, arrived)
     request.slice_windows = request.first_slice_pending = 1
     request.slice_seconds = request.seconds_per_window = PASS
+    request.due = due(arrived, request.own_seconds, max_wait=2.0)
     return request
 
 
@@ -56,6 +57,8 @@ class Device:
                 self.remainders += not request.first_slice_pending
             self.began.setdefault(request, now)
             now += PASS
+            if not request.first_slice_pending:
+                policy.ran_remainder(PASS)
             request.complete(request.next_slice)
             if not len(request.pending):
                 self.done[request] = now

@@ -360,8 +360,8 @@ def test_huge_requests_leave_room_for_small_ones_and_for_large_ones_but_not_for_
     with _device_taken(engine):
         requests = [take(30), take(30)]
         assert requests[0].remainder_seconds > 0.5
-        with pytest.raises(QueueFull):
-            take(35)
+        with pytest.raises(QueueFull, match="large ones among them would be late"):
+            requests += [take(30) for _ in range(4)]
         requests += [take(1), take(5)]
         for request in requests:
             assert request.future.cancel()
@@ -444,3 +444,16 @@ def test_a_probe_leaves_the_quantum_open() -> None:
         assert engine.device_lock.quantum() == math.inf
         scheduler.submit(_task(engine, EMBED, "w1")).future.result()
         assert engine.device_lock.quantum() == SharingParameters().quantum_ms / 1000
+
+
+def test_a_probe_is_taken_where_the_queue_is_full_and_does_not_fill_it() -> None:
+    engine = _engine(TableBackend())
+    with _scheduler(engine, max_requests=1) as scheduler:
+        with _device_taken(engine):
+            requests = [
+                scheduler.submit(_task(engine, EMBED, "w1"), is_probe=is_probe) for is_probe in (True, False, True)
+            ]
+            with pytest.raises(QueueFull):
+                scheduler.submit(_task(engine, EMBED, "w1"))
+        for request in requests:
+            request.future.result()

@@ -49,7 +49,7 @@ def context(replica: Replica) -> Context:
 @pytest.fixture(scope="session")
 def server(context: Context) -> Iterator[str]:
     """The URL of the whole service, without keys."""
-    with serving(build_app(context, KeyParameters(), CorsParameters())) as url:
+    with serving(build_app(context, KeyParameters(none=True), CorsParameters())) as url:
         yield url
 
 
@@ -60,7 +60,7 @@ def serve(context: Context) -> Iterator[Serve]:
 
         def start(keys: Any = None, cors: Any = None, server_sets_id: bool = False, **changes: Any) -> str:
             app = build_app(
-                replace(context, **changes), keys or KeyParameters(), cors or CorsParameters(), server_sets_id
+                replace(context, **changes), keys or KeyParameters(none=True), cors or CorsParameters(), server_sets_id
             )
             running: AbstractContextManager[str] = serving(app)
             return stack.enter_context(running)

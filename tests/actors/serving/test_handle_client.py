@@ -147,3 +147,30 @@ def test_whoever_is_held_is_held_until_the_deadline() -> None:
     request = Request(id="one", task="embed", texts=("a text",), seconds=0.3)
     late = _refusal(lambda: _ask(_Handle((0.1, FULL), *[(0.02, FULL)] * 50), request))
     assert (late.status, late.reason) == (504, "deadline")
+
+
+def _ready(client: HandleClient, times: int) -> list[Refusal | None]:
+    async def one() -> Refusal | None:
+        try:
+            await client.ready()
+        except Refused as refused:
+            return refused.refusal
+        return None
+
+    async def all_at_once() -> list[Refusal | None]:
+        return await asyncio.gather(*(one() for _ in range(times)))
+
+    return asyncio.run(all_at_once())
+
+
+@pytest.mark.parametrize(
+    ("said", "status"), [(ANSWERED, None), (FULL, None), (Refusal(500, "internal", "no"), 503), (RayActorError(), 503)]
+)
+def test_a_thousand_probes_are_one_word_and_no_request(said: object, status: int | None) -> None:
+    handle = _Handle(*[(0.01, said)] * 2)
+    client = HandleClient(handle, LimitParameters(max_in_flight=1))
+    # As where all of the gateway's room is taken.
+    client._in_flight = 1
+    outcomes = _ready(client, 1000)
+    assert {None if refusal is None else refusal.status for refusal in outcomes} == {status}
+    assert handle.asked == (2 if isinstance(said, RayActorError) else 1)

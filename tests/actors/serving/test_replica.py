@@ -22,7 +22,7 @@ from actors.parameters import (
 )
 from actors.serving.model_card import describe
 from actors.serving.parameters import LimitParameters
-from actors.serving.replica import Replica
+from actors.serving.replica import TOKENISERS, Replica
 from actors.serving.types import Refusal, Reply, Request
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of
@@ -145,7 +145,7 @@ def test_a_model_without_a_qa_head_answers_nothing(replica: Replica) -> None:
 
 
 def test_a_request_beyond_the_room_is_refused_before_it_costs_anything(replica: Replica) -> None:
-    narrow = Replica(replica.actor, replica.card, max_requests=1)
+    narrow = Replica(replica.actor, replica.card, SharingParameters(queue_requests=1))
     got: list[Reply | Refusal] = []
     first = threading.Thread(target=lambda: got.append(ask(narrow, answering())))
     with replica.actor.engine.device_lock.online():
@@ -242,3 +242,24 @@ def test_more_token_vectors_than_fit_a_reply_are_refused(replica: Replica) -> No
     assert (got.status, got.reason) == (413, "too_many_tokens")
     assert "40 tokens, and 30 vectors" in got.message
     assert isinstance(ask(limited, Request("x", "tokens", ("one word " * 10,))), Reply)
+
+
+def test_a_probe_is_answered_where_all_room_is_taken_and_takes_none(replica: Replica) -> None:
+    full = Replica(replica.actor, replica.card, SharingParameters(queue_requests=1))
+    full.in_hand = 1
+    assert refusal(full, Request("x", "embed", texts=("a word",))).reason == "queue_full"
+    assert reply(full, Request("x", "embed", texts=("a word",), is_probe=True)).embeddings is not None
+    assert full.in_hand == 1
+
+
+def test_texts_that_wait_for_a_tokeniser_count_by_their_time(replica: Replica) -> None:
+    behind = Replica(replica.actor, replica.card, SharingParameters(queue_ms=100))
+    behind._tokenised.observe(1000, 1.0)
+    behind._to_tokenise = 150
+    assert isinstance(ask(behind, answering()), Reply)
+    behind._tokenised.observe(1000, 1.0)
+    behind._to_tokenise = 1_000_000
+    assert isinstance(ask(behind, answering()), Reply), "a thread is free"
+    behind._tokenising = TOKENISERS
+    behind._tokenised.observe(1000, 1.0)
+    assert "s of tokenising go first" in refusal(behind, answering()).message

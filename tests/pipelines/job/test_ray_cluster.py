@@ -6,13 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import ray
 
-from pipelines.config.job import RayParameters
+from pipelines.config.job import AnswerConfig, RayParameters
+from pipelines.config.loader import load_config
 from pipelines.errors import ConfigError, JobError
-from pipelines.job.ray_cluster import connected
+from pipelines.job.ray_cluster import connected, connected_for
+from pipelines.job.service_discovery import announced
+from tests.chaos.clusters import free_port
 
 
 def test_an_address_that_is_none() -> None:
@@ -20,6 +24,16 @@ def test_an_address_that_is_none() -> None:
         pytest.raises(JobError, match=r"ray\.address: nonsense cannot be used: Invalid address"),
         connected(RayParameters(address="nonsense")),
     ):
+        raise AssertionError("connected to nothing")
+
+
+def test_a_service_that_has_died_is_missed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file with its address is there, and so is its process; its Ray is not."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = load_config(AnswerConfig, None, ["pool.kind=serve"])
+    said = r"ray\.address: .* nothing answers at .*; --pool serve wants .* no `spanmill serve` runs there: start one"
+    with announced(f"127.0.0.1:{free_port()}"), pytest.raises(JobError, match=said), connected_for(config):
         raise AssertionError("connected to nothing")
 
 

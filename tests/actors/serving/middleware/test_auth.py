@@ -54,8 +54,9 @@ def test_the_refusal_has_the_form_of_the_protocol(closed: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/health"])
-def test_probes_need_none(closed: str, path: str) -> None:
+def test_probes_need_none_to_be_read(closed: str, path: str) -> None:
     assert httpx2.get(f"{closed}{path}").status_code == 200
+    assert httpx2.post(f"{closed}{path}", content=b" " * 5000).status_code == 401
 
 
 def test_browsers_may_ask_what_they_may_ask(closed: str) -> None:
@@ -85,7 +86,29 @@ def test_keys_come_from_the_variable_too(tmp_path: Path, monkeypatch: pytest.Mon
     both = KeyParameters(file=str(tmp_path / "keys"), variable="SPANMILL_TEST_KEYS")
     assert read_keys(both) == (b"one", b"two", b"three")
     assert read_keys(KeyParameters(variable="SPANMILL_TEST_KEYS")) == (b"two", b"three")
-    assert read_keys(KeyParameters()) == ()
+
+
+def test_the_usual_variable_counts_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPANMILL_KEYS", "one,two")
+    assert read_keys(KeyParameters()) == (b"one", b"two")
+    (tmp_path / "keys").write_text("  # who\nthree\n", encoding="utf-8")
+    assert read_keys(KeyParameters(file=str(tmp_path / "keys"))) == (b"three", b"one", b"two")
+    monkeypatch.setenv("SPANMILL_TEST_KEYS", "four")
+    assert read_keys(KeyParameters(variable="SPANMILL_TEST_KEYS")) == (b"four",)
+
+
+def test_without_keys_there_is_no_service_unless_that_is_said(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    with pytest.raises(NoKeys, match=r"keys: there are no API keys; set SPANMILL_KEYS to .* keys\.none: true"):
+        serve(keys=KeyParameters())
+    assert read_keys(KeyParameters(none=True)) == ()
+    monkeypatch.setenv("SPANMILL_KEYS", "one")
+    with pytest.raises(NoKeys, match=r"keys\.none: lets anybody ask, and SPANMILL_KEYS is set"):
+        read_keys(KeyParameters(none=True))
+    monkeypatch.setenv("SPANMILL_KEYS", "")
+    with pytest.raises(NoKeys, match="SPANMILL_KEYS is empty"):
+        read_keys(KeyParameters())
+    with pytest.raises(ValueError, match="none lets anybody ask, and file or variable name keys"):
+        KeyParameters(none=True, file="keys")
 
 
 def test_a_service_that_should_be_closed_is_never_open(
@@ -98,7 +121,8 @@ def test_a_service_that_should_be_closed_is_never_open(
         (KeyParameters(file=str(tmp_path / "none")), r"keys\.file: .*none cannot be read"),
         (KeyParameters(file=str(tmp_path / "binary")), r"keys\.file: .*binary cannot be read"),
         (KeyParameters(file=str(tmp_path / "empty")), r"keys\.file: .*empty holds no key"),
-        (KeyParameters(variable="SPANMILL_TEST_KEYS"), r"keys\.variable: SPANMILL_TEST_KEYS is not set"),
+        (KeyParameters(variable="SPANMILL_TEST_KEYS"), r"keys\.variable: SPANMILL_TEST_KEYS is empty"),
+        (KeyParameters(variable="SPANMILL_NO_KEYS"), r"keys\.variable: SPANMILL_NO_KEYS is not set"),
     ):
         with pytest.raises(NoKeys, match=said):
             serve(keys=keys)

@@ -57,3 +57,30 @@ def test_a_client_that_hangs_up_amid_its_body_takes_nothing_with_it(
     until(lambda: '"status":499' in caplog.text)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert httpx2.post(f"{server}/answer", json=BODY).status_code == 200
+
+
+def test_all_bodies_in_hand_have_a_budget_together_and_give_it_back(serve: Serve) -> None:
+    url = serve(limits=LimitParameters(max_request_bytes=1024, max_bytes_in_flight=1500))
+    with connected(url) as slow, connected(url) as gone:
+        slow.sendall(HEAD.format(1000).encode() + b" " * 900)
+        until(lambda: httpx2.post(f"{url}/answer", content=b" " * 700).status_code == 429)
+        reply = httpx2.post(f"{url}/answer", content=b" " * 700)
+        assert (reply.json()["reason"], reply.headers["Retry-After"]) == ("queue_full", "1")
+        assert "bodies of 900 bytes are in hand already" in reply.json()["error"]
+        streamed = httpx2.post(f"{url}/answer", content=_pieces(700))
+        assert streamed.status_code == 429
+        # Small ones still fit, and whoever hangs up takes nothing with it.
+        assert httpx2.post(f"{url}/answer", json=BODY).status_code == 200
+        gone.sendall(HEAD.format(500).encode() + b" " * 400)
+    until(lambda: httpx2.post(f"{url}/answer", content=b" " * 1000).status_code == 415)
+
+
+def test_what_has_no_body_may_hardly_have_one(server: str) -> None:
+    assert httpx2.request("GET", f"{server}/live", content=b" " * 1024).status_code == 200
+    reply = httpx2.request("GET", f"{server}/live", content=b" " * 1025)
+    assert (reply.status_code, reply.json()["error"][:37]) == (413, "the body is longer than 1024 bytes; s")
+
+
+def test_a_budget_that_no_request_fits_into_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no request of that size could come in"):
+        LimitParameters(max_request_bytes=2048, max_bytes_in_flight=1024)

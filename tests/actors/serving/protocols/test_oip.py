@@ -127,7 +127,11 @@ def test_embeddings_are_the_engines_in_a_matrix(
 def test_health_and_metadata(client: httpx2.Client, replica: Replica) -> None:
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
-    assert client.get("/v2").json() == {"name": "spanmill", "version": version("spanmill"), "extensions": []}
+    assert client.get("/v2").json() == {
+        "name": "spanmill",
+        "version": version("spanmill"),
+        "extensions": ["binary_tensor_data"],
+    }
     for name in ("minilm-qa", NAME):
         assert client.get(f"/v2/models/{name}/ready").json() == {"name": NAME, "ready": True}
         metadata = client.get(f"/v2/models/{name}").json()
@@ -169,8 +173,11 @@ def test_models_that_are_not_served(client: httpx2.Client) -> None:
         ({"inputs": [tensor("text", ["a"])], "outputs": [{"name": "answer"}]}, "outputs.0.name: these inputs give emb"),
         ({"inputs": [tensor("text", ["a"])], "parameters": {"doc_stride": 1}}, "parameters.doc_stride: a request that"),
         (asked(outputs=[{"name": "score"}, {"name": "embedding"}]), "outputs.1.name: these inputs give answer, score"),
-        (asked(outputs=[{"name": "score", "parameters": {"binary_data": True}}]), "outputs.0.parameters.binary_data: "),
-        (asked(parameters={"binary_data_output": True}), "parameters.binary_data_output: input should be False"),
+        (asked(outputs=[{"name": "score", "parameters": {"binary_data": 1}}]), "outputs.0.parameters.binary_data: "),
+        (
+            {"inputs": [tensor("text", ["a"], parameters={"binary_data_size": 5})]},
+            "inputs.0.parameters.binary_data_size",
+        ),
         (asked(parameters={"normalize": True}), "parameters.normalize: a request that answers has no such parameter"),
         (asked(parameters={"top_k": 2}), "parameters.top_k: tensors hold the best answer alone"),
         (asked(parameters={"max_answer_len": 0}), "max_answer_len: input should be greater than or equal to 1"),

@@ -1,8 +1,11 @@
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from actors.serving.app import PROTOCOLS
 from actors.serving.protocols.schema import Body, OneOrMany, example
 
 
@@ -54,3 +57,31 @@ def test_the_document_knows_both_and_what_they_mean() -> None:
 
 def test_an_example_is_that_of_success() -> None:
     assert example([1])[200]["content"]["application/json"]["example"] == [1]
+
+
+def _bodies(kind: type[Body] = Body) -> Iterator[type[Body]]:
+    """Those of all protocols, which `PROTOCOLS` has imported."""
+    for one in kind.__subclasses__():
+        if one.__module__.startswith("actors."):
+            yield one
+        yield from _bodies(one)
+
+
+def test_null_is_the_default_of_every_field_that_has_one_and_the_document_says_so() -> None:
+    assert PROTOCOLS
+    fields = [(body, name, field) for body in _bodies() for name, field in body.model_fields.items()]
+    assert len(fields) > 40
+    for body, name, field in fields:
+        assert (name in _wrong_fields(body, {name: None})) == field.is_required(), (body, name)
+        if not field.is_required():
+            assert '"null"' in json.dumps(body.model_json_schema()["properties"][name]), (body, name)
+
+
+def test_null_for_a_field_that_nobody_knows_is_still_an_error() -> None:
+    assert _errors({"inputs": [], "input": None}) == [(("input",), "extra_forbidden")]
+
+
+def _wrong_fields(body: type[Body], content: Any) -> set[Any]:
+    with pytest.raises(ValidationError) as wrong:
+        body.model_validate(content | {"of no body": 1})
+    return {error["loc"][0] for error in wrong.value.errors()}

@@ -177,7 +177,7 @@ class Broken(InProcess):
 def test_a_service_that_is_not_ready_is_unhealthy(context: Context, replica: Replica) -> None:
     limits = LimitParameters(max_text_bytes=8)
     broken = replace(context, client=Broken(replica), limits=limits)
-    app = build_app(broken, KeyParameters(), CorsParameters())
+    app = build_app(broken, KeyParameters(none=True), CorsParameters())
     with serving(app) as url, httpx2.Client(base_url=url) as client:
         health = client.get("/health")
         assert (health.status_code, health.json()["error_type"]) == (503, "Unhealthy")

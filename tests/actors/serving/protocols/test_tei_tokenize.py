@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import orjson
 import pytest
@@ -37,5 +38,31 @@ def test_what_is_in_hand_has_a_limit() -> None:
         assert (
             orjson.loads(await view.tokenise(tokenizer, ["w0", text], add_special_tokens=False))[0][0]["text"] == "w0"
         )
+
+    asyncio.run(use())
+
+
+def test_what_a_thread_still_does_for_a_client_that_has_gone_is_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> bytes:
+        begun.set()
+        may_end.wait()
+        return b"[]"
+
+    monkeypatch.setattr(tei_tokenize, "tokens_json", slow)
+    text = words(range(20))
+    view = BoundedTokenizer(max_bytes=len(text))
+
+    async def use() -> None:
+        first = asyncio.create_task(view.tokenise(word_tokenizer(), [text], add_special_tokens=False))
+        await asyncio.to_thread(begun.wait)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        with pytest.raises(Refused):
+            await view.tokenise(word_tokenizer(), [text], add_special_tokens=False)
+        may_end.set()
+        await asyncio.wait([first])
+        assert await view.tokenise(word_tokenizer(), [text], add_special_tokens=False) == b"[[]]"
 
     asyncio.run(use())

@@ -1,0 +1,28 @@
+"""How long work takes beside how long it was thought to take, of late."""
+
+_SURPRISE = 3.0
+"""A time counts as this many times what was expected at most; where it stays so, the pace follows in a few steps."""
+_KEPT = 0.9
+"""Part of what was seen before that counts beside what is seen now."""
+
+
+class Pace:
+    """Seconds per unit of work, over the last ten times or so; long ones count for more."""
+
+    def __init__(self, at_first: float) -> None:
+        """Takes the pace that is believed until work has been seen."""
+        self.seconds_per_unit = at_first
+        self._work = self._seconds = 0.0
+
+    def observe(self, work: float, seconds: float) -> None:
+        """Learns from work that took so long; nothing where the work was none.
+
+        A single time that is far from the others, of a device that hung for a moment, counts for a little only.
+        """
+        if work <= 0:
+            return
+        if self._work:
+            seconds = min(seconds, _SURPRISE * self.seconds_per_unit * work)
+        self._work = _KEPT * self._work + work
+        self._seconds = _KEPT * self._seconds + seconds
+        self.seconds_per_unit = self._seconds / self._work

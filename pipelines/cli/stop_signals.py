@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM for commands that call native code, which may wait for ever and let no Python handler run."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from pipelines.console import open_console
+
+STOPPED = "stopped; what is committed stays, and the same command goes on from there"
+"""What a command says that was stopped."""
+STOPPED_CODE = 130
+_GRACE_SECONDS = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HEARD = b"\0"
+
+
+@contextmanager
+def heard_at_any_moment(grace_seconds: float = _GRACE_SECONDS) -> Iterator[None]:
+    """While the block runs, Ctrl-C and SIGTERM raise KeyboardInterrupt; where that cannot be, they end the process.
+
+    Python runs the handler of a signal when its main thread executes Python again. Where it does not within some
+    seconds, because it waits in native code, a thread beside it ends the process with exit code 130. To be entered in
+    the main thread.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        writer.send(_HEARD)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    # The interpreter writes a signal's number here at once, before its handler has a chance to run.
+    other = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(reader, grace_seconds), name="signals", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(other)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()
+        watch.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, grace_seconds: float) -> None:
+    """Reads numbers of signals, and after each, from its handler, that it was heard; ends with the other side."""
+    while True:
+        try:
+            said = reader.recv(1)
+        except TimeoutError:
+            open_console(stderr=True).print(STOPPED, soft_wrap=True)
+            os._exit(STOPPED_CODE)
+        if not said:
+            return
+        if said == _HEARD:
+            reader.settimeout(None)
+        elif said[0] in _SIGNALS:
+            reader.settimeout(grace_seconds)

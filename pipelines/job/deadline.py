@@ -1,0 +1,42 @@
+"""Calls that may never return, with a deadline: Ctrl-C and SIGTERM are heard meanwhile, and a person is told."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from pipelines.console import open_console
+
+Result = TypeVar("Result")
+
+_PATIENCE = 2.0
+"""Seconds before a person is told what is waited for."""
+
+
+def within(seconds: float, waiting_for: str, call: Callable[[], Result]) -> Result:
+    """What a call gives that waits in native code, where Python hears no signal: it runs in a thread of its own.
+
+    Args:
+        seconds: after which it is given up; the thread is left behind, and ends with the process.
+        waiting_for: what it waits for, such as "Ray at 10.0.0.1:6379", for people.
+
+    Raises:
+        TimeoutError: the time is over; the message says what did not answer.
+    """
+    future: Future[Result] = Future()
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+        ended.set()
+
+    threading.Thread(target=run, name="within", daemon=True).start()
+    patience = min(_PATIENCE, seconds)
+    if not ended.wait(patience):
+        open_console(stderr=True).print(f"waiting for {waiting_for}, at most {seconds:g} s ...")
+        if not ended.wait(seconds - patience):
+            raise TimeoutError(f"{waiting_for} did not answer within {seconds:g} s")
+    return future.result()
