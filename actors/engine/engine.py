@@ -11,13 +11,15 @@ import numpy as np
 
 from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import Backend, ModelOutput, PassOutput, check_outputs
+from actors.backends.device_errors import device_error
+from actors.backends.speed_probe import blank_windows
 from actors.batch import Batch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.errors import OutOfMemory
+from actors.errors import DeviceLost, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
@@ -73,10 +75,21 @@ class Engine:
         self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
         self._learning = threading.Lock()
         self._watcher: Callable[[Pass], None] | None = None
+        self._lost: DeviceLost | None = None
+        self._when_lost: Callable[[DeviceLost], None] | None = None
 
     def watch(self, watcher: Callable[[Pass], None]) -> None:
         """Calls `watcher` after every pass, in the thread that ran it."""
         self._watcher = watcher
+
+    def when_lost(self, act: Callable[[DeviceLost], None]) -> None:
+        """Calls `act` once, at the moment that the device is lost, in the thread whose pass found it out."""
+        self._when_lost = act
+
+    def check_device(self) -> None:
+        """Raises DeviceLost where a pass has found the device lost; runs none itself."""
+        if self._lost is not None:
+            raise DeviceLost(str(self._lost))
 
     @property
     def hidden_size(self) -> int:
@@ -98,6 +111,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         return self.finish(self.begin(prepared, Wanted(qa, embedding)))
 
@@ -107,6 +121,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
 
@@ -116,6 +131,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         schedule = WindowQueue(task.lengths)
         while len(schedule):
@@ -152,6 +168,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         batches = [share.task.batch(share.chosen) for share in shares]
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
@@ -175,10 +192,13 @@ class Engine:
         with turn(self._predicted(size)) as granted:
             if not granted:
                 return None, 0.0
+            self.check_device()
             started = time.perf_counter()
             try:
                 output = self._backend.forward(batch, task.wanted.qa is not None, weights, task.wanted.tokens)
-            except OutOfMemory:
+            except Exception as error:
+                if not isinstance(self._judged(error, task.wanted), OutOfMemory):
+                    raise
                 task.stats.out_of_memory += 1
                 with self._learning:
                     self.batcher.out_of_memory(size)
@@ -190,6 +210,32 @@ class Engine:
             online = turn != self.device_lock.offline
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
+
+    def _judged(self, error: Exception, wanted: Wanted) -> OutOfMemory | None:
+        """What to do about a pass that failed: a smaller one where there was no room, none where this is None.
+
+        Raises:
+            DeviceLost: it was not the pass, and no other one can succeed.
+        """
+        found = device_error(error)
+        if found is None and not self._can_compute(wanted):
+            found = DeviceLost(f"a pass of nothing but padding fails, too: {type(error).__name__}: {first_line(error)}")
+        if not isinstance(found, DeviceLost):
+            return found
+        self._lost = found
+        if self._when_lost is not None:
+            self._when_lost(found)
+        raise DeviceLost(str(found)) from error
+
+    def _can_compute(self, wanted: Wanted) -> bool:
+        """Whether the smallest pass there is succeeds: errors of unknown runtimes have unknown texts."""
+        batch = blank_windows(1, 2, self.spec)
+        weights = None if wanted.embedding is None else np.ones((1, 2), dtype=np.float32)
+        try:
+            self._backend.forward(batch, wanted.qa is not None, weights, wanted.tokens)
+        except Exception as error:
+            return isinstance(device_error(error), OutOfMemory)
+        return True
 
     def _predicted(self, size: PassShape) -> float:
         """Seconds; 0 for a pass that cannot be made smaller, or where no pass has been timed yet."""

@@ -19,7 +19,7 @@ from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine, Pass, Share
 from actors.engine.inference_task import Results, Wanted
-from actors.errors import ModelError, OutOfMemory, WindowTooLarge
+from actors.errors import DeviceLost, ModelError, OutOfMemory, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded
@@ -346,6 +346,65 @@ def test_reported_memory_bounds_the_passes() -> None:
     results = engine.answer(prepared, QA)
     assert results.stats.out_of_memory == 0
     assert max(n * width * 10 for n, width in backend.shapes) <= 5_000
+
+
+class _Failing(TableBackend):
+    """Fails at a token, and where that is a device's end, at everything from then on."""
+
+    def __init__(self, error: Exception, for_ever: bool) -> None:
+        super().__init__()
+        self.error, self._for_ever, self._lost = error, for_ever, False
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        if self._lost or (batch.input_ids == FIRST_WORD + 7).any():
+            self._lost = self._for_ever
+            self.shapes.append(batch.input_ids.shape)
+            raise self.error
+        return super().forward(batch, want_spans, pool_weights, want_hidden)
+
+
+GOOD, GUILTY = [("w1", "w2 w3")], [("w1", "w2 w7")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        DeviceLost("the link is down"),
+        # What no list of texts knows is found out by a pass of nothing but padding.
+        RuntimeError("accelerator 0: status 0xdead"),
+    ],
+)
+def test_a_lost_device_is_an_error_of_its_own_and_stays_lost(error: Exception) -> None:
+    backend = _Failing(error, for_ever=True)
+    engine = _table_engine(backend)
+    told: list[DeviceLost] = []
+    engine.when_lost(told.append)
+    good, guilty = (prepare(SPEC, QA, pairs)[0] for pairs in (GOOD, GUILTY))
+    assert len(_checked(engine.answer(good, QA)).text) == 1
+    engine.check_device()
+    with pytest.raises(DeviceLost, match=r"^the device is lost: "):
+        engine.answer(guilty, QA)
+    passes = len(backend.shapes)
+    for shard in (good, guilty):
+        with pytest.raises(DeviceLost, match=str(error).removeprefix("the device is lost: ")):
+            engine.answer(shard, QA)
+    assert len(backend.shapes) == passes, "nothing is asked of it any more"
+    with pytest.raises(DeviceLost):
+        engine.check_device()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("wanted", [Wanted(QA), Wanted(QA, EMBEDDING), Wanted(tokens=True)])
+def test_an_error_that_only_some_input_causes_loses_no_device(wanted: Wanted) -> None:
+    backend = _Failing(IndexError("index out of range"), for_ever=False)
+    engine = _table_engine(backend)
+    with pytest.raises(IndexError):
+        engine.finish(engine.begin(prepare(SPEC, QA, GUILTY)[0], wanted))
+    engine.check_device()
+    engine.finish(engine.begin(prepare(SPEC, QA, GOOD)[0], wanted))
 
 
 class _Visited(TableBackend):
