@@ -24,6 +24,9 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, QAParamet
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
 
+_READ_EVERY = 16
+"""Passes after which the device's free memory is read again: it takes some tens of microseconds."""
+
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
 device is not taken, where the pass should be chosen again."""
@@ -71,9 +74,10 @@ class Engine:
         self.device_lock = device_lock or DeviceLock()
         self._backend = backend
         self._outputs = outputs
-        limit = backend.memory_limit
-        self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
+        self.batcher = Batcher(batching)
         self._learning = threading.Lock()
+        self._passes_to_read = 0
+        self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
         self._lost: DeviceLost | None = None
         self._when_lost: Callable[[DeviceLost], None] | None = None
@@ -193,6 +197,10 @@ class Engine:
             if not granted:
                 return None, 0.0
             self.check_device()
+            # Here and not while a pass is chosen: another thread's pass may be holding its memory then.
+            self._passes_to_read -= 1
+            if self._passes_to_read <= 0:
+                self._read_memory_limit()
             started = time.perf_counter()
             try:
                 output = self._backend.forward(batch, task.wanted.qa is not None, weights, task.wanted.tokens)
@@ -200,16 +208,24 @@ class Engine:
                 if not isinstance(self._judged(error, task.wanted), OutOfMemory):
                     raise
                 task.stats.out_of_memory += 1
+                self._read_memory_limit()
                 with self._learning:
                     self.batcher.out_of_memory(size)
                 return None, 0.0
             seconds = time.perf_counter() - started
         with self._learning:
-            self.batcher.costs.observe(size, seconds, output.peak_bytes)
+            self.batcher.observe(size, seconds, output.peak_bytes)
         if self._watcher is not None:
             online = turn != self.device_lock.offline
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
+
+    def _read_memory_limit(self) -> None:
+        """Whoever shares the device may have taken or freed memory since it was read last."""
+        limit = self._backend.memory_limit
+        with self._learning:
+            self.batcher.memory_limit = None if limit is None else int(limit * self.batcher.parameters.memory_share)
+        self._passes_to_read = _READ_EVERY
 
     def _judged(self, error: Exception, wanted: Wanted) -> OutOfMemory | None:
         """What to do about a pass that failed: a smaller one where there was no room, none where this is None.

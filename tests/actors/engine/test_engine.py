@@ -348,6 +348,80 @@ def test_reported_memory_bounds_the_passes() -> None:
     assert max(n * width * 10 for n, width in backend.shapes) <= 5_000
 
 
+class _Shared(TableBackend):
+    """A device of which another process takes a part now and then."""
+
+    def __init__(self, room: int, told: bool = False) -> None:
+        super().__init__()
+        self.room, self.told = room, told
+
+    @property
+    def memory_limit(self) -> int | None:
+        return self.room if self.told else None
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        self.shapes.append(batch.input_ids.shape)
+        if batch.input_ids.size > self.room:
+            raise OutOfMemory("the table is full")
+        output = super().forward(batch, want_spans, pool_weights, want_hidden)
+        self.shapes.pop()
+        return PassOutput(output.start_logits, output.end_logits, None, batch.input_ids.size if self.told else None)
+
+    def largest(self, last: int) -> int:
+        """Tokens of the largest of the last passes that fitted."""
+        return max(n * width for n, width in self.shapes[-last:] if n * width <= self.room)
+
+
+ROWS = [("w1", words(range(10)))] * 128  # a window of 14 tokens each
+ALL = len(ROWS) * 14
+
+
+def test_passes_grow_again_when_there_is_room_again() -> None:
+    backend = _Shared(room=2 * ALL)
+    engine = _table_engine(backend, BatchingParameters(fixed_windows=128))
+    prepared, _ = prepare(SPEC, QA, ROWS)
+    engine.answer(prepared, QA)
+    backend.room = ALL // 32
+    assert engine.answer(prepared, QA).stats.out_of_memory >= 5
+    assert backend.largest(last=10) <= ALL // 32
+    backend.room = 2 * ALL
+    passes = len(backend.shapes)
+    while backend.largest(last=1) < ALL:
+        engine.answer(prepared, QA)
+        assert len(backend.shapes) - passes < 1000
+
+
+def test_a_device_that_is_full_for_good_loses_few_passes_to_trying() -> None:
+    backend = _Shared(room=ALL // 10)
+    engine = _table_engine(backend, BatchingParameters(fixed_windows=128))
+    prepared, _ = prepare(SPEC, QA, ROWS)
+    failed = passes = 0
+    while passes < 4000:
+        stats = engine.answer(prepared, QA).stats
+        failed, passes = failed + stats.out_of_memory, passes + stats.total.passes
+    assert failed <= 16
+    assert backend.largest(last=20) > 0.7 * backend.room, "what there is, is used"
+
+
+def test_the_memory_that_is_free_is_read_again() -> None:
+    backend = _Shared(room=10 * ALL, told=True)
+    engine = _table_engine(backend, BatchingParameters(fixed_windows=128, memory_share=0.8))
+    prepared, _ = prepare(SPEC, QA, ROWS)
+    for _ in range(20):
+        engine.answer(prepared, QA)
+    assert backend.shapes[-1] == (128, 14)
+    backend.room = ALL + 1  # another actor has taken the rest, and a pass of all still fits
+    for _ in range(20):
+        assert engine.answer(prepared, QA).stats.out_of_memory == 0
+    assert max(n * width for n, width in backend.shapes[-5:]) <= 0.8 * backend.room
+    backend.room = 10 * ALL
+    for _ in range(20):
+        engine.answer(prepared, QA)
+    assert backend.shapes[-1] == (128, 14)
+
+
 class _Failing(TableBackend):
     """Fails at a token, and where that is a device's end, at everything from then on."""
 

@@ -33,7 +33,7 @@ def handle(model: Path) -> Iterator[Any]:
     try:
         yield serve.get_deployment_handle(MODEL, APPLICATION)
     finally:
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def test_a_replica_whose_device_is_lost_ends_and_its_requests_are_answered_by_the_next(
