@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actors.arrays import Floats, Ints, Longs
+from actors.arrays import Doubles, Floats, Ints, Longs
 from actors.backends.base import Backend, ModelOutput, PassOutput, check_outputs
 from actors.backends.device_errors import device_error
 from actors.backends.speed_probe import blank_windows
@@ -26,6 +26,9 @@ from actors.tokenization.tokenized import Tokenized
 
 _READ_EVERY = 16
 """Passes after which the device's free memory is read again: it takes some tens of microseconds."""
+
+_SMOOTHING = 0.1
+"""Weight of the last pass in the moving average of what it costs to find spans."""
 
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
@@ -77,6 +80,7 @@ class Engine:
         self.batcher = Batcher(batching)
         self._learning = threading.Lock()
         self._passes_to_read = 0
+        self._decoding_rate = 0.0
         self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
         self._lost: DeviceLost | None = None
@@ -137,11 +141,12 @@ class Engine:
             NotANumber: the model computes NaN.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
-        schedule = WindowQueue(task.lengths)
-        while len(schedule):
-            chosen = schedule.peek(self.choose(schedule, self.device_lock.quantum()))
-            if self.run([Share(task, chosen)], self.device_lock.offline):
-                schedule.drop(len(chosen))
+        for windows in task.rounds:
+            schedule = WindowQueue(task.lengths[windows])
+            while len(schedule):
+                number = self.choose(schedule, self.device_lock.quantum())
+                if self.run([Share(task, windows[schedule.peek(number)])], self.device_lock.offline):
+                    schedule.drop(number)
         return task.results()
 
     def choose(self, schedule: WindowQueue, quantum: float) -> int:
@@ -149,19 +154,32 @@ class Engine:
         with self._learning:
             return self.batcher.choose(schedule, quantum)
 
-    def windows_within(self, seconds: float, width: int, most: int) -> int:
-        """How many windows of this width, 1 to `most`, fit a pass that is predicted to take at most so many seconds."""
+    def windows_within(self, seconds: float, width: int, most: int, task: InferenceTask | None = None) -> int:
+        """How many windows of this width, 1 to `most`, fit a pass that is predicted to take at most so many seconds.
+
+        Args:
+            task: whose windows they are; what is done with their results after the pass is counted too.
+        """
+        windows = np.arange(1, most + 1)
         with self._learning:
-            each = self.batcher.costs.seconds_each(np.arange(1, most + 1), width)
+            each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
         return max(int((each <= seconds).sum()), 1)
 
-    def predicted(self, lengths: Ints) -> float:
-        """Seconds that a pass over windows of these lengths, [n], is predicted to take; 0 where nothing is known."""
+    def predicted(self, lengths: Ints, task: InferenceTask | None = None) -> float:
+        """Seconds that a pass over windows of these lengths, [n], is predicted to take; 0 where nothing is known.
+
+        Args:
+            task: as in `windows_within`.
+        """
         if not len(lengths):
             return 0.0
+        windows, width = np.array([len(lengths)]), int(lengths.max())
         with self._learning:
-            seconds = self.batcher.costs.seconds_each(np.array([len(lengths)]), int(lengths.max()))[0]
-        return float(seconds) if np.isfinite(seconds) else 0.0
+            each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
+        return float(each[0]) if np.isfinite(each[0]) else 0.0
+
+    def _decoding_seconds(self, task: InferenceTask | None, windows: Longs, width: int) -> Doubles | float:
+        return 0.0 if task is None else self._decoding_rate * task.decoding_work(windows, width)
 
     def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
         """Runs one pass over windows of one or several tasks of one kind, and hands each task its own results.
@@ -185,9 +203,20 @@ class Engine:
         for share, batch in zip(shares, batches, strict=True):
             rows = slice(first, first + batch.windows)
             share.task.stats.add_pass(batch, seconds * batch.windows / size.windows)
-            share.task.keep(share.chosen, batch, output.part(rows, batch.width))
+            self._keep(share, batch, output.part(rows, batch.width))
             first = rows.stop
         return True
+
+    def _keep(self, share: Share, batch: Batch, output: PassOutput) -> None:
+        """Hands a task its results, and learns how long it takes to find the spans among them."""
+        began = time.perf_counter()
+        share.task.keep(share.chosen, batch, output)
+        work = share.task.decoding_work(batch.windows, batch.width)
+        if work:
+            rate = (time.perf_counter() - began) / work
+            with self._learning:
+                known = self._decoding_rate or rate
+                self._decoding_rate = known + _SMOOTHING * (rate - known)
 
     def _forward(
         self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn

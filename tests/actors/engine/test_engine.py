@@ -1,6 +1,7 @@
 """Windows in, answers and embeddings out; and a batch never changes an answer."""
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -479,6 +480,56 @@ def test_an_error_that_only_some_input_causes_loses_no_device(wanted: Wanted) ->
         engine.finish(engine.begin(prepare(SPEC, QA, GUILTY)[0], wanted))
     engine.check_device()
     engine.finish(engine.begin(prepare(SPEC, QA, GOOD)[0], wanted))
+
+
+def _peak(act: Callable[[], object]) -> int:
+    """Most bytes that numpy and Python held at once, beyond what they held before."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_grows_with_the_answers_and_not_with_their_candidates() -> None:
+    qa, rng = QAParameters(top_k=400, max_answer_len=8), np.random.default_rng(0)
+    rows = [("w1", words(rng.integers(0, WORDS, 60).tolist())) for _ in range(2000)]
+    few, many = (prepare(SPEC, qa, some)[0] for some in (rows[:1000], rows))
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=32))
+    answers = len(_checked(engine.answer(many, qa)).text)
+    assert answers > 400_000
+    grown = _peak(lambda: engine.answer(many, qa)) - _peak(lambda: engine.answer(few, qa))
+    assert grown < 100 * (answers / 2), "before they were merged row by row, it was 400 bytes for a candidate"
+
+
+def test_a_piece_of_a_shard_costs_what_it_holds_however_long_the_shard_is() -> None:
+    rng = np.random.default_rng(0)
+    texts = [words(rng.integers(0, WORDS, 150).tolist()) + f" é{row}" for row in range(4000)]
+    whole, _ = prepare(SPEC, QAParameters(), [("w1", text) for text in texts])
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=16))
+    owners = np.arange(0, len(texts), 200, dtype=np.int32)
+    piece = whole.of_owners(owners)
+    assert whole.texts is not None
+    assert _peak(lambda: engine.answer(piece, QAParameters())) < whole.texts.nbytes
+    found = answers_of(_checked(engine.answer(piece, QAParameters())))
+    alone = answers_of(_checked(engine.answer(whole, QAParameters())))
+    assert [one.text for (one,) in found] == [alone[owner][0].text for owner in owners]
+
+
+def test_finding_spans_counts_in_what_a_request_is_predicted_to_take() -> None:
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=16))
+    cheap, dear = QAParameters(), QAParameters(top_k=1000, max_answer_len=100)
+    prepared, _ = prepare(SPEC, cheap, [("w1", words(range(50)))] * 32)
+    asked, listed = (engine.begin(prepared, Wanted(qa)) for qa in (cheap, dear))
+    embedded = engine.begin(prepared, Wanted(embedding=EMBEDDING))
+    assert engine.predicted(asked.lengths, listed) == 0.0, "nothing is known yet"
+    for _ in range(3):
+        engine.answer(prepared, cheap)
+    plain, some, more = (engine.predicted(asked.lengths, task) for task in (embedded, asked, listed))
+    assert 0 < plain == engine.predicted(asked.lengths) < some < more
+    quantum = engine.predicted(asked.lengths[:8], asked)
+    assert engine.windows_within(quantum, 54, 32, listed) < engine.windows_within(quantum, 54, 32, asked)
 
 
 class _Visited(TableBackend):
