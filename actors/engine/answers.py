@@ -15,8 +15,8 @@ from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.tokenizer import TokenPositions
 
 _MOST_SPANS, _MOST_BYTES = 1 << 17, 4 << 20
-"""Candidates that are merged at once, and text of their passages: a candidate takes some 350 bytes meanwhile, and a byte
-of text that is not ASCII takes nine. A single owner may have more of either."""
+"""Candidates that are merged at once, and text of their passages: a candidate takes some 350 bytes meanwhile, and a
+byte of text that is not ASCII takes nine. A single owner may have more of either."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def _locate(prepared: Tokenized, places: TokenPositions, candidates: Candidates,
 
 def _slice_texts(texts: pa.StringArray, index: Ints, start: Ints, end: Ints) -> pa.LargeStringArray:
     """`texts[index][start:end]` in code points, for all spans at once. Looks at no other texts than these."""
-    used, index = np.unique(index, return_inverse=True)
-    texts = texts.take(pa.array(used))
+    used, place = np.unique(index, return_inverse=True)
+    texts, index = texts.take(pa.array(used)), place.astype(np.int32)
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
     offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
     byte_start, byte_end = _to_bytes(data, offsets, index, start), _to_bytes(data, offsets, index, end)

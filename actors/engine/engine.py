@@ -141,12 +141,13 @@ class Engine:
             NotANumber: the model computes NaN.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
-        for windows in task.rounds:
+        for number, windows in enumerate(task.rounds):
             schedule = WindowQueue(task.lengths[windows])
             while len(schedule):
-                number = self.choose(schedule, self.device_lock.quantum())
-                if self.run([Share(task, windows[schedule.peek(number)])], self.device_lock.offline):
-                    schedule.drop(number)
+                size = self.choose(schedule, self.device_lock.quantum())
+                if self.run([Share(task, windows[schedule.peek(size)])], self.device_lock.offline):
+                    schedule.drop(size)
+            task.end_round(number)
         return task.results()
 
     def choose(self, schedule: WindowQueue, quantum: float) -> int:
@@ -211,7 +212,7 @@ class Engine:
         """Hands a task its results, and learns how long it takes to find the spans among them."""
         began = time.perf_counter()
         share.task.keep(share.chosen, batch, output)
-        work = share.task.decoding_work(batch.windows, batch.width)
+        work = float(share.task.decoding_work(batch.windows, batch.width))
         if work:
             rate = (time.perf_counter() - began) / work
             with self._learning:

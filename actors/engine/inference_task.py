@@ -93,6 +93,11 @@ class InferenceTask:
         """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
         return self._asked is not None, self._pooled is not None, self.wanted.tokens
 
+    def end_round(self, number: int) -> None:
+        """Merges the candidates of a round whose windows all had their pass, and drops those that do not win."""
+        if self._asked is not None:
+            self._asked.merge(number)
+
     def decoding_work(self, windows: Amount, width: int) -> Amount:
         """What finding the spans of windows costs after their pass, in scores that are compared; 0 without answers."""
         return 0 if self._asked is None else windows * self._asked.work_of_window(width)
@@ -129,7 +134,7 @@ class InferenceTask:
 
 
 class _Asked:
-    """Collects the candidates of windows, and merges those of a round into answers once all of its windows are there.
+    """Collects the candidates of windows, and merges those of a round into answers when all of its windows are there.
 
     Only then is it known which candidates cannot win: the same text may come again in any window of its row, and adds
     to the score.
@@ -143,14 +148,12 @@ class _Asked:
         self.rounds: list[Longs] = [np.arange(first, stop) for first, stop in bounds]
         self._candidates: dict[int, Candidates] = {}
         self._answers: dict[int, Answers] = {}
-        self._is_missing = np.ones(len(prepared.windows), dtype=np.bool_)
 
     def work_of_window(self, width: int) -> int:
         return decoding_work(width, self._k, self._qa.max_answer_len)
 
     def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
         found = _spans_of(output, batch, self._k, self._qa.max_answer_len)
-        self._is_missing[chosen] = False
         first_of_rounds = [int(windows[0]) for windows in self.rounds if len(windows)]
         number_of = np.searchsorted(first_of_rounds, chosen, side="right") - 1
         for number in np.unique(number_of).tolist():
@@ -159,23 +162,19 @@ class _Asked:
                 if number not in self._candidates:
                     self._candidates[number] = Candidates.empty(len(windows), self._k)
                 self._candidates[number].put(chosen[own] - windows[0], found.part(own))
-                # The last round is merged when its answers are asked for, outside of the pass.
-                if number < len(self.rounds) - 1 and not self._is_missing[windows].any():
-                    self._merge(number)
 
     def answers(self) -> Answers:
-        for number in range(len(self.rounds)):
-            if number not in self._answers:
-                self._merge(number)
-        return Answers.joined([self._answers[number] for number in range(len(self.rounds))])
+        return Answers.joined([self.merge(number) for number in range(len(self.rounds))])
 
-    def _merge(self, number: int) -> None:
-        owners = self._owners[number]
-        own = self._prepared
-        if len(self.rounds) > 1:
-            own = own.of_owners(np.arange(owners.start, owners.stop, dtype=np.int32))
-        candidates = self._candidates.pop(number, None) or Candidates.empty(len(own.windows), self._k)
-        self._answers[number] = read_answers(own, candidates, self._qa)
+    def merge(self, number: int) -> Answers:
+        """The answers of a round; its candidates are dropped."""
+        if number not in self._answers:
+            owners, own = self._owners[number], self._prepared
+            if len(self.rounds) > 1:
+                own = own.of_owners(np.arange(owners.start, owners.stop, dtype=np.int32))
+            candidates = self._candidates.pop(number, None) or Candidates.empty(len(own.windows), self._k)
+            self._answers[number] = read_answers(own, candidates, self._qa)
+        return self._answers[number]
 
 
 def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:

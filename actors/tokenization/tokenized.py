@@ -36,7 +36,8 @@ class Tokenized:
         if self.texts is None:
             return np.zeros(len(self.passage.lengths), dtype=np.int64)
         offsets = np.frombuffer(self.texts.buffers()[1], np.int32)[self.texts.offset :][: len(self.texts) + 1]
-        return np.diff(offsets.astype(np.int64))
+        sizes: Longs = np.diff(offsets).astype(np.int64)
+        return sizes
 
     def lengths(self, specials: int) -> Ints:
         """[W] tokens of every window, special tokens included."""

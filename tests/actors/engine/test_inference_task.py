@@ -79,7 +79,7 @@ def test_results_hold_no_more_of_a_pass_than_their_own() -> None:
 def test_a_task_of_many_candidates_merges_them_round_by_round(
     passages: list[str], most: int, impossible: bool, top_k: int, data: st.DataObject
 ) -> None:
-    """Each row's as soon as its windows are there, in whichever order they come; the answers are the very same."""
+    """Whether a round is merged as soon as its windows are there or with all others, the answers are the very same."""
     wanted = Wanted(qa=QA.model_copy(update={"top_k": top_k, "handle_impossible_answer": impossible}))
     backend, whole = TableBackend(), _begin(wanted, passages)
     order = data.draw(st.permutations(range(len(whole.prepared.windows))))
@@ -93,6 +93,9 @@ def test_a_task_of_many_candidates_merges_them_round_by_round(
         for _ in range(tries):  # a shared pass that has failed is run again by each of its tasks
             _pass(parted, backend, order[:size])
         order = order[size:]
+        for number, windows in enumerate(parted.rounds):
+            if not set(windows.tolist()) & set(order) and data.draw(st.booleans()):
+                parted.end_round(number)
     mine, theirs = parted.results().answers, whole.results().answers
     assert mine is not None
     assert theirs is not None
