@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -27,8 +27,12 @@ from actors.tokenization.tokenized import Tokenized
 _READ_EVERY = 16
 """Passes after which the device's free memory is read again: it takes some tens of microseconds."""
 
-_SMOOTHING = 0.1
-"""Weight of the last pass in the moving average of what it costs to find spans."""
+_PAUSES = (0.05, 0.1, 0.2, 0.4)
+"""Seconds before one window is tried again that fitted before: another actor's pass may hold the memory that it needs.
+After the last one the device counts as lost: a new process has a cache that is not in pieces, and leaks nothing yet."""
+_USUAL_RATE, _SMOOTHING, _TELLING_WORK = 1e-8, 0.1, 100_000
+"""Finding spans: seconds for one that is scored, before that was measured; the weight of the last pass in its moving
+average; and the least of a pass that says something of it, since calls of numpy cost most of a small one."""
 
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
@@ -80,7 +84,7 @@ class Engine:
         self.batcher = Batcher(batching)
         self._learning = threading.Lock()
         self._passes_to_read = 0
-        self._decoding_rate = 0.0
+        self._decoding_rate = _USUAL_RATE
         self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
         self._lost: DeviceLost | None = None
@@ -213,11 +217,10 @@ class Engine:
         began = time.perf_counter()
         share.task.keep(share.chosen, batch, output)
         work = float(share.task.decoding_work(batch.windows, batch.width))
-        if work:
+        if work >= _TELLING_WORK:
             rate = (time.perf_counter() - began) / work
             with self._learning:
-                known = self._decoding_rate or rate
-                self._decoding_rate = known + _SMOOTHING * (rate - known)
+                self._decoding_rate += _SMOOTHING * (rate - self._decoding_rate)
 
     def _forward(
         self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn
@@ -238,9 +241,7 @@ class Engine:
                 if not isinstance(self._judged(error, task.wanted), OutOfMemory):
                     raise
                 task.stats.out_of_memory += 1
-                self._read_memory_limit()
-                with self._learning:
-                    self.batcher.out_of_memory(size)
+                self._make_room(size, error)
                 return None, 0.0
             seconds = time.perf_counter() - started
         with self._learning:
@@ -249,6 +250,21 @@ class Engine:
             online = turn != self.device_lock.offline
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
+
+    def _make_room(self, size: PassShape, error: Exception) -> None:
+        """After a pass that did not fit: the next one is smaller, or comes later where nothing is smaller.
+
+        Raises:
+            WindowTooLarge: the device cannot hold even one window.
+            DeviceLost: it could, and cannot any more.
+        """
+        self._read_memory_limit()
+        with self._learning:
+            failed = self.batcher.out_of_memory(size)
+        if failed > len(_PAUSES):
+            self._lose(DeviceLost(f"a window of {size.width} tokens, as fitted before, has no room: {error}"), error)
+        if failed:
+            time.sleep(_PAUSES[failed - 1])
 
     def _read_memory_limit(self) -> None:
         """Whoever shares the device may have taken or freed memory since it was read last."""
@@ -266,12 +282,15 @@ class Engine:
         found = device_error(error)
         if found is None and not self._can_compute(wanted):
             found = DeviceLost(f"a pass of nothing but padding fails, too: {type(error).__name__}: {first_line(error)}")
-        if not isinstance(found, DeviceLost):
-            return found
-        self._lost = found
+        if isinstance(found, DeviceLost):
+            self._lose(found, error)
+        return found
+
+    def _lose(self, lost: DeviceLost, error: Exception) -> NoReturn:
+        self._lost = lost
         if self._when_lost is not None:
-            self._when_lost(found)
-        raise DeviceLost(str(found)) from error
+            self._when_lost(lost)
+        raise DeviceLost(str(lost)) from error
 
     def _can_compute(self, wanted: Wanted) -> bool:
         """Whether the smallest pass there is succeeds: errors of unknown runtimes have unknown texts."""

@@ -423,6 +423,29 @@ def test_the_memory_that_is_free_is_read_again() -> None:
     assert backend.shapes[-1] == (128, 14)
 
 
+def test_a_window_that_fitted_before_waits_for_its_room_and_is_not_called_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others may take all of the memory for a moment; where it does not come back, the process is of no use."""
+    backend = _Shared(room=ALL)
+    engine = _table_engine(backend)
+    prepared, _ = prepare(SPEC, QA, ROWS[:2])
+    engine.answer(prepared, QA)
+    backend.room = 0
+    waited: list[float] = []
+
+    def room_comes_back(seconds: float) -> None:
+        waited.append(seconds)
+        backend.room = ALL if len(waited) == 2 else 0
+
+    monkeypatch.setattr("actors.engine.engine.time.sleep", room_comes_back)
+    assert len(_checked(engine.answer(prepared, QA)).text) == 2
+    assert len(waited) == 2
+    backend.room = 0
+    with pytest.raises(DeviceLost, match=r"a window of 14 tokens, as fitted before, has no room: the table is full"):
+        engine.answer(prepared, QA)
+
+
 class _Failing(TableBackend):
     """Fails at a token, and where that is a device's end, at everything from then on."""
 
