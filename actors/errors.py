@@ -9,6 +9,14 @@ class OutOfMemory(Exception):
     """The device had no room for a forward pass; a smaller batch may fit."""
 
 
+class DeviceLost(Exception):
+    """The device computes nothing any more; only a new process may help, on this device or on another."""
+
+    def __init__(self, cause: str) -> None:
+        """Takes the first line of what the runtime said."""
+        super().__init__(f"the device is lost: {cause.removeprefix('the device is lost: ')}")
+
+
 class NotANumber(ModelError):
     """The model computes NaN, which no request can help."""
 

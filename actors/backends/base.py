@@ -92,6 +92,8 @@ class Backend(Protocol):
 
         Raises:
             OutOfMemory: the batch does not fit; nothing is left allocated.
+            DeviceLost: no further pass can succeed. Other errors are looked at by `device_errors` as well, and one
+                after which a pass of one token fails too counts as this.
         """
         ...
 

@@ -21,10 +21,10 @@ def measure_speed(backend: Backend, spec: EncoderSpec, want_spans: bool) -> floa
     The passes double until there were enough of them; the very first only warms up.
     """
     width = min(_WIDTH, spec.max_length)
-    backend.forward(_windows(1, width, spec), want_spans, None)
+    backend.forward(blank_windows(1, width, spec), want_spans, None)
     windows, best, spent = 1, 0.0, 0.0
     while True:
-        batch = _windows(windows, width, spec)
+        batch = blank_windows(windows, width, spec)
         seconds = [_seconds(backend, batch, want_spans) for _ in range(_TRIES)]
         # Whatever else runs here makes a pass slower: the best one tells most.
         best = max(best, windows * width / max(min(seconds), 1e-9))
@@ -40,7 +40,8 @@ def _seconds(backend: Backend, batch: Batch, want_spans: bool) -> float:
     return time.perf_counter() - started
 
 
-def _windows(count: int, width: int, spec: EncoderSpec) -> Batch:
+def blank_windows(count: int, width: int, spec: EncoderSpec) -> Batch:
+    """Windows of `width` pad tokens, at least two, which any model computes without an error."""
     zeros = np.zeros((count, width), dtype=np.int64)
     return Batch(
         input_ids=zeros + spec.pad_id,

@@ -10,12 +10,11 @@ from transformers import PreTrainedModel
 
 from actors.arrays import Floats
 from actors.backends.base import PassOutput
+from actors.backends.device_errors import device_error
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
 from actors.batch import Batch
-from actors.errors import OutOfMemory, first_line
+from actors.errors import OutOfMemory
 from actors.parameters import ModelParameters
-
-_CPU_ALLOCATOR_MESSAGE = "can't allocate memory"
 
 
 class TorchBackend:
@@ -69,15 +68,15 @@ class TorchBackend:
         self._memory.start()
         try:
             return self._run(batch, want_spans, pool_weights, want_hidden)
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and _CPU_ALLOCATOR_MESSAGE not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            no_room = device_error(error)
+            if not isinstance(no_room, OutOfMemory):
                 raise
-            message = first_line(error)
         finally:
             self._hidden = None
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
         self._memory.release()
-        raise OutOfMemory(message)
+        raise no_room
 
     def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder

@@ -1,5 +1,6 @@
 """Merges the candidate spans of windows into the answers of rows: text, offsets and scores."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,10 @@ from actors.engine.span_decoding import Candidates
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.tokenizer import TokenPositions
+
+_MOST_SPANS, _MOST_BYTES = 1 << 17, 4 << 20
+"""Candidates that are merged at once, and text of their passages: a candidate takes some 350 bytes meanwhile, and a
+byte of text that is not ASCII takes nine. A single owner may have more of either."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,21 @@ class Answers:
     """[A] code point after the span's last; -1 where the model abstains."""
     null_score: Doubles
     """[R] probability that there is no answer: the least of the row's windows."""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Answers"]) -> "Answers":
+        """The rows of one or more, end to end."""
+        if len(parts) == 1:
+            return parts[0]
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        return cls(
+            offsets=np.concatenate([np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)]),
+            text=pa.concat_arrays([part.text for part in parts]),
+            score=np.concatenate([part.score for part in parts]),
+            start=np.concatenate([part.start for part in parts]),
+            end=np.concatenate([part.end for part in parts]),
+            null_score=np.concatenate([part.null_score for part in parts]),
+        )
 
 
 @dataclass(frozen=True)
@@ -54,8 +74,36 @@ def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) 
     """
     if prepared.places is None or prepared.texts is None:
         raise ValueError("these windows were prepared for embedding: they hold no places to read answers from")
-    spans = _locate(prepared, prepared.places, candidates, qa.align_to_words)
-    text = _slice_texts(prepared.texts, spans.passage, spans.char_start, spans.char_end)
+    return Answers.joined(
+        [
+            _read(prepared.of_owners(owners), prepared.places, prepared.texts, candidates.part(windows), qa)
+            for owners, windows in _parts(prepared, candidates)
+        ]
+    )
+
+
+def _parts(prepared: Tokenized, candidates: Candidates) -> Iterator[tuple[Ints, slice]]:
+    """Owners and their windows, so many at a time that merging them takes little memory; once at least."""
+    windows, owners = prepared.windows, prepared.owners
+    bounds = np.searchsorted(windows.owner, np.arange(owners + 1))
+    spans = bounds * candidates.start.shape[1]
+    text = np.concatenate([[0], np.cumsum(prepared.text_bytes()[windows.passage[bounds[:-1]]])])
+    first = 0
+    while first < owners or not first:
+        last = min(
+            int(np.searchsorted(spans, spans[first] + _MOST_SPANS, "right")),
+            int(np.searchsorted(text, text[first] + _MOST_BYTES, "right")),
+        )
+        stop = min(max(last - 1, first + 1), owners)
+        yield np.arange(first, stop, dtype=np.int32), slice(int(bounds[first]), int(bounds[stop]))
+        first = max(stop, 1)
+
+
+def _read(
+    prepared: Tokenized, places: TokenPositions, texts: pa.StringArray, candidates: Candidates, qa: QAParameters
+) -> Answers:
+    spans = _locate(prepared, places, candidates, qa.align_to_words)
+    text = _slice_texts(texts, spans.passage, spans.char_start, spans.char_end)
     merged, score = _merge(spans.owner, text, spans.score)
     owner, start, end = spans.owner[merged], spans.char_start[merged], spans.char_end[merged]
     text = text.take(pa.array(merged))
@@ -96,7 +144,9 @@ def _locate(prepared: Tokenized, places: TokenPositions, candidates: Candidates,
 
 
 def _slice_texts(texts: pa.StringArray, index: Ints, start: Ints, end: Ints) -> pa.LargeStringArray:
-    """`texts[index][start:end]` in code points, for all spans at once."""
+    """`texts[index][start:end]` in code points, for all spans at once. Looks at no other texts than these."""
+    used, place = np.unique(index, return_inverse=True)
+    texts, index = texts.take(pa.array(used)), place.astype(np.int32)
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
     offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
     byte_start, byte_end = _to_bytes(data, offsets, index, start), _to_bytes(data, offsets, index, end)

@@ -13,6 +13,7 @@ import numpy as np
 
 from actors.arrays import Doubles, Ints, Longs
 from actors.engine.cost_model import CostModel, PassShape
+from actors.engine.memory_ceiling import MemoryCeiling
 from actors.errors import WindowTooLarge
 from actors.parameters import BatchingParameters
 
@@ -68,23 +69,40 @@ class Batcher:
 
     parameters: BatchingParameters
     memory_limit: int | None = None
-    """Bytes a pass may take; None where the device reports none."""
+    """Bytes a pass may take; None where the device reports none. Whoever runs the passes keeps it up to date."""
     costs: CostModel = field(default_factory=CostModel)
-    _too_large: int | None = None
-    """Tokens of the smallest pass that ran out of memory."""
+    _ceiling: MemoryCeiling = field(default_factory=MemoryCeiling)
+    _widest: int = 0
+    """Tokens of the longest window that ever fitted."""
+    _in_a_row: int = 0
+    """Passes of one such window that did not fit, since the last one that did."""
 
-    def out_of_memory(self, size: PassShape) -> None:
-        """Remembers a size that did not fit, so that half of it is tried next.
+    def observe(self, size: PassShape, seconds: float, peak_bytes: int | None = None) -> None:
+        """Learns from a pass that took place: its time, its memory, and that it fitted."""
+        self.costs.observe(size, seconds, peak_bytes)
+        self._ceiling.held(size)
+        self._widest, self._in_a_row = max(self._widest, size.width), 0
+
+    def out_of_memory(self, size: PassShape) -> int:
+        """Learns from a pass that did not fit, so that a smaller one is tried next, and one of its size much later.
+
+        Returns:
+            0 where a smaller one is left to try. Else a single window did not fit, though one so long did before: how
+            often in a row, which says that others have the memory now.
 
         Raises:
-            WindowTooLarge: it was a single window, so no smaller pass is left to try.
+            WindowTooLarge: it was a single window, and none so long ever fitted.
         """
+        if size.windows == 1 and size.width <= self._widest:
+            self._in_a_row += 1
+            return self._in_a_row
         if size.windows == 1:
             raise WindowTooLarge(
                 f"a single window of {size.width} tokens does not fit into the device's memory; "
                 "lower max_seq_len, or use a smaller dtype or a larger device"
             )
-        self._too_large = min(size.tokens, self._too_large or size.tokens)
+        self._ceiling.fell(size)
+        return 0
 
     def choose(self, schedule: WindowQueue, quantum: float = math.inf) -> int:
         """How many windows the next pass takes; at least 1.
@@ -111,9 +129,7 @@ class Batcher:
 
     def _fits(self, size: PassShape) -> bool:
         limits = self.parameters
-        if size.windows > limits.max_windows or size.tokens > limits.max_tokens:
-            return False
-        if self._too_large is not None and size.tokens > self._too_large / 2:
+        if size.windows > limits.max_windows or size.tokens > min(limits.max_tokens, self._ceiling.tokens):
             return False
         return self.memory_limit is None or self.costs.bytes(size) <= self.memory_limit
 

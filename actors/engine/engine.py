@@ -5,22 +5,34 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from actors.arrays import Floats, Ints, Longs
+from actors.arrays import Doubles, Floats, Ints, Longs
 from actors.backends.base import Backend, ModelOutput, PassOutput, check_outputs
+from actors.backends.device_errors import device_error
+from actors.backends.speed_probe import blank_windows
 from actors.batch import Batch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.errors import OutOfMemory
+from actors.errors import DeviceLost, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
+
+_READ_EVERY = 16
+"""Passes after which the device's free memory is read again: it takes some tens of microseconds."""
+
+_PAUSES = (0.05, 0.1, 0.2, 0.4)
+"""Seconds before one window is tried again that fitted before: another actor's pass may hold the memory that it needs.
+After the last one the device counts as lost: a new process has a cache that is not in pieces, and leaks nothing yet."""
+_USUAL_RATE, _SMOOTHING, _TELLING_WORK = 1e-8, 0.1, 100_000
+"""Finding spans: seconds for one that is scored, before that was measured; the weight of the last pass in its moving
+average; and the least of a pass that says something of it, since calls of numpy cost most of a small one."""
 
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
@@ -69,14 +81,27 @@ class Engine:
         self.device_lock = device_lock or DeviceLock()
         self._backend = backend
         self._outputs = outputs
-        limit = backend.memory_limit
-        self.batcher = Batcher(batching, None if limit is None else int(limit * batching.memory_share))
+        self.batcher = Batcher(batching)
         self._learning = threading.Lock()
+        self._passes_to_read = 0
+        self._decoding_rate = _USUAL_RATE
+        self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
+        self._lost: DeviceLost | None = None
+        self._when_lost: Callable[[DeviceLost], None] | None = None
 
     def watch(self, watcher: Callable[[Pass], None]) -> None:
         """Calls `watcher` after every pass, in the thread that ran it."""
         self._watcher = watcher
+
+    def when_lost(self, act: Callable[[DeviceLost], None]) -> None:
+        """Calls `act` once, at the moment that the device is lost, in the thread whose pass found it out."""
+        self._when_lost = act
+
+    def check_device(self) -> None:
+        """Raises DeviceLost where a pass has found the device lost; runs none itself."""
+        if self._lost is not None:
+            raise DeviceLost(str(self._lost))
 
     @property
     def hidden_size(self) -> int:
@@ -98,6 +123,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         return self.finish(self.begin(prepared, Wanted(qa, embedding)))
 
@@ -107,6 +133,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
 
@@ -116,12 +143,15 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
-        schedule = WindowQueue(task.lengths)
-        while len(schedule):
-            chosen = schedule.peek(self.choose(schedule, self.device_lock.quantum()))
-            if self.run([Share(task, chosen)], self.device_lock.offline):
-                schedule.drop(len(chosen))
+        for number, windows in enumerate(task.rounds):
+            schedule = WindowQueue(task.lengths[windows])
+            while len(schedule):
+                size = self.choose(schedule, self.device_lock.quantum())
+                if self.run([Share(task, windows[schedule.peek(size)])], self.device_lock.offline):
+                    schedule.drop(size)
+            task.end_round(number)
         return task.results()
 
     def choose(self, schedule: WindowQueue, quantum: float) -> int:
@@ -129,19 +159,32 @@ class Engine:
         with self._learning:
             return self.batcher.choose(schedule, quantum)
 
-    def windows_within(self, seconds: float, width: int, most: int) -> int:
-        """How many windows of this width, 1 to `most`, fit a pass that is predicted to take at most so many seconds."""
+    def windows_within(self, seconds: float, width: int, most: int, task: InferenceTask | None = None) -> int:
+        """How many windows of this width, 1 to `most`, fit a pass that is predicted to take at most so many seconds.
+
+        Args:
+            task: whose windows they are; what is done with their results after the pass is counted too.
+        """
+        windows = np.arange(1, most + 1)
         with self._learning:
-            each = self.batcher.costs.seconds_each(np.arange(1, most + 1), width)
+            each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
         return max(int((each <= seconds).sum()), 1)
 
-    def predicted(self, lengths: Ints) -> float:
-        """Seconds that a pass over windows of these lengths, [n], is predicted to take; 0 where nothing is known."""
+    def predicted(self, lengths: Ints, task: InferenceTask | None = None) -> float:
+        """Seconds that a pass over windows of these lengths, [n], is predicted to take; 0 where nothing is known.
+
+        Args:
+            task: as in `windows_within`.
+        """
         if not len(lengths):
             return 0.0
+        windows, width = np.array([len(lengths)]), int(lengths.max())
         with self._learning:
-            seconds = self.batcher.costs.seconds_each(np.array([len(lengths)]), int(lengths.max()))[0]
-        return float(seconds) if np.isfinite(seconds) else 0.0
+            each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
+        return float(each[0]) if np.isfinite(each[0]) else 0.0
+
+    def _decoding_seconds(self, task: InferenceTask | None, windows: Longs, width: int) -> Doubles | float:
+        return 0.0 if task is None else self._decoding_rate * task.decoding_work(windows, width)
 
     def predicted_at_best(self, windows: int, tokens: int, squares: int) -> float:
         """Seconds that windows are predicted to take in passes of the best size that they fill; 0 if nothing is known.
@@ -165,6 +208,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         batches = [share.task.batch(share.chosen) for share in shares]
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
@@ -177,9 +221,19 @@ class Engine:
         for share, batch in zip(shares, batches, strict=True):
             rows = slice(first, first + batch.windows)
             share.task.stats.add_pass(batch, seconds * batch.windows / size.windows)
-            share.task.keep(share.chosen, batch, output.part(rows, batch.width))
+            self._keep(share, batch, output.part(rows, batch.width))
             first = rows.stop
         return True
+
+    def _keep(self, share: Share, batch: Batch, output: PassOutput) -> None:
+        """Hands a task its results, and learns how long it takes to find the spans among them."""
+        began = time.perf_counter()
+        share.task.keep(share.chosen, batch, output)
+        work = float(share.task.decoding_work(batch.windows, batch.width))
+        if work >= _TELLING_WORK:
+            rate = (time.perf_counter() - began) / work
+            with self._learning:
+                self._decoding_rate += _SMOOTHING * (rate - self._decoding_rate)
 
     def _forward(
         self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn
@@ -188,21 +242,78 @@ class Engine:
         with turn(self._predicted(size)) as granted:
             if not granted:
                 return None, 0.0
+            self.check_device()
+            # Here and not while a pass is chosen: another thread's pass may be holding its memory then.
+            self._passes_to_read -= 1
+            if self._passes_to_read <= 0:
+                self._read_memory_limit()
             started = time.perf_counter()
             try:
                 output = self._backend.forward(batch, task.wanted.qa is not None, weights, task.wanted.tokens)
-            except OutOfMemory:
+            except Exception as error:
+                if not isinstance(self._judged(error, task.wanted), OutOfMemory):
+                    raise
                 task.stats.out_of_memory += 1
-                with self._learning:
-                    self.batcher.out_of_memory(size)
+                self._make_room(size, error)
                 return None, 0.0
             seconds = time.perf_counter() - started
         with self._learning:
-            self.batcher.costs.observe(size, seconds, output.peak_bytes)
+            self.batcher.observe(size, seconds, output.peak_bytes)
         if self._watcher is not None:
             online = turn != self.device_lock.offline
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
+
+    def _make_room(self, size: PassShape, error: Exception) -> None:
+        """After a pass that did not fit: the next one is smaller, or comes later where nothing is smaller.
+
+        Raises:
+            WindowTooLarge: the device cannot hold even one window.
+            DeviceLost: it could, and cannot any more.
+        """
+        self._read_memory_limit()
+        with self._learning:
+            failed = self.batcher.out_of_memory(size)
+        if failed > len(_PAUSES):
+            self._lose(DeviceLost(f"a window of {size.width} tokens, as fitted before, has no room: {error}"), error)
+        if failed:
+            time.sleep(_PAUSES[failed - 1])
+
+    def _read_memory_limit(self) -> None:
+        """Whoever shares the device may have taken or freed memory since it was read last."""
+        limit = self._backend.memory_limit
+        with self._learning:
+            self.batcher.memory_limit = None if limit is None else int(limit * self.batcher.parameters.memory_share)
+        self._passes_to_read = _READ_EVERY
+
+    def _judged(self, error: Exception, wanted: Wanted) -> OutOfMemory | None:
+        """What to do about a pass that failed: a smaller one where there was no room, none where this is None.
+
+        Raises:
+            DeviceLost: it was not the pass, and no other one can succeed.
+        """
+        found = device_error(error)
+        if found is None and not self._can_compute(wanted):
+            found = DeviceLost(f"a pass of nothing but padding fails, too: {type(error).__name__}: {first_line(error)}")
+        if isinstance(found, DeviceLost):
+            self._lose(found, error)
+        return found
+
+    def _lose(self, lost: DeviceLost, error: Exception) -> NoReturn:
+        self._lost = lost
+        if self._when_lost is not None:
+            self._when_lost(lost)
+        raise DeviceLost(str(lost)) from error
+
+    def _can_compute(self, wanted: Wanted) -> bool:
+        """Whether the smallest pass there is succeeds: errors of unknown runtimes have unknown texts."""
+        batch = blank_windows(1, 2, self.spec)
+        weights = None if wanted.embedding is None else np.ones((1, 2), dtype=np.float32)
+        try:
+            self._backend.forward(batch, wanted.qa is not None, weights, wanted.tokens)
+        except Exception as error:
+            return isinstance(device_error(error), OutOfMemory)
+        return True
 
     def _predicted(self, size: PassShape) -> float:
         """Seconds; 0 for a pass that cannot be made smaller, or where no pass has been timed yet."""

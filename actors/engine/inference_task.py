@@ -9,14 +9,17 @@ from actors.backends.base import ModelOutput, PassOutput
 from actors.batch import Batch
 from actors.engine.answers import Answers, read_answers
 from actors.engine.collate import collate
+from actors.engine.cost_model import Amount
 from actors.engine.pass_stats import PassStats
 from actors.engine.pooling import Pooling, embed_owners
-from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted
+from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted, decoding_work
 from actors.errors import ModelError, NotANumber
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
 from actors.tokenization.tokenized import Tokenized
 
+_MOST_CANDIDATES = 1 << 22
+"""Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
 _NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
 
 
@@ -69,27 +72,35 @@ class InferenceTask:
         self.stats = PassStats()
         self._spec = spec
         self._template: WindowTemplate = spec.single if wanted.qa is None else spec.pair
-        self._candidates: Candidates | None = None
+        self.lengths: Ints = prepared.lengths(self._template.specials)
+        """[W] tokens of every window, special tokens included."""
+        self._asked = None if wanted.qa is None else _Asked(prepared, wanted.qa)
         self._pooled: _Pooled | None = None
         self._tokens: list[Floats | None] = []
         windows = len(prepared.windows)
-        if wanted.qa is not None:
-            self._k = candidates_wanted(wanted.qa.top_k, wanted.qa.align_to_words)
-            self._candidates = Candidates.empty(windows, self._k)
         if wanted.embedding is not None:
             self._pooled = _Pooled(prepared, wanted.embedding, hidden_size, beside_answers=wanted.qa is not None)
         if wanted.tokens:
             self._tokens = [None] * windows
 
     @property
-    def lengths(self) -> Ints:
-        """[W] tokens of every window, special tokens included."""
-        return self.prepared.lengths(self._template.specials)
+    def rounds(self) -> list[Longs]:
+        """Positions of the windows in parts, of which a large task has one after the other: it needs less memory so."""
+        return [np.arange(len(self.lengths))] if self._asked is None else self._asked.rounds
 
     @property
     def kind(self) -> tuple[bool, bool, bool]:
         """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
-        return self._candidates is not None, self._pooled is not None, self.wanted.tokens
+        return self._asked is not None, self._pooled is not None, self.wanted.tokens
+
+    def end_round(self, number: int) -> None:
+        """Merges the candidates of a round whose windows all had their pass, and drops those that do not win."""
+        if self._asked is not None:
+            self._asked.merge(number)
+
+    def decoding_work(self, windows: Amount, width: int) -> Amount:
+        """What finding the spans of windows costs after their pass, in scores that are compared; 0 without answers."""
+        return 0 if self._asked is None else windows * self._asked.work_of_window(width)
 
     def batch(self, chosen: Longs) -> Batch:
         """The padded arrays of the windows at the positions `chosen`."""
@@ -105,22 +116,76 @@ class InferenceTask:
         Raises:
             NotANumber: the model computes NaN.
         """
-        if self._candidates is not None and self.wanted.qa is not None:
-            self._candidates.put(chosen, _spans_of(output, batch, self._k, self.wanted.qa.max_answer_len))
+        if self._asked is not None:
+            self._asked.keep(chosen, batch, output)
         if self._pooled is not None and output.pooled is not None:
             self._pooled.keep(chosen, output.pooled)
         if self.wanted.tokens and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
-                self._tokens[window] = _checked(states[:length])
+                # A view would hold the whole pass's states for as long as this window's are wanted.
+                self._tokens[window] = _checked(states[:length]).copy()
 
     def results(self) -> Results:
         """What the rows get, once every window has had its pass."""
-        answers = None
-        if self._candidates is not None and self.wanted.qa is not None:
-            answers = read_answers(self.prepared, self._candidates, self.wanted.qa)
+        answers = None if self._asked is None else self._asked.answers()
         embeddings = None if self._pooled is None else self._pooled.join()
         tokens = tuple(t for t in self._tokens if t is not None) if self.wanted.tokens else None
         return Results(answers, embeddings, tokens, self.stats)
+
+
+class _Asked:
+    """Collects the candidates of windows, and merges those of a round into answers when all of its windows are there.
+
+    Only then is it known which candidates cannot win: the same text may come again in any window of its row, and adds
+    to the score.
+    """
+
+    def __init__(self, prepared: Tokenized, qa: QAParameters) -> None:
+        self._prepared, self._qa = prepared, qa
+        self._k = candidates_wanted(qa.top_k, qa.align_to_words)
+        self._owners = _owners_by_round(prepared, self._k)
+        bounds = [np.searchsorted(prepared.windows.owner, (own.start, own.stop)).tolist() for own in self._owners]
+        self.rounds: list[Longs] = [np.arange(first, stop) for first, stop in bounds]
+        self._candidates: dict[int, Candidates] = {}
+        self._answers: dict[int, Answers] = {}
+
+    def work_of_window(self, width: int) -> int:
+        return decoding_work(width, self._k, self._qa.max_answer_len)
+
+    def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
+        found = _spans_of(output, batch, self._k, self._qa.max_answer_len)
+        first_of_rounds = [int(windows[0]) for windows in self.rounds if len(windows)]
+        number_of = np.searchsorted(first_of_rounds, chosen, side="right") - 1
+        for number in np.unique(number_of).tolist():
+            if number not in self._answers:
+                own, windows = np.flatnonzero(number_of == number), self.rounds[number]
+                if number not in self._candidates:
+                    self._candidates[number] = Candidates.empty(len(windows), self._k)
+                self._candidates[number].put(chosen[own] - windows[0], found.part(own))
+
+    def answers(self) -> Answers:
+        return Answers.joined([self.merge(number) for number in range(len(self.rounds))])
+
+    def merge(self, number: int) -> Answers:
+        """The answers of a round; its candidates are dropped."""
+        if number not in self._answers:
+            owners, own = self._owners[number], self._prepared
+            if len(self.rounds) > 1:
+                own = own.of_owners(np.arange(owners.start, owners.stop, dtype=np.int32))
+            candidates = self._candidates.pop(number, None) or Candidates.empty(len(own.windows), self._k)
+            self._answers[number] = read_answers(own, candidates, self._qa)
+        return self._answers[number]
+
+
+def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:
+    """Owners in parts, so that k candidates for each of a part's windows fit `_MOST_CANDIDATES`; one part at least."""
+    owners, parts, first = prepared.owners, list[range](), 0
+    before = np.searchsorted(prepared.windows.owner, np.arange(owners + 1)) * k
+    while first < owners or not parts:
+        fits = int(np.searchsorted(before, before[first] + _MOST_CANDIDATES, side="right")) - 1
+        parts.append(range(first, min(max(fits, first + 1), owners)))
+        first = parts[-1].stop
+    return parts
 
 
 class _Pooled:

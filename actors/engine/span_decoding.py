@@ -1,11 +1,16 @@
 """Finds the best answer spans of every window in its start and end logits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from actors.arrays import Flags, Floats, Ints, Longs
 from actors.batch import Batch
+
+_MOST_SCORES = 1 << 20
+"""Spans that are scored at once; each takes some 20 bytes."""
+_SOFTMAX_WORK = 4
+"""Cost of the two softmaxes for a token, in spans that are scored."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class Candidates:
             null_score=np.zeros(windows, dtype=np.float32),
         )
 
+    def part(self, windows: slice | Longs) -> "Candidates":
+        """Those of some of the windows; views of them for a slice."""
+        return Candidates(*(getattr(self, field.name)[windows] for field in fields(self)))
+
     def put(self, windows: Longs, part: "Candidates") -> None:
         """Stores the candidates of the windows at these positions."""
         k = part.start.shape[1]
@@ -43,6 +52,11 @@ class Candidates:
 def candidates_wanted(top_k: int, align_to_words: bool) -> int:
     """Spans kept per window: aligning to words merges some, so more are kept (transformers 4.57.6's rule)."""
     return top_k * 2 + 10 if align_to_words else top_k
+
+
+def decoding_work(width: int, k: int, max_answer_len: int) -> int:
+    """What `best_spans` costs for one window of `width` tokens, in spans that are scored: some 10 ns each."""
+    return min(k, width) * min(max_answer_len, width) + _SOFTMAX_WORK * width
 
 
 def best_spans(start_logits: Floats, end_logits: Floats, batch: Batch, k: int, max_answer_len: int) -> Candidates:
@@ -64,7 +78,10 @@ def best_spans(start_logits: Floats, end_logits: Floats, batch: Batch, k: int, m
         null = np.exp(start[rows, batch.cls] + end[rows, batch.cls])
     start = np.where(passage, start, -np.inf)
     end = np.where(passage, end, -np.inf)
-    s, e, log_score = _top_spans(start, end, k, min(max_answer_len, batch.width))
+    longest = min(max_answer_len, batch.width)
+    step = max(_MOST_SCORES // (min(k, batch.width) * longest), 1)
+    parts = [_top_spans(start[i : i + step], end[i : i + step], k, longest) for i in range(0, batch.windows, step)]
+    s, e, log_score = (np.concatenate(values) for values in zip(*parts, strict=True))
     found = np.isfinite(log_score)
     offset = batch.passage_start[:, None]
     return Candidates(

@@ -6,9 +6,10 @@ from pathlib import Path
 from transformers import MODEL_MAPPING, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from actors.backends.base import Backend, BatchLayout, ModelOutput, check_outputs, find_runtime
+from actors.backends.device_errors import device_error
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
-from actors.errors import ModelError, first_line
+from actors.errors import DeviceLost, ModelError, first_line
 from actors.model_config import load_config
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
@@ -57,6 +58,7 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
     Raises:
         ModelError: no weights, broken weights, a QA head is wanted and the folder has none, or the runtime gives no
             logits or takes batches that the engine does not make.
+        DeviceLost: the device does not take it.
     """
     runtime = find_runtime(model.backend)
     if runtime.layout is not BatchLayout.PADDED:
@@ -66,7 +68,13 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
         )
     if with_qa_head:
         check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
-    return runtime.load(folder, model, with_qa_head)
+    try:
+        return runtime.load(folder, model, with_qa_head)
+    except Exception as error:
+        lost = device_error(error)
+        if isinstance(lost, DeviceLost):
+            raise lost from error
+        raise
 
 
 def load_spec(folder: Path) -> EncoderSpec:

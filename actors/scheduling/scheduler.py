@@ -177,10 +177,12 @@ class OnlineScheduler:
             return
         lengths, engine = request.lengths[request.pending], self._engine
         longest, number = int(lengths.max()), len(lengths)
-        request.slice_windows = request.first_slice_pending or engine.windows_within(self._quantum, longest, number)
-        request.slice_seconds = engine.predicted(lengths[: request.slice_windows])
+        request.slice_windows = request.first_slice_pending or engine.windows_within(
+            self._quantum, longest, number, request.task
+        )
+        request.slice_seconds = engine.predicted(lengths[: request.slice_windows], request.task)
         request.slice_size = WindowSizes.of(lengths[: request.slice_windows])
-        request.seconds_per_window = engine.predicted(lengths) / number
+        request.seconds_per_window = engine.predicted(lengths, request.task) / number
 
 
 def _settle_with_results(request: QueuedRequest) -> None:

@@ -3,6 +3,8 @@
 A Ray Serve config file names `actors.serving.deployments:build`, with the keys of `ServiceParameters` as its args.
 """
 
+import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +19,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
+from actors.errors import DeviceLost
 from actors.model_actor import ModelActor
 from actors.models.hub import find_model
 from actors.parameters import ModelParameters
@@ -60,6 +63,8 @@ class ModelDeployment:
         self._offline = 0
         self._threads = ThreadPoolExecutor(self._most_offline, thread_name_prefix="offline")
         self._replica.warm_up()
+        # Not before here: a constructor that raises tells Ray Serve why there is no replica.
+        actor.engine.when_lost(_end_process)
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers an online request; a probe is none, and does not count as one."""
@@ -100,7 +105,7 @@ class ModelDeployment:
         return self._replica.actor.engine.spec
 
     def check_health(self) -> None:
-        """Raises where the thread of the online passes has ended; Ray Serve then starts another replica."""
+        """Raises where online passes cannot succeed any more; Ray Serve then starts another replica."""
         self._replica.check_alive()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
@@ -144,6 +149,16 @@ def bind(service: ServiceParameters) -> Application:
     )
     application: Application = gateway.bind(model.bind(service))
     return application
+
+
+def _end_process(lost: DeviceLost) -> None:
+    """Ends this replica, so that Ray Serve starts another one, and what is in hand is asked of others.
+
+    At once, and with no reply to anybody: a replica that refuses in a millisecond has the shortest queue, and routers
+    would send it most of the work until a health check finds it out.
+    """
+    logging.getLogger("ray.serve").error("%s; this replica ends, and Ray Serve starts another", lost)
+    os._exit(1)
 
 
 def _placed_model(service: ServiceParameters) -> ModelParameters:

@@ -5,7 +5,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from actors.errors import DeadlinePassed, ModelError, NotANumber, QueueFull, WindowTooLarge
+from actors.errors import DeadlinePassed, DeviceLost, ModelError, NotANumber, QueueFull, WindowTooLarge
 from actors.model_actor import ModelActor
 from actors.parameters import SharingParameters
 from actors.scheduling.pace import Pace
@@ -86,7 +86,7 @@ class Replica:
         """Runs real passes, so that the first request does not pay for what happens once.
 
         Raises:
-            ModelError: the model does not run.
+            ModelError, DeviceLost: the model does not run.
         """
         requests = [Request(id="warm-up", task="embed", texts=(text,)) for text in _WARM_UP_TEXTS]
         if self.card.answers:
@@ -96,9 +96,15 @@ class Replica:
             self.actor.ask(self.prepare(request), wanted_by(request), is_probe=True).future.result()
 
     def check_alive(self) -> None:
-        """Raises RuntimeError where the thread of the scheduler has ended, and no request would be answered."""
+        """Checks what every request needs; costs nothing.
+
+        Raises:
+            RuntimeError: the thread of the scheduler has ended, and no request would be answered.
+            DeviceLost: the same of the device.
+        """
         if self.actor.scheduler is None or not self.actor.scheduler.alive:
             raise RuntimeError("the thread of the online passes is gone")
+        self.actor.engine.check_device()
 
     def _check_room(self) -> None:
         if self.in_hand >= self._max_requests:
@@ -120,6 +126,8 @@ class Replica:
             return Refusal(504, "deadline", f"{late}; allow more with X-Request-Timeout-Ms, or try again later")
         except WindowTooLarge as large:
             return Refusal(413, "window_too_large", str(large))
+        except DeviceLost as lost:
+            return Refusal(503, "device_lost", f"{lost}; try again later, when another model actor runs", retry_after=1)
         except NotANumber as error:
             return Refusal(500, "not_a_number", str(error))
         except ModelError as error:

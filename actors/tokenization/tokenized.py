@@ -31,6 +31,14 @@ class Tokenized:
         """Number of results."""
         return int(self.windows.owner[-1]) + 1 if len(self.windows) else 0
 
+    def text_bytes(self) -> Longs:
+        """[P] bytes of every distinct passage in UTF-8; 0 where the texts are not here."""
+        if self.texts is None:
+            return np.zeros(len(self.passage.lengths), dtype=np.int64)
+        offsets = np.frombuffer(self.texts.buffers()[1], np.int32)[self.texts.offset :][: len(self.texts) + 1]
+        sizes: Longs = np.diff(offsets).astype(np.int64)
+        return sizes
+
     def lengths(self, specials: int) -> Ints:
         """[W] tokens of every window, special tokens included."""
         windows = self.windows

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel
 
-from actors.errors import ModelError
+from actors.errors import DeviceLost, ModelError
 from pipelines.cli import model_commands
 from pipelines.cli.options import (
     EXIT_CODES,
@@ -165,7 +165,7 @@ def main() -> None:
     except ConfigError as error:
         _print_error(f"error: {error}")
         sys.exit(2)
-    except (SpanmillError, ModelError) as error:
+    except (SpanmillError, ModelError, DeviceLost) as error:
         _print_error(f"error: {error}")
         sys.exit(1)
 

@@ -55,7 +55,7 @@ class CorpusParameters(Settings):
     """Further input columns to write through to the output, by name."""
 
     shard_rows: int | None = Field(default=None, ge=1)
-    """Rows of a shard, the unit of work and of commit; null chooses by the size of the corpus."""
+    """Rows of a shard, the unit of work and of commit; null chooses by the size of the corpus and by qa.top_k."""
 
     unit_bytes: int = Field(default=64 << 20, ge=1)
     """Bytes that one read task streams: row groups are packed, and plain JSONL is cut, to about this size."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
@@ -25,6 +25,10 @@ from pipelines.reporting.progress import Progress, Tally
 from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import exists
+
+_MOST_LOST_SHARDS = 6
+"""Shards in a row at which a device may be lost while none is committed; then the job ends. Each one costs a start of
+the model, and a few rows that break a device are left to the search for them."""
 
 POISON_ROWS = 3
 """Exit code of a job that is complete, but for rows that broke the model or its worker."""
@@ -82,7 +86,7 @@ def execute(job: Job, console: Console) -> Outcome:
         if pending:
             remove_success(job.store)
             console.print("starting Ray and the model ...")
-            watchers: list[Watcher] = [progress, observer]
+            watchers: list[Watcher] = [progress, observer, _DeviceWatch()]
             if limit is not None:
                 watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
             with connected_for(job.config), progress.shown():
@@ -194,6 +198,26 @@ class _Guard:
         can_tell = self.rows is not None or self.limit.count is not None
         if can_tell and self.limit.is_passed(self.counts.quarantined, self.rows or 0):
             raise JobError(self.limit.complaint(self.counts))
+
+
+@dataclass
+class _DeviceWatch:
+    """Ends the job where devices are lost at one shard after the other, and nothing is computed in between."""
+
+    lost: set[ShardId] = field(default_factory=set)
+    """Shards since the last one that was committed."""
+
+    def add(self, receipt: Receipt) -> None:
+        if not receipt.failed_in:
+            self.lost.clear()
+        elif receipt.device_lost:
+            self.lost.add(receipt.shard)
+            if len(self.lost) >= _MOST_LOST_SHARDS:
+                raise JobError(
+                    f"{receipt.error}. This happened at {len(self.lost)} shards in a row, in a new process each time. "
+                    "What is committed stays; see to the machine's device (`nvidia-smi`, `dmesg`) and its driver, or "
+                    "try another model.device, model.dtype or model.backend, and run the same command again"
+                )
 
 
 def _summary(job: Job, outcome: Outcome, shards: int) -> dict[str, object]:

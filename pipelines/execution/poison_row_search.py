@@ -72,6 +72,9 @@ class PoisonRowSearch:
         self._worker: Any = None
         self._poison_rows = 0
         """Of the shard at hand."""
+        self._lost = 0
+        """Pieces of it in a row at which the device was lost, none computed in between."""
+        self._most_lost = 0
 
     def receipts(self, pending: Sequence[PendingUnit], is_suspect: Callable[[ShardId], bool]) -> Iterator[Receipt]:
         """Commits the suspect shards of these units without their poison rows, and says what became of each.
@@ -109,9 +112,12 @@ class PoisonRowSearch:
             yield SettledMessage.failed(header, self._stages.read.name, error)
 
     def _receipt(self, message: RawMessage) -> Receipt:
-        header, self._poison_rows = message.header, 0
+        header, self._poison_rows, self._lost = message.header, 0, 0
+        raw = message.rows.read()
+        # Down to the first row and the one beside it, with every piece on the way.
+        self._most_lost = len(raw).bit_length() + 2 * _TRIALS
         try:
-            shard = _joined(list(self._pieces(header, message.rows.read())), self._write.schema)
+            shard = _joined(list(self._pieces(header, raw)), self._write.schema)
             self._check_model(shard)
         except _NotTheRowsError as error:
             return SettledMessage.failed(header, ModelStage.name, error).receipt(time.time())
@@ -122,11 +128,14 @@ class PoisonRowSearch:
 
     def _check_model(self, shard: FinishedShard) -> None:
         """That all rows of a small shard fail alone says nothing of them while the model never computed any."""
-        if self._poison_rows and not len(shard.part) and not self._write.parts.committed().shards:
+        if not self._poison_rows or len(shard.part):
+            return
+        if self._lost or not self._write.parts.committed().shards:
             detail = shard.quarantine["detail"][-1].as_py()
             raise _NotTheRowsError(
-                "every row fails alone, and no shard was ever computed, so the rows are not to blame; try another "
-                f"model, backend or machine, or more memory. The last one: {detail}"
+                f"every row fails alone, and no {'row of this shard' if self._lost else 'shard'} was ever computed, so "
+                "the rows are not to blame; try another model, backend or machine, or more memory. The last one: "
+                f"{detail}"
             )
 
     def _pieces(self, header: ShardHeader, raw: pa.Table) -> Iterator[FinishedShard]:
@@ -162,9 +171,22 @@ class PoisonRowSearch:
             else:
                 settled = SettledMessage.found_in(table)
                 if settled is None:
+                    self._lost = 0
                     return ResultsMessage.from_table(table)
                 fault = Fault(Reason.FAILED, settled.error)
+                if settled.device_lost:
+                    self._lose_worker(settled.error)
         return fault
+
+    def _lose_worker(self, error: str) -> None:
+        """Ends a worker whose device is lost, so that the next piece has a new one."""
+        self.close()
+        self._lost += 1
+        if self._lost > self._most_lost:
+            raise _NotTheRowsError(
+                f"the device was lost {self._lost} times in a row, in a new process each time and whatever the rows, "
+                f"so the rows are not to blame; see to the machine's device, or try another model.device. {error}"
+            )
 
     def _quarantined(self, piece: pa.Table, fault: Fault) -> FinishedShard:
         try:

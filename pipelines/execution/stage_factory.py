@@ -25,7 +25,7 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
         compute=(
             TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding), _PREPARE_CPUS),
-            ActorStage(ModelStage, (model, None if rehearsal else job.parts), (own,), pool),
+            ActorStage(ModelStage, (model, None if rehearsal else job.parts, True), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
     )

@@ -82,10 +82,10 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     find_sink(config.output.sink, config.output.format)
     files = list_files(inputs, config.corpus)
     model = probe_model(config)
-    plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
+    task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    plan = make_plan(files, config.corpus, kind, model.tokens_per_second, 1 if task.qa is None else task.qa.top_k)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
     manifest = Manifest(
         kind=kind,
         model=model.fingerprint,

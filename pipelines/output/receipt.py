@@ -23,6 +23,7 @@ RECEIPT_SCHEMA = pa.schema(
         ("failed_in", pa.string()),
         ("error", pa.string()),
         ("permanent", pa.bool_()),
+        ("device_lost", pa.bool_()),
         ("store_errors", pa.int32()),
         ("rows", pa.int64()),
         ("quarantined", pa.int64()),
@@ -55,6 +56,8 @@ class Receipt:
     """Why."""
     permanent: bool = False
     """The error will be the same for every other shard: a full disk, no rights."""
+    device_lost: bool = False
+    """The error is that of the actor's device."""
     store_errors: int = 0
     """Calls to a store that failed on its way, tried again or not."""
     rows: int = 0

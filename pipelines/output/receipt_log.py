@@ -90,4 +90,6 @@ def read_ledger(parts: Sink) -> pa.Table:
 
     with ThreadPoolExecutor(_THREADS) as threads:
         tables: Sequence[pa.Table] = list(threads.map(read, names))
-    return pa.concat_tables([RECEIPT_SCHEMA.append(pa.field("run", pa.string())).empty_table(), *tables])
+    schema = RECEIPT_SCHEMA.append(pa.field("run", pa.string()))
+    # Runs of an older version lack the fields that came later; these are null.
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default")

@@ -26,13 +26,20 @@ from pipelines.schemas import JobKind
 
 
 def make_plan(
-    files: Sequence[SourceFile], parameters: CorpusParameters, kind: JobKind, tokens_per_second: float | None = None
+    files: Sequence[SourceFile],
+    parameters: CorpusParameters,
+    kind: JobKind,
+    tokens_per_second: float | None = None,
+    answers: int = 1,
 ) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
     Reads as much of every file as its format needs for a first look. Every file has a unit, an empty one too, and
     where `parameters.damaged` is quarantine one that cannot be read.
     The same files and parameters give the same plan, whatever pool will run it.
+
+    Args:
+        tokens_per_second, answers: as in `choose_shard_rows`.
 
     Raises:
         CorpusError: a file is damaged (under quarantine: all are), or a needed column is missing, of a wrong type, or
@@ -45,12 +52,12 @@ def make_plan(
     looks = for_every_file(files, lambda file: find_format(file.format).look(file, options))
     if files and all(look.is_lost for look in looks):
         # Nothing would be left but the errors, so they are said.
-        return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second)
+        return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second, answers)
 
     carry = _check_columns(files, looks, parameters, kind)
     rows = sum(look.rows for look in looks)
     row_bytes = max(1.0, *_row_bytes(files, looks))
-    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second)
+    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second, answers)
     spans = ((number, span) for number, look in enumerate(looks) for span in look.spans)
     return Plan(
         files=tuple(files),

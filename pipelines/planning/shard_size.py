@@ -14,6 +14,8 @@ _MOST_FILES = 100_000
 """Listing more parts than that would take minutes."""
 _MOST_BYTES = 16 << 20
 """Text of a shard: while it is tokenised, it takes some thirty times that."""
+_MOST_ANSWERS = 1 << 18
+"""Of a shard: each is some 200 bytes on its way to the part."""
 _TOKEN_BYTES = 4.5
 """Of English in a WordPiece vocabulary; only the sizes of shards and samples hang on it."""
 
@@ -23,13 +25,14 @@ def tokens_of(row_bytes: float) -> float:
     return max(row_bytes / _TOKEN_BYTES, 1.0)
 
 
-def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | None) -> int:
+def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | None, answers: int = 1) -> int:
     """Rows of a shard, for about a minute of one actor's time.
 
     Args:
         rows: of the corpus, or about.
         row_bytes: text of a row, on average.
         tokens_per_second: of one actor, predicted; None where that is not known.
+        answers: that a row may get, `qa.top_k`.
     """
     tokens = tokens_of(row_bytes)
     pace = _USUAL_ROWS / _SECONDS if tokens_per_second is None else tokens_per_second / tokens
@@ -38,6 +41,8 @@ def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | No
     shared_out = max(rows // _USUAL_SHARDS, worth_it, _FEWEST_ROWS)
     few_files = -(-rows // _MOST_FILES)
     by_memory = int(_MOST_BYTES / max(row_bytes, 1.0))
+    if answers > 1:
+        by_memory = min(by_memory, _MOST_ANSWERS // answers)
     return max(min(max(min(by_time, shared_out), few_files), by_memory), 1)
 
 

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from actors.errors import ModelError
+from actors.errors import DeviceLost, ModelError
 from pipelines.errors import SpanmillError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
@@ -28,9 +28,16 @@ _PLAIN = pa.schema(
         ("failed_in", pa.string()),
         ("error", pa.string()),
         ("permanent", pa.bool_()),
+        ("device_lost", pa.bool_()),
     ]
 )
-_ON_ITS_WAY: dict[str, object] = {"found": False, "failed_in": "", "error": "", "permanent": False}
+_ON_ITS_WAY: dict[str, object] = {
+    "found": False,
+    "failed_in": "",
+    "error": "",
+    "permanent": False,
+    "device_lost": False,
+}
 
 
 @dataclass(frozen=True)
@@ -144,16 +151,19 @@ class SettledMessage(ShardMessage):
     """Why."""
     permanent: bool = False
     """The error is a store's, and will be the same for every other shard: a full disk, no rights."""
+    device_lost: bool = False
+    """The error is that of the actor's device, which ends with the actor; another one may compute the shard."""
 
     @classmethod
     def failed(cls, header: ShardHeader, stage: str, error: Exception) -> "SettledMessage":
         """A shard that a stage gave up. Our own errors say what to do; of others, the kind says most."""
-        named = isinstance(error, SpanmillError | ModelError)
+        named = isinstance(error, SpanmillError | ModelError | DeviceLost)
         return cls(
             header,
             failed_in=stage,
             error=redact(str(error) if named else f"{type(error).__name__}: {error}"),
             permanent=isinstance(error, StorageError) and error.permanent,
+            device_lost=isinstance(error, DeviceLost),
         )
 
     def to_table(self) -> pa.Table:
@@ -180,6 +190,7 @@ class SettledMessage(ShardMessage):
             failed_in=self.failed_in,
             error=self.error,
             permanent=self.permanent,
+            device_lost=self.device_lost,
             store_errors=self.header.store_errors,
             committed=committed,
         )

@@ -1,12 +1,22 @@
 """The third stage: windows become result columns, by a model of the job's own or the replicas of a service."""
 
+import os
+import threading
+
+import pyarrow as pa
+
+from actors.engine.pass_stats import PassStats
+from actors.errors import DeviceLost
 from pipelines.errors import StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.sinks.base import Sink
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, TokenizedMessage
 from pipelines.stages.model_run import ModelRun
-from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.model_runner import OwnModel, RunShard, SharedModel
+
+_FAREWELL_SECONDS = 1.0
+"""A process whose device is lost lives so long, for the shard that found it out to reach the next stage."""
 
 
 class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
@@ -15,21 +25,38 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
     name = "model"
     takes = TokenizedMessage
 
-    def __init__(self, model: OwnModel | SharedModel, parts: Sink | None = None) -> None:
+    def __init__(
+        self, model: OwnModel | SharedModel, parts: Sink | None = None, ends_with_device: bool = False
+    ) -> None:
         """Loads the model, or finds the service that has one; it must be the one that the driver saw.
 
         Args:
             parts: where to look, just before the work, whether another run has done it; None does not look.
+            ends_with_device: whether the process, an actor of a pool, ends when its device is lost.
         """
-        self._run = model.open()
         self._parts = parts
+        self._ends_with_device = ends_with_device
+        self._first_to_lose = threading.Lock()
+        self._run: RunShard
+        try:
+            self._run = model.open()
+        except DeviceLost as lost:
+            if not ends_with_device:
+                raise
+            # An actor whose constructor raises when it is restarted is dead for good, and Ray Data would wait for it.
+            # The first shard is told instead, and then there is a next start.
+            self._run = _Lost(str(lost))
 
     def process(self, message: TokenizedMessage) -> ResultsMessage | SettledMessage:
         """Runs one shard, unless another run has committed it."""
         if self._is_committed(message.header.shard):
             return SettledMessage(message.header, found=True)
         begun = ModelRun.begin()
-        columns, stats = self._run(message.windows.data)
+        try:
+            columns, stats = self._run(message.windows.data)
+        except DeviceLost:
+            self._leave()
+            raise
         return ResultsMessage(
             message.header,
             message.rows,
@@ -38,9 +65,31 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             IpcTable.of(begun.done(stats).to_table()),
         )
 
+    def _leave(self) -> None:
+        """Has the process end soon, and returns to the first that asks for it; Ray then starts the actor anew.
+
+        Whoever comes later waits for the end instead of failing in a millisecond, or Ray Data would hand this actor one
+        shard after the other. Ray has these shards computed again by the actor that it starts.
+        """
+        if not self._ends_with_device:
+            return
+        if not self._first_to_lose.acquire(blocking=False):
+            threading.Event().wait()
+        threading.Timer(_FAREWELL_SECONDS, os._exit, (1,)).start()
+
     def _is_committed(self, shard: ShardId) -> bool:
         try:
             return self._parts is not None and self._parts.has(shard)
         except StorageError:
             # Looking only saves work; whether the store is really gone is the next stage's to find out.
             return False
+
+
+class _Lost:
+    """Stands in for a model whose device was lost before it was loaded."""
+
+    def __init__(self, cause: str) -> None:
+        self._cause = cause
+
+    def __call__(self, prepared: pa.Buffer) -> tuple[pa.Table, PassStats]:
+        raise DeviceLost(self._cause)

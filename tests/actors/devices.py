@@ -98,7 +98,7 @@ class Device:
                     batcher.out_of_memory(size)
                     continue
                 noisy = seconds * float(np.exp(rng.normal() * self.noise))
-                batcher.costs.observe(size, noisy, int(need) if self.reports else None)
+                batcher.observe(size, noisy, int(need) if self.reports else None)
                 schedule.drop(size.windows)
         return self.passes
 

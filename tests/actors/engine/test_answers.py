@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.engine import answers as answers_module
 from actors.engine.answers import read_answers
 from actors.engine.span_decoding import Candidates
 from actors.parameters import EmbeddingParameters, QAParameters
@@ -108,10 +109,18 @@ def _upstream(
         align_to_words=st.booleans(),
         handle_impossible_answer=st.booleans(),
     ),
+    limit=st.sampled_from(["_MOST_SPANS", "_MOST_BYTES"]),
+    most=st.integers(0, 60),
     data=st.data(),
 )
-def test_answers_are_merged_as_upstream_merges_them(
-    texts: list[list[list[str]]], capacity: int, stride: int, qa: QAParameters, data: st.DataObject
+def test_answers_are_merged_as_upstream_merges_them_however_many_at_once(
+    texts: list[list[list[str]]],
+    capacity: int,
+    stride: int,
+    qa: QAParameters,
+    limit: str,
+    most: int,
+    data: st.DataObject,
 ) -> None:
     passages = [Passage(words) for words in texts]
     rows = data.draw(st.lists(st.integers(0, len(passages) - 1), min_size=1, max_size=4))
@@ -131,7 +140,9 @@ def test_answers_are_merged_as_upstream_merges_them(
             candidates.start[window, place], candidates.end[window, place] = s, e
             candidates.score[window, place] = score
         candidates.null_score[window] = data.draw(SCORES)
-    answers = read_answers(prepared, candidates, qa)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers_module, limit, most)
+        answers = read_answers(prepared, candidates, qa)
     got = answers_of(answers)
     assert len(got) == len(rows)
     for row, passage in enumerate(rows):

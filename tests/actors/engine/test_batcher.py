@@ -108,14 +108,13 @@ def test_where_memory_binds_what_is_allowed_is_used() -> None:
     assert np.median([device.need(p.size) for p in full]) > 0.6 * 0.8 * device.room
 
 
-def test_running_out_of_memory_halves_and_is_never_repeated() -> None:
+def test_running_out_of_memory_halves_at_once_and_larger_passes_are_tried_seldom() -> None:
     for room in (5e7, 2e8):
         device = Device(saturating, room=room)
-        passes = device.run(device.batcher(), LARGE[:3])
-        failures = [i for i, p in enumerate(passes) if not p.fitted]
-        assert 1 <= len(failures) <= 3
-        for i in failures:
-            assert all(p.size.tokens <= passes[i].size.tokens / 2 for p in passes[i + 1 :])
+        passes = device.run(device.batcher(), LARGE)
+        first, *later = [i for i, p in enumerate(passes) if not p.fitted]
+        assert passes[first + 1].size.tokens <= passes[first].size.tokens / 2
+        assert len(later) <= 0.02 * len(passes)
 
 
 def test_after_running_out_of_memory_it_goes_on_at_a_good_size() -> None:

@@ -1,6 +1,7 @@
 """Windows in, answers and embeddings out; and a batch never changes an answer."""
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -19,7 +20,7 @@ from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine, Pass, Share
 from actors.engine.inference_task import Results, Wanted
-from actors.errors import ModelError, OutOfMemory, WindowTooLarge
+from actors.errors import DeviceLost, ModelError, OutOfMemory, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded
@@ -346,6 +347,212 @@ def test_reported_memory_bounds_the_passes() -> None:
     results = engine.answer(prepared, QA)
     assert results.stats.out_of_memory == 0
     assert max(n * width * 10 for n, width in backend.shapes) <= 5_000
+
+
+class _Shared(TableBackend):
+    """A device of which another process takes a part now and then."""
+
+    def __init__(self, room: int, told: bool = False) -> None:
+        super().__init__()
+        self.room, self.told = room, told
+
+    @property
+    def memory_limit(self) -> int | None:
+        return self.room if self.told else None
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        self.shapes.append(batch.input_ids.shape)
+        if batch.input_ids.size > self.room:
+            raise OutOfMemory("the table is full")
+        output = super().forward(batch, want_spans, pool_weights, want_hidden)
+        self.shapes.pop()
+        return PassOutput(output.start_logits, output.end_logits, None, batch.input_ids.size if self.told else None)
+
+    def largest(self, last: int) -> int:
+        """Tokens of the largest of the last passes that fitted."""
+        return max(n * width for n, width in self.shapes[-last:] if n * width <= self.room)
+
+
+ROWS = [("w1", words(range(10)))] * 128  # a window of 14 tokens each
+ALL = len(ROWS) * 14
+
+
+def test_passes_grow_again_when_there_is_room_again() -> None:
+    backend = _Shared(room=2 * ALL)
+    engine = _table_engine(backend, BatchingParameters(fixed_windows=128))
+    prepared, _ = prepare(SPEC, QA, ROWS)
+    engine.answer(prepared, QA)
+    backend.room = ALL // 32
+    assert engine.answer(prepared, QA).stats.out_of_memory >= 5
+    assert backend.largest(last=10) <= ALL // 32
+    backend.room = 2 * ALL
+    passes = len(backend.shapes)
+    while backend.largest(last=1) < ALL:
+        engine.answer(prepared, QA)
+        assert len(backend.shapes) - passes < 1000
+
+
+def test_a_device_that_is_full_for_good_loses_few_passes_to_trying() -> None:
+    backend = _Shared(room=ALL // 10)
+    engine = _table_engine(backend, BatchingParameters(fixed_windows=128))
+    prepared, _ = prepare(SPEC, QA, ROWS)
+    failed = passes = 0
+    while passes < 4000:
+        stats = engine.answer(prepared, QA).stats
+        failed, passes = failed + stats.out_of_memory, passes + stats.total.passes
+    assert failed <= 16
+    assert backend.largest(last=20) > 0.7 * backend.room, "what there is, is used"
+
+
+def test_the_memory_that_is_free_is_read_again() -> None:
+    backend = _Shared(room=10 * ALL, told=True)
+    engine = _table_engine(backend, BatchingParameters(fixed_windows=128, memory_share=0.8))
+    prepared, _ = prepare(SPEC, QA, ROWS)
+    for _ in range(20):
+        engine.answer(prepared, QA)
+    assert backend.shapes[-1] == (128, 14)
+    backend.room = ALL + 1  # another actor has taken the rest, and a pass of all still fits
+    for _ in range(20):
+        assert engine.answer(prepared, QA).stats.out_of_memory == 0
+    assert max(n * width for n, width in backend.shapes[-5:]) <= 0.8 * backend.room
+    backend.room = 10 * ALL
+    for _ in range(20):
+        engine.answer(prepared, QA)
+    assert backend.shapes[-1] == (128, 14)
+
+
+def test_a_window_that_fitted_before_waits_for_its_room_and_is_not_called_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others may take all of the memory for a moment; where it does not come back, the process is of no use."""
+    backend = _Shared(room=ALL)
+    engine = _table_engine(backend)
+    prepared, _ = prepare(SPEC, QA, ROWS[:2])
+    engine.answer(prepared, QA)
+    backend.room = 0
+    waited: list[float] = []
+
+    def room_comes_back(seconds: float) -> None:
+        waited.append(seconds)
+        backend.room = ALL if len(waited) == 2 else 0
+
+    monkeypatch.setattr("actors.engine.engine.time.sleep", room_comes_back)
+    assert len(_checked(engine.answer(prepared, QA)).text) == 2
+    assert len(waited) == 2
+    backend.room = 0
+    with pytest.raises(DeviceLost, match=r"a window of 14 tokens, as fitted before, has no room: the table is full"):
+        engine.answer(prepared, QA)
+
+
+class _Failing(TableBackend):
+    """Fails at a token, and where that is a device's end, at everything from then on."""
+
+    def __init__(self, error: Exception, for_ever: bool) -> None:
+        super().__init__()
+        self.error, self._for_ever, self._lost = error, for_ever, False
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        if self._lost or (batch.input_ids == FIRST_WORD + 7).any():
+            self._lost = self._for_ever
+            self.shapes.append(batch.input_ids.shape)
+            raise self.error
+        return super().forward(batch, want_spans, pool_weights, want_hidden)
+
+
+GOOD, GUILTY = [("w1", "w2 w3")], [("w1", "w2 w7")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        DeviceLost("the link is down"),
+        # What no list of texts knows is found out by a pass of nothing but padding.
+        RuntimeError("accelerator 0: status 0xdead"),
+    ],
+)
+def test_a_lost_device_is_an_error_of_its_own_and_stays_lost(error: Exception) -> None:
+    backend = _Failing(error, for_ever=True)
+    engine = _table_engine(backend)
+    told: list[DeviceLost] = []
+    engine.when_lost(told.append)
+    good, guilty = (prepare(SPEC, QA, pairs)[0] for pairs in (GOOD, GUILTY))
+    assert len(_checked(engine.answer(good, QA)).text) == 1
+    engine.check_device()
+    with pytest.raises(DeviceLost, match=r"^the device is lost: "):
+        engine.answer(guilty, QA)
+    passes = len(backend.shapes)
+    for shard in (good, guilty):
+        with pytest.raises(DeviceLost, match=str(error).removeprefix("the device is lost: ")):
+            engine.answer(shard, QA)
+    assert len(backend.shapes) == passes, "nothing is asked of it any more"
+    with pytest.raises(DeviceLost):
+        engine.check_device()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("wanted", [Wanted(QA), Wanted(QA, EMBEDDING), Wanted(tokens=True)])
+def test_an_error_that_only_some_input_causes_loses_no_device(wanted: Wanted) -> None:
+    backend = _Failing(IndexError("index out of range"), for_ever=False)
+    engine = _table_engine(backend)
+    with pytest.raises(IndexError):
+        engine.finish(engine.begin(prepare(SPEC, QA, GUILTY)[0], wanted))
+    engine.check_device()
+    engine.finish(engine.begin(prepare(SPEC, QA, GOOD)[0], wanted))
+
+
+def _peak(act: Callable[[], object]) -> int:
+    """Most bytes that numpy and Python held at once, beyond what they held before."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_grows_with_the_answers_and_not_with_their_candidates() -> None:
+    qa, rng = QAParameters(top_k=400, max_answer_len=8), np.random.default_rng(0)
+    rows = [("w1", words(rng.integers(0, WORDS, 60).tolist())) for _ in range(2000)]
+    few, many = (prepare(SPEC, qa, some)[0] for some in (rows[:1000], rows))
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=32))
+    answers = len(_checked(engine.answer(many, qa)).text)
+    assert answers > 400_000
+    grown = _peak(lambda: engine.answer(many, qa)) - _peak(lambda: engine.answer(few, qa))
+    assert grown < 100 * (answers / 2), "before they were merged row by row, it was 400 bytes for a candidate"
+
+
+def test_a_piece_of_a_shard_costs_what_it_holds_however_long_the_shard_is() -> None:
+    rng = np.random.default_rng(0)
+    texts = [words(rng.integers(0, WORDS, 150).tolist()) + f" é{row}" for row in range(4000)]
+    whole, _ = prepare(SPEC, QAParameters(), [("w1", text) for text in texts])
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=16))
+    owners = np.arange(0, len(texts), 200, dtype=np.int32)
+    piece = whole.of_owners(owners)
+    assert whole.texts is not None
+    assert _peak(lambda: engine.answer(piece, QAParameters())) < whole.texts.nbytes
+    found = answers_of(_checked(engine.answer(piece, QAParameters())))
+    alone = answers_of(_checked(engine.answer(whole, QAParameters())))
+    assert [one.text for (one,) in found] == [alone[owner][0].text for owner in owners]
+
+
+def test_finding_spans_counts_in_what_a_request_is_predicted_to_take() -> None:
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=16))
+    cheap, dear = QAParameters(), QAParameters(top_k=1000, max_answer_len=100)
+    prepared, _ = prepare(SPEC, cheap, [("w1", words(range(50)))] * 32)
+    asked, listed = (engine.begin(prepared, Wanted(qa)) for qa in (cheap, dear))
+    embedded = engine.begin(prepared, Wanted(embedding=EMBEDDING))
+    assert engine.predicted(asked.lengths, listed) == 0.0, "nothing is known yet"
+    for _ in range(3):
+        engine.answer(prepared, cheap)
+    plain, some, more = (engine.predicted(asked.lengths, task) for task in (embedded, asked, listed))
+    assert 0 < plain == engine.predicted(asked.lengths) < some < more
+    quantum = engine.predicted(asked.lengths[:8], asked)
+    assert engine.windows_within(quantum, 54, 32, listed) < engine.windows_within(quantum, 54, 32, asked)
 
 
 class _Visited(TableBackend):

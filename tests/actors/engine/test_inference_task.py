@@ -1,10 +1,14 @@
 """A call gets the same from its passes, however they are cut and shared."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.engine import inference_task
+from actors.engine.answers import Answers
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Wanted
 from actors.errors import ModelError
@@ -62,6 +66,42 @@ def test_any_order_of_any_passes_gives_the_same(wanted: Wanted, passages: list[s
         _pass(pieces, backend, order[:size])
         order = order[size:]
     assert_same_results(pieces.results(), whole.results())
+
+
+def test_results_hold_no_more_of_a_pass_than_their_own() -> None:
+    """Windows of several requests share a pass, and one of them may be kept for long."""
+    task = _begin(STATES, ["w3", "w4 w5 w6"])
+    _pass(task, TableBackend(), [0, 1])
+    assert all(states.base is None for states in task.results().tokens or ())
+
+
+@given(passages=PASSAGES, most=st.integers(1, 200), impossible=st.booleans(), top_k=st.integers(1, 5), data=st.data())
+def test_a_task_of_many_candidates_merges_them_round_by_round(
+    passages: list[str], most: int, impossible: bool, top_k: int, data: st.DataObject
+) -> None:
+    """Whether a round is merged as soon as its windows are there or with all others, the answers are the very same."""
+    wanted = Wanted(qa=QA.model_copy(update={"top_k": top_k, "handle_impossible_answer": impossible}))
+    backend, whole = TableBackend(), _begin(wanted, passages)
+    order = data.draw(st.permutations(range(len(whole.prepared.windows))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference_task, "_MOST_CANDIDATES", most)
+        parted = _begin(wanted, passages)
+    assert np.concatenate(parted.rounds).tolist() == sorted(order)
+    while order:
+        size, tries = data.draw(st.integers(1, len(order))), data.draw(st.integers(1, 2))
+        _pass(whole, backend, order[:size])
+        for _ in range(tries):  # a shared pass that has failed is run again by each of its tasks
+            _pass(parted, backend, order[:size])
+        order = order[size:]
+        for number, windows in enumerate(parted.rounds):
+            if not set(windows.tolist()) & set(order) and data.draw(st.booleans()):
+                parted.end_round(number)
+    mine, theirs = parted.results().answers, whole.results().answers
+    assert mine is not None
+    assert theirs is not None
+    for field in fields(Answers):
+        got, expected = getattr(mine, field.name), getattr(theirs, field.name)
+        assert got.equals(expected) if field.name == "text" else np.array_equal(got, expected)
 
 
 @given(passages=PASSAGES)

@@ -388,7 +388,7 @@ def test_what_goes_wrong_after_a_request_has_its_results_costs_no_other_its_own(
     engine = _engine(TableBackend())
     faults: Iterator[int | MemoryError] = iter([1, 1, MemoryError("no room")])
 
-    def one_window(seconds: float, width: int, most: int) -> int:
+    def one_window(seconds: float, width: int, most: int, task: InferenceTask) -> int:
         fault = next(faults, 1)
         if isinstance(fault, MemoryError):
             raise fault

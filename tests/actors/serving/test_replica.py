@@ -12,6 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from actors.engine.inference_task import Wanted
+from actors.errors import DeviceLost
 from actors.model_actor import ModelActor
 from actors.parameters import (
     BatchingParameters,
@@ -204,6 +205,21 @@ def test_a_replica_without_its_thread_says_so(small: Replica, monkeypatch: pytes
     small.actor.ask(small.prepare(answering()), Wanted(qa=QAParameters()))
     until(lambda: not scheduler.alive)
     with pytest.raises(RuntimeError, match="thread of the online passes"):
+        small.check_alive()
+
+
+def test_a_replica_whose_device_is_lost_says_so_to_clients_and_to_health_checks(
+    small: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(small.actor.engine._backend, "forward", lose)
+    for _ in range(2):
+        got = refusal(small, answering())
+        assert (got.status, got.reason, got.retry_after) == (503, "device_lost", 1)
+        assert got.message.startswith("the device is lost: CUDA error: an illegal memory access was encountered; try")
+    with pytest.raises(DeviceLost, match="illegal memory access"):
         small.check_alive()
 
 

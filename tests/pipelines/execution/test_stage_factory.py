@@ -52,10 +52,10 @@ def test_an_actor_without_a_gpu_takes_none(
 def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     job = _job(tmp_path / "own", untrained_model)
     own = make_stages(job, CPU_POOL)
-    assert _model_stage(own).arguments == (_own(own), job.parts)
+    assert _model_stage(own).arguments == (_own(own), job.parts, True), "an actor ends with its device"
     job = _job(tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both")
     shared = make_stages(job, CPU_POOL)
-    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts)
+    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts, True)
     assert _own(shared) == _own(own)
 
 
@@ -81,7 +81,7 @@ def test_what_is_written_names_its_model_and_its_job(tmp_path: Path, untrained_m
 
 def test_a_rehearsal_neither_looks_at_parts_nor_writes_them(tmp_path: Path, untrained_model: Path) -> None:
     stages = make_stages(_job(tmp_path, untrained_model), CPU_POOL, rehearsal=True)
-    assert _model_stage(stages).arguments == (_own(stages), None)
+    assert _model_stage(stages).arguments == (_own(stages), None, True)
     assert stages.write.stage.rehearsal
 
 

@@ -35,5 +35,10 @@ def test_small_corpora_are_shared_out_and_large_ones_make_few_files() -> None:
     assert choose_shard_rows(10**9, 450, 1e6) == (16 << 20) // 450
 
 
+def test_rows_of_many_answers_are_few() -> None:
+    assert choose_shard_rows(10**8, 450, 10_000, answers=1000) == 262
+    assert choose_shard_rows(10**8, 450, 10_000, answers=20) == 8192
+
+
 def test_without_a_pace() -> None:
     assert choose_shard_rows(10**8, 450, None) == 4096

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from actors.errors import ModelError
+from actors.errors import DeviceLost, ModelError
 from pipelines.errors import CorpusError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.stages.messages import IpcTable, RawMessage, SettledMessage, ShardHeader, TokenizedMessage
@@ -49,22 +49,27 @@ def test_a_stage_that_is_given_another_message_says_which() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "permanent"),
+    ("error", "said", "mark"),
     [
-        (CorpusError("a.jsonl: cut short"), "a.jsonl: cut short", False),
-        (ModelError("no head"), "no head", False),
-        (ValueError("7"), "ValueError: 7", False),
-        (StorageError("no answer"), "no answer", False),
-        (StorageError("no room", permanent=True), "no room", True),
+        (CorpusError("a.jsonl: cut short"), "a.jsonl: cut short", ""),
+        (ModelError("no head"), "no head", ""),
+        (ValueError("7"), "ValueError: 7", ""),
+        (StorageError("no answer"), "no answer", ""),
+        (StorageError("no room", permanent=True), "no room", "permanent"),
+        (DeviceLost("ECC error"), "the device is lost: ECC error", "device_lost"),
     ],
 )
-def test_a_shard_that_was_given_up_carries_its_reason_only(error: Exception, said: str, permanent: bool) -> None:
+def test_a_shard_that_was_given_up_carries_its_reason_only(error: Exception, said: str, mark: str) -> None:
     table = SettledMessage.failed(_header(1), "write", error).to_table()
     found = SettledMessage.found_in(table)
-    assert found == SettledMessage(_header(1), failed_in="write", error=said, permanent=permanent)
+    permanent, device_lost = mark == "permanent", mark == "device_lost"
+    assert found == SettledMessage(
+        _header(1), failed_in="write", error=said, permanent=permanent, device_lost=device_lost
+    )
     receipt = found.receipt(5.0)
     assert (receipt.shard, receipt.file) == (ShardId(3, 1, False), "a.jsonl")
-    assert (receipt.failed_in, receipt.error, receipt.permanent) == ("write", said, permanent)
+    assert (receipt.failed_in, receipt.error) == ("write", said)
+    assert (receipt.permanent, receipt.device_lost) == (permanent, device_lost)
     assert (receipt.found, receipt.rows, receipt.store_errors, receipt.committed) == (False, 0, 1, 5.0)
 
 
