@@ -17,7 +17,7 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help=f"Parquet or JSONL (plain, .gz, .zst): files, folders, globs; {STORES}, hf://, https://",
+        help=f"Parquet, JSONL or JSON (plain, .gz, .zst): files, folders, globs; {STORES}, hf://, https://",
         show_default=False,
     ),
 ]

@@ -1,7 +1,7 @@
 """Makes a plan: looks at every file, checks its columns, cuts it into read units, and chooses the size of a shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import pyarrow as pa
@@ -47,6 +47,8 @@ def make_plan(
         # Nothing would be left but the errors, so they are said.
         return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second)
 
+    # Only a look at a file tells whether it holds lines of JSON or one document.
+    files = [replace(file, format=look.format or file.format) for file, look in zip(files, looks, strict=True)]
     carry = _check_columns(files, looks, parameters, kind)
     rows = sum(look.rows for look in looks)
     row_bytes = max(1.0, *_row_bytes(files, looks))

@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -59,6 +59,9 @@ class LineSample:
     damaged: bool = False
     """The compressed stream breaks off within it."""
 
+    head: bytes = field(default=b"", repr=False, compare=False)
+    """The text that was looked at."""
+
 
 def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object], keep_on: bool = False) -> LineSample:
     """The lines of the first `read_bytes` bytes of text; where not one of them ends there, the first line.
@@ -71,16 +74,40 @@ def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]
         StorageError: the file cannot be read.
     """
     for size in (read_bytes, READ_BYTES):
-        beginning, damage = _beginning(file, size, storage, keep_on)
-        if damage is not None and not keep_on:
-            raise damage
+        beginning, damaged = beginning_of(file, size, storage, keep_on)
         if b"\n" in beginning or len(beginning) < size:
             break
     # What follows the whole lines is the part of one that still lies in the beginning.
-    found = next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None)
+    return sample_of(next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None), beginning, damaged)
+
+
+def sample_of(found: LineBlock | None, head: bytes, damaged: bool) -> LineSample:
+    """The sample that consists of the rows that were found in the head of a file."""
     if found is None or not len(found):
-        return LineSample((), 0, 0.0, damage is not None)
-    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damage is not None)
+        return LineSample((), 0, 0.0, damaged, head)
+    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damaged, head)
+
+
+def beginning_of(
+    file: SourceFile, size: int, storage: Mapping[str, object], keep_on: bool = False
+) -> tuple[bytes, bool]:
+    """The first `size` bytes of a file's text or a little more, and whether a compressed stream breaks off in them.
+
+    Raises:
+        DamagedError: it does; not with `keep_on`.
+        StorageError: the file cannot be read.
+    """
+    beginning, damage = _beginning(file, size, storage, keep_on)
+    if damage is not None and not keep_on:
+        raise damage
+    return beginning, damage is not None
+
+
+def read_text(file: SourceFile, storage: Mapping[str, object], keep_on: bool = False) -> Iterator[bytes]:
+    """A file's text from its beginning, READ_BYTES at a time; `keep_on` and errors as in `read_lines`."""
+    if file.compression is not None:
+        return _decompressed(file, storage, READ_BYTES, keep_on)
+    return _plain(file, 0, file.size, storage, READ_BYTES)
 
 
 def _objects(lines: LineBlock) -> Iterator[dict[str, Any]]:
