@@ -45,9 +45,9 @@ class CorpusParameters(Settings):
     """What is read, and how it is cut into read units and shards."""
 
     format: str = "auto"
-    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, the latter also with .gz or .zst; what looks like
-    one JSON document is read as one. Otherwise the format of all files: parquet, jsonl, json (documents), or the place
-    of another one, package.module:OBJECT."""
+    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, JSON also with .gz or .zst; whether it is lines
+    or one document is seen in the file. Otherwise the format of all files: parquet, jsonl, json (documents), or the
+    place of another one, package.module:OBJECT."""
 
     columns: Columns = Columns()
     """Names of the input's columns."""
