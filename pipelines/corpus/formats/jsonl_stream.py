@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipelines.corpus.formats.json_numbers import without_non_numbers
 from pipelines.corpus.formats.line_splitter import LineBlock, cut_lines
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
@@ -115,9 +116,17 @@ def _objects(lines: LineBlock) -> Iterator[dict[str, Any]]:
         try:
             value = orjson.loads(lines.buffer[start:stop])
         except orjson.JSONDecodeError:
-            continue
+            value = _mended(lines.buffer[start:stop])
         if isinstance(value, dict):
             yield value
+
+
+def _mended(line: bytes) -> dict[str, Any] | None:
+    try:
+        mended = without_non_numbers(line.decode())
+    except ValueError:
+        return None
+    return mended[0] if mended else None
 
 
 def _beginning(

@@ -74,9 +74,13 @@ def test_a_row_that_is_too_long_is_cut(size: int) -> None:
 )
 def test_brackets_that_do_not_fit(text: bytes, rows: int, words: str) -> None:
     found: list[Any] = []
-    blocks = (found.extend(block.table().to_pylist()) for block in cut_rows(iter([text]), 0, 100))
+
+    def read() -> None:
+        for block in cut_rows(iter([text]), 0, 100):
+            found.extend(block.table().to_pylist())
+
     with pytest.raises(BrokenDocumentError, match=words):
-        list(blocks)
+        read()
     assert len(found) == rows
 
 

@@ -13,7 +13,7 @@ from pipelines.corpus.listing import list_files
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.planning.planner import make_plan
-from tests.pipelines.helpers import compressed, jsonl, qa_rows
+from tests.pipelines.helpers import compressed, jsonl, qa_rows, validate_all
 
 GOOD = jsonl(qa_rows(20))
 OTHER = jsonl([{"question": "q", "passage": "c"}] * 20)
@@ -90,3 +90,10 @@ def test_carried_types_come_from_a_file_that_has_the_columns(tmp_path: Path) -> 
     )
     with pytest.raises(CorpusError, match="no column 'm'"):
         make_plan(files, CorpusParameters(carry=("n", "m")), "answer")
+
+
+def test_lines_with_nan_tell_columns_too(tmp_path: Path) -> None:
+    line = b'{"question": "q", "context": "c", "score": NaN}\n'
+    plan = make_plan(_files(tmp_path, line * 20), CorpusParameters(), "answer")
+    [shard] = validate_all(plan)
+    assert len(shard.rows) == 20
