@@ -59,7 +59,9 @@ Extend = Annotated[
 MaxQuarantined = Annotated[
     str | None,
     typer.Option(
-        "--max-quarantined", metavar="N|P%", help="Fail when more rows than this are quarantined: 100, or 0.5%."
+        "--max-quarantined",
+        metavar="N|P%",
+        help="Fail when more rows than this are quarantined: 100, or 0.5%; by default 50%.",
     ),
 ]
 Data = Annotated[

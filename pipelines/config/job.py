@@ -173,8 +173,9 @@ class JobConfig(Settings):
     ray: RayParameters = RayParameters()
     """Ray cluster."""
 
-    max_quarantined: str | int | None = None
-    """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job."""
+    max_quarantined: str | int | None = "50%"
+    """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job, and it gets no
+    _SUCCESS. null sets no limit."""
 
     @field_validator("max_quarantined")
     @classmethod

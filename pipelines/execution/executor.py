@@ -93,23 +93,35 @@ def execute(job: Job, console: Console) -> Outcome:
                 _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(pending)
         observer.settle()
         committed = check_complete(job, progress.tally.reasons_of_failure())
+        counts = read_counts(job.parts, committed)
+        _check_quarantine(job, counts)
     except BaseException as error:
         observer.fail(error)
         raise
     outcome = Outcome(
         progress.tally,
-        read_counts(job.parts, committed),
+        counts,
         before,
         time.monotonic() - started,
         progress.final_rate(),
     )
     if pending or not exists(job.store.fs, job.store.path(REPORT_JSON)):
         observer.end(outcome.counts)
-    if limit is not None:
-        limit.check(outcome.counts)
     if not has_success(job.store):
         job.parts.finish(_summary(job, outcome, committed.shards))
     return outcome
+
+
+def _check_quarantine(job: Job, counts: RowCounts) -> None:
+    """Raises JobError where a complete job has too many rows in quarantine; it has no mark of success then."""
+    limit = job.config.quarantine_limit
+    try:
+        if limit is not None:
+            limit.check(counts)
+    except JobError:
+        # An earlier run may have been allowed more.
+        remove_success(job.store)
+        raise
 
 
 @dataclass(frozen=True)
