@@ -10,7 +10,7 @@ import pyarrow as pa
 from actors.engine.inference_task import Wanted
 from actors.version import release
 from pipelines.config.job import AnswerConfig
-from pipelines.corpus.listing import list_files
+from pipelines.corpus.listing import list_inputs
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.job.model_probe import Config, ProbedModel, probe_model
 from pipelines.output.manifest import Manifest, open_or_create, overwrite
@@ -37,6 +37,8 @@ class Job:
     task: Wanted
     plan: Plan
     manifest: Manifest
+    left_out: tuple[str, ...] = ()
+    """What lies in the input and is not read, and why, for people."""
 
     @property
     def kind(self) -> JobKind:
@@ -80,9 +82,9 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     store = resolve(output, config.output.storage)
     _check_apart(inputs, store)
     find_sink(config.output.sink, config.output.format)
-    files = list_files(inputs, config.corpus)
+    listing = list_inputs(inputs, config.corpus)
     model = probe_model(config)
-    plan = make_plan(files, config.corpus, kind, model.tokens_per_second)
+    plan = make_plan(listing.files, config.corpus, kind, model.tokens_per_second)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
     task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
@@ -96,7 +98,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spanmill=release(),
     )
-    return Job(config, store, model, task, plan, manifest)
+    return Job(config, store, model, task, plan, manifest, listing.left_out)
 
 
 def bind(job: Job, replace: bool, extend: bool = False) -> Job:
@@ -116,7 +118,7 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
     layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)
     plan = dataclasses.replace(plan, layout=layout)
-    return Job(job.config, job.store, job.model, job.task, plan, stored)
+    return Job(job.config, job.store, job.model, job.task, plan, stored, job.left_out)
 
 
 def check_complete(job: Job, failures: Sequence[str]) -> Committed:

@@ -22,6 +22,12 @@ class JsonRows:
     not_numbers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Rows with fields that hold NaN or Infinity, which are null in `rows`: row number → names of these fields."""
 
+    def fill(self, columns: pa.Table) -> None:
+        """Adds the columns that lie beside the lines, as partitions do, to the rows that have no such field."""
+        for name in columns.column_names:
+            for row, value in zip(self.rows, columns[name].to_pylist(), strict=True):
+                row.setdefault(name, value)
+
     def ids(self, name: str) -> pa.ChunkedArray:
         """Strings as they are, whole numbers as text."""
         return self._column(name, pa.string(), _ids)

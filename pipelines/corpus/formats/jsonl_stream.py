@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipelines.corpus.formats.gzip_stream import CUT_SHORT, GzipStream
 from pipelines.corpus.formats.json_numbers import without_non_numbers
 from pipelines.corpus.formats.line_splitter import LineBlock, cut_lines
 from pipelines.corpus.source_file import SourceFile
@@ -22,7 +23,6 @@ READ_BYTES = 16 << 20
 # Past the end of a unit only the rest of its last line is wanted.
 _TAIL_BYTES = 1 << 20
 
-_CUT_SHORT = "Truncated compressed stream"
 _SALVAGE_BYTES = 256
 
 
@@ -164,7 +164,7 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
             position += len(chunk)
     except OSError as error:
         # Of a stream that is cut short all bytes are good; where others are damaged, those before may be wrong too.
-        if keep_on and _CUT_SHORT in str(error):
+        if keep_on and CUT_SHORT in str(error):
             rest = _salvaged(_stream(file, storage, read_bytes), position, read_bytes)
             yield rest
             position += len(rest)
@@ -175,14 +175,16 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
         ) from error
 
 
-def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> pa.CompressedInputStream:
+def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> GzipStream | pa.CompressedInputStream:
     store = resolve(file.url, storage)
-    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
+    # The streams ask for 64 KiB at a time, too little for one request to an object store.
     source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
+    if file.compression == "gzip":
+        return GzipStream(source)
     return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
 
 
-def _salvaged(stream: pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
+def _salvaged(stream: GzipStream | pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
     """What lies between a place and a damage: a read that fails gives nothing of it, so short ones lead up to it."""
     pieces: list[bytes] = []
     try:
