@@ -12,7 +12,7 @@ import ray
 
 from pipelines.config.job import RayParameters
 from pipelines.errors import ConfigError, JobError
-from pipelines.job.ray_cluster import connected
+from pipelines.job.ray_cluster import connected, count_gpus
 
 
 def test_an_address_that_is_none() -> None:
@@ -39,7 +39,7 @@ def test_a_metrics_port_that_is_taken() -> None:
 def test_sigterm_is_ctrl_c_and_not_rays_abort() -> None:
     program = """
 import signal
-from pipelines.job.ray_cluster import connected
+from pipelines.job.ray_cluster import connected, count_gpus
 from pipelines.config.job import ClusterParameters
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
@@ -71,3 +71,16 @@ def test_ray_shuts_down_after_the_threads_of_ray_data() -> None:
     with connected(RayParameters(address="local")):
         threading.Thread(target=executor, name="StreamingExecutor-test").start()
     assert seen == [True]
+
+
+def test_a_cluster_that_cannot_be_reached_has_no_gpus() -> None:
+    assert count_gpus(RayParameters(address="nonsense")) == 0
+
+
+@pytest.mark.ray
+def test_gpus_are_those_of_the_cluster_and_not_of_the_driver() -> None:
+    ray.init(num_cpus=1, num_gpus=3, include_dashboard=False, log_to_driver=False)
+    try:
+        assert count_gpus(RayParameters()) == 3
+    finally:
+        ray.shutdown()
