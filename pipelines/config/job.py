@@ -177,6 +177,10 @@ class JobConfig(Settings):
     """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job, and it gets no
     _SUCCESS. null sets no limit."""
 
+    poison_exit_code: Literal[0, 3] = 3
+    """Exit code of a job that is complete, but for quarantined rows that broke the model or its worker. 0 is for
+    schedulers that try a job again after any other one, as a RayJob of Kubernetes does."""
+
     @field_validator("max_quarantined")
     @classmethod
     def _readable(cls, value: str | int | None) -> str | int | None:

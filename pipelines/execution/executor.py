@@ -26,9 +26,6 @@ from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import exists
 
-POISON_ROWS = 3
-"""Exit code of a job that is complete, but for rows that broke the model or its worker."""
-
 
 class Watcher(Protocol):
     """Somebody who wants to know of every receipt."""
@@ -51,6 +48,8 @@ class Outcome:
     """From the first shard's start to the last commit, start-up of Ray and model included."""
     rate: float
     """Rows per second after the first commit of this run; 0 where there was only one."""
+    poison_exit_code: int = 3
+    """As in the config."""
 
     @property
     def poison_rows(self) -> int:
@@ -59,8 +58,8 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0, or POISON_ROWS."""
-        return POISON_ROWS if self.poison_rows else 0
+        """0, or `poison_exit_code` where rows broke the model or its worker."""
+        return self.poison_exit_code if self.poison_rows else 0
 
 
 def execute(job: Job, console: Console) -> Outcome:
@@ -104,6 +103,7 @@ def execute(job: Job, console: Console) -> Outcome:
         before,
         time.monotonic() - started,
         progress.final_rate(),
+        job.config.poison_exit_code,
     )
     if pending or not exists(job.store.fs, job.store.path(REPORT_JSON)):
         observer.end(outcome.counts)

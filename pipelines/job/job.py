@@ -1,9 +1,10 @@
 """A job: bound to its output, run in passes over what is missing, until nothing is."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,6 +26,10 @@ from pipelines.storage.filesystem import Store, resolve
 
 _SEMANTICS = 1
 """Raised when a new version of Spanmill gives other rows for the same input and keys."""
+
+
+_PLACES = ("endpoint_url", "account_name", "account_host", "connection_string", "host", "port")
+"""fsspec options that say which server or account a URL is on."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     """
     kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     store = resolve(output, config.output.storage)
-    _check_apart(inputs, store)
+    _check_apart([resolve(name, config.corpus.storage) for name in inputs], store)
     find_sink(config.output.sink, config.output.format)
     listing = list_inputs(inputs, config.corpus)
     model = probe_model(config)
@@ -134,14 +139,20 @@ def check_complete(job: Job, failures: Sequence[str]) -> Committed:
     return committed
 
 
-def _check_apart(inputs: Sequence[str], output: Store) -> None:
-    for name in inputs:
-        source = resolve(name).url
-        if f"{output.url.with_secrets}/".startswith(f"{source.with_secrets.rstrip('/')}/"):
+def _check_apart(inputs: Sequence[Store], output: Store) -> None:
+    for source in inputs:
+        lies_in = f"{output.url.with_secrets}/".startswith(f"{source.url.with_secrets.rstrip('/')}/")
+        if lies_in and not _are_elsewhere(source.options, output.options):
             raise CorpusError(
-                f"OUTPUT {output.url} lies in the input {source}, so the next run would read what this one wrote; "
+                f"OUTPUT {output.url} lies in the input {source.url}, so the next run would read what this one wrote; "
                 "name an OUTPUT elsewhere"
             )
+
+
+def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both sets of options name a server or account, and not the same: equal URLs are two places then."""
+    places = [{**(options.get("client_kwargs") or {}), **options} for options in (one, other)]
+    return any(key in places[0] and key in places[1] and places[0][key] != places[1][key] for key in _PLACES)
 
 
 def _results(config: Config, limit: int | None) -> dict[str, object]:
