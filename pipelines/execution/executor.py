@@ -26,6 +26,9 @@ from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import exists
 
+POISON_ROWS = 3
+"""Exit code of a job that is complete, but for rows that broke the model or its worker, where the config has none."""
+
 
 class Watcher(Protocol):
     """Somebody who wants to know of every receipt."""
@@ -48,7 +51,7 @@ class Outcome:
     """From the first shard's start to the last commit, start-up of Ray and model included."""
     rate: float
     """Rows per second after the first commit of this run; 0 where there was only one."""
-    poison_exit_code: int = 3
+    poison_exit_code: int = POISON_ROWS
     """As in the config."""
 
     @property
