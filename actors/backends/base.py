@@ -114,6 +114,8 @@ class Runtime:
     """What its passes can give."""
     layout: BatchLayout = BatchLayout.PADDED
     """What its passes take."""
+    runs_on_cpu: bool = True
+    """False where it needs another device: a driver, which tries the model before a job, then needs one as well."""
 
 
 def find_runtime(name: str) -> Runtime:

@@ -37,8 +37,8 @@ class TorchBackend:
         torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._encoder: torch.nn.Module = model.base_model
-        self._hidden: torch.Tensor | None = None
-        self._encoder.register_forward_hook(self._keep_hidden)
+        self._last = _LastHidden()
+        self._encoder.register_forward_hook(self._last.keep)
 
     @property
     def device(self) -> str:
@@ -73,7 +73,7 @@ class TorchBackend:
             if not isinstance(no_room, OutOfMemory):
                 raise
         finally:
-            self._hidden = None
+            self._last.states = None
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
         self._memory.release()
         raise no_room
@@ -81,17 +81,29 @@ class TorchBackend:
     def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
         module: Callable[..., object] = self._model if want_spans else self._encoder
         output = module(**model_inputs(batch, self._device))
+        states = self._last.states
         start = end = pooled = None
         if want_spans:
             start, end = _to_host(output.start_logits), _to_host(output.end_logits)  # type: ignore[attr-defined]
-        if pool_weights is not None and self._hidden is not None:
+        if pool_weights is not None and states is not None:
             weights = torch.from_numpy(pool_weights).to(self._device)
-            pooled = _to_host(torch.bmm(weights.unsqueeze(1), self._hidden.float()).squeeze(1))
-        hidden = _to_host(self._hidden) if want_hidden and self._hidden is not None else None
+            pooled = _to_host(torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1))
+        hidden = _to_host(states) if want_hidden and states is not None else None
         return PassOutput(start, end, pooled, self._memory.peak(), hidden)
 
-    def _keep_hidden(self, module: torch.nn.Module, inputs: object, output: tuple[torch.Tensor, ...]) -> None:
-        self._hidden = output[0]
+
+class _LastHidden:
+    """The hidden states of the pass that runs.
+
+    The model refers to it, and it does not refer to the backend: a circle of the three would keep the weights in memory
+    until Python looks for circles, long after the backend is gone.
+    """
+
+    states: torch.Tensor | None = None
+
+    def keep(self, module: torch.nn.Module, inputs: object, output: tuple[torch.Tensor, ...]) -> None:
+        """A forward hook of the encoder."""
+        self.states = output[0]
 
 
 def model_inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:

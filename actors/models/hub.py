@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,6 +22,8 @@ _TEXTS = ("*.json", "*.txt", "*.model")
 _SHIPPED = Path(__file__).parent / "minilm-qa"
 """The model that comes with the package: in the repository, a link to the folder in models/."""
 _NAMES_OF_SHIPPED = (_SHIPPED.name, f"models/{_SHIPPED.name}")
+_PARTIAL = ".partial-"
+_ABANDONED_SECONDS = 24 * 3600.0
 
 
 def find_model(parameters: ModelParameters, key: str = "model") -> Path:
@@ -103,18 +106,32 @@ def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str]
     target = cache / identity
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=cache, prefix=".partial-"))
+        _remove_abandoned(cache)
+        partial = Path(tempfile.mkdtemp(dir=cache, prefix=_PARTIAL))
         try:
             for path in sorted(wanted):
                 fs.get_file(path, str(partial / Path(path).name))
-        except Exception as error:
-            shutil.rmtree(partial)
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if not isinstance(error, Exception):
+                raise  # Ctrl-C
             raise ModelError(f"{key}.name: {url} cannot be copied: {first_line(error)}") from error
         try:
             partial.rename(target)
         except OSError:  # another process was faster
             shutil.rmtree(partial)
     return target
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Removes what processes that were killed had copied: nothing was written to it for a day."""
+    for partial in cache.glob(f"{_PARTIAL}*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+        except OSError:
+            continue  # another process is faster
+        if time.time() - newest > _ABANDONED_SECONDS:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _version(info: dict[str, object]) -> str:

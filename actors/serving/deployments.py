@@ -30,6 +30,7 @@ from actors.serving.handle_client import HandleClient
 from actors.serving.middleware.access_log import log_requests
 from actors.serving.model_card import describe, shown_name
 from actors.serving.parameters import ServiceParameters
+from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics, RequestMetrics
 from actors.serving.replica import Replica
 from actors.serving.threads import in_thread
@@ -163,15 +164,16 @@ def _end_process(lost: DeviceLost) -> None:
 
 def _placed_model(service: ServiceParameters) -> ModelParameters:
     """The model with its threads and device on this machine."""
-    threads = service.model.threads or max(_cpus_here() // service.replicas.max, 1)
+    threads = service.model.threads or _threads_here(service)
     return service.model.placed(threads, with_gpu=service.replicas.gpus > 0)
 
 
-def _cpus_here() -> int:
-    """CPUs that Ray has on this machine: in a container, those of its limit."""
+def _threads_here(service: ServiceParameters) -> int:
+    """CPU threads of a replica on this machine; in a container, Ray has the CPUs of its limit."""
     nodes: Any = ray.nodes  # has no annotations
-    here = ray.get_runtime_context().get_node_id()
-    return int(next(node["Resources"].get("CPU", 0) for node in nodes() if node["NodeID"] == here))
+    machines = {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
+    here, replicas = machines[ray.get_runtime_context().get_node_id()], service.replicas
+    return threads_of_replica(here, list(machines.values()), replicas.max, replicas.cpus, replicas.gpus)
 
 
 def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:

@@ -17,7 +17,7 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help=f"Parquet or JSONL (plain, .gz, .zst): files, folders, globs; {STORES}, hf://, https://",
+        help=f"Parquet, JSONL or JSON (plain, .gz, .zst): files, folders, globs; {STORES}, hf://, https://",
         show_default=False,
     ),
 ]
@@ -59,7 +59,9 @@ Extend = Annotated[
 MaxQuarantined = Annotated[
     str | None,
     typer.Option(
-        "--max-quarantined", metavar="N|P%", help="Fail when more rows than this are quarantined: 100, or 0.5%."
+        "--max-quarantined",
+        metavar="N|P%",
+        help="Fail when more rows than this are quarantined: 100, or 0.5%; by default 50%.",
     ),
 ]
 Data = Annotated[

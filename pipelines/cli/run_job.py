@@ -35,6 +35,8 @@ def run_job(
     if extend and limit is not None:
         raise ConfigError("--extend and --limit do not go together: a job of the first N rows has no room for more")
     job = plan_job(inputs, output, config, limit)
+    for line in job.left_out:
+        open_console(stderr=True).print(line, soft_wrap=True)
     if dry_run:
         show_plan(job, open_console())
         return 0

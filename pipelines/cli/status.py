@@ -31,10 +31,17 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     complete = has_success(store)
     table = two_columns()
     table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
-    table.add_row("state", "complete" if complete else "not complete: the same command goes on")
+    table.add_row("state", _state(complete, is_whole=committed.complete_units == len(plan.units)))
     table.add_row("shards", f"{committed.shards:,} of about {max(plan.expected_shards, committed.shards):,}")
     table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
     table.add_row("rows", f"{counts.rows:,}")
     table.add_row("quarantined", f"{counts.quarantined:,}")
     open_console().print(table)
     return complete
+
+
+def _state(complete: bool, is_whole: bool) -> str:
+    if complete:
+        return "complete"
+    # Too many rows in quarantine, or a sink that could not finish.
+    return f"not complete: the same command {'says why, all shards are committed' if is_whole else 'goes on'}"

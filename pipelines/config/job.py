@@ -45,8 +45,9 @@ class CorpusParameters(Settings):
     """What is read, and how it is cut into read units and shards."""
 
     format: str = "auto"
-    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, with .gz or .zst. Otherwise the format of all
-    files: parquet, jsonl, or the place of another one, package.module:OBJECT."""
+    """auto goes by the file's name: .parquet, .jsonl / .ndjson / .json, JSON also with .gz or .zst; whether it is lines
+    or one document is seen in the file. Otherwise the format of all files: parquet, jsonl, json (documents), or the
+    place of another one, package.module:OBJECT."""
 
     columns: Columns = Columns()
     """Names of the input's columns."""
@@ -172,8 +173,13 @@ class JobConfig(Settings):
     ray: RayParameters = RayParameters()
     """Ray cluster."""
 
-    max_quarantined: str | int | None = None
-    """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job."""
+    max_quarantined: str | int | None = "50%"
+    """Most rows that may end in quarantine, a number (100) or a share (0.5%); more of them fail the job, and it gets no
+    _SUCCESS. null sets no limit."""
+
+    poison_exit_code: Literal[0, 3] = 3
+    """Exit code of a job that is complete, but for quarantined rows that broke the model or its worker. 0 is for
+    schedulers that try a job again after any other one, as a RayJob of Kubernetes does."""
 
     @field_validator("max_quarantined")
     @classmethod

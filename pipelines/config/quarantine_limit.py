@@ -62,8 +62,9 @@ class QuarantineLimit:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(5))
         return (
             f"{counts.quarantined:,} of {counts.rows + counts.quarantined:,} rows so far are quarantined, more than "
-            f"max_quarantined ({self}) allows. Reasons: {reasons or 'see _quarantine'}. Mend the input, or raise the "
-            "limit and run the same command again: what is committed stays."
+            f"max_quarantined ({self}) allows. Reasons: {reasons or 'see _quarantine'}. The rows are in _quarantine/ "
+            "of OUTPUT, each with its reason. Mend the input and start anew (--overwrite), or raise the limit "
+            "(--max-quarantined) and run the same command again: what is committed stays."
         )
 
     def __str__(self) -> str:

@@ -4,14 +4,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.models.content_keys import CONTENT_KEYS
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.formats.base import InputFormat, find_format
+from pipelines.corpus.input_names import LeftOut, is_hidden, reason_to_leave_out
 from pipelines.corpus.source_file import Compression, SourceFile
 from pipelines.errors import CorpusError, MissingError
 from pipelines.storage.filesystem import Store, is_local, resolve
@@ -25,46 +25,69 @@ _VERSION_KEYS = (*CONTENT_KEYS, "crc32c", "checksum", "content_md5")
 _TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified")
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The files of a job's inputs."""
+
+    files: tuple[SourceFile, ...]
+    """Sorted by name, each once."""
+
+    left_out: tuple[str, ...]
+    """What lies there and is not read, and why, for people."""
+
+
 def list_files(inputs: Sequence[str], parameters: CorpusParameters) -> tuple[SourceFile, ...]:
+    """The files of `list_inputs`."""
+    return list_inputs(inputs, parameters).files
+
+
+def list_inputs(inputs: Sequence[str], parameters: CorpusParameters) -> Listing:
     """All files of the inputs, sorted by name, each once.
 
-    An input is a file, a folder (with all below it, except names that start with "_" or "."), or a glob, as a path
-    or an fsspec URL. http(s) has no listing, so there it is a file.
+    An input is a file, a folder (with all below it, except what `input_names` leaves out), or a glob, as a path or an
+    fsspec URL. http(s) has no listing, so there it is a file.
 
     Raises:
         CorpusError: an input has no files, or a file's format cannot be told from its name.
         StorageError: the store cannot be read.
     """
     found: dict[Url, SourceFile] = {}
+    left_out = LeftOut()
     for text in inputs:
-        for file in _list_input(resolve(text, parameters.storage), parameters.format):
+        for file in _list_input(resolve(text, parameters.storage), parameters.format, left_out):
             found.setdefault(file.url, file)
     if not found:
         raise CorpusError("no input is named. Name a file, a folder or a glob.")
-    return tuple(sorted(_uniquely_named(found.values()), key=lambda file: (file.name, file.url.with_secrets)))
+    files = sorted(_uniquely_named(found.values()), key=lambda file: (file.name, file.url.with_secrets))
+    return Listing(tuple(files), left_out.lines())
 
 
-def _list_input(store: Store, format: str) -> list[SourceFile]:
+def _list_input(store: Store, format: str, left_out: LeftOut) -> list[SourceFile]:
     fs, root = store.fs, store.root
     fs.invalidate_cache()
     entries: Mapping[str, Mapping[str, Any]]
     if _is_pattern(store):
-        base = os.path.dirname(_MAGIC.split(root, maxsplit=1)[0])
-        _check_rights(store, base, recursive="**" in root or _MAGIC.search(os.path.dirname(root)) is not None)
-        entries = attempt("listing", store.url, lambda: fs.glob(root, detail=True))
+        base, pattern = _pattern(store)
+        rest = pattern[len(base) :]
+        _check_rights(store, base, recursive="**" in rest or _MAGIC.search(os.path.dirname(rest)) is not None)
+        entries = attempt("listing", store.url, lambda: fs.glob(pattern, detail=True))
         problem = "no file matches this pattern"
     else:
         info = look_up(store)
         if info["type"] != "directory":
-            return [_source_file(store, str(info["name"]), info, os.path.basename(root.partition("?")[0]), format)]
+            return [_source_file(store, str(info["name"]), info, _last_name(store), format)]
         base = root
         _check_rights(store, base, recursive=True)
         entries = attempt("listing", store.url, lambda: fs.find(root, detail=True))
-        problem = "the folder holds no file (names that start with '_' or '.' do not count)"
-    files = []
+        problem = "the folder holds no file"
+    files, out_here, suffixes = [], LeftOut(), _suffixes(format)
     for path, entry in entries.items():
         name = path[len(base) :].lstrip("/") if path.startswith(base) else path
-        if any(part.startswith(("_", ".")) for part in PurePosixPath(name).parts):
+        reason = reason_to_leave_out(name, entry.get("size"), suffixes)
+        if reason:
+            if entry["type"] == "file":
+                out_here.add(reason, name)
+                left_out.add(reason, name)
             continue
         # A listing tells of a link itself, not of what it leads to.
         info = look_up(resolve(path)) if entry.get("islink") else entry
@@ -73,7 +96,8 @@ def _list_input(store: Store, format: str) -> list[SourceFile]:
         elif entry.get("islink"):
             raise CorpusError(f"{path}: links to a folder, which is not followed. Name that folder as an input too.")
     if not files:
-        raise CorpusError(f"{store.url}: {problem}. Check the path, or name a file.")
+        lines = "".join(f"\n  {line}" for line in out_here.lines())
+        raise CorpusError(f"{store.url}: {problem}. Check the path, or name a file.{lines}")
     return files
 
 
@@ -81,6 +105,30 @@ def _is_pattern(store: Store) -> bool:
     # A name may hold a bracket, and a URL of http a question mark.
     has_magic = _MAGIC.search(store.root) is not None and "http" not in store.fs.protocol
     return has_magic and not attempt("listing", store.url, lambda: bool(store.fs.exists(store.root)))
+
+
+def _pattern(store: Store) -> tuple[str, str]:
+    """The deepest folder that a pattern names in full, and the pattern.
+
+    The characters of patterns stand for themselves in the names of local folders that there are.
+    """
+    base = os.path.dirname(_MAGIC.split(store.root, maxsplit=1)[0])
+    if not is_local(store.fs):
+        return base, store.root
+    while os.path.isdir(deeper := os.path.join(base, store.root[len(base) :].lstrip("/").partition("/")[0])):
+        base = deeper
+    return base, _MAGIC.sub(lambda found: f"[{found[0]}]", base) + store.root[len(base) :]
+
+
+def _last_name(store: Store) -> str:
+    """A file's name; what follows a question mark is part of it but in URLs of http."""
+    root = store.root.partition("?")[0] if "http" in store.fs.protocol else store.root
+    return os.path.basename(root)
+
+
+def _suffixes(format: str) -> tuple[str, ...]:
+    formats = _built_in().values() if format == "auto" else (find_format(format),)
+    return tuple(f"{suffix}{end}" for one in formats for suffix in one.suffixes for end in ("", *_COMPRESSIONS))
 
 
 def _check_rights(store: Store, base: str, recursive: bool) -> None:
@@ -92,7 +140,7 @@ def _check_rights(store: Store, base: str, recursive: bool) -> None:
 
     def walk() -> None:
         for _, folders, _ in os.walk(base, onerror=refuse):
-            folders[:] = [name for name in folders if recursive and not name.startswith(("_", "."))]
+            folders[:] = [name for name in folders if recursive and not is_hidden(name)]
 
     if is_local(store.fs):
         attempt("listing", store.url, walk)
@@ -169,5 +217,6 @@ def _uniquely_named(files: Iterable[SourceFile]) -> list[SourceFile]:
 
 
 def _longer(file: SourceFile) -> str:
-    parts = str(file.url).partition("?")[0].split("/")
+    text = str(file.url)
+    parts = (text.partition("?")[0] if text.startswith("http") else text).split("/")
     return "/".join(parts[-min(len(parts), file.name.count("/") + 2) :])

@@ -31,7 +31,7 @@ _MOST_LOST_SHARDS = 6
 the model, and a few rows that break a device are left to the search for them."""
 
 POISON_ROWS = 3
-"""Exit code of a job that is complete, but for rows that broke the model or its worker."""
+"""Exit code of a job that is complete, but for rows that broke the model or its worker, where the config has none."""
 
 
 class Watcher(Protocol):
@@ -55,6 +55,8 @@ class Outcome:
     """From the first shard's start to the last commit, start-up of Ray and model included."""
     rate: float
     """Rows per second after the first commit of this run; 0 where there was only one."""
+    poison_exit_code: int = POISON_ROWS
+    """As in the config."""
 
     @property
     def poison_rows(self) -> int:
@@ -63,8 +65,8 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0, or POISON_ROWS."""
-        return POISON_ROWS if self.poison_rows else 0
+        """0, or `poison_exit_code` where rows broke the model or its worker."""
+        return self.poison_exit_code if self.poison_rows else 0
 
 
 def execute(job: Job, console: Console) -> Outcome:
@@ -97,23 +99,36 @@ def execute(job: Job, console: Console) -> Outcome:
                 _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(pending)
         observer.settle()
         committed = check_complete(job, progress.tally.reasons_of_failure())
+        counts = read_counts(job.parts, committed)
+        _check_quarantine(job, counts)
     except BaseException as error:
         observer.fail(error)
         raise
     outcome = Outcome(
         progress.tally,
-        read_counts(job.parts, committed),
+        counts,
         before,
         time.monotonic() - started,
         progress.final_rate(),
+        job.config.poison_exit_code,
     )
     if pending or not exists(job.store.fs, job.store.path(REPORT_JSON)):
         observer.end(outcome.counts)
-    if limit is not None:
-        limit.check(outcome.counts)
     if not has_success(job.store):
         job.parts.finish(_summary(job, outcome, committed.shards))
     return outcome
+
+
+def _check_quarantine(job: Job, counts: RowCounts) -> None:
+    """Raises JobError where a complete job has too many rows in quarantine; it has no mark of success then."""
+    limit = job.config.quarantine_limit
+    try:
+        if limit is not None:
+            limit.check(counts)
+    except JobError:
+        # An earlier run may have been allowed more.
+        remove_success(job.store)
+        raise
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
 """A job: bound to its output, run in passes over what is missing, until nothing is."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
 from actors.engine.inference_task import Wanted
 from actors.version import release
 from pipelines.config.job import AnswerConfig
-from pipelines.corpus.listing import list_files
+from pipelines.corpus.listing import list_inputs
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.job.model_probe import Config, ProbedModel, probe_model
 from pipelines.output.manifest import Manifest, open_or_create, overwrite
@@ -27,6 +28,10 @@ _SEMANTICS = 1
 """Raised when a new version of Spanmill gives other rows for the same input and keys."""
 
 
+_PLACES = ("endpoint_url", "account_name", "account_host", "connection_string", "host", "port")
+"""fsspec options that say which server or account a URL is on."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that is decided before the first shard runs."""
@@ -37,6 +42,8 @@ class Job:
     task: Wanted
     plan: Plan
     manifest: Manifest
+    left_out: tuple[str, ...] = ()
+    """What lies in the input and is not read, and why, for people."""
 
     @property
     def kind(self) -> JobKind:
@@ -78,12 +85,13 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     """
     kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     store = resolve(output, config.output.storage)
-    _check_apart(inputs, store)
+    _check_apart([resolve(name, config.corpus.storage) for name in inputs], store)
     find_sink(config.output.sink, config.output.format)
-    files = list_files(inputs, config.corpus)
+    listing = list_inputs(inputs, config.corpus)
     model = probe_model(config)
     task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
-    plan = make_plan(files, config.corpus, kind, model.tokens_per_second, 1 if task.qa is None else task.qa.top_k)
+    top_k = 1 if task.qa is None else task.qa.top_k
+    plan = make_plan(listing.files, config.corpus, kind, model.tokens_per_second, top_k)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
     manifest = Manifest(
@@ -96,7 +104,7 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spanmill=release(),
     )
-    return Job(config, store, model, task, plan, manifest)
+    return Job(config, store, model, task, plan, manifest, listing.left_out)
 
 
 def bind(job: Job, replace: bool, extend: bool = False) -> Job:
@@ -116,7 +124,7 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
     layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)
     plan = dataclasses.replace(plan, layout=layout)
-    return Job(job.config, job.store, job.model, job.task, plan, stored)
+    return Job(job.config, job.store, job.model, job.task, plan, stored, job.left_out)
 
 
 def check_complete(job: Job, failures: Sequence[str]) -> Committed:
@@ -132,14 +140,20 @@ def check_complete(job: Job, failures: Sequence[str]) -> Committed:
     return committed
 
 
-def _check_apart(inputs: Sequence[str], output: Store) -> None:
-    for name in inputs:
-        source = resolve(name).url
-        if f"{output.url.with_secrets}/".startswith(f"{source.with_secrets.rstrip('/')}/"):
+def _check_apart(inputs: Sequence[Store], output: Store) -> None:
+    for source in inputs:
+        lies_in = f"{output.url.with_secrets}/".startswith(f"{source.url.with_secrets.rstrip('/')}/")
+        if lies_in and not _are_elsewhere(source.options, output.options):
             raise CorpusError(
-                f"OUTPUT {output.url} lies in the input {source}, so the next run would read what this one wrote; "
+                f"OUTPUT {output.url} lies in the input {source.url}, so the next run would read what this one wrote; "
                 "name an OUTPUT elsewhere"
             )
+
+
+def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both sets of options name a server or account, and not the same: equal URLs are two places then."""
+    places = [{**(options.get("client_kwargs") or {}), **options} for options in (one, other)]
+    return any(key in places[0] and key in places[1] and places[0][key] != places[1][key] for key in _PLACES)
 
 
 def _results(config: Config, limit: int | None) -> dict[str, object]:

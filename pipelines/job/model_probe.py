@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 
-from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
+from actors.backends.base import ModelOutput, check_outputs, find_runtime
 from actors.backends.speed_probe import measure_speed
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
+from actors.parameters import ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.job.ray_cluster import cluster_of, count_gpus
 
 Config = AnswerConfig | EmbedConfig
 
 _GPU_FACTOR = 50.0
-"""How much faster a GPU is taken to be than the driver's CPU, where the driver has none to try."""
+"""How much faster a GPU is taken to be than the driver's CPU."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,24 @@ def probe_model(config: Config) -> ProbedModel:
     if config.embedding is not None:
         check_outputs(frozenset({ModelOutput.POOLED}), find_runtime(config.model.backend).outputs)
     answers = isinstance(config, AnswerConfig)
-    # The device of this machine that is most like an actor's.
-    here = "cpu" if config.model.device == "cpu" else "auto"
-    backend = load_backend(folder, config.model.model_copy(update={"device": here}), with_qa_head=answers)
-    speed = _times_faster(config, backend) * measure_speed(backend, spec, want_spans=answers)
+    with_gpus = _actors_have_gpus(config)
+    backend = load_backend(folder, _placed_here(config.model, with_gpus), with_qa_head=answers)
+    factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
+    speed = factor * measure_speed(backend, spec, want_spans=answers)
     return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed)
 
 
-def _times_faster(config: Config, here: Backend) -> float:
-    """How much faster an actor's device is taken to be than this one."""
-    actor_has_gpu = config.pool.gpus or config.model.device.startswith("cuda")
-    return _GPU_FACTOR if actor_has_gpu and here.device == "cpu" else 1.0
+def _actors_have_gpus(config: Config) -> bool:
+    """Whether the actors of the job will compute on GPUs, as `plan_pool` places them."""
+    if config.model.device != "auto":
+        return config.model.device != "cpu"
+    gpus = config.pool.gpus if config.pool.kind == "own" else None
+    return bool(count_gpus(cluster_of(config)) if gpus is None else gpus)
+
+
+def _placed_here(model: ModelParameters, with_gpus: bool) -> ModelParameters:
+    """The model as the driver tries it: on the CPU, since the GPUs are the actors', and others may have filled them."""
+    if not find_runtime(model.backend).runs_on_cpu:
+        return model
+    # Half precision is for GPUs; many a CPU computes with it a hundred times slower, or not at all.
+    return model.model_copy(update={"device": "cpu", **({"dtype": "float32"} if with_gpus else {})})

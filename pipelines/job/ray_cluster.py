@@ -107,6 +107,33 @@ def cluster_size() -> tuple[Mapping[str, float], int]:
     return resources, len(nodes)
 
 
+def count_gpus(parameters: ClusterParameters) -> float:
+    """GPUs of the cluster, connected or not; 0 where it cannot be reached, which is for the run itself to say."""
+    if ray.is_initialized():
+        return cluster_size()[0].get("GPU", 0.0)
+    address = address_of(parameters)
+    if address == "local":
+        return _gpus_here()
+    try:
+        with connected(parameters):
+            return cluster_size()[0].get("GPU", 0.0)
+    except JobError:
+        return 0.0
+
+
+def _gpus_here() -> float:
+    """GPUs of this machine that a local cluster would have, without touching them."""
+    from ray._private.accelerators import get_all_accelerator_managers
+
+    gpus = 0.0
+    for manager in get_all_accelerator_managers():
+        if manager.get_resource_name() == "GPU":
+            visible = manager.get_current_process_visible_accelerator_ids()
+            there = manager.get_current_node_num_accelerators()
+            gpus += there if visible is None else min(there, len(visible))
+    return gpus
+
+
 def metrics_endpoint() -> str:
     """URL at which the driver's machine exports metrics for Prometheus while its Ray runs."""
     here = ray.get_runtime_context().get_node_id()

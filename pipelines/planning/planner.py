@@ -1,7 +1,7 @@
 """Makes a plan: looks at every file, checks its columns, cuts it into read units, and chooses the size of a shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pipelines.corpus.columns import (
 )
 from pipelines.corpus.formats.base import FirstLook, LookOptions, find_format
 from pipelines.corpus.parallel import for_every_file
+from pipelines.corpus.partitions import with_partition_columns
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.planning.plan import Plan, ReadUnit
@@ -49,11 +50,17 @@ def make_plan(
     check_carry(parameters, kind)
     needed = (*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry)
     options = LookOptions(needed, parameters.unit_bytes, parameters.storage, keeps_rest(parameters.damaged))
-    looks = for_every_file(files, lambda file: find_format(file.format).look(file, options))
+
+    def look_at(file: SourceFile) -> FirstLook:
+        return with_partition_columns(find_format(file.format).look(file, options), file, needed)
+
+    looks = for_every_file(files, look_at)
     if files and all(look.is_lost for look in looks):
         # Nothing would be left but the errors, so they are said.
         return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second, answers)
 
+    # Only a look at a file tells whether it holds lines of JSON or one document.
+    files = [replace(file, format=look.format or file.format) for file, look in zip(files, looks, strict=True)]
     carry = _check_columns(files, looks, parameters, kind)
     rows = sum(look.rows for look in looks)
     row_bytes = max(1.0, *_row_bytes(files, looks))
@@ -76,6 +83,8 @@ def _check_columns(
     look_of = {file.name: look for file, look in zip(files, looks, strict=True)}
     declared = [file for file in files if look_of[file.name].schema is not None]
     sampled = [file for file in files if look_of[file.name].schema is None and look_of[file.name].names]
+    # A file without rows has no value that cannot be used; where no file has any, its columns are checked all the same.
+    declared = [file for file in declared if look_of[file.name].rows] or ([] if sampled else declared)
     if sampled:
         everywhere = tuple(dict.fromkeys(name for file in sampled for name in look_of[file.name].names))
         check_names(sampled[0], everywhere, parameters.columns, kind, parameters.carry)

@@ -81,6 +81,7 @@ class Progress:
     _last: float = 0.0
     _logged: float = 0.0
     _live: Live | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def shown(self) -> Iterator["Progress"]:
@@ -103,7 +104,8 @@ class Progress:
     def add(self, receipt: Receipt) -> None:
         """Counts a receipt and shows it."""
         now = time.monotonic()
-        self.tally.add(receipt)
+        with self._lock:
+            self.tally.add(receipt)
         self._last = now
         if self._first is None and not receipt.failed_in and not receipt.found:
             self._first, self._first_rows = now, self.tally.rows + self.tally.quarantined
@@ -141,6 +143,11 @@ class Progress:
         self.console.print(text, style="red" if is_failure else None)
 
     def _line(self) -> Text:
+        # Other threads show it, too, while the job's own adds to what is shown.
+        with self._lock:
+            return self._composed()
+
+    def _composed(self) -> Text:
         tally = self.tally
         done = self.shards_before + tally.shards + tally.found
         expected = max(self.shards_expected, done)

@@ -44,6 +44,8 @@ class RunObserver:
             actors=pool.size,
             metrics=metrics_endpoint(),
         )
+        for line in self._job.left_out:
+            self._log.log("note", text=line)
 
     def add(self, receipt: Receipt) -> None:
         """Stores, logs and counts one receipt."""

@@ -1,13 +1,14 @@
 """Lines of JSON become typed columns; a line or value that cannot be used is recorded as a fault of its row."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from pipelines.corpus.formats.json_numbers import without_non_numbers
 from pipelines.rows.column_cast import cast_column
 from pipelines.rows.quarantine import Fault, Faults, Reason
 
@@ -18,6 +19,14 @@ class JsonRows:
 
     rows: Sequence[dict[str, Any]]
     faults: Faults
+    not_numbers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Rows with fields that hold NaN or Infinity, which are null in `rows`: row number → names of these fields."""
+
+    def fill(self, columns: pa.Table) -> None:
+        """Adds the columns that lie beside the lines, as partitions do, to the rows that have no such field."""
+        for name in columns.column_names:
+            for row, value in zip(self.rows, columns[name].to_pylist(), strict=True):
+                row.setdefault(name, value)
 
     def ids(self, name: str) -> pa.ChunkedArray:
         """Strings as they are, whole numbers as text."""
@@ -47,6 +56,7 @@ class JsonRows:
 def parse_lines(lines: Sequence[bytes], faults: Faults, max_bytes: int) -> JsonRows:
     """The object of every line; lines without one are added to `faults`, and those of more than `max_bytes`."""
     rows: list[dict[str, Any]] = []
+    not_numbers: dict[int, tuple[str, ...]] = {}
     for number, line in enumerate(lines):
         if len(line) > max_bytes:
             faults.by_row[number] = _too_long(max_bytes)
@@ -55,13 +65,17 @@ def parse_lines(lines: Sequence[bytes], faults: Faults, max_bytes: int) -> JsonR
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            faults.by_row[number] = _diagnosed(line, error)
-            value = {}
+            found = _diagnosed(line, error)
+            if isinstance(found, Fault):
+                faults.by_row[number] = found
+                value = {}
+            else:
+                value, not_numbers[number] = found
         if not isinstance(value, dict):
             faults.by_row[number] = Fault(Reason.NOT_AN_OBJECT, f"a JSON {_KINDS[type(value)]}, not an object")
             value = {}
         rows.append(value)
-    return JsonRows(rows, faults)
+    return JsonRows(rows, faults, not_numbers)
 
 
 _KINDS = {list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
@@ -75,7 +89,8 @@ def _too_long(max_bytes: int) -> Fault:
     )
 
 
-def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Fault:
+def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Fault | tuple[dict[str, Any], tuple[str, ...]]:
+    """What is wrong with a line that the fast parser refuses; the object without them where it is NaN and Infinity."""
     try:
         text = line.decode()
     except UnicodeDecodeError as decoding:
@@ -87,8 +102,8 @@ def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Fault:
         surrogate = ord(encoding.object[encoding.start])
         return Fault(Reason.LONE_SURROGATE, f"half of a surrogate pair, \\u{surrogate:04x}, stands alone")
     except (ValueError, RecursionError):
-        pass
-    return Fault(Reason.MALFORMED_JSON, str(error))
+        return Fault(Reason.MALFORMED_JSON, str(error))
+    return without_non_numbers(text) or Fault(Reason.MALFORMED_JSON, str(error))
 
 
 def _ids(values: Sequence[Any]) -> pa.Array:

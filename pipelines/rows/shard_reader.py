@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipelines.corpus.file_version import check_unchanged
 from pipelines.corpus.formats.base import find_format
 from pipelines.corpus.gaps import Gap, with_gaps
+from pipelines.corpus.partitions import fill_partitions
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import SpanmillError
 from pipelines.planning.plan import ReadUnit
@@ -28,7 +29,7 @@ class RawShard:
 
     table: pa.Table
     """Raw rows as the file's format gives them (`pipelines.corpus.formats.base`): a place column, and the needed
-    columns or lines of JSON. Its schema tells what is missing of it (`gaps_of`).
+    columns or lines of JSON; and the partitions that the file lies in. Its schema tells what is missing (`gaps_of`).
     """
 
 
@@ -90,6 +91,7 @@ def _shards(
                 part if isinstance(part, pa.Table) else part.table() for part in parts if not isinstance(part, Gap)
             ]
             raw = pa.concat_tables(tables or [format.empty(row_schema.needed)])
+            raw = fill_partitions(raw, file, row_schema.needed)
             yield RawShard(unit.index, number, last, with_gaps(raw, gaps))
 
 

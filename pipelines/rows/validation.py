@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.corpus.formats.base import BYTE, LINE, PLACE_MARKS, ROW
+from pipelines.corpus.formats.base import BYTE, LINE, PLACE_MARKS, RAW_COLUMNS, ROW
 from pipelines.corpus.gaps import gaps_of, quarantined_gaps
 from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.column_cast import cast_column
@@ -42,6 +42,7 @@ def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard
     places, prefix = table[place], f"{file_name}{PLACE_MARKS[place]}"
     if LINE in table.column_names:
         source = parse_lines(table[LINE].to_pylist(), faults, row_schema.max_line_bytes)
+        source.fill(table.select([name for name in table.column_names if name not in RAW_COLUMNS]))
     else:
         table = pa.table({name: _plain(table[name]) for name in table.column_names})
         source = _TableRows(table, faults)

@@ -18,6 +18,7 @@ from pipelines.storage.retry import attempt, http_status
 from pipelines.storage.url import Url, redact
 
 _S3 = ("s3", "s3a")
+_STORES = (*_S3, "gs", "gcs", "abfs", "abfss", "az", "hf", "http", "https", "file", "local", "memory")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 # Longer than a writer needs between its check and its write, on a store that has no conditional writes.
 _SETTLE_SECONDS = 1.0
@@ -65,8 +66,9 @@ class Store:
     def _resolved(self) -> tuple[AbstractFileSystem, str]:
         text = self.url.with_secrets
         scheme = text.partition("://")[0] if "://" in text else "file"
+        options = _with_defaults(scheme, self.options)
         try:
-            fs, root = fsspec.core.url_to_fs(text, **_with_defaults(scheme, self.options))
+            fs, root = _opened(text, scheme, options) if _is_one_name(text) else fsspec.core.url_to_fs(text, **options)
         except ImportError as error:
             extra = _EXTRAS.get(scheme)
             package = f"pip install 'spanmill[{extra}]'" if extra else f"install the fsspec package for {scheme}"
@@ -84,6 +86,17 @@ class Store:
         return (Store, (self.url, dict(self.options)))
 
 
+def _is_one_name(text: str) -> bool:
+    """Whether "::" in it is part of a name: stores hold files, and only what reads a file of another is chained."""
+    return "::" in text and text.startswith(("/", *(f"{scheme}://" for scheme in _STORES)))
+
+
+def _opened(text: str, scheme: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of a URL that is not chained, and the path there."""
+    kind = fsspec.get_filesystem_class(scheme)
+    return kind(**{**kind._get_kwargs_from_urls(text), **options}), kind._strip_protocol(text)
+
+
 def _with_defaults(scheme: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
     if scheme not in _S3:
         return options
@@ -97,7 +110,8 @@ def resolve(url: str | Url, options: Mapping[str, object] | None = None) -> Stor
         StorageError: unknown scheme, missing package, or options that the filesystem does not take.
     """
     text = url.with_secrets if isinstance(url, Url) else url
-    local = "://" not in text and "::" not in text
+    chains = text.partition("::")[0] in fsspec.available_protocols() and "::" in text
+    local = "://" not in text and not chains
     text = os.path.abspath(os.path.expanduser(text)) if local else text.rstrip("/")
     store = Store(Url(text), dict(options or {}))
     _ = store.fs

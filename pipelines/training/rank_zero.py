@@ -1,7 +1,11 @@
-"""The worker of rank zero: besides its steps it reports progress, evaluates held-out rows and writes checkpoints."""
+"""The worker of rank zero: besides its steps it reports progress, judges held-out rows and writes checkpoints.
+
+The others take the same steps, and answer their share of the rows that it judges.
+"""
 
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 
 import numpy as np
 import orjson
@@ -11,7 +15,7 @@ from ray.util.queue import Queue
 from actors.training.checkpoint_state import dump_state
 from actors.training.loop import Step
 from actors.training.objective import LOSSES
-from actors.training.predict import predict_answers
+from actors.training.predict import predict_together
 from actors.training.setup import TrainingSetup
 from pipelines.config.training import FinetuneConfig
 from pipelines.evaluation.evaluator import evaluate_predictions, without_abstaining
@@ -20,6 +24,39 @@ from pipelines.training.messages import EmbeddingDrift, HeldOutScores, StepProgr
 
 _REPORT_EVERY_SECONDS = 1.0
 _HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """Which held-out rows are judged when; every worker must know it, since all of them answer a share."""
+
+    config: FinetuneConfig
+    held_out: pa.Table
+    last: int
+    """Steps of the run."""
+
+    def after(self, taken: int) -> pa.Table:
+        """The rows that are judged after so many steps; none after most."""
+        if taken in (0, self.last):
+            return self.held_out
+        if taken % self.config.checkpoints.judge_every_steps:
+            return self.held_out.slice(0, 0)
+        return _spread(self.held_out, self.config.data.held_out_rows)
+
+
+def predict_rows(config: FinetuneConfig, setup: TrainingSetup, rows: pa.Table) -> pa.StringArray:
+    """The student's answers to all rows, of which this worker finds its share."""
+    texts = (rows[name].combine_chunks() for name in ("question", "context"))
+    return predict_together(setup.student, setup.spec, config.qa, *texts)
+
+
+def follow(config: FinetuneConfig, setup: TrainingSetup, held_out: pa.Table, first: int) -> None:
+    """Trains as a worker that is not of rank zero: takes the same steps, and answers its share of the judged rows."""
+    rows = JudgedRows(config, held_out, setup.loop.total)
+    steps = (step.number + 1 for step in setup.loop.steps(first))
+    for taken in chain([] if first else [0], steps):
+        if len(judged := rows.after(taken)):
+            predict_rows(config, setup, judged)
 
 
 @dataclass
@@ -41,16 +78,13 @@ class RankZero:
         The base and the last step are evaluated on all held-out rows, the steps between them on a sample.
         """
         schedule, last = self.config.checkpoints, self.setup.loop.total
-        sample = _spread(self.held_out, self.config.data.held_out_rows)
+        rows = JudgedRows(self.config, self.held_out, last)
         if not first:
-            self._evaluate(0, self.held_out)
+            self._evaluate(0, rows.after(0))
         for step in self.setup.loop.steps(first):
             taken = step.number + 1
             self._report(step, last)
-            if taken == last:
-                self._evaluate(taken, self.held_out)
-            elif taken % schedule.judge_every_steps == 0:
-                self._evaluate(taken, sample)
+            self._evaluate(taken, rows.after(taken))
             if taken == last or taken % schedule.every_steps == 0:
                 state = dump_state(self.setup.student, self.setup.loop.trainer, taken)
                 self.checkpoints.save(taken, state)
@@ -73,8 +107,7 @@ class RankZero:
     def _evaluate(self, step: int, rows: pa.Table) -> None:
         if not len(rows):
             return
-        texts = (rows[name].combine_chunks() for name in ("question", "context"))
-        found = predict_answers(self.setup.student, self.setup.spec, self.config.qa, *texts)
+        found = predict_rows(self.config, self.setup, rows)
         score = evaluate_predictions(rows, without_abstaining(found)).answerable
         scores = HeldOutScores(step, score.rows, score.em, score.f1)
         history = [*(old for old in read_history(self.checkpoints) if old.step < step), scores]

@@ -16,7 +16,7 @@ from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from pipelines.config.training import FinetuneConfig, SourceModel
 from pipelines.evaluation.squad import MOST_PLACES, SkippedRows
 from pipelines.training.messages import WorkerFailed
-from pipelines.training.rank_zero import RankZero
+from pipelines.training.rank_zero import RankZero, follow
 
 if TYPE_CHECKING:
     from pipelines.training.worker_entry import Assignment
@@ -56,8 +56,7 @@ def _work(assignment: "Assignment") -> None:
             assignment.messages.put(skipped)
         RankZero(config, checkpoints, setup, held_out, assignment.messages).train(first)
     else:
-        for _ in setup.loop.steps(first):
-            pass
+        follow(config, setup, held_out, first)
 
 
 def _left_out(setup: TrainingSetup, ids: pa.ChunkedArray) -> list[SkippedRows]:

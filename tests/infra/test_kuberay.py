@@ -69,6 +69,8 @@ def test_the_job_is_a_command_that_the_command_line_takes() -> None:
     group: Any = typer.main.get_command(app)
     assert program == group.name
     parsed = group.commands[name].make_context(name, words).params
-    pool = load_config(AnswerConfig, parsed["config"], parsed["overrides"]).pool
+    config = load_config(AnswerConfig, parsed["config"], parsed["overrides"])
+    assert config.poison_exit_code == 0, "a job that is done would be tried again"
+    pool = config.pool
     (workers,) = cluster("rayjob")["workerGroupSpecs"]
     assert pool.size == workers["replicas"]

@@ -82,6 +82,9 @@ class FirstLook:
     is_lost: bool = False
     """The file is damaged before its first row."""
 
+    format: str = ""
+    """The name of the format that the file turns out to have, where names do not tell it; the plan reads it as that."""
+
     sample: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """Reads rows from the file's beginning, of which the types of carried columns are inferred; None with a schema.
     Raises DamagedError and StorageError as `InputFormat.look` does.
@@ -93,7 +96,7 @@ class LookOptions:
     """How a file is looked at."""
 
     needed: tuple[str, ...]
-    """Columns that will be read."""
+    """Columns that will be read, the id's first."""
 
     unit_bytes: int
     """Bytes that one read unit should stream."""

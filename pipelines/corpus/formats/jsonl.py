@@ -1,17 +1,18 @@
 """JSON Lines as an input format: one JSON object a line, plain or compressed as a whole."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
 from pipelines.corpus.formats.base import Division, FirstLook, LookOptions, ReadOptions, Span
+from pipelines.corpus.formats.json_document import JSON, LOOK_BYTES, find_rows
 from pipelines.corpus.formats.jsonl_stream import LineSample, read_lines, read_sample
 from pipelines.corpus.formats.line_splitter import LINE_SCHEMA, LineBlock
 from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
 
-_LOOK_BYTES = 64 << 10
 # The types of carried columns hang on it.
 _CARRY_BYTES = 1 << 20
 # Fewer lines may all be bad ones, which costs these rows and not the job.
@@ -32,13 +33,15 @@ class JsonlFormat:
         return "whole" if file.compression else "bytes"
 
     def look(self, file: SourceFile, options: LookOptions) -> FirstLook:
-        """Reads the first 64 KiB of text.
+        """Reads the first 64 KiB of text. A file that turns out to be a JSON document is looked at as one.
 
         Raises:
             DamagedError: a compressed stream is damaged there; not with `keep_on`.
             StorageError: the file cannot be read.
         """
-        beginning = read_sample(file, _LOOK_BYTES, options.storage, options.keep_on)
+        beginning = read_sample(file, LOOK_BYTES, options.storage, options.keep_on)
+        if find_rows(beginning.head[:LOOK_BYTES], options.needed) is not None:
+            return replace(JSON.look(file, options), format="json")
         text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
         return FirstLook(
             names=tuple(dict.fromkeys(name for row in beginning.rows for name in row)),

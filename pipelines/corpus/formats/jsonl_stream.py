@@ -3,12 +3,14 @@
 import io
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from pipelines.corpus.formats.gzip_stream import CUT_SHORT, GzipStream
+from pipelines.corpus.formats.json_numbers import without_non_numbers
 from pipelines.corpus.formats.line_splitter import LineBlock, cut_lines
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
@@ -21,7 +23,6 @@ READ_BYTES = 16 << 20
 # Past the end of a unit only the rest of its last line is wanted.
 _TAIL_BYTES = 1 << 20
 
-_CUT_SHORT = "Truncated compressed stream"
 _SALVAGE_BYTES = 256
 
 
@@ -59,6 +60,9 @@ class LineSample:
     damaged: bool = False
     """The compressed stream breaks off within it."""
 
+    head: bytes = field(default=b"", repr=False, compare=False)
+    """The text that was looked at."""
+
 
 def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object], keep_on: bool = False) -> LineSample:
     """The lines of the first `read_bytes` bytes of text; where not one of them ends there, the first line.
@@ -71,16 +75,40 @@ def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]
         StorageError: the file cannot be read.
     """
     for size in (read_bytes, READ_BYTES):
-        beginning, damage = _beginning(file, size, storage, keep_on)
-        if damage is not None and not keep_on:
-            raise damage
+        beginning, damaged = beginning_of(file, size, storage, keep_on)
         if b"\n" in beginning or len(beginning) < size:
             break
     # What follows the whole lines is the part of one that still lies in the beginning.
-    found = next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None)
+    return sample_of(next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None), beginning, damaged)
+
+
+def sample_of(found: LineBlock | None, head: bytes, damaged: bool) -> LineSample:
+    """The sample that consists of the rows that were found in the head of a file."""
     if found is None or not len(found):
-        return LineSample((), 0, 0.0, damage is not None)
-    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damage is not None)
+        return LineSample((), 0, 0.0, damaged, head)
+    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damaged, head)
+
+
+def beginning_of(
+    file: SourceFile, size: int, storage: Mapping[str, object], keep_on: bool = False
+) -> tuple[bytes, bool]:
+    """The first `size` bytes of a file's text or a little more, and whether a compressed stream breaks off in them.
+
+    Raises:
+        DamagedError: it does; not with `keep_on`.
+        StorageError: the file cannot be read.
+    """
+    beginning, damage = _beginning(file, size, storage, keep_on)
+    if damage is not None and not keep_on:
+        raise damage
+    return beginning, damage is not None
+
+
+def read_text(file: SourceFile, storage: Mapping[str, object], keep_on: bool = False) -> Iterator[bytes]:
+    """A file's text from its beginning, READ_BYTES at a time; `keep_on` and errors as in `read_lines`."""
+    if file.compression is not None:
+        return _decompressed(file, storage, READ_BYTES, keep_on)
+    return _plain(file, 0, file.size, storage, READ_BYTES)
 
 
 def _objects(lines: LineBlock) -> Iterator[dict[str, Any]]:
@@ -88,9 +116,17 @@ def _objects(lines: LineBlock) -> Iterator[dict[str, Any]]:
         try:
             value = orjson.loads(lines.buffer[start:stop])
         except orjson.JSONDecodeError:
-            continue
+            value = _mended(lines.buffer[start:stop])
         if isinstance(value, dict):
             yield value
+
+
+def _mended(line: bytes) -> dict[str, Any] | None:
+    try:
+        mended = without_non_numbers(line.decode())
+    except ValueError:
+        return None
+    return mended[0] if mended else None
 
 
 def _beginning(
@@ -128,7 +164,7 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
             position += len(chunk)
     except OSError as error:
         # Of a stream that is cut short all bytes are good; where others are damaged, those before may be wrong too.
-        if keep_on and _CUT_SHORT in str(error):
+        if keep_on and CUT_SHORT in str(error):
             rest = _salvaged(_stream(file, storage, read_bytes), position, read_bytes)
             yield rest
             position += len(rest)
@@ -139,14 +175,16 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
         ) from error
 
 
-def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> pa.CompressedInputStream:
+def _stream(file: SourceFile, storage: Mapping[str, object], read_bytes: int) -> GzipStream | pa.CompressedInputStream:
     store = resolve(file.url, storage)
-    # Arrow's stream asks for 64 KiB at a time, too little for one request to an object store.
+    # The streams ask for 64 KiB at a time, too little for one request to an object store.
     source = io.BufferedReader(RangeFile(store.fs, store.root, file.size), read_bytes)
+    if file.compression == "gzip":
+        return GzipStream(source)
     return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), file.compression)
 
 
-def _salvaged(stream: pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
+def _salvaged(stream: GzipStream | pa.CompressedInputStream, position: int, read_bytes: int) -> bytes:
     """What lies between a place and a damage: a read that fails gives nothing of it, so short ones lead up to it."""
     pieces: list[bytes] = []
     try:

@@ -1,5 +1,6 @@
 """Parquet as an input format: footers tell columns and rows, and row groups are read as small tables."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.corpus.formats.base import ROW, Division, FirstLook, LookOptions, ReadOptions, Span
 from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
-from pipelines.errors import DamagedError, StorageError
+from pipelines.errors import CorpusError, DamagedError, StorageError
 from pipelines.storage.filesystem import is_local, resolve
 from pipelines.storage.range_reader import RangeFile
 from pipelines.storage.retry import attempt
@@ -39,6 +40,7 @@ class ParquetFormat:
 
         Raises:
             DamagedError: it is damaged, cut short, or of no Parquet file; not with `keep_on`.
+            CorpusError: a needed column is there twice.
             StorageError: it cannot be read.
         """
         try:
@@ -48,6 +50,7 @@ class ParquetFormat:
                 raise
             # The reader will find out for itself, and say so in the file's only shard.
             return FirstLook((), None, (Span(0, 0, 0, 0),), 0, 0, is_telling=False, is_lost=True)
+        _check_unique(file, footer, options.needed)
         return FirstLook(
             names=tuple(footer.schema.names),
             schema=footer.schema,
@@ -154,6 +157,17 @@ def read_groups(
                     raise damage from error
                 yield Gap(first_row + done, stop - done, str(damage))
                 done = stop
+
+
+def _check_unique(file: SourceFile, footer: Footer, needed: Sequence[str]) -> None:
+    """Raises CorpusError where a needed column is there twice, and there are rows."""
+    counts = Counter(footer.schema.names)
+    twice = [name for name in needed if counts[name] > 1]
+    if twice and sum(footer.group_rows):
+        raise CorpusError(
+            f"{file.name}: there are {counts[twice[0]]} columns named {twice[0]!r}, and nothing says which is meant. "
+            f"Rename one in {file.url}, or leave the file out of the input."
+        )
 
 
 def _pack(footer: Footer, unit_bytes: int) -> Iterator[Span]:

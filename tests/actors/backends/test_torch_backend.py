@@ -1,7 +1,10 @@
 """The torch backend gives what the transformers model gives."""
 
+import gc
 import sys
 import threading
+import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -166,3 +169,20 @@ def test_a_gpu_reports_its_memory_and_agrees_with_the_cpu(models: dict[str, Load
     assert cpu.start_logits is not None
     inside = np.arange(batch.width) < batch.lengths[:, None]
     np.testing.assert_allclose(mine.start_logits[inside], cpu.start_logits[inside], atol=1e-3)
+
+
+def test_the_weights_go_with_the_backend(models: dict[str, Loaded]) -> None:
+    module = load_model(models[MODELS[0]].folder, with_qa_head=True)
+    backend, weights = TorchBackend(module, ModelParameters(device="cpu", threads=1)), weakref.ref(module)
+    batch = _batch(models[MODELS[0]])
+    backend.forward(batch, True, np.zeros(batch.input_ids.shape, np.float32))
+    gc.collect()
+    gc.disable()
+    try:
+        del module, backend
+        deadline = time.monotonic() + 5  # its thread lets go of it once it is idle
+        while weights() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert weights() is None
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,28 @@ def test_the_fingerprint_of_a_folder_never_changes(
     for name in FILES.keys() - set(removed):
         (tmp_path / name).write_bytes(FILES[name])
     assert fingerprint(tmp_path, backend) == digest
+
+
+def test_what_a_killed_download_left_is_removed_after_a_day(tmp_path: Path, memory: MemoryFileSystem) -> None:
+    models = tmp_path / "cache" / "spanmill" / "models"
+    for name, hours in (("old", 25), ("running", 1)):
+        partial = models / f".partial-{name}"
+        partial.mkdir(parents=True)
+        (partial / "model.safetensors").write_bytes(b"part")
+        for path in (partial / "model.safetensors", partial):
+            os.utime(path, times=(0, time.time() - 3600 * hours))
+    os.utime(models / ".partial-running", times=(0, 0))
+    found = _find("memory://models/bert")
+    assert sorted(path.name for path in models.iterdir()) == sorted([".partial-running", found.name])
+
+
+def test_a_download_that_is_stopped_leaves_nothing(
+    tmp_path: Path, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _find("memory://models/bert")
+    assert list((tmp_path / "cache" / "spanmill" / "models").iterdir()) == []

@@ -1,14 +1,17 @@
 """What a model in training says is what it would say once it is written."""
 
+import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import distributed
 
 from actors.models.loading import load_engine, load_spec
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_pairs
-from actors.training.predict import predict_answers
+from actors.training.predict import predict_answers, predict_together
 from actors.training.student import save
 from tests.actors.helpers import answers_of, strings
 from tests.actors.training.helpers import (
@@ -53,3 +56,24 @@ def test_rows_that_cannot_be_asked_have_an_empty_answer() -> None:
     assert found[:2] == ["", ""]
     assert found[2] in "Ada keeps goats."
     assert found[2]
+
+
+def _predict_as(rank: int, folder: str, found: Any) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    setup = assembled(parameters())
+    found.put((rank, predict_together(setup.student, setup.spec, QAParameters(), QUESTIONS, CONTEXTS).to_pylist()))
+    distributed.destroy_process_group()
+
+
+def test_workers_share_the_rows_and_all_have_all_answers(tmp_path: Path) -> None:
+    setup = assembled(parameters())
+    alone = predict_together(setup.student, setup.spec, QAParameters(), QUESTIONS, CONTEXTS).to_pylist()
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    workers = [context.Process(target=_predict_as, args=(rank, str(tmp_path), found)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    answers = dict(found.get(timeout=120) for _ in workers)
+    for worker in workers:
+        worker.join()
+    assert answers == {0: alone, 1: alone}

@@ -51,6 +51,11 @@ def test_a_limit_is_a_number_or_a_share(value: str, limit: QuarantineLimit | Non
     assert load_config(EmbedConfig, None, [f"max_quarantined={value}"]).quarantine_limit == limit
 
 
+def test_half_of_the_rows_may_be_bad_and_no_more() -> None:
+    limit = AnswerConfig().quarantine_limit
+    assert limit == EmbedConfig().quarantine_limit == QuarantineLimit(None, Fraction(1, 2))
+
+
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         AnswerConfig().qa.top_k = 2

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.job import CorpusParameters
-from pipelines.corpus.listing import list_files
+from pipelines.corpus.listing import list_files, list_inputs
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
+from pipelines.storage.filesystem import resolve
+from pipelines.storage.range_reader import read_range
 from pipelines.storage.url import Url
 
 DEFAULTS = CorpusParameters()
@@ -125,3 +127,70 @@ def test_links_are_followed_and_never_left_out_silently(tmp_path: Path) -> None:
     (tmp_path / "in" / "b.jsonl").symlink_to(tmp_path / "gone")
     with pytest.raises(CorpusError, match=r"b.jsonl: there is no such file"):
         list_files([str(tmp_path / "in")], CorpusParameters())
+
+
+ODD_NAMES = ("what is it?.jsonl", "a*b.jsonl", "a[1].jsonl", "a::b.jsonl", "a#b.jsonl", "zip::c.jsonl", "100%.jsonl")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_characters_of_patterns_and_urls_in_local_names(tmp_path: Path, name: str) -> None:
+    _touch(tmp_path, name)
+    [file] = list_files([str(tmp_path / name)], DEFAULTS)
+    assert (file.name, file.url) == (name, Url(str(tmp_path / name)))
+    assert [again.name for again in list_files([f"file://{tmp_path / name}"], DEFAULTS)] == [name]
+    assert read_range(resolve(file.url).fs, resolve(file.url).root, 0, file.size) == name.encode()
+
+
+def test_odd_names_in_a_folder_and_in_a_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "what? [all]::of # it*"
+    _touch(folder, *ODD_NAMES, "x/a[1].jsonl", "x/a[1].txt")
+    assert _names(list_files([str(folder)], CorpusParameters(format="jsonl"))) == sorted(
+        [*ODD_NAMES, "x/a[1].jsonl", "x/a[1].txt"]
+    )
+    assert _names(list_files([f"{folder}/*.jsonl"], DEFAULTS)) == sorted(ODD_NAMES)
+    assert _names(list_files([f"{folder}/**/a?1].jsonl"], DEFAULTS)) == ["a[1].jsonl", "x/a[1].jsonl"]
+    other = tmp_path / "b"
+    _touch(other, *ODD_NAMES)
+    both = _names(list_files([str(folder), str(other), f"{folder}/x/*.jsonl"], CorpusParameters(format="jsonl")))
+    assert {"b/what is it?.jsonl", f"{folder.name}/what is it?.jsonl"} <= set(both)
+
+
+def test_partitions_are_read_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    _touch(tmp_path, "_day=1/a.jsonl", ".hour=2/b.jsonl", "_log/c.jsonl", "README.md", "_SUCCESS")
+    listing = list_inputs([str(tmp_path)], DEFAULTS)
+    assert _names(listing.files) == [".hour=2/b.jsonl", "_day=1/a.jsonl"]
+    assert sorted(line.partition(":")[2].partition("(")[0] for line in listing.left_out) == [" 1 file ", " 2 files "]
+    assert "README.md" in "".join(listing.left_out)
+
+
+def test_a_folder_of_nothing_but_what_does_not_count_says_what_is_there(tmp_path: Path) -> None:
+    _touch(tmp_path, "README.md", "_SUCCESS")
+    with pytest.raises(CorpusError, match=r"the folder holds no file.*\n  left out: 1 file \(README\.md\)"):
+        list_files([str(tmp_path)], DEFAULTS)
+    with pytest.raises(CorpusError, match="does not tell the format"):
+        list_files([str(tmp_path / "README.md")], DEFAULTS)
+
+
+def test_keys_that_stand_for_folders() -> None:
+    import fsspec
+    from fsspec.implementations.memory import MemoryFile
+
+    fs = fsspec.filesystem("memory")
+    fs.pipe_file("/marks/in/a.jsonl", b"{}")
+    for key in ("/marks/in/sub/", "/marks/in/sub_$folder$"):
+        # A console writes such keys, for which this store has no call.
+        fs.store[key] = MemoryFile(fs, key)
+    listing = list_inputs(["memory://marks/in"], DEFAULTS)
+    assert _names(listing.files) == ["a.jsonl"]
+    assert ["stand for folders" in line for line in listing.left_out] == [True]
+
+
+def test_names_with_two_colons_on_a_store() -> None:
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.store.pop("/colons/a::b.jsonl", None)
+    store = resolve("memory://colons/a::b.jsonl")
+    store.fs.pipe_file(store.root, b"{}")
+    assert _names(list_files(["memory://colons/a::b.jsonl"], DEFAULTS)) == ["a::b.jsonl"]
+    assert resolve("simplecache::memory://colons/a.jsonl").fs.protocol == "simplecache"

@@ -342,6 +342,20 @@ def test_a_share_of_a_corpus_of_unknown_size_is_known_at_its_end(tmp_path: Path,
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
+def test_a_job_whose_every_row_is_bad_is_no_success(tmp_path: Path, untrained_model: Path) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", [b"{", b"[1]", *[{**row, "question": None} for row in qa_rows(3)]])
+    words = r"5 of 5 rows .*max_quarantined \(50%\).*null_question 3, malformed_json 1, not_an_object 1.*_quarantine/"
+    with pytest.raises(JobError, match=words):
+        run_job([corpus], tmp_path / "out", untrained_model)
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+    accepted = run_job([corpus], tmp_path / "out", untrained_model, "max_quarantined=null")
+    assert (accepted.outcome.exit_code, accepted.outcome.counts.quarantined) == (0, 5)
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+    with pytest.raises(JobError, match="50%"):
+        run_job([corpus], tmp_path / "out", untrained_model)
+    assert not (tmp_path / "out" / "_SUCCESS").exists(), "the limit of this run is not that of the last one"
+
+
 def test_a_pool_that_cannot_fit_is_refused(tmp_path: Path, untrained_model: Path) -> None:
     corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(3))
     with pytest.raises(ConfigError, match="99 actors of 1 CPU"):

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +13,11 @@ import pytest
 from actors.errors import ModelError
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job.job import bind, check_complete
+from pipelines.job.job import _check_apart, bind, check_complete
 from pipelines.output.parts import ShardId
 from pipelines.schemas import QUARANTINE_SCHEMA
+from pipelines.storage.filesystem import Store
+from pipelines.storage.url import Url
 from tests.pipelines.helpers import jsonl, qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
@@ -196,3 +199,23 @@ def test_a_job_that_met_a_damaged_file_may_go_on_without_it(tmp_path: Path, untr
     again = bind(make_job([corpus], tmp_path / "out", untrained_model, "corpus.damaged=quarantine"), replace=False)
     assert (first.plan.layout.damaged, again.plan.layout.damaged) == ("fail", "quarantine")
     assert first.manifest == again.manifest
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "apart"),
+    [
+        ({}, {}, False),
+        ({"key": "a"}, {"key": "b"}, False),
+        ({"endpoint_url": "http://a"}, {}, False),
+        ({"endpoint_url": "http://a"}, {"client_kwargs": {"endpoint_url": "http://a"}}, False),
+        ({"endpoint_url": "http://a"}, {"client_kwargs": {"endpoint_url": "http://b"}}, True),
+        ({"account_name": "a"}, {"account_name": "b"}, True),
+    ],
+)
+def test_equal_urls_on_two_servers_are_two_places(ours: dict[str, Any], theirs: dict[str, Any], apart: bool) -> None:
+    source, output = (Store(Url(f"s3://bucket/{name}"), options) for name, options in (("in", ours), ("in/x", theirs)))
+    if apart:
+        _check_apart([source], output)
+        return
+    with pytest.raises(CorpusError, match="lies in the input"):
+        _check_apart([source], output)

@@ -14,7 +14,7 @@ import ray
 from pipelines.config.job import AnswerConfig, RayParameters
 from pipelines.config.loader import load_config
 from pipelines.errors import ConfigError, JobError
-from pipelines.job.ray_cluster import connected, connected_for
+from pipelines.job.ray_cluster import connected, connected_for, count_gpus
 from pipelines.job.service_discovery import announced
 from tests.chaos.clusters import free_port
 
@@ -53,7 +53,7 @@ def test_a_metrics_port_that_is_taken() -> None:
 def test_sigterm_is_ctrl_c_and_not_rays_abort() -> None:
     program = """
 import signal
-from pipelines.job.ray_cluster import connected
+from pipelines.job.ray_cluster import connected, count_gpus
 from pipelines.config.job import ClusterParameters
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
@@ -85,3 +85,16 @@ def test_ray_shuts_down_after_the_threads_of_ray_data() -> None:
     with connected(RayParameters(address="local")):
         threading.Thread(target=executor, name="StreamingExecutor-test").start()
     assert seen == [True]
+
+
+def test_a_cluster_that_cannot_be_reached_has_no_gpus() -> None:
+    assert count_gpus(RayParameters(address="nonsense")) == 0
+
+
+@pytest.mark.ray
+def test_gpus_are_those_of_the_cluster_and_not_of_the_driver() -> None:
+    ray.init(num_cpus=1, num_gpus=3, include_dashboard=False, log_to_driver=False)
+    try:
+        assert count_gpus(RayParameters()) == 3
+    finally:
+        ray.shutdown()

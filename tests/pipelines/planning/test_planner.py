@@ -11,7 +11,7 @@ from pipelines.corpus.listing import list_files
 from pipelines.errors import CorpusError
 from pipelines.planning.plan import ReadUnit
 from pipelines.planning.planner import make_plan
-from tests.pipelines.helpers import compressed, jsonl, plan_of, qa_rows
+from tests.pipelines.helpers import compressed, jsonl, plan_of, qa_rows, rows_of, validate_all
 
 
 def _parquet(path: Path, rows: int, group_rows: int) -> Path:
@@ -130,3 +130,27 @@ def test_nothing_but_damaged_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").unlink()
     with pytest.raises(CorpusError, match=r"b\.jsonl\.gz: the gzip stream is damaged"):
         plan_of(tmp_path, damaged="quarantine")
+
+
+def test_a_file_without_rows_never_blocks_by_its_columns(tmp_path: Path) -> None:
+    _parquet(tmp_path / "b.parquet", 3, 10)
+    pq.write_table(pa.table({"question": pa.array([], pa.float64())}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"n": [1]}).slice(0, 0), tmp_path / "c.parquet")
+    shards = validate_all(plan_of(tmp_path, carry=("context",)))
+    assert [len(shard.rows) for shard in shards] == [0, 3, 0]
+    (tmp_path / "b.parquet").unlink()
+    with pytest.raises(CorpusError, match=r"a\.parquet: column 'question' is of type double"):
+        plan_of(tmp_path)
+    (tmp_path / "b.jsonl").write_bytes(jsonl(qa_rows(2)))
+    assert [len(shard.rows) for shard in validate_all(plan_of(tmp_path))] == [0, 2, 0]
+
+
+def test_a_column_that_is_there_twice_is_refused_if_it_is_needed(tmp_path: Path) -> None:
+    names = ["question", "context", "context", "n", "n"]
+    table = pa.Table.from_arrays([pa.array(["q"])] * 3 + [pa.array([1])] * 2, names)
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r"^a\.parquet: there are 2 columns named 'context'.*Rename one"):
+        plan_of(tmp_path)
+    with pytest.raises(CorpusError, match=r"there are 2 columns named 'n'"):
+        plan_of(tmp_path, kind="embed", columns={"text": "question"}, carry=("n",))
+    assert len(rows_of(validate_all(plan_of(tmp_path, kind="embed", columns={"text": "question"})))) == 1

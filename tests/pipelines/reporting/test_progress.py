@@ -1,6 +1,7 @@
 """What a person sees of a running job."""
 
 import io
+import threading
 import time
 from collections import Counter
 
@@ -149,3 +150,26 @@ def test_a_tally_adds_up() -> None:
     assert (tally.shards, tally.rows, tally.quarantined, tally.answered) == (3, 30, 6, 30)
     assert (tally.found, tally.store_errors, len(tally.failures)) == (1, 16, 1)
     assert tally.stats.total.windows == 24
+
+
+def test_the_line_is_made_while_the_tally_grows() -> None:
+    progress = Progress(Console(file=io.StringIO(), width=200), 0, 1000, 1000)
+    stop, errors = threading.Event(), []
+
+    def show() -> None:
+        while not stop.is_set():
+            try:
+                progress._line()
+            except RuntimeError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=show) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(2000):
+        stats = PassStats({number: LengthBucket(4, 8, 900, 1000, 0.5)}, Counter({number: 4}))
+        progress.add(Receipt(ShardId(0, number, False), "a.jsonl", rows=1, stats=stats))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []

@@ -16,7 +16,7 @@ LONGEST = 20_000
     [
         (b'{"a": 1', Reason.MALFORMED_JSON, "unexpected end"),
         (b"{'a': 1}", Reason.MALFORMED_JSON, "line 1 column 2"),
-        (b'{"a": NaN}', Reason.MALFORMED_JSON, "column"),
+        (b'{"a": nan}', Reason.MALFORMED_JSON, "column"),
         (b"[" * 5000 + b"]" * 5000, Reason.MALFORMED_JSON, "depth"),
         (b'{"a": "\xff"}', Reason.INVALID_UTF8, "byte 7"),
         (b'{"a": "\xed\xa0\x80"}', Reason.INVALID_UTF8, "byte 7"),
@@ -91,3 +91,12 @@ def test_carried_values_cast_without_loss(type: pa.DataType, values: list[Any], 
     assert sorted(faults) == bad
     if expected is not None:
         assert found == expected
+
+
+def test_nan_and_infinity_are_null_and_named() -> None:
+    faults = Faults()
+    lines = [b'{"a": NaN, "b": [1, Infinity], "c": "NaN"}', b'{"a": 1}', b'{"a": NaN, "b": "\\ud800"}', b'{"a": NaN']
+    rows = parse_lines(lines, faults, 1000)
+    assert rows.rows == [{"a": None, "b": [1, None], "c": "NaN"}, {"a": 1}, {}, {}]
+    assert rows.not_numbers == {0: ("a", "b")}
+    assert [fault.reason for fault in faults.by_row.values()] == [Reason.LONE_SURROGATE, Reason.MALFORMED_JSON]

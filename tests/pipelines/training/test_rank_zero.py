@@ -19,9 +19,10 @@ from pipelines.evaluation.evaluator import evaluate_predictions
 from pipelines.evaluation.squad import EXAMPLE_SCHEMA
 from pipelines.storage.filesystem import Store
 from pipelines.storage.url import Url
+from pipelines.training import rank_zero
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.messages import HeldOutScores, StepProgress
-from pipelines.training.rank_zero import RankZero, read_history
+from pipelines.training.rank_zero import RankZero, follow, read_history
 from tests.pipelines.jobs import mixed_rows
 
 TINY = Path(__file__).parents[2] / "golden" / "models" / "distilbert"
@@ -149,3 +150,15 @@ def test_a_store_that_refuses_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="file"):
         _run(tmp_path / "file", held_out=ROWS[:0])
+
+
+def test_the_others_answer_what_rank_zero_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(FinetuneConfig, None, WORDS)
+    setup, asked = _setup(config), list[int]()
+    monkeypatch.setattr(rank_zero, "predict_rows", lambda *words: asked.append(len(words[2])))
+    follow(config, setup, ROWS, first=0)
+    last = setup.loop.total
+    assert asked == [20, *(3 for _ in range(4, last, 4)), 20]
+    asked.clear()
+    follow(config, _setup(config), ROWS, first=last - 1)
+    assert asked == [20]

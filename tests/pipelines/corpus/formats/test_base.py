@@ -124,7 +124,7 @@ def test_a_line_in_the_registry_makes_it_known_by_name(folder: Path, monkeypatch
 
 @pytest.mark.parametrize("format", ["csv", "Parquet", "pipelines.corpus"])
 def test_a_format_that_is_not_known_is_a_config_error(format: str) -> None:
-    words = f"corpus.format: there is no {format!r}; there are auto, parquet, jsonl, or package.module:OBJECT"
+    words = f"corpus.format: there is no {format!r}; there are auto, parquet, jsonl, json, or package.module:OBJECT"
     with pytest.raises(ConfigError, match=words):
         load_config(AnswerConfig, None, [f"corpus.format={format}"])
 

@@ -13,11 +13,11 @@ from pipelines.corpus.listing import list_files
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.planning.planner import make_plan
-from tests.pipelines.helpers import compressed, jsonl, qa_rows
+from tests.pipelines.helpers import compressed, jsonl, qa_rows, validate_all
 
 GOOD = jsonl(qa_rows(20))
 OTHER = jsonl([{"question": "q", "passage": "c"}] * 20)
-ARRAY = b"[\n" + b",\n".join([b'  {"question": "q", "context": "c"}'] * 20) + b"\n]\n"
+LIST = b"q: [q],\n" + b"".join([b'- question: "q"\n'] * 20) + jsonl(qa_rows(1))
 
 
 def _files(folder: Path, *contents: bytes) -> tuple[SourceFile, ...]:
@@ -46,7 +46,7 @@ def test_names_and_row_bytes(tmp_path: Path) -> None:
     ("bad", "words"),
     [
         (OTHER, r"there is no column 'context'; it has 'question', 'passage'.*leave the file out"),
-        (ARRAY, "of its first 22 lines only 1 hold a JSON object"),
+        (LIST, "of its first 22 lines only 1 hold a JSON object"),
         (b"id,question,context\n" * 12, "of its first 12 lines only 0 hold a JSON object.* Convert "),
     ],
 )
@@ -57,7 +57,7 @@ def test_a_wrong_file_among_good_ones_is_named(tmp_path: Path, bad: bytes, words
 
 def test_all_wrong_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"2 of 4 files") as raised:
-        make_plan(_files(tmp_path, GOOD, OTHER, GOOD, ARRAY), CorpusParameters(), "answer")
+        make_plan(_files(tmp_path, GOOD, OTHER, GOOD, LIST), CorpusParameters(), "answer")
     assert [line[2:9] for line in str(raised.value).splitlines()[1:]] == ["1.jsonl", "3.jsonl"]
 
 
@@ -90,3 +90,10 @@ def test_carried_types_come_from_a_file_that_has_the_columns(tmp_path: Path) -> 
     )
     with pytest.raises(CorpusError, match="no column 'm'"):
         make_plan(files, CorpusParameters(carry=("n", "m")), "answer")
+
+
+def test_lines_with_nan_tell_columns_too(tmp_path: Path) -> None:
+    line = b'{"question": "q", "context": "c", "score": NaN}\n'
+    plan = make_plan(_files(tmp_path, line * 20), CorpusParameters(), "answer")
+    [shard] = validate_all(plan)
+    assert len(shard.rows) == 20
