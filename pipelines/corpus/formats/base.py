@@ -82,10 +82,8 @@ class FirstLook:
     is_lost: bool = False
     """The file is damaged before its first row."""
 
-    sample: Callable[[], Sequence[Mapping[str, Any]]] | None = None
-    """Reads rows from the file's beginning, of which the types of carried columns are inferred; None with a schema.
-    Raises DamagedError and StorageError as `InputFormat.look` does.
-    """
+    sample: Sequence[Mapping[str, Any]] = ()
+    """Rows from the file's beginning, JSON objects, which tell the types of carried columns; none with a schema."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,9 @@ class LookOptions:
 
     keep_on: bool
     """Of a damaged file, tell what can be told."""
+
+    head_bytes: int = 64 << 10
+    """Text to read of a file that declares no types; more where few files have to tell those of carried columns."""
 
 
 def _every_group(first: int, stop: int) -> bool:

@@ -11,9 +11,6 @@ from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
 
-_LOOK_BYTES = 64 << 10
-# The types of carried columns hang on it.
-_CARRY_BYTES = 1 << 20
 # Fewer lines may all be bad ones, which costs these rows and not the job.
 _TELLING_LINES = 10
 # Text under gzip or zstd; only estimates hang on it.
@@ -32,13 +29,13 @@ class JsonlFormat:
         return "whole" if file.compression else "bytes"
 
     def look(self, file: SourceFile, options: LookOptions) -> FirstLook:
-        """Reads the first 64 KiB of text.
+        """Reads the first `head_bytes` of text.
 
         Raises:
             DamagedError: a compressed stream is damaged there; not with `keep_on`.
             StorageError: the file cannot be read.
         """
-        beginning = read_sample(file, _LOOK_BYTES, options.storage, options.keep_on)
+        beginning = read_sample(file, options.head_bytes, options.storage, options.keep_on)
         text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
         return FirstLook(
             names=tuple(dict.fromkeys(name for row in beginning.rows for name in row)),
@@ -49,7 +46,7 @@ class JsonlFormat:
             is_telling=beginning.lines >= _TELLING_LINES,
             misfit=_misfit(file, beginning),
             is_lost=beginning.damaged and not beginning.rows,
-            sample=lambda: read_sample(file, _CARRY_BYTES, options.storage, options.keep_on).rows,
+            sample=beginning.rows,
         )
 
     def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[LineBlock | Gap]:
