@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.output.encoding import to_parquet
 from pipelines.output.parts import ShardId, list_names
 from pipelines.output.receipt import RECEIPT_SCHEMA, Receipt
 from pipelines.output.receipt_log import RECEIPTS_FOLDER, ReceiptLog, is_receipt, read_ledger
 from pipelines.output.sinks.folder import PartsFolder
-from pipelines.storage.filesystem import Store, resolve
+from pipelines.storage.filesystem import Store, resolve, write_atomic
 
 JOB = "0123abcd"
 FIRST, SECOND = "20260102T030405-aaaaaa", "20260102T030406-000000"
@@ -49,6 +50,16 @@ def test_what_runs_add_another_reads_run_by_run_in_order(store: Store) -> None:
     names = list_names(store, RECEIPTS_FOLDER)
     assert len(names) == 3, "a write with nothing to write makes no file"
     assert all(map(is_receipt, names))
+
+
+def test_receipts_from_before_a_field_was_added_can_be_read(store: Store) -> None:
+    parts = PartsFolder(store, JOB, "parquet")
+    old = Receipt.to_table(_receipts(0, 2)).drop(["misfits"])
+    name = f"{RECEIPTS_FOLDER}/{JOB}-{FIRST}-00000.parquet"
+    write_atomic(store.fs, store.path(name), to_parquet(old, {}))
+    _add(log := ReceiptLog(parts, SECOND), _receipts(2, 3))
+    log.write()
+    assert Receipt.from_table(read_ledger(parts).drop(["run"])) == _receipts(0, 3)
 
 
 def test_receipts_of_other_jobs_are_not_read(store: Store) -> None:
