@@ -206,14 +206,9 @@ def _any_of(lists: Lists, flags: Bools) -> Bools:
 
 
 def _as_text(array: pa.Array, type: pa.DataType) -> Fitted:
+    # NaN becomes null, since that is how a table of numbers says it.
     texts = text_of(array).cast(type)
-    if _is_text(array.type):
-        return Fitted.whole(texts)
-    lost = _valid(array) & ~_valid(texts)
-    if pa.types.is_floating(array.type):
-        # NaN is how a table of numbers says null.
-        lost = _no(array)
-    return Fitted(texts, lost, _valid(texts))
+    return Fitted(texts, _no(array), _no(array) if _is_text(array.type) else _valid(texts))
 
 
 def _parsed(texts: pa.Array, type: pa.DataType) -> Fitted:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
@@ -42,10 +41,9 @@ def plain(array: pa.Array) -> pa.Array:
         return struct_of(children, pa.struct(fields), array)
     if pa.types.is_map(type):
         lists = Lists.of_map(array)
-        keys, items = (plain(child) for child in lists.child.flatten())
-        return lists.as_map(keys, items)
+        return lists.as_map(*lists.child.flatten())
     lists = Lists.of(array)
-    child = plain(lists.child)
+    child = lists.child
     element = pa.field(type.value_field.name, child.type)
     if pa.types.is_fixed_size_list(type):
         return lists.with_child(child, pa.list_(element, type.list_size))
@@ -73,23 +71,27 @@ class Lists:
 
     @classmethod
     def of(cls, array: pa.Array) -> "Lists":
-        """Of lists of any kind."""
-        lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        return cls(lengths, _valid(array), array.flatten())
+        """Of lists of any kind; the elements are plain."""
+        valid = _valid(array)
+        if pa.types.is_fixed_size_list(array.type):
+            size = array.type.list_size
+            starts = (array.offset + np.arange(len(array))) * size
+            lengths = np.full(len(array), size)
+        elif pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+            starts, lengths = (_integers(part) for part in (array.offsets, array.sizes))
+        else:
+            offsets = _integers(array.offsets)
+            starts, lengths = offsets[:-1], np.diff(offsets)
+        lengths = np.where(valid, lengths, 0)
+        return cls(lengths, valid, _gathered(array.values, starts, lengths))
 
     @classmethod
     def of_map(cls, array: pa.MapArray) -> "Lists":
-        """Of maps; the child is a struct of key and value."""
-        offsets, valid = array.offsets.to_numpy().astype(np.int64), _valid(array)
+        """Of maps; the child is a struct of key and value, both plain."""
+        offsets, valid = _integers(array.offsets), _valid(array)
         lengths = np.where(valid, np.diff(offsets), 0)
-        first = offsets[0] if len(offsets) else 0
-        places = np.repeat(offsets[:-1] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-        is_all = len(places) == (offsets[-1] - first if len(offsets) else 0)
-        keys, items = (
-            part.slice(first, len(places)) if is_all else part.take(pa.array(places))
-            for part in (array.keys, array.items)
-        )
-        return cls(lengths, valid, pa.StructArray.from_arrays([keys, items], names=["key", "value"]))
+        entries = [_gathered(part, offsets[:-1], lengths) for part in (array.keys, array.items)]
+        return cls(lengths, valid, pa.StructArray.from_arrays(entries, names=["key", "value"]))
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -119,6 +121,22 @@ class Lists:
     @property
     def _mask(self) -> pa.Array | None:
         return None if self.valid.all() else pa.array(~self.valid)
+
+
+def _gathered(values: pa.Array, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> pa.Array:
+    """The elements of ranges of `values`, one range after the other, in plain types."""
+    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+    first, stop = (places.min(), places.max() + 1) if len(places) else (0, 0)
+    # Made plain before some are taken, for which Arrow has kernels for plain types only.
+    within = plain(values.slice(first, stop - first))
+    is_all = len(within) == len(places) and bool((np.diff(places) == 1).all())
+    return within if is_all else within.take(pa.array(places - first))
+
+
+def _integers(array: pa.Array) -> NDArray[np.int64]:
+    # The place of a null is no number.
+    integers: NDArray[np.int64] = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return integers
 
 
 def _valid(array: pa.Array) -> Bools:

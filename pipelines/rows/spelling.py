@@ -14,11 +14,9 @@ import pyarrow.compute as pc
 
 from pipelines.rows.plain_arrays import Lists, struct_of
 
-_OUT_OF_RANGE = "<value out of range"
-
 
 def text_of(array: pa.Array) -> pa.StringArray:
-    """Plain arrays (`plain_arrays.plain`) as strings, null for null and for NaN, and for times beyond the year 32767.
+    """Plain arrays (`plain_arrays.plain`) as strings, null for null and for NaN.
 
     Text stays as it is. Numbers, true and false are as in JSON, infinity is Infinity; dates and times are ISO 8601, a
     duration is its number and unit (1500ms); bytes are base64; lists, structs and maps (as lists of pairs) are JSON.
@@ -28,7 +26,7 @@ def text_of(array: pa.Array) -> pa.StringArray:
         return pa.nulls(len(array), pa.string())
     if pa.types.is_nested(type):
         return pa.array(
-            [None if value is None else spelled(value) for value in _in_json(array).to_pylist()], pa.string()
+            [None if value is None else spelled(value) for value in in_json(array).to_pylist()], pa.string()
         )
     if pa.types.is_floating(type):
         return _floats(array)
@@ -93,23 +91,22 @@ def _times(array: pa.Array) -> pa.StringArray:
         array = array.cast(pa.timestamp(array.type.unit, "UTC"))
     texts = pc.replace_substring_regex(array.cast(pa.string()), r"^([^ <]+) ", r"\1T")
     texts = pc.replace_substring_regex(texts, r"(\.\d*?)0+(Z?)$", r"\1\2")
-    texts = pc.replace_substring_regex(texts, r"\.(Z?)$", r"\1")
-    return pc.if_else(pc.starts_with(texts, _OUT_OF_RANGE), pa.scalar(None, pa.string()), texts)
+    return pc.replace_substring_regex(texts, r"\.(Z?)$", r"\1")
 
 
-def _in_json(array: pa.Array) -> pa.Array:
-    """The same with text in the place of every value that JSON does not know."""
+def in_json(array: pa.Array) -> pa.Array:
+    """The same plain array with text in the place of every value that JSON does not know; NaN and infinity stay."""
     type = array.type
     if pa.types.is_struct(type):
-        children = [_in_json(child) for child in array.flatten()]
+        children = [in_json(child) for child in array.flatten()]
         fields = [pa.field(field.name, child.type) for field, child in zip(type, children, strict=True)]
         return struct_of(children, pa.struct(fields), array)
     if pa.types.is_nested(type):
         lists = Lists.of_map(array) if pa.types.is_map(type) else Lists.of(array)
         if pa.types.is_map(type):
-            keys, items = (_in_json(child) for child in lists.child.flatten())
+            keys, items = (in_json(child) for child in lists.child.flatten())
             return lists.as_map(keys, items)
-        child = _in_json(lists.child)
+        child = in_json(lists.child)
         return lists.with_child(child, pa.large_list(child.type))
     is_json = pa.types.is_integer(type) or pa.types.is_boolean(type) or pa.types.is_floating(type)
     return array if is_json or pa.types.is_string(type) or pa.types.is_large_string(type) else text_of(array)
