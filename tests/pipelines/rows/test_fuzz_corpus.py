@@ -4,6 +4,7 @@ The steps are those of a job, without Ray; the model's columns are made up. A fa
 makes the same corpus again. SPANMILL_FUZZ_SEED takes other corpora.
 """
 
+import base64
 import json
 import math
 import os
@@ -214,13 +215,11 @@ def _scalar_means(found: Any, value: Any) -> bool:
     if isinstance(value, int | float | Decimal):
         return not isinstance(found, bool) and bool(Decimal(str(found)) == Decimal(str(value)))
     if isinstance(value, bytes):
-        import base64
-
-        return found == value or (isinstance(found, str) and base64.b64decode(found) == value)
+        return bool((base64.b64decode(found) if isinstance(found, str) else found) == value)
     if isinstance(value, uuid.UUID):
         return str(found) == str(value)
     if isinstance(value, timedelta):
-        return found == value or found == str(value) or found == f"{value // timedelta(microseconds=1)}us"
+        return found in (value, str(value), f"{value // timedelta(microseconds=1)}us")
     if isinstance(value, datetime):
         given = _parsed(datetime, found) if isinstance(found, str) else found
         return bool(given == value)
