@@ -1,5 +1,7 @@
 """Types by name."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -34,9 +36,11 @@ def test_names_of_no_type(name: str) -> None:
         parse_type(name)
 
 
-def test_the_config_checks_types() -> None:
+def test_the_config_checks_types(tmp_path: Path) -> None:
     words = ["corpus.carry=[zip]", "corpus.types={zip: string}"]
     assert load_config(AnswerConfig, None, words).corpus.types == {"zip": "string"}
+    (tmp_path / "job.yaml").write_text("corpus: {carry: [zip]}\ncorpus.types: {zip: string}\n")
+    assert load_config(AnswerConfig, tmp_path / "job.yaml", []).corpus.types == {"zip": "string"}
     with pytest.raises(ConfigError, match=r"corpus\.types: there is no type 'text'"):
         load_config(AnswerConfig, None, ["corpus.carry=[zip]", "corpus.types={zip: text}"])
     with pytest.raises(ConfigError, match=r"'zip' is not carried; add it to corpus\.carry"):

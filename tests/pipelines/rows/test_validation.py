@@ -1,6 +1,7 @@
 """Validation: rows in are rows out and rows quarantined."""
 
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,26 @@ def test_carried_columns_are_cast_to_the_type_of_all_files(tmp_path: Path) -> No
     shards = validate_all(plan_of(tmp_path, carry=("n",), types={"n": "int64"}))
     assert [row["n"] for row in rows_of(shards)] == [1, 2, None, None, None, None]
     assert {key: flags.tolist() for key, flags in shards[1].misfits.items()} == {("n", "null"): [True, True, False]}
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (pa.array([b"\0" * 16, None], pa.uuid()), ["00000000-0000-0000-0000-000000000000", "a.parquet:1"]),
+        (pa.array([Decimal(10**37), None], pa.decimal128(38, 0)), [str(10**37), "a.parquet:1"]),
+        (pa.array([1.0, 1.5]), ["1", "a.parquet:1"]),
+        (pa.array([None, [1]], pa.list_(pa.int8())), ["a.parquet:0", "a.parquet:1"]),
+        (pa.array(["x", "y"], pa.string_view()), ["x", "y"]),
+    ],
+)
+def test_ids_of_parquet_rows(tmp_path: Path, ids: pa.Array, expected: list[str]) -> None:
+    path = _parquet(tmp_path / "a.parquet", id=ids, question=["q", "q"], context=["c", "c"])
+    [shard] = validate_all(plan_of(path))
+    assert shard.rows["id"].to_pylist() == expected
+    refused = [number for number in range(2) if ids[number].as_py() is not None and ":" in expected[number]]
+    assert {key: flags.nonzero()[0].tolist() for key, flags in shard.misfits.items()} == (
+        {("id", "default_id"): refused} if refused else {}
+    )
 
 
 def test_a_late_value_costs_no_answer_and_is_counted(tmp_path: Path) -> None:
