@@ -37,6 +37,11 @@ def output_schema(carry: pa.Schema, wanted: Wanted, hidden_size: int) -> pa.Sche
     return pa.schema([_ID, *carry, *added])
 
 
+def empty_table(schema: pa.Schema) -> pa.Table:
+    """No rows. Arrow's own `Schema.empty_table` knows no extension types within lists and structs."""
+    return pa.table([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
 def output_names() -> frozenset[str]:
     """Names that a carried column may not have."""
     return frozenset((_ID.name, *(column.name for column in output_columns.OUTPUT_COLUMNS)))

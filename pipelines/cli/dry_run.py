@@ -4,8 +4,9 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.job.job import Job
+from pipelines.rows.misfits import describe
 from pipelines.rows.shard_reader import read_unit
-from pipelines.rows.validation import validate
+from pipelines.rows.validation import ValidShard, validate
 from pipelines.storage.url import Url
 
 _ROWS = 3
@@ -35,18 +36,20 @@ def show_plan(job: Job, console: Console) -> None:
     console.print("schema of the parts")
     for field in job.schema:
         console.print(f"  {field.name}: {field.type}")
-    found, rows, quarantined = _first_rows(job)
+    found, valid = _first_rows(job)
     console.print("columns that are read")
     for field in found:
         console.print(f"  {field.name}: {field.type}")
     console.print("first rows as they would go in")
-    for row in rows.to_pylist():
+    for row in valid.rows.slice(0, _ROWS).to_pylist():
         console.print("  " + "  ".join(f"{name}={_short(value)}" for name, value in row.items()), soft_wrap=True)
-    for row in quarantined.to_pylist():
+    for row in valid.quarantine.slice(0, _ROWS).to_pylist():
         console.print(f"  quarantined: {row['file']} {row['place']}: {row['reason']} ({row['detail']})", soft_wrap=True)
+    for (column, outcome), flags in valid.misfits.items():
+        console.print(f"  {describe(column, outcome, int(flags.sum()))}", soft_wrap=True, markup=False)
 
 
-def _first_rows(job: Job) -> tuple[pa.Schema, pa.Table, pa.Table]:
+def _first_rows(job: Job) -> tuple[pa.Schema, ValidShard]:
     plan = job.plan
     for unit in plan.units:
         file = plan.file_of(unit)
@@ -56,8 +59,8 @@ def _first_rows(job: Job) -> tuple[pa.Schema, pa.Table, pa.Table]:
             valid = validate(raw, file.name, plan.layout)
             raw_fields = [field for field in raw.table.schema if not field.name.startswith("_")]
             found = pa.schema(raw_fields or valid.rows.schema)
-            return found, valid.rows.slice(0, _ROWS), valid.quarantine.slice(0, _ROWS)
-    return pa.schema([]), pa.table({}), pa.table({})
+            return found, valid
+    return pa.schema([]), ValidShard(pa.table({}), pa.chunked_array([], pa.int64()), pa.table({}), {})
 
 
 def _short(value: object) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.cli.dry_run import show_plan
 from pipelines.console import open_console, two_columns
@@ -11,6 +12,7 @@ from pipelines.execution.estimate import estimate_job, estimate_table
 from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.job.model_probe import Config
+from pipelines.rows.misfits import describe
 from pipelines.storage.url import Url
 
 
@@ -58,6 +60,8 @@ def outcome_table(job: Job, outcome: Outcome) -> Table:
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
     table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
     table.add_row("quarantined", f"{tally.quarantined:,}")
+    for (column, kind), count in sorted(tally.misfits.items()):
+        table.add_row("not as it was", Text(describe(column, kind, count)))
     if outcome.poison_rows:
         table.add_row("guilty", f"{outcome.poison_rows:,} rows broke the model or its worker and are quarantined")
     if tally.found:

@@ -12,6 +12,7 @@ from actors.parameters import (
     Settings,
 )
 from actors.registry import check_name
+from pipelines.config.column_types import parse_type
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.config.writers import PART_FORMATS, SINKS
@@ -29,7 +30,8 @@ class Columns(Settings):
     """Which column of the input holds what."""
 
     id: str = "id"
-    """Identifier of a row; a missing or null one becomes `file:row` (Parquet) or `file@byte` (JSONL)."""
+    """Identifier of a row: text, or a whole number. A missing or null one, or one of another kind, becomes `file:row`
+    (Parquet) or `file@byte` (JSONL)."""
 
     question: str = "question"
     """The question (answer jobs)."""
@@ -53,7 +55,12 @@ class CorpusParameters(Settings):
     """Names of the input's columns."""
 
     carry: tuple[str, ...] = ()
-    """Further input columns to write through to the output, by name."""
+    """Further input columns to write through to the output, by name. A column has one type in all files: the one that
+    holds what their schemas and beginnings show; docs/bad-input.md has the table.
+    """
+
+    types: dict[str, str] = {}
+    """Types of carried columns that are fixed by hand, as {zip: string}; string writes what is no text as JSON."""
 
     shard_rows: int | None = Field(default=None, ge=1)
     """Rows of a shard, the unit of work and of commit; null chooses by the size of the corpus and by qa.top_k."""
@@ -75,6 +82,20 @@ class CorpusParameters(Settings):
     @classmethod
     def _is_format(cls, name: str) -> str:
         return check_name(("auto", *FORMATS), name)
+
+    @field_validator("types")
+    @classmethod
+    def _are_types(cls, types: dict[str, str]) -> dict[str, str]:
+        for name in types.values():
+            parse_type(name)
+        return types
+
+    @model_validator(mode="after")
+    def _are_carried(self) -> "CorpusParameters":
+        for name in self.types:
+            if name not in self.carry:
+                raise ValueError(f"types: {name!r} is not carried; add it to corpus.carry, or leave it out")
+        return self
 
 
 class OutputParameters(Settings):

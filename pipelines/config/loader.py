@@ -63,6 +63,9 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: a config is a mapping of keys, this is a {type(tree).__name__}")
+    # Messages name keys with dots, and whoever copies a line of them into a file means the same.
+    for key in [key for key in tree if isinstance(key, str) and "." in key]:
+        _put(tree, key, tree.pop(key))
     return tree
 
 
@@ -74,6 +77,10 @@ def _override(tree: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from error
+    _put(tree, key, value)
+
+
+def _put(tree: dict[str, Any], key: str, value: object) -> None:
     *groups, leaf = key.split(".")
     for group in groups:
         inner = tree.get(group)

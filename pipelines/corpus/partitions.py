@@ -36,7 +36,7 @@ def with_partition_columns(look: FirstLook, file: SourceFile, needed: Sequence[s
         look,
         names=(*look.names, *added),
         schema=schema,
-        sample=None if sample is None else lambda: [{**partitions, **row} for row in sample()],
+        sample=[{**partitions, **row} for row in sample],
     )
 
 

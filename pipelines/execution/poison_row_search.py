@@ -1,6 +1,7 @@
 """Finds the rows that break a stage, by halving a shard that fails every time, so that its other rows are written."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from pipelines.job.pool_size import ActorPool
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
+from pipelines.schemas import empty_table
 from pipelines.stages.messages import IpcTable, RawMessage, ResultsMessage, SettledMessage, ShardHeader
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_run import ModelRun
@@ -194,7 +196,7 @@ class PoisonRowSearch:
         except RayError as error:
             self.close()
             raise _NotTheRowsError(f"a row crashes whoever reads it: {last_line(error)}") from error
-        return FinishedShard(self._write.schema.empty_table(), quarantine, ModelRun.begin())
+        return FinishedShard(empty_table(self._write.schema), quarantine, ModelRun.begin())
 
     def _open_worker(self) -> Any:
         """The worker; another one when the last one died."""
@@ -219,7 +221,8 @@ def _joined(pieces: Sequence[FinishedShard], schema: pa.Schema) -> FinishedShard
         stats.add(piece.model_run.stats)
     first = pieces[0].model_run
     return FinishedShard(
-        part=pa.concat_tables([schema.empty_table(), *(piece.part for piece in pieces)]),
+        part=pa.concat_tables([empty_table(schema), *(piece.part for piece in pieces)]),
         quarantine=pa.concat_tables([piece.quarantine for piece in pieces]).sort_by("place"),
         model_run=replace(first, seconds=time.time() - first.started, stats=stats),
+        misfits=sum((piece.misfits for piece in pieces), Counter()),
     )

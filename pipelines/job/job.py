@@ -14,13 +14,14 @@ from pipelines.config.job import AnswerConfig
 from pipelines.corpus.listing import list_inputs
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.job.model_probe import Config, ProbedModel, probe_model
-from pipelines.output.manifest import Manifest, open_or_create, overwrite
+from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed
 from pipelines.output.sinks.base import Sink, find_sink
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_limit import limit_rows
+from pipelines.planning.row_schema import RowSchema
 from pipelines.schemas import JobKind, output_schema
 from pipelines.storage.filesystem import Store, resolve
 
@@ -119,12 +120,29 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     """
     if replace:
         overwrite(job.store, job.parts)
+    earlier = read_manifest(job.store)
+    if earlier is not None:
+        job = _with_types_of(earlier, job)
     stored = open_or_create(job.store, job.manifest)
     plan = settle_inputs(job.store, stored, job.plan, extend)
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
     layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)
     plan = dataclasses.replace(plan, layout=layout)
     return Job(job.config, job.store, job.model, job.task, plan, stored, job.left_out)
+
+
+def _with_types_of(stored: Manifest, job: Job) -> Job:
+    """The job with the carried columns' types that it was begun with: files that came since do not change them."""
+    try:
+        begun = RowSchema.from_json(stored.plan["layout"])
+    except (KeyError, TypeError, ValueError):
+        return job  # whoever reads that plan says what is wrong with it
+    layout = job.plan.layout
+    if begun.carry.names != layout.carry.names:
+        return job
+    plan = dataclasses.replace(job.plan, layout=dataclasses.replace(layout, carry=begun.carry, mixed=begun.mixed))
+    job = dataclasses.replace(job, plan=plan)
+    return dataclasses.replace(job, manifest=job.manifest.model_copy(update={"output_schema": str(job.schema)}))
 
 
 def check_complete(job: Job, failures: Sequence[str]) -> Committed:
@@ -160,6 +178,9 @@ def _results(config: Config, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
     corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
+    if config.corpus.types:
+        # Manifests of jobs from before there were any name none.
+        corpus["types"] = config.corpus.types
     return {
         **keys,
         "semantics": _SEMANTICS,

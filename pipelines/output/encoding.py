@@ -9,6 +9,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.rows.plain_arrays import plain
+from pipelines.rows.spelling import in_json
+
 METADATA_PREFIX = "spanmill."
 """Start of our keys in a Parquet footer."""
 
@@ -44,7 +47,18 @@ def _values(column: pa.ChunkedArray) -> Any:
         # Rows of one matrix: a Python float for each of some hundred numbers a row would cost more than the model.
         flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return np.ascontiguousarray(flat).reshape(len(column), type.list_size)
-    return column.to_pylist()
+    if not _has_time(type):
+        try:
+            return column.to_pylist()
+        except (ValueError, OverflowError):
+            # There are times that Arrow can hold, and Python cannot.
+            pass
+    return [value for chunk in column.chunks for value in in_json(plain(chunk)).to_pylist()]
+
+
+def _has_time(type: pa.DataType) -> bool:
+    """Whether it has times of day, of which orjson leaves out zeros: 1.05 seconds are 01.5."""
+    return pa.types.is_time(type) or any(_has_time(type.field(number).type) for number in range(type.num_fields))
 
 
 def _plain(value: object) -> str:

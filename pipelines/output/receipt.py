@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from actors.engine.pass_stats import PassStats
 from pipelines.output.parts import ShardId
+from pipelines.rows.misfits import MisfitCounts, misfits_from_json, misfits_to_json
 
 SCORE_BINS = 20
 """Bins of equal width between score 0 and 1; the last one also takes what is above."""
@@ -36,9 +37,10 @@ RECEIPT_SCHEMA = pa.schema(
         ("reasons", pa.string()),
         ("scores", pa.list_(pa.int32())),
         ("stats", pa.string()),
+        ("misfits", pa.string()),
     ]
 )
-"""Of a receipt as a row, one field for each of `Receipt`'s; reasons and stats are JSON objects."""
+"""Of a receipt as a row, one field for each of `Receipt`'s; reasons, stats and misfits are JSON."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Receipt:
     """Answered rows by the score of their best answer, in SCORE_BINS bins; empty in an embedding job."""
     stats: PassStats = field(default_factory=PassStats)
     """What its forward passes did."""
+    misfits: MisfitCounts = field(default_factory=Counter)
+    """Rows in its part with a value that could not be written as it is, by column and `rows.misfits.Outcome`."""
 
     @staticmethod
     def to_table(receipts: Sequence["Receipt"]) -> pa.Table:
@@ -92,6 +96,7 @@ class Receipt:
                 **vars(receipt.shard),
                 "reasons": orjson.dumps(receipt.reasons).decode(),
                 "stats": receipt.stats.to_json(),
+                "misfits": misfits_to_json(receipt.misfits),
             }
             for receipt in receipts
         ]
@@ -106,6 +111,7 @@ class Receipt:
                 reasons=Counter(orjson.loads(row.pop("reasons"))),
                 scores=tuple(row.pop("scores")),
                 stats=PassStats.from_json(row.pop("stats")),
+                misfits=misfits_from_json(row.pop("misfits") or "[]"),
                 **row,
             )
             for row in table.to_pylist()

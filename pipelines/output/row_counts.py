@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import orjson
@@ -15,6 +15,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import read_ledger
 from pipelines.output.sinks.base import Sink
 from pipelines.output.sinks.part_format import PARQUET
+from pipelines.rows.misfits import MisfitCounts, misfits_from_json
 
 _THREADS = 16
 
@@ -31,6 +32,8 @@ class RowCounts:
     """One receipt of every committed shard that has one: RECEIPT_SCHEMA and `run`."""
     without_receipt: int
     """Committed shards that have none, since their run was killed: they were counted in the parts themselves."""
+    misfits: MisfitCounts = field(default_factory=Counter)
+    """Rows with values that could not be written as they are, as far as there are receipts."""
 
     def plus(self, receipt: Receipt) -> "RowCounts":
         """The counts with one more shard; a receipt of no work changes nothing."""
@@ -39,6 +42,7 @@ class RowCounts:
             rows=self.rows + receipt.rows,
             quarantined=self.quarantined + receipt.quarantined,
             reasons=self.reasons + receipt.reasons,
+            misfits=self.misfits + receipt.misfits,
         )
 
 
@@ -55,12 +59,16 @@ def read_counts(parts: Sink, committed: Committed) -> RowCounts:
     reasons: Counter[str] = Counter()
     for text in receipts["reasons"].filter(pc.greater(receipts["quarantined"], 0)).to_pylist():
         reasons.update(orjson.loads(text))
+    misfits: MisfitCounts = Counter()
+    for text in receipts["misfits"].filter(pc.greater(pc.binary_length(receipts["misfits"]), len("[]"))).to_pylist():
+        misfits.update(misfits_from_json(text))
     return RowCounts(
         rows=rows + (pc.sum(receipts["rows"]).as_py() or 0),
         quarantined=quarantined + (pc.sum(receipts["quarantined"]).as_py() or 0),
         reasons=reasons,
         receipts=receipts,
         without_receipt=len(rest),
+        misfits=misfits,
     )
 
 

@@ -36,6 +36,9 @@ class RowSchema:
     damaged: Damaged = "fail"
     """What becomes of a file that is damaged."""
 
+    mixed: tuple[str, ...] = ()
+    """Carried columns in which text stands for other values, too: one more of these is no surprise."""
+
     @property
     def max_line_bytes(self) -> int:
         """Longest line of a format of lines that is parsed: room for two escaped texts and other columns. Of a longer
@@ -68,6 +71,8 @@ class RowSchema:
             "shard_rows": self.shard_rows,
             "max_text_bytes": self.max_text_bytes,
             "damaged": self.damaged,
+            # Plans from before there were any have none.
+            **({"mixed": list(self.mixed)} if self.mixed else {}),
         }
 
     @classmethod
@@ -76,4 +81,4 @@ class RowSchema:
         carry = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["carry"])))
         columns = Columns.model_validate(data["columns"])
         sizes = int(data["shard_rows"]), int(data["max_text_bytes"])
-        return cls(data["kind"], columns, carry, *sizes, data["damaged"])
+        return cls(data["kind"], columns, carry, *sizes, data["damaged"], tuple(data.get("mixed", ())))

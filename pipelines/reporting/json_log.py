@@ -15,6 +15,7 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from pipelines.errors import StorageError
 from pipelines.output.receipt import Receipt
+from pipelines.rows.misfits import mend
 
 LOGGER = logging.getLogger("spanmill.job")
 """Logger for the events of a job. The progress display shows them on the terminal, so they never go to stderr."""
@@ -27,7 +28,10 @@ class JsonLog:
     job8: str
 
     def add(self, receipt: Receipt) -> None:
-        """Logs one receipt: failures as warnings."""
+        """Logs one receipt: failures as warnings, and values that are not written as they are."""
+        for (column, outcome), rows in receipt.misfits.items():
+            told = {"column": column, "written": outcome, "rows": rows, "mend": mend(column, outcome)}
+            self.log("values not written as they are", logging.WARNING, file=receipt.file, **told)
         level = logging.WARNING if receipt.failed_in else logging.INFO
         if not LOGGER.isEnabledFor(level):
             return

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from rich.text import Text
 from actors.engine.pass_stats import PassStats
 from pipelines.console import clock
 from pipelines.output.receipt import Receipt
+from pipelines.rows.misfits import MisfitCounts, describe
 
 _LOG_EVERY_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
@@ -30,6 +32,8 @@ class Tally:
     stats: PassStats = field(default_factory=PassStats)
     found: int = 0
     """Shards that another run committed meanwhile."""
+    misfits: MisfitCounts = field(default_factory=Counter)
+    """Rows with a value that is not written as it is, by column and `rows.misfits.Outcome`."""
     store_errors: int = 0
     """Calls to a store that failed, whether a retry then succeeded or not."""
     failures: dict[tuple[int, int], Receipt] = field(default_factory=dict)
@@ -53,6 +57,7 @@ class Tally:
         self.quarantined += receipt.quarantined
         self.answered += receipt.answered
         self.stats.add(receipt.stats)
+        self.misfits.update(receipt.misfits)
 
     def failures_in(self, unit: int) -> list[Receipt]:
         """The failures in one read unit."""
@@ -104,6 +109,10 @@ class Progress:
     def add(self, receipt: Receipt) -> None:
         """Counts a receipt and shows it."""
         now = time.monotonic()
+        for (column, outcome), count in receipt.misfits.items():
+            if (column, outcome) not in self.tally.misfits:
+                text = describe(column, outcome, count)
+                self.console.print(f"{receipt.file}: {text}", style="yellow", markup=False, soft_wrap=True)
         with self._lock:
             self.tally.add(receipt)
         self._last = now

@@ -27,6 +27,7 @@ from pipelines.reporting.report_model import (
     Failure,
     LengthFigures,
     Machines,
+    MisfitValues,
     QuarantinedRows,
     QuarantineSample,
     Report,
@@ -34,6 +35,7 @@ from pipelines.reporting.report_model import (
     Totals,
 )
 from pipelines.reporting.throughput_curve import ThroughputCurve, throughput_curve
+from pipelines.rows.misfits import mend
 from pipelines.storage.filesystem import write_atomic
 from pipelines.storage.url import Url, redact
 
@@ -94,6 +96,10 @@ def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowC
         scores=scores(receipts),
         slowest=slowest(receipts, passes.tokens),
         quarantine=_quarantine(job, counts),
+        misfits=[
+            MisfitValues(column, outcome, rows, mend(column, outcome))
+            for (column, outcome), rows in sorted(counts.misfits.items())
+        ],
         runs=runs(receipts),
         nodes=nodes(receipts, passes),
         failures=[

@@ -123,6 +123,20 @@ class QuarantinedRows:
 
 
 @dataclass(frozen=True)
+class MisfitValues:
+    """Values of one column that are not written as they are, in rows that are."""
+
+    column: str
+    """Its name in the input."""
+    outcome: str
+    """What is written instead: null, text (the value as JSON), default_id."""
+    rows: int
+    """Counted from receipts; shards without one are not included."""
+    mend: str
+    """Lines of a config that keep the values as text; empty where there are none."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """A shard that the last run could not commit."""
 
@@ -154,6 +168,7 @@ class Report:
     """Answered rows by the score of their best answer: bins of equal width from 0 to 1, the last also what is above."""
     slowest: list[SlowShard]
     quarantine: list[QuarantinedRows]
+    misfits: list[MisfitValues]
     runs: list[RunStats]
     nodes: list[NodeStats]
     failures: list[Failure]

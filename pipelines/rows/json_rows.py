@@ -9,7 +9,10 @@ import orjson
 import pyarrow as pa
 
 from pipelines.corpus.formats.json_numbers import without_non_numbers
+from pipelines.corpus.formats.jsonl_stream import exact_object
 from pipelines.rows.column_cast import cast_column
+from pipelines.rows.column_fit import Bools, Fitted, fit_values
+from pipelines.rows.ids import id_texts_of_values
 from pipelines.rows.quarantine import Fault, Faults, Reason
 
 
@@ -19,6 +22,8 @@ class JsonRows:
 
     rows: Sequence[dict[str, Any]]
     faults: Faults
+    lines: Sequence[bytes]
+    """What the rows were parsed from."""
     not_numbers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Rows with fields that hold NaN or Infinity, which are null in `rows`: row number → names of these fields."""
 
@@ -28,29 +33,31 @@ class JsonRows:
             for row, value in zip(self.rows, columns[name].to_pylist(), strict=True):
                 row.setdefault(name, value)
 
-    def ids(self, name: str) -> pa.ChunkedArray:
-        """Strings as they are, whole numbers as text."""
-        return self._column(name, pa.string(), _ids)
+    def ids(self, name: str) -> tuple[pa.ChunkedArray, Bools]:
+        """Ids as text, null where there is none, and [N] which values are no ids (`rows.ids`)."""
+        texts, refused = id_texts_of_values(self._exact_values(name))
+        return pa.chunked_array([texts]), refused
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """Strings only."""
-        column, errors = cast_column(self._values(name), lambda values: pa.array(values, pa.string()), pa.string())
+        values = [row.get(name) for row in self.rows]
+        column, errors = cast_column(values, lambda some: pa.array(some, pa.string()), pa.string())
         for row in errors:
             kind = _KINDS.get(type(self.rows[row][name]), "object")
             self.faults.add([row], Reason.WRONG_TYPE, f"{name!r} is a JSON {kind}, and a string is needed")
         return column
 
-    def carried(self, field: pa.Field) -> pa.ChunkedArray:
-        """Whatever casts to the field's type without loss."""
-        return self._column(field.name, field.type, lambda values: _cast(values, field.type))
+    def carried(self, field: pa.Field) -> Fitted:
+        """The values that fit the field's type, and which do not."""
+        return fit_values(self._exact_values(field.name), field.type)
 
-    def _column(self, name: str, type: pa.DataType, convert: Any) -> pa.ChunkedArray:
-        column, errors = cast_column(self._values(name), convert, type)
-        self.faults.add_each(errors, Reason.WRONG_TYPE, name)
-        return column
-
-    def _values(self, name: str) -> list[Any]:
-        return [row.get(name) for row in self.rows]
+    def _exact_values(self, name: str) -> list[Any]:
+        """Values with integers of any length, of which the fast parser makes doubles."""
+        values = [row.get(name) for row in self.rows]
+        for number, value in enumerate(values):
+            if value.__class__ in _MAY_HOLD_DOUBLES and _holds_large(value):
+                values[number] = exact_object(self.lines[number], self.rows[number])[name]
+        return values
 
 
 def parse_lines(lines: Sequence[bytes], faults: Faults, max_bytes: int) -> JsonRows:
@@ -75,7 +82,19 @@ def parse_lines(lines: Sequence[bytes], faults: Faults, max_bytes: int) -> JsonR
             faults.by_row[number] = Fault(Reason.NOT_AN_OBJECT, f"a JSON {_KINDS[type(value)]}, not an object")
             value = {}
         rows.append(value)
-    return JsonRows(rows, faults, not_numbers)
+    return JsonRows(rows, faults, lines, not_numbers)
+
+
+_MAY_HOLD_DOUBLES = frozenset((float, list, dict))
+
+
+def _holds_large(value: Any) -> bool:
+    """Whether there is a double in it that may have been an integer beyond 64 bits."""
+    if isinstance(value, float):
+        return abs(value) >= 2.0**63
+    if isinstance(value, list):
+        return any(map(_holds_large, value))
+    return isinstance(value, dict) and any(map(_holds_large, value.values()))
 
 
 _KINDS = {list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
@@ -104,25 +123,3 @@ def _diagnosed(line: bytes, error: orjson.JSONDecodeError) -> Fault | tuple[dict
     except (ValueError, RecursionError):
         return Fault(Reason.MALFORMED_JSON, str(error))
     return without_non_numbers(text) or Fault(Reason.MALFORMED_JSON, str(error))
-
-
-def _ids(values: Sequence[Any]) -> pa.Array:
-    try:
-        array = pa.array(values)
-    except OverflowError:
-        array = pa.array(values, pa.uint64())
-    if pa.types.is_string(array.type) or pa.types.is_integer(array.type) or pa.types.is_null(array.type):
-        return array.cast(pa.string())
-    raise pa.ArrowTypeError(f"an id is a string or a whole number of at most 64 bits, not {array.type}")
-
-
-def _cast(values: Sequence[Any], type: pa.DataType) -> pa.Array:
-    # First what they are, then a safe cast: pa.array with a type would cut 1.5 to 1 without a word.
-    array = pa.array(values)
-    if array.type == type:
-        return array
-    try:
-        return array.cast(type)
-    except (pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        # Structs with other fields than the declared ones do not cast, but can be read field by field.
-        return pa.array(values, type)

@@ -101,7 +101,10 @@ def _texts(rows: pa.Table) -> list[str]:
         return [_escaped(line)[:ROW_CHARACTERS] for line in _cut_bytes(rows[LINE])]
     names = [name for name in rows.column_names if name not in RAW_COLUMNS]
     values = zip(*(_values(rows[name]) for name in names), strict=True)
-    return [orjson.dumps(dict(zip(names, row, strict=True)), default=str).decode()[:ROW_CHARACTERS] for row in values]
+    # orjson's own times of day lack zeros.
+    option = orjson.OPT_PASSTHROUGH_DATETIME
+    texts = (orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=option).decode() for row in values)
+    return [text[:ROW_CHARACTERS] for text in texts]
 
 
 def _values(column: pa.ChunkedArray) -> list[object]:

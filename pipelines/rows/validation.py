@@ -1,6 +1,6 @@
 """Raw rows become valid rows with known columns and types, or go to quarantine with the reason."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,11 @@ from pipelines.corpus.formats.base import BYTE, LINE, PLACE_MARKS, RAW_COLUMNS, 
 from pipelines.corpus.gaps import gaps_of, quarantined_gaps
 from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.column_cast import cast_column
+from pipelines.rows.column_fit import Bools, Fitted, fit
+from pipelines.rows.ids import id_texts
 from pipelines.rows.json_rows import JsonRows, parse_lines
+from pipelines.rows.misfits import Outcome
+from pipelines.rows.plain_arrays import plain_column
 from pipelines.rows.quarantine import DETAIL_CHARACTERS, Faults, Reason, quarantine_rows
 from pipelines.rows.shard_reader import RawShard
 
@@ -29,6 +33,9 @@ class ValidShard:
     quarantine: pa.Table
     """QUARANTINE_SCHEMA."""
 
+    misfits: Mapping[tuple[str, str], Bools]
+    """By column of the input and `misfits.Outcome`: [N] in which of `rows` a value is not written as it is."""
+
 
 def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard:
     """Checks every row, and gives it an id if it has none: `name:row` or `name@byte`, as the
@@ -44,10 +51,12 @@ def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard
         source = parse_lines(table[LINE].to_pylist(), faults, row_schema.max_line_bytes)
         source.fill(table.select([name for name in table.column_names if name not in RAW_COLUMNS]))
     else:
-        table = pa.table({name: _plain(table[name]) for name in table.column_names})
+        table = pa.table({name: plain_column(table[name]) for name in table.column_names})
         source = _TableRows(table, faults)
 
-    ids = source.ids(row_schema.columns.id)
+    misfits: dict[tuple[str, str], Bools] = {}
+    ids, refused = source.ids(row_schema.columns.id)
+    misfits[row_schema.columns.id, Outcome.DEFAULT_ID] = refused
     # A row that could not be read this far may well have an id, so it is not given another.
     ids = _with_default_ids(ids, prefix, places, except_rows=faults.by_row.keys())
     columns = {"id": ids}
@@ -63,7 +72,11 @@ def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard
         faults.add(_rows_where(pc.greater(lengths, row_schema.max_text_bytes)), Reason.TEXT_TOO_LONG, too_long)
     for field in row_schema.carry:
         if field.name not in columns:
-            columns[field.name] = source.carried(field)
+            fitted = source.carried(field)
+            columns[field.name] = pa.chunked_array([fitted.array], field.type)
+            misfits[field.name, Outcome.NULL] = fitted.lost
+            if field.name not in row_schema.mixed:
+                misfits[field.name, Outcome.TEXT] = fitted.spelled
 
     rows = pa.table(columns)
     quarantine = quarantine_rows(table, ids, places, file_name, faults.by_row)
@@ -74,42 +87,39 @@ def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard
         good = np.ones(len(rows), dtype=bool)
         good[list(faults.by_row)] = False
         rows, places = rows.filter(pa.array(good)), places.filter(pa.array(good))
-    return ValidShard(rows.combine_chunks(), places, quarantine)
+        misfits = {key: flags[good] for key, flags in misfits.items()}
+    found = {key: flags for key, flags in misfits.items() if flags.any()}
+    return ValidShard(rows.combine_chunks(), places, quarantine, found)
 
 
 @dataclass(frozen=True)
 class _TableRows:
-    """A table of typed values as a source of columns, dictionaries and views resolved."""
+    """A table of typed values as a source of columns, all of plain types (`plain_arrays`)."""
 
     table: pa.Table
     faults: Faults
 
-    def ids(self, name: str) -> pa.ChunkedArray:
-        return self._column(name, pa.string())
+    def ids(self, name: str) -> tuple[pa.ChunkedArray, Bools]:
+        """Ids as text, null where there is none, and [N] which values are no ids (`rows.ids`)."""
+        texts, refused = id_texts(_one_array(self._readable(name)))
+        return pa.chunked_array([texts]), refused
 
     def texts(self, name: str) -> pa.ChunkedArray:
-        return self._column(name, pa.string())
+        """Columns that the plan knows to be text."""
+        return self._readable(name).cast(pa.string())
 
-    def carried(self, field: pa.Field) -> pa.ChunkedArray:
-        return self._column(field.name, field.type)
+    def carried(self, field: pa.Field) -> Fitted:
+        """The values that fit the field's type, and which do not."""
+        return fit(_one_array(self._readable(field.name)), field.type)
 
-    def _column(self, name: str, type: pa.DataType) -> pa.ChunkedArray:
+    def _readable(self, name: str) -> pa.ChunkedArray:
         column, errors = cast_column(self.table[name], _checked, self.table[name].type)
         self.faults.add(errors, Reason.INVALID_UTF8, f"{name!r} is not UTF-8")
-        if column.type != type:
-            column, errors = cast_column(column, lambda values: values.cast(type), type)
-            self.faults.add_each(errors, Reason.WRONG_TYPE, name)
         return column
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without dictionaries and views, for which Arrow lacks kernels; a view's own cast would stop at bad UTF-8."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if column.type == pa.string_view():
-        chunks = [chunk.cast(pa.binary_view()).cast(pa.binary()).view(pa.string()) for chunk in column.chunks]
-        return pa.chunked_array(chunks, pa.string())
-    return column
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
 def _checked(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -121,7 +121,7 @@ class TokenizedMessage(ShardMessage):
     rows: IpcTable
     """The valid rows as they will be written, without the model's columns: id, then the carried ones."""
     quarantine: IpcTable
-    """QUARANTINE_SCHEMA."""
+    """QUARANTINE_SCHEMA; its schema tells how many values of `rows` are not as they were (`misfits_of`)."""
     windows: IpcTable
     """`Tokenized.to_ipc()` of the valid rows."""
 

@@ -1,6 +1,7 @@
 """The second stage: rows are checked, bad ones go to quarantine, and good ones are tokenised into windows."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from pipelines.planning.row_schema import RowSchema
+from pipelines.rows.misfits import with_misfits
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.rows.shard_reader import RawShard
 from pipelines.rows.validation import ValidShard, validate
@@ -46,8 +48,13 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
         windows, rejected = self._tokenized(valid.rows)
         rows, quarantine = _split(valid, rejected, file)
         written = rows.select(["id", *self.layout.carry.names])
+        kept = np.delete(np.arange(len(valid.rows)), rejected.rows)
+        misfits = Counter({key: int(flags[kept].sum()) for key, flags in valid.misfits.items() if flags[kept].any()})
         return TokenizedMessage(
-            message.header, IpcTable.of(written), IpcTable.of(quarantine), IpcTable(windows.to_ipc())
+            message.header,
+            IpcTable.of(written),
+            IpcTable.of(with_misfits(quarantine, misfits)),
+            IpcTable(windows.to_ipc()),
         )
 
     def _tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:

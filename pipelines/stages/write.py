@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from pipelines.output.receipt import SCORE_BINS, Receipt
 from pipelines.output.sinks.base import Sink
+from pipelines.rows.misfits import MisfitCounts, misfits_of
+from pipelines.schemas import empty_table
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import ResultsMessage, SettledMessage, ShardHeader, ShardMessage
 from pipelines.stages.model_run import ModelRun
@@ -25,6 +27,8 @@ class FinishedShard:
     quarantine: pa.Table
     """QUARANTINE_SCHEMA."""
     model_run: ModelRun
+    misfits: MisfitCounts = field(default_factory=Counter)
+    """Rows of the part with a value that could not be written as it is."""
 
     @classmethod
     def of(cls, message: ResultsMessage, schema: pa.Schema) -> "FinishedShard":
@@ -32,10 +36,12 @@ class FinishedShard:
         part, columns = message.rows.read(), message.columns.read()
         for name in columns.column_names:
             part = part.append_column(name, columns.column(name))
+        quarantine = message.quarantine.read()
         return cls(
             part=part.select(schema.names).cast(schema),
-            quarantine=message.quarantine.read(),
+            quarantine=quarantine.replace_schema_metadata(),
             model_run=ModelRun.from_table(message.model_run.read()),
+            misfits=misfits_of(quarantine),
         )
 
 
@@ -66,6 +72,7 @@ class WrittenMessage(ShardMessage):
             reasons=Counter(quarantine["reason"].to_pylist()),
             scores=() if best is None else _score_bins(best),
             stats=run.stats,
+            misfits=self.shard.misfits,
         )
 
 
@@ -106,7 +113,7 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
 
     def empty_part_bytes(self) -> int:
         """Size of a part without rows."""
-        return len(self.parts.encode(self.schema.empty_table(), self.metadata))
+        return len(self.parts.encode(empty_table(self.schema), self.metadata))
 
 
 def _best_answers(part: pa.Table) -> pa.Table | None:

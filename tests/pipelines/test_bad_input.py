@@ -49,7 +49,7 @@ def test_bad_lines_cost_themselves(tmp_path: Path) -> None:
         ({**good, "id": "c", "question": ""}, "empty_question"),
         ({**good, "id": "d", "context": "\u3000\n"}, "empty_context"),
         ({**good, "id": "e", "context": ["Ada waits."]}, "wrong_type"),
-        ({**good, "id": 1.5}, "wrong_type"),
+        ({**good, "id": 1.5}, None),
         (b'{"id": "f", "question": "Who?\xff", "context": "c"}', "invalid_utf8"),
         (b'{"id": "g", "question": "Who?', "malformed_json"),
         (b'{"id": "h", "question": "Who?\x01", "context": "c"}', "malformed_json"),
@@ -67,7 +67,9 @@ def test_bad_lines_cost_themselves(tmp_path: Path) -> None:
     ]
     path = write_jsonl(tmp_path / "a.jsonl", [line for line, _ in lines])
     shards = validate_all(plan_of(path, unit_bytes=20 << 20))
-    assert [row["id"] for row in rows_of(shards)] == ["control", "twice", "twice", "just", "last"]
+    replaced, *ids = [row["id"] for row in rows_of(shards)]
+    assert ids == ["control", "twice", "twice", "just", "last"]
+    assert replaced == f"a.jsonl@{len(jsonl([line for line, _ in lines[:5]]))}"
     quarantine = quarantine_of(shards)
     assert [row["reason"] for row in quarantine] == [reason for _, reason in lines if reason]
     assert all(row["file"] == "a.jsonl" and row["detail"] and len(row["row"]) <= 2000 for row in quarantine)

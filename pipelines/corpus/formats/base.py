@@ -85,10 +85,8 @@ class FirstLook:
     format: str = ""
     """The name of the format that the file turns out to have, where names do not tell it; the plan reads it as that."""
 
-    sample: Callable[[], Sequence[Mapping[str, Any]]] | None = None
-    """Reads rows from the file's beginning, of which the types of carried columns are inferred; None with a schema.
-    Raises DamagedError and StorageError as `InputFormat.look` does.
-    """
+    sample: Sequence[Mapping[str, Any]] = ()
+    """Rows from the file's beginning, JSON objects, which tell the types of carried columns; none with a schema."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,9 @@ class LookOptions:
 
     keep_on: bool
     """Of a damaged file, tell what can be told."""
+
+    head_bytes: int = 64 << 10
+    """Text to read of a file that declares no types; more where few files have to tell those of carried columns."""
 
 
 def _every_group(first: int, stop: int) -> bool:

@@ -20,7 +20,6 @@ LOOK_BYTES = 64 << 10
 
 # Where not one row ends within the first look.
 _LONGER_LOOK_BYTES = 16 << 20
-_CARRY_BYTES = 1 << 20
 _TELLING_ROWS = 10
 _COMPRESSION_RATIO = 4
 _BOM = b"\xef\xbb\xbf"
@@ -40,16 +39,16 @@ class JsonDocumentFormat:
         return "whole"
 
     def look(self, file: SourceFile, options: LookOptions) -> FirstLook:
-        """Reads the first 64 KiB of text, or 16 MiB where no row ends there.
+        """Reads the first `head_bytes` of text, or 16 MiB where no row ends there.
 
         Raises:
             DamagedError: a compressed stream is damaged there; not with `keep_on`.
             StorageError: the file cannot be read.
         """
-        head, damaged = beginning_of(file, LOOK_BYTES, options.storage, options.keep_on)
+        head, damaged = beginning_of(file, options.head_bytes, options.storage, options.keep_on)
         start = find_rows(head[:LOOK_BYTES], options.needed) or 0
         sample = _sample(head, start, damaged)
-        if not sample.lines and len(head) >= LOOK_BYTES:
+        if not sample.lines and len(head) >= options.head_bytes:
             head, damaged = beginning_of(file, _LONGER_LOOK_BYTES, options.storage, options.keep_on)
             sample = _sample(head, start, damaged)
         text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
@@ -61,7 +60,7 @@ class JsonDocumentFormat:
             text_bytes=text_bytes,
             is_telling=sample.lines >= _TELLING_ROWS,
             is_lost=sample.damaged and not sample.rows,
-            sample=lambda: _sample(beginning_of(file, _CARRY_BYTES, options.storage, options.keep_on)[0], start).rows,
+            sample=sample.rows,
         )
 
     def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[LineBlock | Gap]:

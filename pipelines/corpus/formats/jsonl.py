@@ -13,8 +13,6 @@ from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
 
-# The types of carried columns hang on it.
-_CARRY_BYTES = 1 << 20
 # Fewer lines may all be bad ones, which costs these rows and not the job.
 _TELLING_LINES = 10
 # Text under gzip or zstd; only estimates hang on it.
@@ -33,13 +31,13 @@ class JsonlFormat:
         return "whole" if file.compression else "bytes"
 
     def look(self, file: SourceFile, options: LookOptions) -> FirstLook:
-        """Reads the first 64 KiB of text. A file that turns out to be a JSON document is looked at as one.
+        """Reads the first `head_bytes` of text. A file that turns out to be a JSON document is looked at as one.
 
         Raises:
             DamagedError: a compressed stream is damaged there; not with `keep_on`.
             StorageError: the file cannot be read.
         """
-        beginning = read_sample(file, LOOK_BYTES, options.storage, options.keep_on)
+        beginning = read_sample(file, options.head_bytes, options.storage, options.keep_on)
         if find_rows(beginning.head[:LOOK_BYTES], options.needed) is not None:
             return replace(JSON.look(file, options), format="json")
         text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
@@ -52,7 +50,7 @@ class JsonlFormat:
             is_telling=beginning.lines >= _TELLING_LINES,
             misfit=_misfit(file, beginning),
             is_lost=beginning.damaged and not beginning.rows,
-            sample=lambda: read_sample(file, _CARRY_BYTES, options.storage, options.keep_on).rows,
+            sample=beginning.rows,
         )
 
     def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[LineBlock | Gap]:

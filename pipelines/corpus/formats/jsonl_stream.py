@@ -1,6 +1,8 @@
 """JSON Lines on a store, plain or compressed: a range of a file as lines, and a sample of its rows."""
 
 import io
+import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +24,9 @@ READ_BYTES = 16 << 20
 
 # Past the end of a unit only the rest of its last line is wanted.
 _TAIL_BYTES = 1 << 20
+
+# What may be an integer beyond 64 bits.
+_LONG_NUMBER = re.compile(rb"\d{19}")
 
 _SALVAGE_BYTES = 256
 
@@ -113,12 +118,24 @@ def read_text(file: SourceFile, storage: Mapping[str, object], keep_on: bool = F
 
 def _objects(lines: LineBlock) -> Iterator[dict[str, Any]]:
     for start, stop in zip(lines.starts.tolist(), lines.stops.tolist(), strict=True):
+        line = lines.buffer[start:stop]
         try:
-            value = orjson.loads(lines.buffer[start:stop])
+            value = orjson.loads(line)
         except orjson.JSONDecodeError:
-            value = _mended(lines.buffer[start:stop])
+            value = _mended(line)
         if isinstance(value, dict):
-            yield value
+            yield exact_object(line, value) if _LONG_NUMBER.search(line) else value
+
+
+def exact_object(line: bytes, value: dict[str, Any]) -> dict[str, Any]:
+    """A parsed line with its integers beyond 64 bits as they are; `value` is the line as orjson, which makes doubles of
+    them, parsed it.
+    """
+    try:
+        exact: dict[str, Any] = json.loads(line, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return value
+    return exact
 
 
 def _mended(line: bytes) -> dict[str, Any] | None:

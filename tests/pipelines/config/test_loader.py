@@ -136,6 +136,16 @@ def _uncommented(lines: list[str]) -> list[str]:
     return [*lines[: start + 1], *(line.removeprefix("#") for line in lines[start + 1 :])]
 
 
+def test_a_key_of_a_file_may_have_dots(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("qa.top_k: 3\nqa: {max_answer_len: 5}\n")
+    qa = load_config(AnswerConfig, path, []).qa
+    assert (qa.top_k, qa.max_answer_len) == (3, 5)
+    path.write_text("qa.topk: 3\n")
+    with pytest.raises(ConfigError, match=r"unknown key qa\.topk"):
+        load_config(AnswerConfig, path, [])
+
+
 def test_a_config_is_checked_and_printed_without_torch() -> None:
     """Although it names a runtime, and the error of a wrong one lists those that there are."""
     check = "load_config(AnswerConfig, None, ['model.backend=torch']), as_yaml(ServeConfig)"

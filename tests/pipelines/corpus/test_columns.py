@@ -6,14 +6,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config.job import Columns, CorpusParameters
-from pipelines.corpus.columns import carried_from_rows, carried_from_schema, check_carry, check_names, check_types
+from pipelines.corpus.columns import check_carried, check_carry, check_names, check_types
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.storage.url import Url
 
 FILE = SourceFile(Url("/in/a.parquet"), "a.parquet", 1, "v", "parquet", None)
 COLUMNS = Columns()
-NOTHING = pa.schema([])
 TEXT = pa.string()
 
 
@@ -25,6 +24,7 @@ TEXT = pa.string()
         ({"carry": ["_row"]}, "'_row' of its own"),
         ({"carry": ["a", "b", "a"]}, "'a' is named twice"),
         ({"carry": ["question"], "columns": {"question": "q"}}, "calls its column 'q'"),
+        ({"carry": ["question"], "types": {"question": "int64"}}, "'question' is a text of the job"),
     ],
 )
 def test_carried_names_that_are_taken(parameters: dict[str, Any], words: str) -> None:
@@ -48,33 +48,20 @@ def test_carried_names_that_are_free() -> None:
         ({}, "it has none"),
         ({"question": pa.int64(), "context": TEXT}, "column 'question' is of type int64, and string is needed"),
         ({"question": pa.binary(), "context": TEXT}, "column 'question' is of type binary"),
-        (
-            {"id": pa.float64(), "question": TEXT, "context": TEXT},
-            "column 'id' is of type double, and string or integer",
-        ),
     ],
 )
 def test_parquet_columns_that_do_not_fit(fields: dict[str, pa.DataType], words: str) -> None:
     with pytest.raises(CorpusError) as raised:
-        check_types(FILE, pa.schema(fields), COLUMNS, "answer", NOTHING)
+        check_types(FILE, pa.schema(fields), COLUMNS, "answer")
     assert words in str(raised.value)
 
 
-@pytest.mark.parametrize("id", [pa.string(), pa.int8(), pa.uint64(), pa.null(), pa.dictionary(pa.int8(), pa.int64())])
-@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.string_view(), pa.null()])
+@pytest.mark.parametrize("id", [pa.string(), pa.float64(), pa.uuid(), pa.list_(pa.int8())])
+@pytest.mark.parametrize(
+    "text", [pa.string(), pa.large_string(), pa.string_view(), pa.null(), pa.dictionary(pa.int8(), pa.large_string())]
+)
 def test_parquet_columns_that_fit(id: pa.DataType, text: pa.DataType) -> None:
-    check_types(FILE, pa.schema({"id": id, "text": text}), COLUMNS, "embed", NOTHING)
-
-
-def test_carried_parquet_columns() -> None:
-    schema = pa.schema({"n": pa.dictionary(pa.int8(), TEXT), "m": pa.null(), "l": pa.list_(pa.int64()), "text": TEXT})
-    carry = carried_from_schema(FILE, schema, CorpusParameters(carry=("n", "m", "l")), "embed")
-    assert carry == pa.schema({"n": TEXT, "m": TEXT, "l": pa.list_(pa.int64())})
-    with pytest.raises(CorpusError, match=r"no column 'title'.*corpus.carry"):
-        carried_from_schema(FILE, schema, CorpusParameters(carry=("title",)), "embed")
-    other = pa.schema({"text": TEXT, "l": pa.struct([("a", pa.int64())])})
-    with pytest.raises(CorpusError, match=r"column 'l' is of type struct"):
-        check_types(FILE, other, COLUMNS, "embed", carry.remove(0).remove(0))
+    check_types(FILE, pa.schema({"id": id, "text": text}), COLUMNS, "embed")
 
 
 def test_jsonl_fields() -> None:
@@ -83,23 +70,4 @@ def test_jsonl_fields() -> None:
     with pytest.raises(CorpusError, match=r"no column 'text'; it has 'question', 'context'.*corpus.columns.text="):
         check_names(FILE, fields, COLUMNS, "embed")
     with pytest.raises(CorpusError, match=r"no column 'x'.*corpus\.carry="):
-        check_names(FILE, fields, COLUMNS, "answer", ("x",))
-
-
-@pytest.mark.parametrize(
-    ("values", "type"),
-    [
-        (["a", None], TEXT),
-        (["2020-01-01"], TEXT),
-        ([None, None], TEXT),
-        ([1, 2], pa.int64()),
-        ([1, 2.5], pa.float64()),
-        ([[1], []], pa.list_(pa.int64())),
-        ([1, 2, "x"], pa.int64()),
-        (["a", "b", 1, None], TEXT),
-        ([2**70, 2**70], TEXT),
-    ],
-)
-def test_types_of_carried_jsonl_fields(values: list[Any], type: pa.DataType) -> None:
-    rows = [{"x": value} for value in values]
-    assert carried_from_rows(rows, CorpusParameters(carry=("x",)), "answer") == pa.schema({"x": type})
+        check_carried(FILE, fields, ("context", "x"))

@@ -13,12 +13,12 @@ import pytest
 from actors.errors import ModelError
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job.job import _check_apart, bind, check_complete
+from pipelines.job.job import Job, _check_apart, bind, check_complete
 from pipelines.output.parts import ShardId
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import Store
 from pipelines.storage.url import Url
-from tests.pipelines.helpers import jsonl, qa_rows
+from tests.pipelines.helpers import jsonl, qa_rows, rows_of, validate_all
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
 
@@ -80,6 +80,35 @@ def test_keys_that_change_no_row_are_the_same_job_and_the_stored_plan_holds(
     again = bind(make_job([corpus], output, untrained_model, *words), replace=False)
     assert again.manifest.job8 == first.manifest.job8
     assert again.plan == first.plan
+
+
+def _write_table(path: Path, title: pa.Array) -> None:
+    rows = qa_rows(len(title))
+    pq.write_table(pa.Table.from_pylist(rows).append_column("title", title), path)
+
+
+def test_the_types_of_a_job_stay_when_files_come(tmp_path: Path, untrained_model: Path) -> None:
+    (tmp_path / "in").mkdir()
+    _write_table(tmp_path / "in" / "a.parquet", pa.array([1, 2], pa.int16()))
+
+    def bound(*words: str, extend: bool = False) -> Job:
+        job = make_job([tmp_path / "in"], tmp_path / "out", untrained_model, "corpus.carry=[title]", *words)
+        return bind(job, replace=False, extend=extend)
+
+    first = bound()
+    _write_table(tmp_path / "in" / "b.parquet", pa.array(["3", "03", None]))
+    with pytest.raises(ManifestError, match=r"1 new \(b\.parquet\)\. Add --extend"):
+        bound()
+    extended = bound(extend=True)
+    assert extended.schema == first.schema
+    assert extended.manifest == first.manifest
+    rows = rows_of(shards := validate_all(extended.plan))
+    assert [row["title"] for row in rows] == [1, 2, 3, None, None]
+    assert {key: flags.tolist() for key, flags in shards[1].misfits.items()} == {
+        ("title", "null"): [False, True, False]
+    }
+    with pytest.raises(ManifestError, match=r'corpus\.types\.title: \(absent\) -> "string"'):
+        bound("corpus.types={title: string}", extend=True)
 
 
 def test_another_kind_of_job_is_refused(corpus: Path, output: Path, untrained_model: Path) -> None:

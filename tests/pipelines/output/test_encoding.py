@@ -67,6 +67,20 @@ def test_jsonl_of_odd_values() -> None:
     assert orjson.loads(to_jsonl(table)) == {"bytes": "/w==", "decimal": "1.50", "nan": None, "delta": "1 day, 0:00:00"}
 
 
+def test_jsonl_of_times() -> None:
+    """orjson writes 37,619 microseconds as .37619."""
+    moment = datetime.time(1, 2, 3, 37_619)
+    table = pa.table({"time": [moment], "inside": [[{"time": moment, "day": datetime.date(2020, 1, 2)}]]})
+    text = "01:02:03.037619"
+    assert orjson.loads(to_jsonl(table)) == {"time": text, "inside": [{"time": text, "day": "2020-01-02"}]}
+
+
+def test_jsonl_of_times_that_python_cannot_hold() -> None:
+    column = pa.chunked_array([pa.array([0, 2**60], pa.timestamp("s")), pa.array([None], pa.timestamp("s"))])
+    lines = [orjson.loads(line)["at"] for line in to_jsonl(pa.table({"at": column})).splitlines()]
+    assert lines == ["1970-01-01T00:00:00", f"<value out of range: {2**60}>", None]
+
+
 def test_embeddings_with_nulls_are_written_too() -> None:
     vectors = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
     lines = to_jsonl(pa.table({"embedding": vectors})).splitlines()

@@ -22,6 +22,7 @@ DONE = Receipt(
     node="mill-3",
     reasons=Counter(null_text=2, crashed=1),
     scores=(0,) * 19 + (8,),
+    misfits=Counter({("zip", "null"): 2}),
     stats=PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2}), 1),
 )
 

@@ -64,6 +64,16 @@ def test_receipts_of_an_older_version_lack_what_came_later(store: Store) -> None
     assert (table["number"].to_pylist(), table["device_lost"].to_pylist()) == ([0, 1, 2], [None, None, False])
 
 
+def test_receipts_from_before_a_field_was_added_can_be_read(store: Store) -> None:
+    parts = PartsFolder(store, JOB, "parquet")
+    old = Receipt.to_table(_receipts(0, 2)).drop(["misfits"])
+    name = f"{RECEIPTS_FOLDER}/{JOB}-{FIRST}-00000.parquet"
+    write_atomic(store.fs, store.path(name), to_parquet(old, {}))
+    _add(log := ReceiptLog(parts, SECOND), _receipts(2, 3))
+    log.write()
+    assert Receipt.from_table(read_ledger(parts).drop(["run"])) == _receipts(0, 3)
+
+
 def test_receipts_of_other_jobs_are_not_read(store: Store) -> None:
     for job, count in ((JOB, 2), ("ffffffff", 3)):
         ledger = ReceiptLog(PartsFolder(store, job, "parquet"))

@@ -25,7 +25,8 @@ def _commit(parts: PartsFolder, shard: ShardId, rows: int, bad: int) -> None:
 
 def _receipt(shard: ShardId, rows: int, bad: int) -> Receipt:
     reasons = Counter(null_text=bad) if bad else Counter[str]()
-    return Receipt(shard, "a.jsonl", rows=rows, quarantined=bad, reasons=reasons)
+    misfits = Counter({("zip", "null"): bad})
+    return Receipt(shard, "a.jsonl", rows=rows, quarantined=bad, reasons=reasons, misfits=misfits)
 
 
 def _write(parts: PartsFolder, *receipts: Receipt) -> None:
@@ -62,7 +63,7 @@ def test_receipts_and_parts_are_counted_together_each_shard_once(tmp_path: Path,
     counts = read_counts(parts, parts.committed())
     assert (counts.rows, counts.quarantined) == (40, 8), "the ninth shard has a receipt and is not committed"
     assert counts.without_receipt == 5
-    assert counts.reasons == Counter(null_text=3)
+    assert (counts.reasons, counts.misfits) == (Counter(null_text=3), Counter({("zip", "null"): 3}))
     found = Receipt.from_table(counts.receipts.drop(["run"]))
     assert found == [told[0], told[1], told[4]]
 
@@ -98,5 +99,6 @@ def test_one_more_shard(tmp_path: Path) -> None:
     before = read_counts(parts, parts.committed())
     after = before.plus(_receipt(ShardId(0, 1, True), rows=3, bad=2))
     assert (after.rows, after.quarantined, after.reasons) == (8, 3, Counter(null_text=3))
+    assert after.misfits == Counter({("zip", "null"): 3})
     assert before.reasons == Counter(null_text=1), "the counts before are left as they were"
     assert after.plus(Receipt(shard, "a.jsonl", found=True)) == after

@@ -72,12 +72,64 @@ def test_no_rows_at_all_is_a_plan(tmp_path: Path) -> None:
     assert plan.row_estimate == 0
 
 
-def test_carried_types_come_from_the_first_parquet_file(tmp_path: Path) -> None:
+def test_carried_types_hold_what_all_files_have(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl([{**row, "n": 1} for row in qa_rows(2)]))
     assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.int64()})
-    table = pa.Table.from_pylist(qa_rows(2)).append_column("n", pa.array([1, 2], pa.int8()))
-    pq.write_table(table, tmp_path / "b.parquet")
-    assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.int8()})
+    for name, values, type in (("b", [0.5, 2], pa.float64()), ("c", [None, None], pa.null())):
+        table = pa.Table.from_pylist(qa_rows(2)).append_column("n", pa.array(values, type))
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        layout = plan_of(tmp_path, carry=("n",)).layout
+        assert (layout.carry, layout.mixed) == (pa.schema({"n": pa.float64()}), ())
+    (tmp_path / "d.jsonl").write_bytes(jsonl([{**row, "n": "2"} for row in qa_rows(2)]))
+    layout = plan_of(tmp_path, carry=("n",)).layout
+    assert (layout.carry, layout.mixed) == (pa.schema({"n": pa.string()}), ("n",))
+    layout = plan_of(tmp_path, carry=("n",), types={"n": "int64"}).layout
+    assert (layout.carry, layout.mixed) == (pa.schema({"n": pa.int64()}), ("n",))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+def test_a_file_may_lack_a_carried_column(tmp_path: Path, name: str) -> None:
+    (tmp_path / "b.jsonl").write_bytes(jsonl([{**row, "n": 1} for row in qa_rows(2)]))
+    table = pa.Table.from_pylist(qa_rows(2))
+    if name == "a.parquet":
+        pq.write_table(table, tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(jsonl(qa_rows(2)))
+    plan = plan_of(tmp_path, carry=("n",))
+    assert [row["n"] for row in rows_of(validate_all(plan))] == [None, None, 1, 1]
+    with pytest.raises(CorpusError, match=r"^a\.\w+: there is no column 'm'; it has 'id'"):
+        plan_of(tmp_path, carry=("m",))
+
+
+def test_a_column_of_later_rows_can_be_named_by_its_type(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl(qa_rows(2)))
+    with pytest.raises(CorpusError, match="no column 'late'"):
+        plan_of(tmp_path, carry=("late",))
+    layout = plan_of(tmp_path, carry=("late",), types={"late": "list<string>"}).layout
+    assert layout.carry == pa.schema({"late": pa.list_(pa.string())})
+
+
+def test_a_file_without_rows_says_nothing_of_types(tmp_path: Path) -> None:
+    for name, rows, type in (("a", 0, pa.string()), ("b", 2, pa.int64())):
+        table = pa.Table.from_pylist(qa_rows(2)).append_column("n", pa.array([None, None], type))
+        pq.write_table(table.slice(0, rows), tmp_path / f"{name}.parquet")
+    assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.int64()})
+    (tmp_path / "b.parquet").unlink()
+    assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.string()})
+
+
+def test_heads_are_longer_where_they_are_few(tmp_path: Path) -> None:
+    rows = [{**row, "n": None if number < 1000 else number} for number, row in enumerate(qa_rows(2000))]
+    (tmp_path / "a.jsonl").write_bytes(jsonl(rows))
+    assert plan_of(tmp_path, carry=("n",)).layout.carry == pa.schema({"n": pa.int64()})
+
+
+def test_a_type_that_cannot_be_carried_is_refused_by_name(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(qa_rows(1))
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table.append_column("n", twice), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r"^a\.parquet: column 'n' is of type struct<.*two fields named 'a'.*carry"):
+        plan_of(tmp_path, carry=("n",))
 
 
 def test_plans_are_equal(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,20 @@ def test_every_event_is_a_line_that_names_job_shard_and_file(
     ]
     # The progress shows the shards that failed.
     assert capsys.readouterr().err == "s3://b: again\n"
+
+
+def test_values_that_are_lost_are_warnings_with_their_mend(tmp_path: Path) -> None:
+    path = tmp_path / "job.jsonl"
+    with logging_to(path):
+        JOURNAL.add(replace(DONE, misfits=Counter({("zip", "null"): 2, ("id", "default_id"): 1})))
+    *lost, committed = _lines(path)
+    assert committed["event"] == "shard committed"
+    of_job = {"level": "WARNING", "event": "values not written as they are", "file": "a.jsonl"}
+    assert [{**line, **of_job} for line in lost] == lost
+    assert [(line["column"], line["written"], line["rows"], line["mend"]) for line in lost] == [
+        ("zip", "null", 2, "corpus.types: {zip: string}"),
+        ("id", "default_id", 1, ""),
+    ]
 
 
 def test_without_a_file_only_warnings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import io
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -51,6 +52,19 @@ def _progress(console: Console, before: int = 0) -> Progress:
 def _plain() -> tuple[Console, io.StringIO]:
     log = io.StringIO()
     return Console(file=log, width=300), log
+
+
+def test_values_that_are_lost_are_said_once_for_every_column(clock: Clock) -> None:
+    log = io.StringIO()
+    shown = _progress(Console(file=log, width=40))
+    for number in range(3):
+        clock.now += 1
+        shown.add(replace(_done(number), misfits=Counter({("zip", "null"): 2})))
+    shown.add(replace(_done(3), misfits=Counter({("zip", "text"): 1})))
+    assert shown.tally.misfits == {("zip", "null"): 6, ("zip", "text"): 1}
+    text = log.getvalue()
+    assert text.count("a.jsonl: 'zip': 2 values do not fit the column's type and are null") == 1
+    assert text.count("\n  corpus.types: {zip: string}\n") == 2
 
 
 def test_elsewhere_than_on_a_terminal_a_line_every_ten_seconds(clock: Clock) -> None:

@@ -1,6 +1,7 @@
 """The report of a job that ran here without Ray, held against what is in its folder."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import reduce
 from html.parser import HTMLParser
@@ -18,8 +19,9 @@ from pipelines.output.parts import REPORT_HTML, REPORT_JSON, ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
 from pipelines.output.row_counts import read_counts
+from pipelines.reporting.html import render
 from pipelines.reporting.progress import Tally
-from pipelines.reporting.report_builder import RunCluster, write_report
+from pipelines.reporting.report_builder import RunCluster, make_report, write_report
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import resolve
 from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
@@ -159,6 +161,19 @@ def test_the_page_shows_hostile_rows_as_text_and_loads_nothing(reported: Reporte
     assert page.text.count(HOSTILE) >= 3
     assert "a<script>.jsonl" in page.text
     assert {"Speed", "Lengths and batches", "Scores", "Quarantine", "Slowest shards"} <= set(page.text.split("\n"))
+
+
+def test_values_that_are_lost_are_named_with_their_mend(reported: Reported) -> None:
+    assert reported.json["misfits"] == []
+    counts = read_counts(reported.job.parts, reported.job.committed())
+    counts = replace(counts, misfits=Counter({("zip <b>", "null"): 1234}))
+    report = make_report(reported.job, None, Tally(), counts, complete=True)
+    [found] = report.misfits
+    assert (found.column, found.outcome, found.rows) == ("zip <b>", "null", 1234)
+    text = _Page(render(report)).text
+    assert "1,234 values do not fit the column's type and are null" in text
+    assert found.mend == "corpus.types: {zip <b>: string}"
+    assert found.mend in text
 
 
 def test_half_a_character(reported: Reported, tmp_path: Path) -> None:

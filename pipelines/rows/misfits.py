@@ -1,0 +1,65 @@
+"""Values that could not be written as they are, though their rows are: counted by column, and said to whoever looks."""
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+
+import orjson
+import pyarrow as pa
+import yaml
+
+_KEY = b"spanmill.misfits"
+
+
+class Outcome(StrEnum):
+    """What is written in the place of a value. The words are stable: they are written to the output."""
+
+    NULL = "null"
+    TEXT = "text"
+    DEFAULT_ID = "default_id"
+
+
+MisfitCounts = Counter[tuple[str, str]]
+"""Rows by column of the input, and Outcome."""
+
+
+def with_misfits(table: pa.Table, counts: MisfitCounts) -> pa.Table:
+    """The table with the counts in the metadata of its schema, so that they travel with it through Arrow IPC."""
+    return table.replace_schema_metadata({_KEY: misfits_to_json(counts)}) if counts else table
+
+
+def misfits_of(table: pa.Table) -> MisfitCounts:
+    """The counts that `with_misfits` wrote into the table's schema; none for any other table."""
+    return misfits_from_json((table.schema.metadata or {}).get(_KEY, b"[]"))
+
+
+def misfits_to_json(counts: Mapping[tuple[str, str], int]) -> str:
+    """As a JSON array."""
+    return orjson.dumps([[*key, count] for key, count in sorted(counts.items())]).decode()
+
+
+def misfits_from_json(text: str | bytes) -> MisfitCounts:
+    """The inverse of `misfits_to_json`."""
+    return Counter({(column, outcome): count for column, outcome, count in orjson.loads(text)})
+
+
+def mend(column: str, outcome: str) -> str:
+    """The lines of a config that keep these values; empty where there are none."""
+    if outcome == Outcome.DEFAULT_ID:
+        return ""
+    types = yaml.safe_dump({column: "string"}, default_flow_style=True, allow_unicode=True, width=10_000).strip()
+    return f"corpus.types: {types}"
+
+
+def describe(column: str, outcome: str, count: int) -> str:
+    """A sentence for people, and the mend in a line of its own."""
+    if outcome == Outcome.DEFAULT_ID:
+        return (
+            f"{column!r}: {count:,} ids are neither text nor whole numbers; their rows have the id of a row without "
+            "one, file:row or file@byte"
+        )
+    if outcome == Outcome.TEXT:
+        what = "that are no text are written as text, as JSON spells them. To say that this is meant:"
+    else:
+        what = "do not fit the column's type and are null. To have the whole column as text, start anew with:"
+    return f"{column!r}: {count:,} values {what}\n  {mend(column, outcome)}"

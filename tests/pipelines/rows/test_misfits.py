@@ -1,0 +1,38 @@
+"""Counts of values that are not written as they are, and what is said of them."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from pipelines.config.job import AnswerConfig
+from pipelines.rows.misfits import Outcome, describe, mend, misfits_of, with_misfits
+
+COUNTS = Counter({("zip", Outcome.NULL.value): 2, ("é: x", Outcome.TEXT.value): 1})
+
+
+def test_counts_travel_with_a_table() -> None:
+    table = pa.table({"a": [1]})
+    assert misfits_of(with_misfits(table, COUNTS)) == COUNTS
+    assert misfits_of(table) == misfits_of(with_misfits(table, Counter())) == Counter()
+
+
+@pytest.mark.parametrize("name", ["zip", "a: b", "null", "{x}", "é", "a" * 200, "1"])
+def test_the_mend_is_a_line_of_a_config(name: str) -> None:
+    line = mend(name, Outcome.NULL)
+    assert "\n" not in line
+    [(key, types)] = yaml.safe_load(line).items()
+    assert key == "corpus.types"
+    AnswerConfig.model_validate({"corpus": {"carry": [name], "types": types}})
+    assert describe(name, Outcome.NULL, 3).endswith(f"\n  {line}")
+
+
+def test_what_is_said() -> None:
+    assert mend("zip", Outcome.TEXT) == "corpus.types: {zip: string}"
+    assert describe("zip", Outcome.NULL, 1234).startswith(
+        "'zip': 1,234 values do not fit the column's type and are null"
+    )
+    assert describe("zip", Outcome.TEXT, 1).startswith("'zip': 1 values that are no text are written as text")
+    assert "file:row or file@byte" in describe("id", Outcome.DEFAULT_ID, 1)
+    assert mend("id", Outcome.DEFAULT_ID) == ""
