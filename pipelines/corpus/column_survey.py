@@ -42,6 +42,9 @@ class ColumnSurvey:
     _first: SourceFile | None = None
     """Of those that tell names, the first in order of names."""
     _first_sampled: SourceFile | None = None
+    _has_rows: bool = False
+    _problem_without_rows: CorpusError | None = None
+    """What is wrong with a file that has no row: it matters where no other has one."""
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, file: SourceFile, look: FirstLook) -> CorpusError | None:
@@ -58,10 +61,20 @@ class ColumnSurvey:
             seen = self._seen if look.schema is None or look.rows else self._seen_without_rows
             for name, type in types.items():
                 seen[name] = seen.get(name, SeenTypes()) | type
-        return self._problem(file, look)
+        problem = self._problem(file, look)
+        if look.schema is None or look.rows:
+            self._has_rows |= look.rows > 0
+            return problem
+        self._problem_without_rows = self._problem_without_rows or problem
+        return None
 
     def check(self) -> None:
-        """Raises CorpusError when a column is in no file at all that tells its columns."""
+        """Raises CorpusError when a column is in no file at all that tells its columns.
+
+        Where no file has a row, it is raised for a file with columns of a wrong type, too.
+        """
+        if not self._has_rows and self._problem_without_rows is not None:
+            raise self._problem_without_rows
         if self._first_sampled is not None:
             check_names(self._first_sampled, tuple(self._sampled_names), self.parameters.columns, self.kind)
         if self._first is not None:
@@ -115,9 +128,9 @@ class ColumnSurvey:
         try:
             if look.misfit:
                 raise CorpusError(look.misfit)
-            if look.schema is not None and look.rows:
+            if look.schema is not None:
                 check_types(file, look.schema, self.parameters.columns, self.kind)
-            elif look.schema is None and look.is_telling:
+            elif look.is_telling:
                 check_names(file, look.names, self.parameters.columns, self.kind)
         except CorpusError as error:
             return error

@@ -85,9 +85,6 @@ def read_ledger(parts: Sink) -> pa.Table:
     def read(name: str) -> pa.Table:
         data = read_bytes(parts.store.fs, parts.store.path(f"{RECEIPTS_FOLDER}/{name}"))
         table = from_parquet(data)
-        for field_ in list(RECEIPT_SCHEMA)[table.num_columns :]:
-            # It was written before there was such a field.
-            table = table.append_column(field_, pa.nulls(len(table), field_.type))
         run = name.removeprefix(f"{parts.job8}-").rpartition("-")[0]
         return table.append_column("run", pa.array([run] * len(table), pa.string()))
 
