@@ -4,8 +4,10 @@ import io
 from pathlib import Path
 from shutil import copytree
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from tokenizers import Tokenizer
 
 from pipelines.errors import JobError
 from pipelines.execution.executor import Outcome, execute
@@ -24,9 +26,12 @@ def model(untrained_model: Path, tmp_path: Path) -> Path:
     return Path(copytree(untrained_model, tmp_path / "model"))
 
 
-def _run(model: Path, output: Path, rows: int, **files: str) -> tuple[Outcome, str]:
+def _run(model: Path, output: Path, rows: int, poison_row: int = -1, **files: str) -> tuple[Outcome, str]:
     """Runs a job; what breaks the device is written once the driver, which runs the model too, has planned it."""
-    corpus = write_jsonl(output.parent / "in.jsonl", qa_rows(rows))
+    lines = qa_rows(rows)
+    if poison_row >= 0:
+        lines[poison_row]["context"] += " [MASK]"
+    corpus = write_jsonl(output.parent / "in.jsonl", lines)
     job = bind(make_job([corpus], output, model, *WORDS), replace=False)
     for name, text in files.items():
         (model / name).write_text(text)
@@ -54,6 +59,16 @@ def test_a_device_that_is_lost_every_time_ends_the_job_with_the_reason(tmp_path:
         _run(model, tmp_path / "out", 18, **{file: "1000000"})
     assert list((tmp_path / "out").glob("part-*")) == []
     assert not (tmp_path / "out" / "_quarantine").exists(), "no row is to blame"
+
+
+@pytest.mark.more
+def test_a_row_at_which_the_device_is_lost_every_time_is_found_and_quarantined(tmp_path: Path, model: Path) -> None:
+    poison = Tokenizer.from_file(str(model / "tokenizer.json")).token_to_id("[MASK]")
+    outcome, _ = _run(model, tmp_path / "out", 9, poison_row=4, poison=str(poison))
+    assert (outcome.counts.rows, outcome.counts.quarantined, outcome.counts.reasons) == (8, 1, {"failed": 1})
+    [row] = pq.read_table(tmp_path / "out" / "_quarantine").to_pylist()
+    assert row["id"] == qa_rows(9)[4]["id"]
+    assert row["detail"].startswith("the device is lost: CUDA error")
 
 
 @pytest.mark.more
