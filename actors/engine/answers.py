@@ -14,9 +14,9 @@ from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.tokenizer import TokenPositions
 
-_MOST_SPANS, _MOST_BYTES = 1 << 17, 4 << 20
-"""Candidates that are merged at once, and text of their passages: a candidate takes some 350 bytes meanwhile, and a
-byte of text that is not ASCII takes nine. A single owner may have more of either."""
+_MOST_SPANS, _MOST_BYTES = 1 << 15, 4 << 20
+"""Candidates that are merged at once, and text of their passages: a candidate takes some 1,000 bytes meanwhile, and
+a byte of text that is not ASCII takes nine. A single owner may have more of either."""
 
 
 @dataclass(frozen=True)

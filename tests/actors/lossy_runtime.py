@@ -10,9 +10,9 @@ from actors.backends.null import RUNTIME as NULL
 from actors.batch import Batch
 from actors.parameters import ModelParameters
 
-LOSSES, BROKEN, LOADS = "losses", "broken", "loads"
-"""Files in the model's folder: how many more passes lose the device; there while no model can be loaded onto it; the
-processes that loaded a model, a line each."""
+LOSSES, POISON, BROKEN, LOADS = "losses", "poison", "broken", "loads"
+"""Files in the model's folder: how many more passes lose the device; the id of a token at which it is lost every time;
+there while no model can be loaded onto it; the processes that loaded a model, a line each."""
 MESSAGE = (
     "CUDA error: an illegal memory access was encountered\n"
     "CUDA kernel errors might be asynchronously reported at some other API call.\n"
@@ -27,7 +27,7 @@ class LossyBackend:
 
     def __init__(self, inner: Backend, folder: Path) -> None:
         self._inner = inner
-        self._losses = folder / LOSSES
+        self._losses, self._poison = folder / LOSSES, folder / POISON
         self._lost = False
 
     @property
@@ -37,7 +37,8 @@ class LossyBackend:
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
-        if self._lost or take_one(self._losses):
+        is_poison = self._poison.exists() and (batch.input_ids == int(self._poison.read_text())).any()
+        if self._lost or is_poison or take_one(self._losses):
             self._lost = True
             raise RuntimeError(MESSAGE)
         return self._inner.forward(batch, want_spans, pool_weights, want_hidden)
