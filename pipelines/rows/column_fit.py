@@ -59,6 +59,9 @@ def fit(array: pa.Array, type: pa.DataType) -> Fitted:
         return Fitted.whole(array)
     if pa.types.is_null(source):
         return Fitted.whole(pa.nulls(len(array), type))
+    if pa.types.is_floating(source) and not pa.types.is_floating(type):
+        # That is how a table of numbers says null.
+        array = _nulled(array, np.isnan(array.to_numpy(zero_copy_only=False)))
     if _is_text(type):
         return _as_text(array, type)
     if pa.types.is_nested(type):
@@ -206,7 +209,6 @@ def _any_of(lists: Lists, flags: Bools) -> Bools:
 
 
 def _as_text(array: pa.Array, type: pa.DataType) -> Fitted:
-    # NaN becomes null, since that is how a table of numbers says it.
     texts = text_of(array).cast(type)
     return Fitted(texts, _no(array), _no(array) if _is_text(array.type) else _valid(texts))
 
@@ -285,8 +287,9 @@ def _fits_integer(values: NDArray[Any], wanted: np.dtype[Any]) -> Bools:
     fits: Bools
     bounds = np.iinfo(wanted)
     if values.dtype.kind == "f":
-        is_whole = np.isfinite(values) & (np.trunc(values) == values)
-        fits = is_whole & (values >= float(bounds.min)) & (values < float(bounds.max) + 1.0)
+        doubles = values.astype(np.float64)
+        is_whole = np.isfinite(doubles) & (np.trunc(doubles) == doubles)
+        fits = is_whole & (doubles >= float(bounds.min)) & (doubles < float(bounds.max) + 1.0)
         return fits
     not_too_small = values.astype(np.int64) >= bounds.min
     not_too_large = values.astype(np.uint64) <= np.uint64(bounds.max)

@@ -114,6 +114,7 @@ _SCALARS: dict[str, list[tuple[pa.DataType, Callable[[random.Random], Any]]]] = 
         (pa.string_view(), _text),
         (pa.dictionary(pa.int32(), pa.string()), _text),
         (pa.dictionary(pa.int8(), pa.large_string()), _text),
+        (pa.json_(), _text),
     ],
     "binary": [
         (pa.binary(), lambda rng: rng.choice([b"", b"\xff\x00", b"abcd"])),
@@ -170,6 +171,8 @@ def random_array(rng: random.Random, type: pa.DataType, length: int, nulls: floa
         return _random_lists(rng, type, length, missing)
     [make] = [make for some in _SCALARS.values() for one, make in some if one == type]
     values = [None if gone else make(rng) for gone in missing]
+    if isinstance(type, pa.JsonType):
+        return pa.ExtensionArray.from_storage(type, pa.array(values, type.storage_type))
     if pa.types.is_dictionary(type):
         coded = pa.array(values, type.value_type).dictionary_encode()
         return pa.DictionaryArray.from_arrays(coded.indices.cast(type.index_type), coded.dictionary)
@@ -252,6 +255,11 @@ def _write_parquet(rng: random.Random, path: Path, kinds: dict[str, str | None])
     id_type, make, text = rng.choice(_IDS)
     ids = [None if rng.random() < 0.2 else make(rng) for _ in range(length)]
     questions = [question for question, _ in zip(_texts(rng), range(length), strict=False)]
+    values = {name: column.to_pylist() for name, column in columns.items()}
+    broken = rng.sample(range(length), min(length, 2)) if rng.random() < 0.15 else []
+    for name, type in types.items():
+        columns[name] = _with_bad_bytes(columns[name], broken) if _holds_text(type) else columns[name]
+    broken = broken if any(map(_holds_text, types.values())) else []
     table = {
         "id": pa.array(ids, id_type),
         "question": [one for one, _ in questions],
@@ -265,16 +273,32 @@ def _write_parquet(rng: random.Random, path: Path, kinds: dict[str, str | None])
     except pa.ArrowNotImplementedError:
         # There are lists of views that Arrow reads, but cannot write.
         pq.write_table(pa.table({name: plain_column(whole[name]) for name in order}), path)
-    values = {name: column.to_pylist() for name, column in columns.items()}
     return [
         Row(
             NO_ID if ids[number] is None else text(ids[number]),
             {name: column[number] for name, column in values.items()},
-            questions[number][1],
+            questions[number][1] and number not in broken,
             types,
         )
         for number in range(length)
     ]
+
+
+def _holds_text(type: pa.DataType) -> bool:
+    return type in (pa.string(), pa.list_(pa.string()), pa.string_view())
+
+
+def _with_bad_bytes(array: pa.Array, rows: list[int]) -> pa.Array:
+    """The array with bytes that are not UTF-8 in some rows."""
+    bad = {row: [b"x", b"\xff"] if pa.types.is_list(array.type) else b"\xff" for row in rows}
+    values = [
+        bad.get(row, [one and one.encode() for one in value] if isinstance(value, list) else value and value.encode())
+        for row, value in enumerate(array.to_pylist())
+    ]
+    if pa.types.is_list(array.type):
+        lists = pa.array(values, pa.list_(pa.binary()))
+        return pa.ListArray.from_arrays(lists.offsets, lists.values.view(pa.string()), mask=lists.is_null())
+    return pa.array(values, pa.binary()).view(pa.string())
 
 
 def _write_jsonl(rng: random.Random, path: Path, kinds: dict[str, str | None]) -> list[Row]:

@@ -41,10 +41,11 @@ CASES: list[tuple[pa.DataType | None, list[Any], pa.DataType, list[Any]]] = [
     (pa.int64(), [5], pa.bool_(), [LOST]),
     (pa.int64(), [5], pa.date32(), [LOST]),
     # Doubles.
-    (pa.float64(), [1.0, 1.5, math.nan, math.inf, 2.0**63, None], pa.int64(), [1, LOST, LOST, LOST, LOST, None]),
+    (pa.float64(), [1.0, 1.5, math.nan, math.inf, 2.0**63, None], pa.int64(), [1, LOST, None, LOST, LOST, None]),
     (pa.float64(), [-(2.0**63)], pa.int64(), [-(2**63)]),
     (pa.float64(), [0.5, 0.1, math.inf], pa.float32(), [0.5, LOST, math.inf]),
     (pa.float32(), [0.5], pa.float64(), [0.5]),
+    (pa.float16(), [1.0, 0.5, math.inf], pa.int64(), [1, LOST, LOST]),
     (pa.float64(), [5.5, 5.555, math.inf], MONEY, [Decimal("5.50"), LOST, LOST]),
     (pa.float64(), [1.0, math.nan, math.inf], LARGE, ["1.0", None, "Infinity"]),
     # Decimals.
