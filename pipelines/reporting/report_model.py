@@ -129,7 +129,7 @@ class MisfitValues:
     column: str
     """Its name in the input."""
     outcome: str
-    """What is written instead: null, text (the value as JSON), default_id."""
+    """What is written instead: null, text (the value as JSON), default_id, no_number (null for NaN of JSON)."""
     rows: int
     """Counted from receipts; shards without one are not included."""
     mend: str

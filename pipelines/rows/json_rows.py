@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -50,6 +51,12 @@ class JsonRows:
     def carried(self, field: pa.Field) -> Fitted:
         """The values that fit the field's type, and which do not."""
         return fit_values(self._exact_values(field.name), field.type)
+
+    def no_numbers(self, name: str) -> Bools:
+        """[N] whether the field held NaN or Infinity, in whose place there is null."""
+        flags = np.zeros(len(self.rows), bool)
+        flags[np.array([row for row, names in self.not_numbers.items() if name in names], int)] = True
+        return flags
 
     def _exact_values(self, name: str) -> list[Any]:
         """Values with integers of any length, of which the fast parser makes doubles."""

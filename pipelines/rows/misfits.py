@@ -17,6 +17,8 @@ class Outcome(StrEnum):
     NULL = "null"
     TEXT = "text"
     DEFAULT_ID = "default_id"
+    NO_NUMBER = "no_number"
+    """NaN or Infinity in JSON, which has neither: null, or within a list or an object a null in its place."""
 
 
 MisfitCounts = Counter[tuple[str, str]]
@@ -45,7 +47,7 @@ def misfits_from_json(text: str | bytes) -> MisfitCounts:
 
 def mend(column: str, outcome: str) -> str:
     """The lines of a config that keep these values; empty where there are none."""
-    if outcome == Outcome.DEFAULT_ID:
+    if outcome in (Outcome.DEFAULT_ID, Outcome.NO_NUMBER):
         return ""
     types = yaml.safe_dump({column: "string"}, default_flow_style=True, allow_unicode=True, width=10_000).strip()
     return f"corpus.types: {types}"
@@ -58,6 +60,8 @@ def describe(column: str, outcome: str, count: int) -> str:
             f"{column!r}: {count:,} ids are neither text nor whole numbers; their rows have the id of a row without "
             "one, file:row or file@byte"
         )
+    if outcome == Outcome.NO_NUMBER:
+        return f"{column!r}: {count:,} values are or hold NaN or Infinity, which JSON has not; null is in their place"
     if outcome == Outcome.TEXT:
         what = "that are no text are written as text, as JSON spells them. To say that this is meant:"
     else:

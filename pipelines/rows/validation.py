@@ -75,6 +75,7 @@ def validate(raw: RawShard, file_name: str, row_schema: RowSchema) -> ValidShard
             fitted = source.carried(field)
             columns[field.name] = pa.chunked_array([fitted.array], field.type)
             misfits[field.name, Outcome.NULL] = fitted.lost
+            misfits[field.name, Outcome.NO_NUMBER] = source.no_numbers(field.name)
             if field.name not in row_schema.mixed:
                 misfits[field.name, Outcome.TEXT] = fitted.spelled
 
@@ -111,6 +112,10 @@ class _TableRows:
     def carried(self, field: pa.Field) -> Fitted:
         """The values that fit the field's type, and which do not."""
         return fit(_one_array(self._readable(field.name)), field.type)
+
+    def no_numbers(self, name: str) -> Bools:
+        """None: typed columns hold NaN as what it is."""
+        return np.zeros(len(self.table), bool)
 
     def _readable(self, name: str) -> pa.ChunkedArray:
         column, errors = cast_column(self.table[name], _checked, self.table[name].type)

@@ -35,4 +35,5 @@ def test_what_is_said() -> None:
     )
     assert describe("zip", Outcome.TEXT, 1).startswith("'zip': 1 values that are no text are written as text")
     assert "file:row or file@byte" in describe("id", Outcome.DEFAULT_ID, 1)
-    assert mend("id", Outcome.DEFAULT_ID) == ""
+    assert describe("n", Outcome.NO_NUMBER, 2).startswith("'n': 2 values are or hold NaN or Infinity")
+    assert mend("id", Outcome.DEFAULT_ID) == mend("n", Outcome.NO_NUMBER) == ""

@@ -184,6 +184,18 @@ def test_carried_columns_are_cast_to_the_type_of_all_files(tmp_path: Path) -> No
     assert {key: flags.tolist() for key, flags in shards[1].misfits.items()} == {("n", "null"): [True, True, False]}
 
 
+def test_nan_in_json_is_null_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = [{**GOOD, "n": 1.5, "l": [1.0]}, b'{"id": 2, "question": "q", "context": "c", "n": NaN, "l": [Infinity]}']
+    path.write_bytes(jsonl(lines))
+    [shard] = validate_all(plan_of(path, carry=("n", "l")))
+    assert [(row["n"], row["l"]) for row in rows_of([shard])] == [(1.5, [1.0]), (None, [None])]
+    assert {key: flags.tolist() for key, flags in shard.misfits.items()} == {
+        ("n", "no_number"): [False, True],
+        ("l", "no_number"): [False, True],
+    }
+
+
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
