@@ -17,6 +17,10 @@ from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
 _TRIES = 2
+"""A request at which so many replicas have died is to blame, if nobody else was there the last time."""
+_MOST_CRASHES = 3
+_TOGETHER_SECONDS = 0.1
+"""Within this time all requests of a replica have learnt of its death."""
 _HELD_SECONDS = 1.0
 """A full replica refuses at once. A refusal after this time means that the request waited for a replica to start."""
 _RETRY_PAUSE = (0.1, 0.5)
@@ -37,6 +41,7 @@ class HandleClient:
         self._limits = limits
         self._in_flight = 0
         self._suspects = asyncio.Lock()
+        self._died: list[str] = []
         self._ready = SingleFlight(self._probe, _KEEP_SECONDS)
         self._metrics = SingleFlight(application_metrics, _KEEP_SECONDS)
         self._card: ModelCard | None = None
@@ -112,18 +117,30 @@ class HandleClient:
                     was_held = True
                 except DEATHS:
                     crashes += 1
-                    if crashes == _TRIES:
-                        return Refusal(422, "crashed", "the model actor died twice at this request; not tried again")
+                    if crashes >= _MOST_CRASHES or (not await self._others_died(request) and crashes >= _TRIES):
+                        return Refusal(422, "crashed", "model actors died at this request again; it is not tried more")
                     was_held = True
                     # One of the requests in that replica may have killed it. They are tried again one by one: tried
                     # together, all of them would die again with the one that is to blame.
-                    await self._alone(alone, until)
+                    if crashes == 1:
+                        await self._alone(alone, until)
+                    # They have waited already, and others wait for them.
+                    continue
                 else:
                     was_held |= time.monotonic() - asked >= _HELD_SECONDS
                     if not was_held or not isinstance(reply, Refusal) or reply.status != 429:
                         return reply
                 # Requests that waited for a new replica fill it all at once. They are tried again, and not refused.
                 await asyncio.sleep(random.uniform(*_RETRY_PAUSE))
+
+    async def _others_died(self, request: Request) -> bool:
+        """Whether a replica took other requests with it too: any of those may have killed it then."""
+        died = self._died
+        died.append(request.id)
+        await asyncio.sleep(_TOGETHER_SECONDS)
+        others = any(other != request.id for other in died)
+        died.remove(request.id)
+        return others
 
     async def _alone(self, alone: AsyncExitStack, until: float) -> None:
         """Waits until no other request that saw its replica die is in flight; first tries do not wait."""

@@ -209,7 +209,7 @@ async def _bad(client: httpx2.AsyncClient, rng: random.Random, until: float) -> 
     loop = asyncio.get_running_loop()
     while loop.time() < until:
         # A death costs the threads of a replica, so there are fewer of them.
-        word = rng.choices([*GUILTY, ""], weights=[4, 4, 4, 0.3, 2, 4])[0]
+        word = rng.choices([*GUILTY, ""], weights=[4, 4, 4, 0.1, 1, 4])[0]
         asked = _request(rng, word)
         headers = {"X-Request-Timeout-Ms": "100"} if word == HANGS else {}
         if not word:

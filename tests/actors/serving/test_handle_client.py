@@ -54,6 +54,7 @@ def _refusal(act: Callable[[], object]) -> Refusal:
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.serving.handle_client._HELD_SECONDS", 0.05)
     monkeypatch.setattr("actors.serving.handle_client._RETRY_PAUSE", (0.0, 0.01))
+    monkeypatch.setattr("actors.serving.handle_client._TOGETHER_SECONDS", 0.01)
 
 
 def test_a_full_replica_is_a_refusal_at_once() -> None:
@@ -174,3 +175,21 @@ def test_a_thousand_probes_are_one_word_and_no_request(said: object, status: int
     outcomes = _ready(client, 1000)
     assert {None if refusal is None else refusal.status for refusal in outcomes} == {status}
     assert handle.asked == (2 if isinstance(said, RayActorError) else 1)
+
+
+def test_a_request_is_tried_a_third_time_where_another_may_have_killed_the_second_replica() -> None:
+    """It is alone among those tried again, but not in its replica."""
+    handles = [_Handle(*[(0.0, RayActorError())] * 2, (0.0, ANSWERED)), _Handle(*[(0.0, RayActorError())] * 3)]
+
+    async def ask() -> list[object]:
+        clients = [HandleClient(handle, LimitParameters()) for handle in handles]
+        for client in clients:
+            # As if another request had learnt just now that its replica is dead.
+            client._died.append("another")
+        return await asyncio.gather(*(client.ask(REQUEST) for client in clients), return_exceptions=True)
+
+    answered, refused = asyncio.run(ask())
+    assert answered == ANSWERED
+    assert isinstance(refused, Refused)
+    assert refused.refusal.reason == "crashed"
+    assert [handle.asked for handle in handles] == [3, 3]
