@@ -1,11 +1,13 @@
 """An input format that Spanmill has not: text in columns with tabs between them, a header first."""
 
+import csv
+import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import pyarrow as pa
-from pyarrow import csv
 
 from pipelines.corpus.formats.base import ROW, Division, FirstLook, LookOptions, ReadOptions, Span
 from pipelines.corpus.gaps import Gap
@@ -13,7 +15,7 @@ from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
 from pipelines.storage.filesystem import resolve
 
-_BLOCK_BYTES = 1000
+_BLOCK_ROWS = 20
 
 
 class TabSeparated:
@@ -30,13 +32,13 @@ class TabSeparated:
         """The header, and a guess of the rows from the first block."""
         span = Span(0, file.size, 0, None)
         try:
-            with _opened(file, (), options.storage) as reader:
-                names, block = reader.schema.names, next(iter(reader), None)
+            with _opened(file, options.storage) as reader:
+                names, block = next(reader, []), list(islice(reader, _BLOCK_ROWS))
         except DamagedError:
             if not options.keep_on:
                 raise
             return FirstLook((), None, (span,), 0, file.size, is_telling=False, is_lost=True)
-        row_bytes = block.nbytes / len(block) if block else file.size
+        row_bytes = sum(len(value) for row in block for value in row) / len(block) if block else file.size
         schema = pa.schema([(name, pa.string()) for name in names])
         return FirstLook(tuple(names), schema, (span,), round(file.size / row_bytes), file.size)
 
@@ -44,11 +46,16 @@ class TabSeparated:
         """Blocks of rows with their numbers."""
         done = 0
         try:
-            with _opened(file, options.needed, options.storage) as reader:
-                for batch in reader:
-                    numbers = pa.array(range(done, done + len(batch)), pa.int64())
-                    yield pa.Table.from_batches([batch]).append_column(ROW, numbers)
-                    done += len(batch)
+            with _opened(file, options.storage) as reader:
+                names = next(reader, [])
+                while rows := list(islice(reader, _BLOCK_ROWS)):
+                    columns = {
+                        name: [row[names.index(name)] for row in rows] for name in options.needed if name in names
+                    }
+                    numbers = range(done, done + len(rows))
+                    texts = [pa.array(columns.get(name, [None] * len(rows)), pa.string()) for name in options.needed]
+                    yield pa.table([*texts, pa.array(numbers, pa.int64())], [*options.needed, ROW])
+                    done += len(rows)
         except DamagedError as error:
             if not options.keep_on:
                 raise
@@ -63,19 +70,11 @@ TSV = TabSeparated()
 
 
 @contextmanager
-def _opened(file: SourceFile, needed: Sequence[str], storage: Mapping[str, object]) -> Iterator[csv.CSVStreamingReader]:
+def _opened(file: SourceFile, storage: Mapping[str, object]) -> Iterator[Iterator[list[str]]]:
+    # Not with Arrow's streaming reader, whose threads at times hang at the end of the process when a stream breaks off.
     store = resolve(file.url, storage)
     try:
         with store.fs.open(store.root, compression=file.compression) as stream:
-            yield csv.open_csv(
-                stream,
-                csv.ReadOptions(block_size=_BLOCK_BYTES),
-                csv.ParseOptions(delimiter="\t", quote_char=False),
-                csv.ConvertOptions(
-                    column_types=dict.fromkeys(needed, pa.string()),
-                    include_columns=list(needed),
-                    include_missing_columns=True,
-                ),
-            )
-    except (pa.ArrowInvalid, EOFError, zlib.error) as error:
+            yield csv.reader(io.TextIOWrapper(stream, "utf-8"), delimiter="\t", quoting=csv.QUOTE_NONE)
+    except (ValueError, IndexError, EOFError, zlib.error) as error:
         raise DamagedError(f"{file.name}: damaged ({error}). Replace {file.url}.") from error
