@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,15 +78,18 @@ def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]
         beginning, damaged = beginning_of(file, size, storage, keep_on)
         if b"\n" in beginning or len(beginning) < size:
             break
-    # What follows the whole lines is the part of one that still lies in the beginning.
-    return sample_of(next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None), beginning, damaged)
+    blocks = list(cut_lines(iter([beginning]), 0, sys.maxsize, size))
+    # What follows the whole lines is a part of one, unless the beginning is all there is.
+    return sample_of(blocks if len(beginning) < size and not damaged else blocks[:1], beginning, damaged)
 
 
-def sample_of(found: LineBlock | None, head: bytes, damaged: bool) -> LineSample:
+def sample_of(found: Sequence[LineBlock], head: bytes, damaged: bool) -> LineSample:
     """The sample that consists of the rows that were found in the head of a file."""
-    if found is None or not len(found):
+    lines = sum(map(len, found))
+    if not lines:
         return LineSample((), 0, 0.0, damaged, head)
-    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damaged, head)
+    rows = tuple(row for block in found for row in _objects(block))
+    return LineSample(rows, lines, sum(len(block.buffer) for block in found) / lines, damaged, head)
 
 
 def beginning_of(
