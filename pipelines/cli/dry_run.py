@@ -3,6 +3,7 @@
 import pyarrow as pa
 from rich.console import Console
 
+from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
 from pipelines.job.job import Job
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import validate
@@ -54,7 +55,8 @@ def _first_rows(job: Job) -> tuple[pa.Schema, pa.Table, pa.Table]:
             if not len(raw.table):
                 continue
             valid = validate(raw, file.name, plan.layout)
-            raw_fields = [field for field in raw.table.schema if not field.name.startswith("_")]
+            has_lines = LINE in raw.table.column_names
+            raw_fields = [field for field in raw.table.schema if not (has_lines or field.name in RAW_COLUMNS)]
             found = pa.schema(raw_fields or valid.rows.schema)
             return found, valid.rows.slice(0, _ROWS), valid.quarantine.slice(0, _ROWS)
     return pa.schema([]), pa.table({}), pa.table({})
