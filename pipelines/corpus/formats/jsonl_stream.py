@@ -163,6 +163,9 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
     stream, position = _stream(file, storage, read_bytes), 0
     try:
         while chunk := stream.read(read_bytes):
+            if len(chunk) < read_bytes:
+                # It ends the text, or stands before a place where the stream breaks off: another read tells.
+                chunk += stream.read(1)
             yield chunk
             position += len(chunk)
     except OSError as error:
