@@ -3,6 +3,7 @@
 import pyarrow as pa
 from rich.console import Console
 
+from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
 from pipelines.job.job import Job
 from pipelines.rows.misfits import describe
 from pipelines.rows.shard_reader import read_unit
@@ -57,7 +58,8 @@ def _first_rows(job: Job) -> tuple[pa.Schema, ValidShard]:
             if not len(raw.table):
                 continue
             valid = validate(raw, file.name, plan.layout)
-            raw_fields = [field for field in raw.table.schema if not field.name.startswith("_")]
+            has_lines = LINE in raw.table.column_names
+            raw_fields = [field for field in raw.table.schema if not (has_lines or field.name in RAW_COLUMNS)]
             found = pa.schema(raw_fields or valid.rows.schema)
             return found, valid
     return pa.schema([]), ValidShard(pa.table({}), pa.chunked_array([], pa.int64()), pa.table({}), {})

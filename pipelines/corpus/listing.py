@@ -115,7 +115,9 @@ def _pattern(store: Store) -> tuple[str, str]:
     base = os.path.dirname(_MAGIC.split(store.root, maxsplit=1)[0])
     if not is_local(store.fs):
         return base, store.root
-    while os.path.isdir(deeper := os.path.join(base, store.root[len(base) :].lstrip("/").partition("/")[0])):
+    while name := store.root[len(base) :].lstrip("/").partition("/")[0]:
+        if not os.path.isdir(deeper := os.path.join(base, name)):
+            break
         base = deeper
     return base, _MAGIC.sub(lambda found: f"[{found[0]}]", base) + store.root[len(base) :]
 

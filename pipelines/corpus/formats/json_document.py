@@ -1,6 +1,7 @@
 """JSON documents as an input format: an array of rows, `{"data": [rows]}`, or objects that span several lines."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import orjson
@@ -146,11 +147,11 @@ def _find_data(text: bytes, columns: Sequence[str]) -> int | None:
 
 def _sample(head: bytes, start: int, is_damaged: bool = False) -> LineSample:
     try:
-        block = next(cut_rows(iter([head]), start, len(head)), None)
+        blocks = list(islice(cut_rows(iter([head]), start, len(head)), 1))
     except BrokenDocumentError:
         # The beginning of a document ends within it; reading will tell what is wrong with the whole.
-        block = None
-    return sample_of(block, head, is_damaged)
+        blocks = []
+    return sample_of(blocks, head, is_damaged)
 
 
 def _rows(file: SourceFile, start: int, options: ReadOptions) -> Iterator[LineBlock]:

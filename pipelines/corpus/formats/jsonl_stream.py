@@ -4,7 +4,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,15 +83,18 @@ def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object]
         beginning, damaged = beginning_of(file, size, storage, keep_on)
         if b"\n" in beginning or len(beginning) < size:
             break
-    # What follows the whole lines is the part of one that still lies in the beginning.
-    return sample_of(next(cut_lines(iter([beginning]), 0, sys.maxsize, size), None), beginning, damaged)
+    blocks = list(cut_lines(iter([beginning]), 0, sys.maxsize, size))
+    # What follows the whole lines is a part of one, unless the beginning is all there is.
+    return sample_of(blocks if len(beginning) < size and not damaged else blocks[:1], beginning, damaged)
 
 
-def sample_of(found: LineBlock | None, head: bytes, damaged: bool) -> LineSample:
+def sample_of(found: Sequence[LineBlock], head: bytes, damaged: bool) -> LineSample:
     """The sample that consists of the rows that were found in the head of a file."""
-    if found is None or not len(found):
+    lines = sum(map(len, found))
+    if not lines:
         return LineSample((), 0, 0.0, damaged, head)
-    return LineSample(tuple(_objects(found)), len(found), len(found.buffer) / len(found), damaged, head)
+    rows = tuple(row for block in found for row in _objects(block))
+    return LineSample(rows, lines, sum(len(block.buffer) for block in found) / lines, damaged, head)
 
 
 def beginning_of(
@@ -177,6 +180,9 @@ def _decompressed(file: SourceFile, storage: Mapping[str, object], read_bytes: i
     stream, position = _stream(file, storage, read_bytes), 0
     try:
         while chunk := stream.read(read_bytes):
+            if len(chunk) < read_bytes:
+                # It ends the text, or stands before a place where the stream breaks off: another read tells.
+                chunk += stream.read(1)
             yield chunk
             position += len(chunk)
     except OSError as error:

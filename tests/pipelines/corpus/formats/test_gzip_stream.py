@@ -4,7 +4,7 @@ import gzip
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.corpus.formats.gzip_stream import CUT_SHORT, GzipStream
@@ -17,6 +17,7 @@ def _read(data: bytes, size: int) -> bytes:
     return b"".join(iter(lambda: stream.read(size), b""))
 
 
+@settings(deadline=None)
 @given(TEXTS.filter(bool), st.sampled_from([7, 1000, 1 << 20]), st.integers(0, 3), st.sampled_from([0, 1, 512, 70_000]))
 def test_members_and_padding(texts: list[bytes], size: int, level: int, padding: int) -> None:
     text = b"".join(texts)[: 2000 * size]

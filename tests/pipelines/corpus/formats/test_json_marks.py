@@ -1,7 +1,7 @@
 """Brackets and commas outside of strings, however the text is cut into chunks."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.corpus.formats.json_marks import Marks
@@ -21,6 +21,7 @@ def _expected(text: bytes) -> tuple[list[int], int, bool]:
     return places, depth, in_string
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 31))
 def test_marks_are_those_of_a_walk_over_the_bytes(text: bytes, size: int) -> None:
     marks, places = Marks(), []

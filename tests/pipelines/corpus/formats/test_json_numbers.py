@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.corpus.formats.json_numbers import without_non_numbers
@@ -25,6 +25,7 @@ def _strict(value: Any) -> Any:
     return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=4))
 def test_what_python_writes_is_read_without_them(row: dict[str, Any]) -> None:
     odd = tuple(name for name, value in row.items() if _strict(value) != value)

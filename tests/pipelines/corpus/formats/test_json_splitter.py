@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.corpus.formats.json_splitter import BrokenDocumentError, cut_rows
@@ -32,6 +32,7 @@ def _rows(text: bytes, size: int = 1000, start: int = 0, max_bytes: int = 10**6)
     return [(row["_byte"], row["_line"]) for table in tables for row in table.to_pylist()]
 
 
+@settings(deadline=None)
 @given(st.lists(ROWS | st.lists(VALUES, max_size=4), max_size=4), st.sampled_from([None, 0, 3, 70]), SIZES)
 def test_arrays_and_objects_one_after_the_other(documents: list[Any], indent: int | None, size: int) -> None:
     text = "\n".join(json.dumps(document, indent=indent, ensure_ascii=False) for document in documents).encode()
@@ -41,6 +42,7 @@ def test_arrays_and_objects_one_after_the_other(documents: list[Any], indent: in
     assert all(text[place : place + len(row)] == row for place, row in rows)
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=4), ROWS, st.sampled_from([None, 0, 3]), SIZES)
 def test_an_array_within_an_object(rows: list[Any], beside: dict[str, Any], indent: int | None, size: int) -> None:
     before = json.dumps({"before": beside}, indent=indent).encode().rstrip(b"\n }") + b'}, "data": '

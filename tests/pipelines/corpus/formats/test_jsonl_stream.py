@@ -148,3 +148,10 @@ def test_a_file_that_is_longer_than_listed_is_read_as_listed(tmp_path: Path) -> 
     path.write_bytes(b"{}\n{}\n")
     file = replace(_file(path), size=3)
     assert [len(lines) for lines in read_lines(file, 0, 3, {}, LONGEST)] == [1]
+
+
+def test_a_sample_has_the_last_line_of_a_small_file_that_does_not_end_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(jsonl(qa_rows(3))[:-1])
+    assert read_sample(_file(path), 1000, {}) == LineSample(tuple(qa_rows(3)), 3, path.stat().st_size / 3)
+    assert len(read_sample(_file(path), path.stat().st_size, {}).rows) == 2
