@@ -183,6 +183,10 @@ class Engine:
             each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
         return float(each[0]) if np.isfinite(each[0]) else 0.0
 
+    def decoding_seconds(self, task: InferenceTask, windows: int, width: int) -> float:
+        """Seconds that finding the spans of so many windows is predicted to take, after their pass."""
+        return float(self._decoding_rate * task.decoding_work(windows, width))
+
     def _decoding_seconds(self, task: InferenceTask | None, windows: Longs, width: int) -> Doubles | float:
         return 0.0 if task is None else self._decoding_rate * task.decoding_work(windows, width)
 

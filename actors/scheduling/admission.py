@@ -51,8 +51,8 @@ class Admission:
 
     def backlog(self, queued: Iterable[QueuedRequest]) -> float:
         """Predicted seconds of all that is queued, in passes of the best size, where nothing else uses the device."""
-        size, remainders = self._sizes(queued)
-        return self._engine.predicted_at_best(*size) + remainders
+        size, decoding, remainders = self._sizes(queued)
+        return self._engine.predicted_at_best(*size) + decoding + remainders
 
     def observe(self, worked_off: float, seconds: float, of_first_slices: float, now: float) -> None:
         """Learns from a pass how long queued work takes here: passes are not of the best size, nor alone on a machine.
@@ -91,23 +91,24 @@ class Admission:
         Those of other first slices go before it, and so do remainders with their share, where there are enough of
         them: as many as wait now, or as have come of late.
         """
-        size, remainders = self._sizes(queued)
-        first = self._seconds(self._engine.predicted_at_best(*size))
+        size, decoding, remainders = self._sizes(queued)
+        first = self._seconds(self._engine.predicted_at_best(*size) + decoding)
         most = first / (REMAINDER_PERIOD - 1)
         of_late = min(self._remainders.at(now), 1 / REMAINDER_PERIOD)
         return first + min(most, max(self._seconds(remainders + new_remainder), first * of_late / (1 - of_late)))
 
-    def _sizes(self, queued: Iterable[QueuedRequest]) -> tuple[WindowSizes, float]:
-        """Of all first slices; and the predicted seconds of all remainders."""
+    def _sizes(self, queued: Iterable[QueuedRequest]) -> tuple[WindowSizes, float, float]:
+        """Of all first slices; the predicted seconds of finding their spans; and those of all remainders."""
         windows = tokens = squares = 0
-        remainders = 0.0
+        decoding = remainders = 0.0
         for request in queued:
             if request.first_slice_pending:
                 windows += request.slice_size.windows
                 tokens += request.slice_size.tokens
                 squares += request.slice_size.squares
+                decoding += request.slice_decoding
             remainders += request.remainder_seconds
-        return WindowSizes(windows, tokens, squares), remainders
+        return WindowSizes(windows, tokens, squares), decoding, remainders
 
     def _breaks_a_promise(self, request: QueuedRequest, queued: Iterable[QueuedRequest], now: float) -> bool:
         """Whether the request would be late, or another that is due after it."""

@@ -35,7 +35,8 @@ def next_pass(
     same_kind = [first, *(one for one in requests if one is not first and one.task.kind == first.task.kind)]
     limit = _limit(engine, same_kind, quantum)
     if not first.first_slice_pending and limit > first.slice_seconds:
-        first.widen_slice(engine.windows_within(limit, int(first.lengths[first.pending].max()), len(first.pending)))
+        pending = first.lengths[first.pending]
+        first.widen_slice(engine.windows_within(limit, int(pending.max()), len(pending), first.task))
     same_kind = _that_fill(engine, same_kind, limit)
     slices = [request.next_slice for request in same_kind]
     owner = np.repeat(np.arange(len(same_kind)), [len(windows) for windows in slices])

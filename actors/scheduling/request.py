@@ -67,6 +67,8 @@ class QueuedRequest:
     """How many windows of the first slice are pending; 0 once all of them have had their pass."""
     slice_size: WindowSizes = _NOTHING
     """Sizes of the windows that may join the next pass."""
+    slice_decoding: float = 0.0
+    """Predicted seconds of finding their spans, after the pass."""
     seconds_per_window: float = 0.0
     """Predicted time of one pending window in a pass with all the others."""
 

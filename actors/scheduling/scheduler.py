@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from actors.arrays import Longs
 from actors.engine.engine import Engine, Share
 from actors.engine.inference_task import InferenceTask
-from actors.errors import ModelError, QueueFull, WindowTooLarge
+from actors.errors import DeviceLost, ModelError, QueueFull, WindowTooLarge
 from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
 from actors.scheduling.policy import SchedulingPolicy
@@ -148,7 +148,7 @@ class OnlineScheduler:
         except Exception as error:
             if len(windows) == 1:
                 (request,) = windows
-                if request.has_failed or isinstance(error, ModelError | WindowTooLarge):
+                if request.has_failed or isinstance(error, ModelError | WindowTooLarge | DeviceLost):
                     request.settle(error=error)
                 request.has_failed = True
                 return
@@ -182,6 +182,7 @@ class OnlineScheduler:
         )
         request.slice_seconds = engine.predicted(lengths[: request.slice_windows], request.task)
         request.slice_size = WindowSizes.of(lengths[: request.slice_windows])
+        request.slice_decoding = engine.decoding_seconds(request.task, request.slice_windows, longest)
         request.seconds_per_window = engine.predicted(lengths, request.task) / number
 
 
