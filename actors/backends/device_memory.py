@@ -95,7 +95,7 @@ class HostMemory:
     def peak(self) -> int | None:
         """From the process's high-water mark."""
         high = _high_water()
-        # The kernel counts both marks lazily and apart from each other, so a small rise can seem to be below what was held.
+        # The kernel counts both lazily and apart from each other, so a small rise can seem to be below what was held.
         return high - self._resident if self._resident and high > max(self._high, self._resident) else None
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ import typer
 from pydantic import BaseModel
 
 from actors.errors import DeviceLost, ModelError
+from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.options import (
     EXIT_CODES,
@@ -44,6 +45,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        open_console().print(f"spanmill {release()}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which release this is.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _add_job_command(name: str, kind: type[AnswerConfig | EmbedConfig], help: str) -> None:

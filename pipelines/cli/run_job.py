@@ -1,23 +1,25 @@
 """Runs an offline job for `spanmill answer` and `spanmill embed`, and prints its outcome."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.cli.dry_run import show_plan
+from pipelines.config.job import OfflineConfig
 from pipelines.console import open_console, two_columns
 from pipelines.errors import ConfigError
-from pipelines.execution.estimate import estimate_job, estimate_table
-from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
-from pipelines.job.model_probe import Config
 from pipelines.rows.misfits import describe
 from pipelines.storage.url import Url
 
+if TYPE_CHECKING:
+    from pipelines.execution.executor import Outcome
+
 
 def run_job(
-    config: Config,
+    config: OfflineConfig,
     inputs: Sequence[str],
     output: str,
     limit: int | None = None,
@@ -42,6 +44,10 @@ def run_job(
     if dry_run:
         show_plan(job, open_console())
         return 0
+    # Ray comes with these, and takes seconds: what is wrong with the arguments was said before.
+    from pipelines.execution.estimate import estimate_job, estimate_table
+    from pipelines.execution.executor import execute
+
     if estimate:
         open_console().print(estimate_table(job, estimate_job(job, open_console(stderr=True))))
         return 0
@@ -51,7 +57,7 @@ def run_job(
     return outcome.exit_code
 
 
-def outcome_table(job: Job, outcome: Outcome) -> Table:
+def outcome_table(job: Job, outcome: "Outcome") -> Table:
     """The figures of one run."""
     tally = outcome.tally
     table = two_columns()

@@ -241,6 +241,10 @@ class EmbedConfig(JobConfig):
     """How embeddings are made."""
 
 
+OfflineConfig = AnswerConfig | EmbedConfig
+"""The config of any offline job."""
+
+
 class StatusConfig(BaseModel):
     """The part of any job's config that `spanmill status` needs: how to reach the output."""
 

@@ -4,16 +4,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from actors.engine.inference_task import Wanted
 from actors.version import release
-from pipelines.config.job import AnswerConfig
+from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import list_inputs
 from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job.model_probe import Config, ProbedModel, probe_model
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed
@@ -24,6 +23,9 @@ from pipelines.planning.row_limit import limit_rows
 from pipelines.planning.row_schema import RowSchema
 from pipelines.schemas import JobKind, output_schema
 from pipelines.storage.filesystem import Store, resolve
+
+if TYPE_CHECKING:
+    from pipelines.job.model_probe import ProbedModel
 
 _SEMANTICS = 1
 """Raised when a new version of Spanmill gives other rows for the same input and keys."""
@@ -37,9 +39,9 @@ _PLACES = ("endpoint_url", "account_name", "account_host", "connection_string", 
 class Job:
     """Everything that is decided before the first shard runs."""
 
-    config: Config
+    config: OfflineConfig
     store: Store
-    model: ProbedModel
+    model: "ProbedModel"
     task: Wanted
     plan: Plan
     manifest: Manifest
@@ -77,7 +79,7 @@ class Job:
         return found
 
 
-def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | None) -> Job:
+def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: int | None) -> Job:
     """Lists the input, cuts it up and says what will be written; touches nothing.
 
     Raises:
@@ -89,6 +91,9 @@ def plan_job(inputs: Sequence[str], output: str, config: Config, limit: int | No
     _check_apart([resolve(name, config.corpus.storage) for name in inputs], store)
     find_sink(config.output.sink, config.output.format)
     listing = list_inputs(inputs, config.corpus)
+    # Not before here: it brings torch and Ray, seconds in which whoever mistyped a path would wait for the error.
+    from pipelines.job.model_probe import probe_model
+
     model = probe_model(config)
     task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
     top_k = 1 if task.qa is None else task.qa.top_k
@@ -174,7 +179,7 @@ def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return any(key in places[0] and key in places[1] and places[0][key] != places[1][key] for key in _PLACES)
 
 
-def _results(config: Config, limit: int | None) -> dict[str, object]:
+def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
     corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
@@ -190,7 +195,7 @@ def _results(config: Config, limit: int | None) -> dict[str, object]:
     }
 
 
-def _output(config: Config) -> dict[str, str]:
+def _output(config: OfflineConfig) -> dict[str, str]:
     """A folder goes without saying: manifests of jobs from before there were other sinks name none."""
     named = config.output.model_dump(include={"format", "sink"})
     return {key: value for key, value in named.items() if (key, value) != ("sink", "folder")}

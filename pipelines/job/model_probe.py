@@ -9,10 +9,8 @@ from actors.models.loading import load_backend, load_spec
 from actors.parameters import ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
-from pipelines.config.job import AnswerConfig, EmbedConfig
+from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.job.ray_cluster import cluster_of, count_gpus
-
-Config = AnswerConfig | EmbedConfig
 
 _GPU_FACTOR = 50.0
 """How much faster a GPU is taken to be than the driver's CPU."""
@@ -29,7 +27,7 @@ class ProbedModel:
     """Of one actor, as the driver's machine lets it expect."""
 
 
-def probe_model(config: Config) -> ProbedModel:
+def probe_model(config: OfflineConfig) -> ProbedModel:
     """Finds the model, and makes sure that it can do what the job asks.
 
     Raises:
@@ -51,7 +49,7 @@ def probe_model(config: Config) -> ProbedModel:
     return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed)
 
 
-def _actors_have_gpus(config: Config) -> bool:
+def _actors_have_gpus(config: OfflineConfig) -> bool:
     """Whether the actors of the job will compute on GPUs, as `plan_pool` places them."""
     if config.model.device != "auto":
         return config.model.device != "cpu"

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.errors import escape_surrogates
+from pipelines.config.job import OfflineConfig
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
-from pipelines.job.model_probe import Config
 from pipelines.job.pool_size import ActorPool
 from pipelines.output.manifest import flat_keys
 from pipelines.output.parts import REPORT_HTML, REPORT_JSON
@@ -133,7 +133,7 @@ def _subject(job: Job) -> Subject:
     )
 
 
-def _keys(config: Config, exclude_defaults: bool) -> dict[str, Any]:
+def _keys(config: OfflineConfig, exclude_defaults: bool) -> dict[str, Any]:
     keys = config.model_dump(mode="json", exclude=_SECRET, exclude_defaults=exclude_defaults)
     if "name" in keys.get("model", {}):
         keys["model"]["name"] = str(Url(keys["model"]["name"]))

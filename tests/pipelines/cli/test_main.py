@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copytree
 
@@ -54,6 +55,25 @@ def spanmill(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(10)).parent
+
+
+def test_it_says_its_release(spanmill: Spanmill) -> None:
+    assert spanmill("--version") == Said(0, f"spanmill {version('spanmill')}\n", "")
+
+
+def test_a_wrong_path_is_said_before_torch_and_ray_are_imported(tmp_path: Path) -> None:
+    program = """
+import sys
+from pipelines.cli.main import main
+try:
+    main()
+finally:
+    print([name for name in ("torch", "ray", "transformers") if name in sys.modules])
+"""
+    words = ("answer", str(tmp_path / "nothing"), str(tmp_path / "out"))
+    done = subprocess.run((sys.executable, "-c", program, *words), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert "there is no such file or folder" in done.stderr
 
 
 def test_the_installed_command_answers_with_its_help() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters
-from pipelines.config.job import AnswerConfig, EmbedConfig
-from pipelines.job.model_probe import Config, probe_model
+from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
+from pipelines.job.model_probe import probe_model
 
 WITHOUT_VECTORS = """
 from dataclasses import replace
@@ -20,7 +20,7 @@ LOGITS_ONLY = replace(RUNTIME, outputs=frozenset({ModelOutput.LOGITS}))
 """
 
 
-def _config(kind: type[AnswerConfig] | type[EmbedConfig], model: Path, backend: str) -> Config:
+def _config(kind: type[AnswerConfig] | type[EmbedConfig], model: Path, backend: str) -> OfflineConfig:
     return kind.model_validate({"model": {"name": str(model), "backend": backend}})
 
 
