@@ -58,10 +58,18 @@ def run_job(
 
 
 def outcome_table(job: Job, outcome: "Outcome") -> Table:
-    """The figures of one run."""
-    tally = outcome.tally
+    """The figures of one run, and of the whole job where earlier runs did a part of it."""
+    tally, counts = outcome.tally, outcome.counts
     table = two_columns()
     if outcome.shards_before:
+        bad = f", {counts.quarantined:,} of them quarantined" if counts.quarantined else ""
+        table.add_row("whole job", f"{counts.rows + counts.quarantined:,} rows{bad}")
+        if not tally.shards and not tally.found:
+            table.add_row("this run", "nothing to do: the job was complete")
+            if outcome.poison_rows:
+                table.add_row("guilty", _guilty(outcome))
+            table.add_row("output", str(job.store.url))
+            return table
         table.add_row("committed before", f"{outcome.shards_before:,} shards")
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
     table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
@@ -69,7 +77,7 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     for (column, kind), count in sorted(tally.misfits.items()):
         table.add_row("not as it was", Text(describe(column, kind, count)))
     if outcome.poison_rows:
-        table.add_row("guilty", f"{outcome.poison_rows:,} rows broke the model or its worker and are quarantined")
+        table.add_row("guilty", _guilty(outcome))
     if tally.found:
         table.add_row("committed meanwhile", f"{tally.found:,} shards, by another run")
     if tally.store_errors:
@@ -88,3 +96,7 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     table.add_row("model", str(Url(job.config.model.name)))
     table.add_row("output", str(job.store.url))
     return table
+
+
+def _guilty(outcome: "Outcome") -> str:
+    return f"{outcome.poison_rows:,} rows broke the model or its worker and are quarantined"

@@ -48,7 +48,7 @@ def _with(row: dict[str, Any], word: str) -> dict[str, Any]:
 
 
 def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
-    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Deadly(PrepareStage):
         def process(self, message: RawMessage) -> TokenizedMessage:
@@ -94,6 +94,10 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
     # What is complete stays complete, and whoever asks again is told again.
     config = load_config(AnswerConfig, None, [f"model.name={model}", *words])
     assert run_job(config, [str(tmp_path / "in.jsonl")], str(tmp_path / "out")) == POISON_ROWS
+    said = capsys.readouterr().out
+    assert "9 rows, 4 of them quarantined" in said
+    assert "nothing to do" in said
+    assert "3 rows broke the model or its worker" in said
 
 
 def test_a_model_that_fails_on_every_row_is_not_blamed_on_the_rows(tmp_path: Path, untrained_model: Path) -> None:
