@@ -17,6 +17,11 @@ from actors.errors import OutOfMemory
 from actors.parameters import ModelParameters
 
 
+def gpu_names() -> list[str]:
+    """The GPUs that torch sees on this machine, as their makers call them."""
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+
+
 class TorchBackend:
     """A transformers model, with or without its QA head.
 

@@ -8,6 +8,7 @@ import typer
 from pydantic import BaseModel
 
 from actors.errors import DeviceLost, ModelError
+from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.options import (
@@ -121,6 +122,14 @@ def status(output: Output, config: ConfigFile = None, overrides: Overrides = Non
         _print_error(f"error: {error}")
         raise typer.Exit(2) from error
     raise typer.Exit(0 if complete else 1)
+
+
+@app.command(epilog="Exit codes: 0 nothing is wrong; 1 something is.")
+def doctor(model: ModelName = None) -> None:
+    """Look at what this machine has and lacks: packages, devices, memory, model, stores, ports, cluster."""
+    from pipelines.cli.doctor import show
+
+    raise typer.Exit(0 if show(model or ModelParameters().name) else 1)
 
 
 @app.command("config")

@@ -1,0 +1,130 @@
+"""`spanmill doctor`: what this machine has and lacks for Spanmill, and how to mend it."""
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Table
+
+from actors.errors import ModelError, first_line
+from actors.models.hub import find_model
+from actors.parameters import ModelParameters
+from pipelines.config.service import ServeConfig
+from pipelines.console import open_console
+
+State = Literal["ok", "note", "wrong"]
+_STORES = {"s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs"}
+_GIB = 1 << 30
+_LEAST_FREE = 2 * _GIB
+"""Bytes of memory and of Ray's folder below which a local job is likely to fail: Ray and the model want more."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found."""
+
+    what: str
+    state: State
+    """note: something that not everybody needs."""
+    found: str
+    mend: str = ""
+
+
+def examine(model: str) -> Iterator[Finding]:
+    """Looks at packages, devices, memory, the model, stores and ports; quick things first. Starts no Ray."""
+    yield Finding("python", "ok", f"{platform.python_version()}, {sys.executable}")
+    for package in ("spanmill", "ray", "torch", "transformers", "tokenizers", "pyarrow", "fsspec"):
+        yield _package(package)
+    for extra, package in _STORES.items():
+        yield _store(extra, package)
+    yield _model(model)
+    yield _memory()
+    yield _room(Path(os.environ.get("RAY_TMPDIR", "/tmp")))
+    yield _port(ServeConfig().http.port)
+    yield _cluster()
+    yield _devices()
+
+
+def show(model: str) -> bool:
+    """Prints the findings; True where nothing is wrong."""
+    table = Table(box=None, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    fine = True
+    for finding in examine(model):
+        fine &= finding.state != "wrong"
+        mark = {"ok": "ok", "note": "-", "wrong": "WRONG"}[finding.state]
+        table.add_row(mark, finding.what, f"{finding.found}{'; ' if finding.mend else ''}{finding.mend}")
+    open_console().print(table)
+    return fine
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Finding(name, "wrong", "not installed", f"pip install {name}")
+
+
+def _store(extra: str, package: str) -> Finding:
+    if find_spec(package) is None:
+        return Finding(f"{extra} storage", "note", f"{package} is not installed", f"pip install 'spanmill[{extra}]'")
+    return Finding(f"{extra} storage", "ok", f"{package} {version(package)}")
+
+
+def _model(name: str) -> Finding:
+    try:
+        return Finding("model", "ok", f"{name}, in {find_model(ModelParameters(name=name))}")
+    except ModelError as error:
+        return Finding("model", "wrong", first_line(error))
+
+
+def _memory() -> Finding:
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = f"{free / _GIB:.1f} GiB free, {os.cpu_count()} CPUs"
+    if free < _LEAST_FREE:
+        return Finding("memory", "wrong", found, "close something, or name a cluster with --set ray.address=HOST:PORT")
+    return Finding("memory", "ok", found)
+
+
+def _room(folder: Path) -> Finding:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    found = f"{free / _GIB:.1f} GiB free in {folder}, where Ray keeps its sessions"
+    if free < _LEAST_FREE:
+        return Finding("disk", "wrong", found, "make room, or name another folder: RAY_TMPDIR=/a/short/path")
+    return Finding("disk", "ok", found)
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            return Finding("port", "note", f"{port} is taken", "`spanmill serve --port` takes another")
+    return Finding("port", "ok", f"{port} is free for `spanmill serve`")
+
+
+def _cluster() -> Finding:
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        return Finding("cluster", "ok", "none is named (RAY_ADDRESS), so a job starts a local one")
+    from pipelines.job.cluster_check import check_answers
+
+    try:
+        check_answers(address)
+    except (ConnectionError, ValueError) as error:
+        return Finding("cluster", "wrong", f"RAY_ADDRESS={address}: {first_line(error)}")
+    return Finding("cluster", "ok", f"RAY_ADDRESS={address} answers")
+
+
+def _devices() -> Finding:
+    from actors.backends.torch_backend import gpu_names
+
+    names = gpu_names()
+    return Finding("devices", "ok", ", ".join(names) if names else "the CPU; torch sees no GPU here")

@@ -1,0 +1,45 @@
+"""`spanmill doctor` on this machine."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.doctor import Finding, examine, show
+
+
+def _findings(model: str) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine(model)}
+
+
+def test_a_machine_that_runs_these_tests_is_well(untrained_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = _findings(str(untrained_model))
+    assert {found[name].state for name in ("python", "ray", "torch", "pyarrow", "s3 storage", "model")} == {"ok"}
+    assert str(untrained_model) in found["model"].found
+    show(str(untrained_model))
+    assert "s3fs" in capsys.readouterr().out
+
+
+def test_what_is_wrong_is_said_with_its_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{deaf.getsockname()[1]}")
+        found = _findings(f"{tmp_path}/none")
+        assert not show(f"{tmp_path}/none")
+    assert (found["model"].state, found["cluster"].state) == ("wrong", "wrong")
+    assert "there is no folder" in found["model"].found
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.socket() as server:
+        try:
+            server.bind(("127.0.0.1", 8000))
+            server.listen()
+        except OSError:
+            pass  # Somebody has it, which will do.
+        assert _findings("minilm-qa")["port"] == Finding(
+            "port", "note", "8000 is taken", "`spanmill serve --port` takes another"
+        )
