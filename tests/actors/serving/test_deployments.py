@@ -28,7 +28,7 @@ def handle(model: Path) -> Iterator[Any]:
     """Of a service without HTTP."""
     serve.start(proxy_location="Disabled")
     named = {"name": str(model), "backend": "tests.actors.lossy_runtime:RUNTIME", "threads": 1}
-    application = build({"model": named, "replicas": {"cpus": 0.5}, "gateway": {"cpus": 0.1}})
+    application = build({"model": named, "replicas": {"cpus": 0.5}, "gateway": {"cpus": 0.1}, "keys": {"none": True}})
     serve.run(application, name=APPLICATION, route_prefix=None)
     try:
         yield serve.get_deployment_handle(MODEL, APPLICATION)
