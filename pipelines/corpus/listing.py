@@ -129,7 +129,8 @@ def _last_name(store: Store) -> str:
 
 
 def _suffixes(format: str) -> tuple[str, ...]:
-    formats = _built_in().values() if format == "auto" else (find_format(format),)
+    """Ends of names that stand for data, whatever they begin with: a chosen format reads no fewer files than auto."""
+    formats = (*_built_in().values(), *(() if format == "auto" else (find_format(format),)))
     return tuple(f"{suffix}{end}" for one in formats for suffix in one.suffixes for end in ("", *_COMPRESSIONS))
 
 
