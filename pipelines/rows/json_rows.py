@@ -97,7 +97,8 @@ _MAY_HOLD_DOUBLES = frozenset((float, list, dict))
 
 def _holds_large(value: Any) -> bool:
     """Whether there is a double in it that may have been an integer beyond 64 bits; False for what nests too deeply for
-    a look, and is text whatever it holds."""
+    a look, and is text whatever it holds.
+    """
     try:
         return _holds_large_inside(value)
     except RecursionError:

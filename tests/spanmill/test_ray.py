@@ -34,6 +34,22 @@ def test_answers_are_joined_to_the_rows(untrained_model: Path) -> None:
         mapper(table.select(["key"]))
 
 
+def test_results_never_take_the_place_of_columns_of_the_rows(untrained_model: Path) -> None:
+    rows = [{**row, "answers": "gold", "score": 7, "embedding": [0.5]} for row in ROWS]
+    table = pa.Table.from_pylist(rows)
+    several = spanmill.ray.Answer(str(untrained_model), top_k=2)
+    with pytest.raises(ValueError, match=r"a column 'answers' already.*\bprefix="):
+        several(table)
+    with pytest.raises(ValueError, match="a column 'score' already"):
+        spanmill.ray.Answer(str(untrained_model))(table)
+    with pytest.raises(ValueError, match="a column 'embedding' already"):
+        spanmill.ray.Embed(str(untrained_model), text="context")(table)
+    found = spanmill.ray.Answer(str(untrained_model), top_k=2, prefix="my_")(table)
+    assert found.column_names == [*table.column_names, "my_answers"]
+    assert found.select(table.column_names) == table
+    assert len(found["my_answers"][0]) == 2
+
+
 def test_a_dataset_of_ray_gets_the_engine_in_one_line(untrained_model: Path) -> None:
     rows = ray.data.from_items([{"key": row["key"], "body": row["context"]} for row in ROWS])
     arguments = {"model": str(untrained_model), "text": "body", "options": {"threads": 1}}
