@@ -1,7 +1,8 @@
 """Offline jobs from a script or a notebook: the commands `spanmill answer` and `spanmill embed` as functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +15,11 @@ from pipelines.console import open_console
 from pipelines.errors import JobError
 from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
+from pipelines.output.decoding import from_jsonl
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.output.sinks.folder import PartsFolder
+from pipelines.schemas import empty_table
+from pipelines.storage.filesystem import read_bytes
 
 if TYPE_CHECKING:
     import pandas
@@ -75,8 +79,14 @@ class JobResult:
         return [folder.path(shard) for shard in shards]
 
     def to_arrow(self) -> pa.Table:
-        """The rows, in the order of the corpus; they must fit in memory."""
-        return self._dataset(self.parts, self._folder().format, self.job.schema).to_table()
+        """The rows with the types of `job.schema`, in the order of the corpus; they must fit in memory.
+
+        Raises:
+            JobError: a part of JSON Lines does not tell the values of a column, such as durations.
+        """
+        if self._folder().format == "jsonl":
+            return _rows_of_parts((read_bytes(self.job.store.fs, part) for part in self.parts), self.job.schema)
+        return self._dataset(self.parts, self.job.schema).to_table()
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The rows as a data frame, in the order of the corpus; they must fit in memory."""
@@ -87,15 +97,18 @@ class JobResult:
         import ray.data
 
         folder = self._folder()
-        read = {"parquet": ray.data.read_parquet, "jsonl": ray.data.read_json}[folder.format]
-        return read(self.parts, filesystem=self.job.store.fs)
+        if folder.format == "parquet":
+            return ray.data.read_parquet(self.parts, filesystem=self.job.store.fs)
+        files = ray.data.read_binary_files(self.parts, filesystem=self.job.store.fs)
+        lines = partial(_rows_of_files, schema=self.job.schema)
+        return files.map_batches(lines, batch_size=1, batch_format="pyarrow")
 
     def quarantine(self) -> pa.Table:
         """The rows that could not be used, each with its file, place and reason."""
         fs, root = self.job.store.fs, self.job.store.path(QUARANTINE_FOLDER)
         fs.invalidate_cache()
         names = sorted(fs.find(root)) if fs.exists(root) else []
-        return self._dataset(names, "parquet", None).to_table() if names else pa.table({})
+        return self._dataset(names, None).to_table() if names else pa.table({})
 
     def _folder(self) -> PartsFolder:
         sink = self.job.parts
@@ -103,9 +116,8 @@ class JobResult:
             raise JobError(f"{self.output} was written by a sink or format of your own; read it as it is meant to be")
         return sink
 
-    def _dataset(self, paths: Sequence[str], format: str, schema: pa.Schema | None) -> dataset.Dataset:
-        named = "json" if format == "jsonl" else format
-        return dataset.dataset(list(paths), schema=schema, format=named, filesystem=self.job.store.fs)
+    def _dataset(self, paths: Sequence[str], schema: pa.Schema | None) -> dataset.Dataset:
+        return dataset.dataset(list(paths), schema=schema, format="parquet", filesystem=self.job.store.fs)
 
     def __repr__(self) -> str:
         bad = f", {self.quarantined:,} quarantined" if self.quarantined else ""
@@ -178,6 +190,14 @@ def _run(
     console = open_console(stderr=True)
     console.quiet = quiet
     return JobResult(job, execute(job, console))
+
+
+def _rows_of_files(files: pa.Table, schema: pa.Schema) -> pa.Table:
+    return _rows_of_parts((data.as_py() for data in files["bytes"]), schema)
+
+
+def _rows_of_parts(parts: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([empty_table(schema), *(from_jsonl(data, schema) for data in parts)])
 
 
 def _paths(input: Paths) -> list[str]:

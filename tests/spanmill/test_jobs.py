@@ -45,3 +45,8 @@ def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_m
         spanmill.embed(corpus, tmp_path / "out", embedding={"pool": "cls"})
     done = spanmill.embed([corpus], tmp_path / "out", model=str(untrained_model), limit=3, quiet=True)
     assert len(done.to_arrow()["embedding"]) == done.rows == 3
+    lines = spanmill.embed(
+        *(corpus, tmp_path / "lines"), model=str(untrained_model), limit=3, quiet=True, output={"format": "jsonl"}
+    )
+    assert lines.to_arrow().equals(done.to_arrow())
+    assert lines.to_ray().schema().base_schema == done.to_ray().schema().base_schema
