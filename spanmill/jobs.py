@@ -57,6 +57,21 @@ class JobResult:
         return dict(self.outcome.counts.reasons)
 
     @property
+    def misfits(self) -> dict[str, dict[str, int]]:
+        """Values of the whole job that are not written as they were: column of the input → what stands in their place
+        (`null`, `text`, `default_id` or `no_number`) → rows. The report says more.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for (column, written), rows in sorted(self.outcome.counts.misfits.items()):
+            found.setdefault(column, {})[written] = rows
+        return found
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What lies in the input and was not read, and why: a sentence for every reason."""
+        return self.job.left_out
+
+    @property
     def seconds(self) -> float:
         """Of this run, with the start of Ray and the model; 0 where all was done already."""
         return self.outcome.seconds
@@ -121,7 +136,9 @@ class JobResult:
 
     def __repr__(self) -> str:
         bad = f", {self.quarantined:,} quarantined" if self.quarantined else ""
-        return f"<{self.job.kind} job, complete: {self.rows:,} rows{bad}, in {self.output}>"
+        changed = f", not as it was: {', '.join(map(repr, self.misfits))} (.misfits)" if self.misfits else ""
+        unread = ", some files left out (.left_out)" if self.left_out else ""
+        return f"<{self.job.kind} job, complete: {self.rows:,} rows{bad}{changed}{unread}, in {self.output}>"
 
 
 def answer(
@@ -147,7 +164,8 @@ def answer(
         output: folder or fsspec URL.
         limit: the first rows only.
         overwrite: replaces the output of another job.
-        quiet: shows no progress.
+        quiet: prints nothing: no progress, and not what was left out of the input or written otherwise than it was;
+            the result has both.
         config: groups of keys, as in a config file: `model`, `corpus`, `output`, `qa`, `pool`, `ray` ...; a model's
             name stands for its group. `spanmill config answer` lists every key.
 
@@ -186,9 +204,12 @@ def _run(
     quiet: bool,
     config: Mapping[str, Any],
 ) -> JobResult:
-    job = bind(plan_job(_paths(input), fspath(output), _config(kind, config), limit), overwrite)
     console = open_console(stderr=True)
     console.quiet = quiet
+    job = plan_job(_paths(input), fspath(output), _config(kind, config), limit)
+    for line in job.left_out:
+        console.print(line, soft_wrap=True)
+    job = bind(job, overwrite)
     return JobResult(job, execute(job, console))
 
 
