@@ -85,7 +85,7 @@ class ColumnSurvey:
             wanted = self.parameters.carry
             if self._first_sampled is not None:
                 wanted = tuple(name for name in wanted if name not in self.parameters.types)
-            check_carried(self._first, tuple(self._names), wanted)
+            check_carried(self._first, tuple(self._names), wanted, self._first_sampled is not None)
 
     def carried(self) -> CarriedTypes:
         """The types that hold what was seen, or those that the config fixes."""

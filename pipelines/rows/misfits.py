@@ -1,12 +1,13 @@
 """Values that could not be written as they are, though their rows are: counted by column, and said to whoever looks."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import orjson
 import pyarrow as pa
-import yaml
+
+from pipelines.config.column_types import types_as_text
 
 _KEY = b"spanmill.misfits"
 
@@ -47,7 +48,7 @@ def misfits_from_json(text: str | bytes) -> MisfitCounts:
 
 def mend(column: str, outcome: str) -> str:
     """The line of a config that keeps these values; empty where there is none."""
-    return _types([column]) if outcome in _MENDED else ""
+    return f"corpus.types: {types_as_text([column])}" if outcome in _MENDED else ""
 
 
 def advice(found: Iterable[tuple[str, str]]) -> str:
@@ -62,16 +63,10 @@ def advice(found: Iterable[tuple[str, str]]) -> str:
         what = f"To have {'the whole column' if len(columns) == 1 else 'these columns'} as text, start anew with:"
     else:
         what = "To say in the next job that this is meant (the OUTPUT of this one keeps the types that it has):"
-    return f"{what}\n  {_types(columns)}"
+    return f"{what}\n  corpus.types: {types_as_text(columns)}"
 
 
 _MENDED = frozenset((Outcome.NULL, Outcome.TEXT))
-
-
-def _types(columns: Sequence[str]) -> str:
-    types = dict.fromkeys(columns, "string")
-    line = yaml.safe_dump(types, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False).strip()
-    return f"corpus.types: {line}"
 
 
 def describe(column: str, outcome: str, count: int) -> str:
