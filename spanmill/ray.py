@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from ray.data.block import BlockAccessor
 
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns
@@ -127,7 +128,8 @@ def _table(batch: Any) -> pa.Table:
     if isinstance(batch, pa.Table):
         return batch
     if isinstance(batch, dict):
-        return pa.table({name: pa.array(column) for name, column in batch.items()})
+        # As Ray itself does it, which knows columns of tensors.
+        return BlockAccessor.batch_to_arrow_block(batch)
     return pa.Table.from_pandas(batch, preserve_index=False)
 
 

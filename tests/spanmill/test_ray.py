@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import ray.data
+from ray.data.block import BlockAccessor
 
 import spanmill.ray
 from actors.parameters import EmbeddingParameters, QAParameters
@@ -48,6 +49,17 @@ def test_results_never_take_the_place_of_columns_of_the_rows(untrained_model: Pa
     assert found.column_names == [*table.column_names, "my_answers"]
     assert found.select(table.column_names) == table
     assert len(found["my_answers"][0]) == 2
+
+
+def test_columns_of_tensors_go_through(untrained_model: Path) -> None:
+    ragged = np.empty(2, object)
+    ragged[:] = [np.zeros((2, 3)), np.ones((1, 3))]
+    images = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    batch = {"text": np.array([row["context"] for row in ROWS[:2]]), "image": images, "ragged": ragged, "n": [1, 2]}
+    found = BlockAccessor.for_block(spanmill.ray.Embed(str(untrained_model))(batch)).to_batch_format("numpy")
+    assert (found["image"] == images).all()
+    assert [one.tolist() for one in found["ragged"]] == [one.tolist() for one in ragged]
+    assert found["embedding"].shape[0] == 2
 
 
 def test_a_dataset_of_ray_gets_the_engine_in_one_line(untrained_model: Path) -> None:
