@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fsspec.utils import glob_translate
+
 from actors.models.content_keys import CONTENT_KEYS
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import CorpusParameters
@@ -99,6 +101,15 @@ def _list_input(store: Store, format: str, left_out: LeftOut) -> list[SourceFile
         lines = "".join(f"\n  {line}" for line in out_here.lines())
         raise CorpusError(f"{store.url}: {problem}. Check the path, or name a file.{lines}")
     return files
+
+
+def matches(store: Store, path: str) -> bool:
+    """Whether an input is a pattern that a file of this path of the same filesystem would be read by, were it there."""
+    if not _is_pattern(store):
+        return False
+    base, pattern = _pattern(store)
+    name = path[len(base) :].lstrip("/")
+    return re.fullmatch(glob_translate(pattern), path) is not None and not reason_to_leave_out(name, None, ())
 
 
 def _is_pattern(store: Store) -> bool:
