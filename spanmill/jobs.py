@@ -1,7 +1,8 @@
 """Offline jobs from a script or a notebook: the commands `spanmill answer` and `spanmill embed` as functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +15,11 @@ from pipelines.console import open_console
 from pipelines.errors import JobError
 from pipelines.execution.executor import Outcome, execute
 from pipelines.job.job import Job, bind, plan_job
+from pipelines.output.decoding import from_jsonl
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.output.sinks.folder import PartsFolder
+from pipelines.schemas import empty_table
+from pipelines.storage.filesystem import read_bytes
 
 if TYPE_CHECKING:
     import pandas
@@ -53,6 +57,21 @@ class JobResult:
         return dict(self.outcome.counts.reasons)
 
     @property
+    def misfits(self) -> dict[str, dict[str, int]]:
+        """Values of the whole job that are not written as they were: column of the input → what stands in their place
+        (`null`, `text`, `default_id` or `no_number`) → rows. The report says more.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for (column, written), rows in sorted(self.outcome.counts.misfits.items()):
+            found.setdefault(column, {})[written] = rows
+        return found
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What lies in the input and was not read, and why: a sentence for every reason."""
+        return self.job.left_out
+
+    @property
     def seconds(self) -> float:
         """Of this run, with the start of Ray and the model; 0 where all was done already."""
         return self.outcome.seconds
@@ -75,8 +94,14 @@ class JobResult:
         return [folder.path(shard) for shard in shards]
 
     def to_arrow(self) -> pa.Table:
-        """The rows, in the order of the corpus; they must fit in memory."""
-        return self._dataset(self.parts, self._folder().format, self.job.schema).to_table()
+        """The rows with the types of `job.schema`, in the order of the corpus; they must fit in memory.
+
+        Raises:
+            JobError: a part of JSON Lines does not tell the values of a column, such as durations.
+        """
+        if self._folder().format == "jsonl":
+            return _rows_of_parts((read_bytes(self.job.store.fs, part) for part in self.parts), self.job.schema)
+        return self._dataset(self.parts, self.job.schema).to_table()
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The rows as a data frame, in the order of the corpus; they must fit in memory."""
@@ -87,15 +112,18 @@ class JobResult:
         import ray.data
 
         folder = self._folder()
-        read = {"parquet": ray.data.read_parquet, "jsonl": ray.data.read_json}[folder.format]
-        return read(self.parts, filesystem=self.job.store.fs)
+        if folder.format == "parquet":
+            return ray.data.read_parquet(self.parts, filesystem=self.job.store.fs)
+        files = ray.data.read_binary_files(self.parts, filesystem=self.job.store.fs)
+        lines = partial(_rows_of_files, schema=self.job.schema)
+        return files.map_batches(lines, batch_size=1, batch_format="pyarrow")
 
     def quarantine(self) -> pa.Table:
         """The rows that could not be used, each with its file, place and reason."""
         fs, root = self.job.store.fs, self.job.store.path(QUARANTINE_FOLDER)
         fs.invalidate_cache()
         names = sorted(fs.find(root)) if fs.exists(root) else []
-        return self._dataset(names, "parquet", None).to_table() if names else pa.table({})
+        return self._dataset(names, None).to_table() if names else pa.table({})
 
     def _folder(self) -> PartsFolder:
         sink = self.job.parts
@@ -103,13 +131,14 @@ class JobResult:
             raise JobError(f"{self.output} was written by a sink or format of your own; read it as it is meant to be")
         return sink
 
-    def _dataset(self, paths: Sequence[str], format: str, schema: pa.Schema | None) -> dataset.Dataset:
-        named = "json" if format == "jsonl" else format
-        return dataset.dataset(list(paths), schema=schema, format=named, filesystem=self.job.store.fs)
+    def _dataset(self, paths: Sequence[str], schema: pa.Schema | None) -> dataset.Dataset:
+        return dataset.dataset(list(paths), schema=schema, format="parquet", filesystem=self.job.store.fs)
 
     def __repr__(self) -> str:
         bad = f", {self.quarantined:,} quarantined" if self.quarantined else ""
-        return f"<{self.job.kind} job, complete: {self.rows:,} rows{bad}, in {self.output}>"
+        changed = f", not as it was: {', '.join(map(repr, self.misfits))} (.misfits)" if self.misfits else ""
+        unread = ", some files left out (.left_out)" if self.left_out else ""
+        return f"<{self.job.kind} job, complete: {self.rows:,} rows{bad}{changed}{unread}, in {self.output}>"
 
 
 def answer(
@@ -135,7 +164,8 @@ def answer(
         output: folder or fsspec URL.
         limit: the first rows only.
         overwrite: replaces the output of another job.
-        quiet: shows no progress.
+        quiet: prints nothing: no progress, and not what was left out of the input or written otherwise than it was;
+            the result has both.
         config: groups of keys, as in a config file: `model`, `corpus`, `output`, `qa`, `pool`, `ray` ...; a model's
             name stands for its group. `spanmill config answer` lists every key.
 
@@ -174,10 +204,21 @@ def _run(
     quiet: bool,
     config: Mapping[str, Any],
 ) -> JobResult:
-    job = bind(plan_job(_paths(input), fspath(output), _config(kind, config), limit), overwrite)
     console = open_console(stderr=True)
     console.quiet = quiet
+    job = plan_job(_paths(input), fspath(output), _config(kind, config), limit)
+    for line in job.left_out:
+        console.print(line, soft_wrap=True)
+    job = bind(job, overwrite)
     return JobResult(job, execute(job, console))
+
+
+def _rows_of_files(files: pa.Table, schema: pa.Schema) -> pa.Table:
+    return _rows_of_parts((data.as_py() for data in files["bytes"]), schema)
+
+
+def _rows_of_parts(parts: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([empty_table(schema), *(from_jsonl(data, schema) for data in parts)])
 
 
 def _paths(input: Paths) -> list[str]:

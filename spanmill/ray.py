@@ -11,10 +11,12 @@ What a job of `spanmill answer` adds to it, such as shards of equal cost, quaran
 pipeline that calls this. A batch is what is tokenised and sorted together: make it some thousand rows.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from ray.data.block import BlockAccessor
 
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns
@@ -26,11 +28,14 @@ from spanmill.model import DEFAULT_MODEL, open_engine, text_array
 class _Mapper:
     """What both classes share: the model, and joining the results to the rows."""
 
-    def __init__(self, model: str, wanted: Wanted, columns: tuple[str, ...], options: dict[str, Any]) -> None:
+    def __init__(
+        self, model: str, wanted: Wanted, columns: tuple[str, ...], prefix: str, options: dict[str, Any]
+    ) -> None:
         settings = {"device": "auto", "dtype": "float32", "revision": None, "threads": None, "storage": None} | options
         self._engine = open_engine(model, wanted.qa is not None, **settings)
         self._wanted = wanted
         self._columns = columns
+        self._prefix = prefix
 
     def __call__(self, batch: Any) -> pa.Table:
         """The rows of a batch and their results.
@@ -40,8 +45,11 @@ class _Mapper:
 
         Raises:
             KeyError, TypeError: a column is missing, or holds something else than strings; the message names it.
+            ValueError: the rows have a column of a result's name already.
         """
         table = _table(batch)
+        names = [column.name for column in wanted_columns(self._wanted)]
+        _check_free(table, names, self._prefix)
         texts = [text_array(_values(table, name), name) for name in self._columns]
         if self._wanted.qa is None:
             assert self._wanted.embedding is not None
@@ -51,8 +59,8 @@ class _Mapper:
         results = self._engine.finish(self._engine.begin(prepared, self._wanted))
         found = to_table(wanted_columns(self._wanted), results, self._wanted)
         found = found.take(_places(len(table), rejected))
-        for name in found.column_names:
-            table = _with(table, name, found[name])
+        for name in names:
+            table = table.append_column(f"{self._prefix}{name}", found[name])
         return table
 
 
@@ -65,6 +73,7 @@ class Answer(_Mapper):
         *,
         question: str = "question",
         context: str = "context",
+        prefix: str = "",
         options: dict[str, Any] | None = None,
         **qa: Any,
     ) -> None:
@@ -73,6 +82,7 @@ class Answer(_Mapper):
         Args:
             model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
             question, context: columns of the rows.
+            prefix: begins the names of the columns that are added, where the rows have some of these names already.
             options: `device`, `dtype`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
             qa: as `qa.*` of a job's config, such as `top_k`.
 
@@ -80,7 +90,7 @@ class Answer(_Mapper):
             ModelError: the model cannot be found or used.
             ValidationError: there is no such parameter, or a value is invalid.
         """
-        super().__init__(model, Wanted(QAParameters(**qa)), (question, context), options or {})
+        super().__init__(model, Wanted(QAParameters(**qa)), (question, context), prefix, options or {})
 
 
 class Embed(_Mapper):
@@ -93,6 +103,7 @@ class Embed(_Mapper):
         text: str = "text",
         pooling: Literal["mean", "cls"] = "mean",
         normalize: bool = True,
+        prefix: str = "",
         options: dict[str, Any] | None = None,
         **embedding: Any,
     ) -> None:
@@ -102,6 +113,7 @@ class Embed(_Mapper):
             model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
             text: column of the rows.
             pooling, normalize, embedding: as `embedding.*` of a job's config.
+            prefix: begins the name of the column that is added, where the rows have an `embedding` already.
             options: `device`, `dtype`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
 
         Raises:
@@ -109,15 +121,26 @@ class Embed(_Mapper):
             ValidationError: there is no such parameter, or a value is invalid.
         """
         parameters = EmbeddingParameters(pooling=pooling, normalize=normalize, **embedding)
-        super().__init__(model, Wanted(embedding=parameters), (text,), options or {})
+        super().__init__(model, Wanted(embedding=parameters), (text,), prefix, options or {})
 
 
 def _table(batch: Any) -> pa.Table:
     if isinstance(batch, pa.Table):
         return batch
     if isinstance(batch, dict):
-        return pa.table({name: pa.array(column) for name, column in batch.items()})
+        # As Ray itself does it, which knows columns of tensors.
+        return BlockAccessor.batch_to_arrow_block(batch)
     return pa.Table.from_pandas(batch, preserve_index=False)
+
+
+def _check_free(table: pa.Table, names: Sequence[str], prefix: str) -> None:
+    """Raises ValueError where a result would take the place of a column that the rows have, or stand beside it."""
+    taken = [f"{prefix}{name}" for name in names if f"{prefix}{name}" in table.column_names]
+    if taken:
+        raise ValueError(
+            f"the rows have a column {taken[0]!r} already, and a result of this name is to be added. Drop or rename "
+            "theirs, or name the results otherwise, with prefix='model_' for example"
+        )
 
 
 def _values(table: pa.Table, name: str) -> list[object]:
@@ -133,9 +156,3 @@ def _places(rows: int, rejected: Rejected) -> pa.Array:
     has_none = np.zeros(rows, dtype=bool)
     has_none[rejected.rows] = True
     return pa.array(np.cumsum(~has_none) - 1, mask=has_none)
-
-
-def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
-    if name in table.column_names:
-        return table.set_column(table.column_names.index(name), name, column)
-    return table.append_column(name, column)

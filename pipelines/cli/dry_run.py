@@ -5,7 +5,7 @@ from rich.console import Console
 
 from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
 from pipelines.job.job import Job
-from pipelines.rows.misfits import describe
+from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
 from pipelines.storage.url import Url
@@ -48,6 +48,8 @@ def show_plan(job: Job, console: Console) -> None:
         console.print(f"  quarantined: {row['file']} {row['place']}: {row['reason']} ({row['detail']})", soft_wrap=True)
     for (column, outcome), flags in valid.misfits.items():
         console.print(f"  {describe(column, outcome, int(flags.sum()))}", soft_wrap=True, markup=False)
+    if mend := advice(valid.misfits):
+        console.print(f"  {mend}", soft_wrap=True, markup=False)
 
 
 def _first_rows(job: Job) -> tuple[pa.Schema, ValidShard]:

@@ -11,7 +11,7 @@ from pipelines.config.job import OfflineConfig
 from pipelines.console import open_console, two_columns
 from pipelines.errors import ConfigError
 from pipelines.job.job import Job, bind, plan_job
-from pipelines.rows.misfits import describe
+from pipelines.rows.misfits import advice, describe
 from pipelines.storage.url import Url
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     table.add_row("quarantined", f"{tally.quarantined:,}")
     for (column, kind), count in sorted(tally.misfits.items()):
         table.add_row("not as it was", Text(describe(column, kind, count)))
+    if mend := advice(tally.misfits):
+        table.add_row("", Text(mend))
     if outcome.poison_rows:
         table.add_row("guilty", _guilty(outcome))
     if tally.found:

@@ -1,11 +1,20 @@
 """The types that a config may give to a carried column, by name."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import yaml
+
 _LIST = re.compile(r"list<(.+)>")
 _DECIMAL = re.compile(r"decimal\((\d+), *(\d+)\)")
+
+
+def types_as_text(columns: Sequence[str]) -> str:
+    """The value of `corpus.types` that makes text of these columns, in one line of YAML."""
+    types = dict.fromkeys(columns, "string")
+    return yaml.safe_dump(types, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False).strip()
 
 
 def parse_type(name: str) -> Any:

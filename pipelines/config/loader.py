@@ -54,7 +54,7 @@ def list_keys(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -69,12 +69,16 @@ def _read(file: Path) -> dict[str, Any]:
     return tree
 
 
+def _parsed(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: write it as key=value, for example --set qa.top_k=3")
     try:
-        value = yaml.safe_load(text)
+        value = _parsed(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from error
     _put(tree, key, value)
@@ -87,7 +91,28 @@ def _put(tree: dict[str, Any], key: str, value: object) -> None:
         if not isinstance(inner, dict):
             inner = tree[group] = {}
         tree = inner
-    tree[leaf] = value
+    tree[leaf] = _joined(tree.get(leaf), value)
+
+
+def _joined(old: object, new: object) -> object:
+    """A mapping joins the one that is there, key by key; an empty one empties it, all else replaces it."""
+    if not (isinstance(old, dict) and isinstance(new, dict) and new):
+        return new
+    return {**old, **{key: _joined(old.get(key), value) for key, value in new.items()}}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[object] = set()
+        for key_node, _ in node.value:
+            key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else id(key_node)
+            if key in keys:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"{key_node.value!r} is there twice, again in line {line}; make one of both")
+            keys.add(key)
+        return super().construct_mapping(node, deep)
 
 
 def _explain(kind: type[BaseModel], problem: Any) -> str:

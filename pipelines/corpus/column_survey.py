@@ -43,8 +43,8 @@ class ColumnSurvey:
     """Of those that tell names, the first in order of names."""
     _first_sampled: SourceFile | None = None
     _has_rows: bool = False
-    _problem_without_rows: CorpusError | None = None
-    """What is wrong with a file that has no row: it matters where no other has one."""
+    _problem_without_rows: tuple[str, CorpusError] | None = None
+    """What is wrong with a file that has no row, the first in order of names: it matters where no other has one."""
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, file: SourceFile, look: FirstLook) -> CorpusError | None:
@@ -65,7 +65,10 @@ class ColumnSurvey:
         if look.schema is None or look.rows:
             self._has_rows |= look.rows > 0
             return problem
-        self._problem_without_rows = self._problem_without_rows or problem
+        if problem is not None:
+            with self._lock:
+                found = (file.name, problem)
+                self._problem_without_rows = min(self._problem_without_rows or found, found, key=lambda one: one[0])
         return None
 
     def check(self) -> None:
@@ -74,7 +77,7 @@ class ColumnSurvey:
         Where no file has a row, it is raised for a file with columns of a wrong type, too.
         """
         if not self._has_rows and self._problem_without_rows is not None:
-            raise self._problem_without_rows
+            raise self._problem_without_rows[1]
         if self._first_sampled is not None:
             check_names(self._first_sampled, tuple(self._sampled_names), self.parameters.columns, self.kind)
         if self._first is not None:
@@ -82,7 +85,7 @@ class ColumnSurvey:
             wanted = self.parameters.carry
             if self._first_sampled is not None:
                 wanted = tuple(name for name in wanted if name not in self.parameters.types)
-            check_carried(self._first, tuple(self._names), wanted)
+            check_carried(self._first, tuple(self._names), wanted, self._first_sampled is not None)
 
     def carried(self) -> CarriedTypes:
         """The types that hold what was seen, or those that the config fixes."""

@@ -1,10 +1,12 @@
 """Checks that files have the columns that a job needs."""
 
 import difflib
+import shlex
 from collections.abc import Sequence
 
 import pyarrow as pa
 
+from pipelines.config.column_types import types_as_text
 from pipelines.config.job import Columns, CorpusParameters
 from pipelines.corpus.formats.base import RAW_COLUMNS
 from pipelines.corpus.source_file import SourceFile
@@ -50,10 +52,20 @@ def check_names(file: SourceFile, fields: Sequence[str], columns: Columns, kind:
         _present(file, fields, getattr(columns, key), f"corpus.columns.{key}")
 
 
-def check_carried(file: SourceFile, fields: Sequence[str], carry: Sequence[str]) -> None:
-    """Raises CorpusError when a carried column is not among `fields`, those of all files together."""
+def check_carried(file: SourceFile, fields: Sequence[str], carry: Sequence[str], is_sampled: bool = False) -> None:
+    """Raises CorpusError when a carried column is not among `fields`, those of all files together.
+
+    Args:
+        is_sampled: some files have rows that nobody has looked at, and these may have it.
+    """
     for name in carry:
-        _present(file, fields, name, "corpus.carry")
+        try:
+            _present(file, fields, name, "corpus.carry")
+        except CorpusError as error:
+            if not is_sampled:
+                raise
+            late = shlex.quote(f"corpus.types={types_as_text([name])}")
+            raise CorpusError(f"{error}; or, if it comes later in the files, give its type: --set {late}") from None
 
 
 def _present(file: SourceFile, names: Sequence[str], name: str, key: str) -> None:

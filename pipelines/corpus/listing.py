@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fsspec.utils import glob_translate
+
 from actors.models.content_keys import CONTENT_KEYS
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import CorpusParameters
@@ -101,6 +103,15 @@ def _list_input(store: Store, format: str, left_out: LeftOut) -> list[SourceFile
     return files
 
 
+def matches(store: Store, path: str) -> bool:
+    """Whether an input is a pattern that a file of this path of the same filesystem would be read by, were it there."""
+    if not _is_pattern(store):
+        return False
+    base, pattern = _pattern(store)
+    name = path[len(base) :].lstrip("/")
+    return re.fullmatch(glob_translate(pattern), path) is not None and not reason_to_leave_out(name, None, ())
+
+
 def _is_pattern(store: Store) -> bool:
     # A name may hold a bracket, and a URL of http a question mark.
     has_magic = _MAGIC.search(store.root) is not None and "http" not in store.fs.protocol
@@ -129,7 +140,8 @@ def _last_name(store: Store) -> str:
 
 
 def _suffixes(format: str) -> tuple[str, ...]:
-    formats = _built_in().values() if format == "auto" else (find_format(format),)
+    """Ends of names that stand for data, whatever they begin with: a chosen format reads no fewer files than auto."""
+    formats = (*_built_in().values(), *(() if format == "auto" else (find_format(format),)))
     return tuple(f"{suffix}{end}" for one in formats for suffix in one.suffixes for end in ("", *_COMPRESSIONS))
 
 

@@ -106,11 +106,21 @@ class SeenTypes:
             elif kind is list:
                 seen |= cls({"list": 1}, element=cls.of_values(list(chain.from_iterable(some)), depth + 1))
             elif kind is dict:
-                names = dict.fromkeys(chain.from_iterable(some))
-                orders = {tuple(one) for one in some}
-                fields = {name: cls.of_values([one[name] for one in some if name in one], depth + 1) for name in names}
-                seen |= cls({"struct": 1}, fields=fields, order=orders.pop() if len(orders) == 1 else None)._bounded()
+                seen |= cls._of_objects(some, depth)
         return seen
+
+    @classmethod
+    def _of_objects(cls, objects: Sequence[Mapping[str, Any]], depth: int) -> "SeenTypes":
+        by_name: dict[str, list[Any]] = {}
+        for one in objects:
+            for name, value in one.items():
+                by_name.setdefault(name, []).append(value)
+            if len(by_name) > MOST_FIELDS:
+                # Whatever the other fields hold.
+                return _TOO_DEEP
+        fields = {name: cls.of_values(values, depth + 1) for name, values in by_name.items()}
+        orders = {tuple(one) for one in objects}
+        return cls({"struct": 1}, fields=fields, order=orders.pop() if len(orders) == 1 else None)
 
     @classmethod
     def _of_scalar(cls, type: pa.DataType) -> "SeenTypes":

@@ -61,7 +61,7 @@ def _check_fields(file: SourceFile, names: list[str]) -> None:
 def _typed_rows(
     file: SourceFile, format: InputFormat, storage: Mapping[str, object]
 ) -> Iterator[tuple[str, Row | None]]:
-    look = format.look(file, LookOptions(FIELDS, sys.maxsize, storage, keep_on=False))
+    look = format.look(file, LookOptions(FIELDS, NEEDED[:2], sys.maxsize, storage, keep_on=False))
     _check_fields(file, list(look.names))
     options = ReadOptions(FIELDS, _BATCH_ROWS, sys.maxsize, storage, keep_on=False)
     for part in (part for span in look.spans for part in format.read(file, span, options)):

@@ -11,12 +11,14 @@ import pyarrow as pa
 from actors.engine.inference_task import Wanted
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
-from pipelines.corpus.listing import list_inputs
+from pipelines.corpus.listing import list_inputs, matches
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
-from pipelines.output.parts import Committed
+from pipelines.output.parts import Committed, ShardId
 from pipelines.output.sinks.base import Sink, find_sink
+from pipelines.output.sinks.folder import PartsFolder
+from pipelines.output.sinks.part_format import find_part_format
 from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.planning.row_limit import limit_rows
@@ -88,8 +90,7 @@ def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: i
     """
     kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     store = resolve(output, config.output.storage)
-    _check_apart([resolve(name, config.corpus.storage) for name in inputs], store)
-    find_sink(config.output.sink, config.output.format)
+    _check_apart([resolve(name, config.corpus.storage) for name in inputs], store, _part_names(config))
     listing = list_inputs(inputs, config.corpus)
     # Not before here: it brings torch and Ray, seconds in which whoever mistyped a path would wait for the error.
     from pipelines.job.model_probe import probe_model
@@ -163,14 +164,31 @@ def check_complete(job: Job, failures: Sequence[str]) -> Committed:
     return committed
 
 
-def _check_apart(inputs: Sequence[Store], output: Store) -> None:
+def _part_names(config: OfflineConfig) -> list[str]:
+    """Names of the kind that files of the job will have in OUTPUT, where it writes any there that an input may match.
+
+    Raises:
+        ConfigError: there is no such sink or part format.
+    """
+    sink = find_sink(config.output.sink, config.output.format)
+    suffix = find_part_format(config.output.format).suffix
+    shards = [ShardId(0, 0, last) for last in (False, True)] if issubclass(sink, PartsFolder) else []
+    return [shard.part_name("0" * 8, suffix) for shard in shards]
+
+
+def _check_apart(inputs: Sequence[Store], output: Store, part_names: Sequence[str] = ()) -> None:
     for source in inputs:
         lies_in = f"{output.url.with_secrets}/".startswith(f"{source.url.with_secrets.rstrip('/')}/")
+        lies_in |= any(matches(source, output.path(name)) for name in part_names if _are_of_one_kind(source, output))
         if lies_in and not _are_elsewhere(source.options, output.options):
             raise CorpusError(
                 f"OUTPUT {output.url} lies in the input {source.url}, so the next run would read what this one wrote; "
                 "name an OUTPUT elsewhere"
             )
+
+
+def _are_of_one_kind(one: Store, other: Store) -> bool:
+    return bool(one.fs.protocol == other.fs.protocol)
 
 
 def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -43,10 +43,11 @@ def make_plan(
         StorageError: a file cannot be read.
     """
     check_carry(parameters, kind)
-    needed = (*(getattr(parameters.columns, key) for key in ("id", *text_keys(kind))), *parameters.carry)
+    texts = tuple(getattr(parameters.columns, key) for key in text_keys(kind))
+    needed = (parameters.columns.id, *texts, *parameters.carry)
     keeps_on = keeps_rest(parameters.damaged)
     head_bytes = _head_bytes(files, parameters)
-    options = LookOptions(needed, parameters.unit_bytes, parameters.storage, keeps_on, head_bytes)
+    options = LookOptions(needed, texts, parameters.unit_bytes, parameters.storage, keeps_on, head_bytes)
     survey = ColumnSurvey(parameters, kind)
     looked = _look_at_all(files, options, survey)
     looks = [look for look, _ in looked]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.reporting.report_model import Report
-from pipelines.rows.misfits import describe
+from pipelines.rows.misfits import advice, describe
 
 _LINE_WIDTH, _LINE_HEIGHT = 1000, 100
 
@@ -53,6 +53,7 @@ def render(report: Report) -> str:
         passes=_pass_columns({int(limit): count for limit, count in report.pass_milliseconds.items()}),
         most_windows=max((bucket.windows for bucket in report.buckets), default=0),
         misfits=[describe(one.column, one.outcome, one.rows) for one in report.misfits],
+        misfits_advice=advice((one.column, one.outcome) for one in report.misfits),
         most_batch=max((bucket.mean_batch for bucket in report.buckets), default=0),
     )
 

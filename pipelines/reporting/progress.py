@@ -14,7 +14,7 @@ from rich.text import Text
 from actors.engine.pass_stats import PassStats
 from pipelines.console import clock
 from pipelines.output.receipt import Receipt
-from pipelines.rows.misfits import MisfitCounts, describe
+from pipelines.rows.misfits import MisfitCounts, advice, describe
 
 _LOG_EVERY_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
@@ -109,10 +109,7 @@ class Progress:
     def add(self, receipt: Receipt) -> None:
         """Counts a receipt and shows it."""
         now = time.monotonic()
-        for (column, outcome), count in receipt.misfits.items():
-            if (column, outcome) not in self.tally.misfits:
-                text = describe(column, outcome, count)
-                self.console.print(f"{receipt.file}: {text}", style="yellow", markup=False, soft_wrap=True)
+        self._say_misfits(receipt)
         with self._lock:
             self.tally.add(receipt)
         self._last = now
@@ -124,6 +121,15 @@ class Progress:
         if self._live is None and now - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = now
             self.console.print(self._line())
+
+    def _say_misfits(self, receipt: Receipt) -> None:
+        """Says what is not as it was where it is the first of its column, and what mends all that was seen so far."""
+        new = {key: count for key, count in receipt.misfits.items() if key not in self.tally.misfits}
+        texts = [f"{receipt.file}: {describe(*key, count)}" for key, count in new.items()]
+        if advice(new):
+            texts.append(advice({*self.tally.misfits, *new}))
+        for text in texts:
+            self.console.print(text, style="yellow", markup=False, soft_wrap=True)
 
     def _print_regularly(self, stop: threading.Event) -> None:
         """Prints a line when nothing was printed for a while, to show that the job is alive."""

@@ -96,12 +96,21 @@ _MAY_HOLD_DOUBLES = frozenset((float, list, dict))
 
 
 def _holds_large(value: Any) -> bool:
-    """Whether there is a double in it that may have been an integer beyond 64 bits."""
+    """Whether there is a double in it that may have been an integer beyond 64 bits; False for what nests too deeply for
+    a look, and is text whatever it holds.
+    """
+    try:
+        return _holds_large_inside(value)
+    except RecursionError:
+        return False
+
+
+def _holds_large_inside(value: Any) -> bool:
     if isinstance(value, float):
         return abs(value) >= 2.0**63
     if isinstance(value, list):
-        return any(map(_holds_large, value))
-    return isinstance(value, dict) and any(map(_holds_large, value.values()))
+        return any(map(_holds_large_inside, value))
+    return isinstance(value, dict) and any(map(_holds_large_inside, value.values()))
 
 
 _KINDS = {list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}

@@ -1,12 +1,13 @@
 """Values that could not be written as they are, though their rows are: counted by column, and said to whoever looks."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import orjson
 import pyarrow as pa
-import yaml
+
+from pipelines.config.column_types import types_as_text
 
 _KEY = b"spanmill.misfits"
 
@@ -46,15 +47,30 @@ def misfits_from_json(text: str | bytes) -> MisfitCounts:
 
 
 def mend(column: str, outcome: str) -> str:
-    """The lines of a config that keep these values; empty where there are none."""
-    if outcome in (Outcome.DEFAULT_ID, Outcome.NO_NUMBER):
+    """The line of a config that keeps these values; empty where there is none."""
+    return f"corpus.types: {types_as_text([column])}" if outcome in _MENDED else ""
+
+
+def advice(found: Iterable[tuple[str, str]]) -> str:
+    """What keeps the values of all these columns and outcomes, for people, and the line of a config that does so; empty
+    where there is none. Several lines would not do: in a file, each would take the place of the one before.
+    """
+    mended = [(column, outcome) for column, outcome in sorted(found) if outcome in _MENDED]
+    if not mended:
         return ""
-    types = yaml.safe_dump({column: "string"}, default_flow_style=True, allow_unicode=True, width=10_000).strip()
-    return f"corpus.types: {types}"
+    columns = list(dict.fromkeys(column for column, _ in mended))
+    if any(outcome == Outcome.NULL for _, outcome in mended):
+        what = f"To have {'the whole column' if len(columns) == 1 else 'these columns'} as text, start anew with:"
+    else:
+        what = "To say in the next job that this is meant (the OUTPUT of this one keeps the types that it has):"
+    return f"{what}\n  corpus.types: {types_as_text(columns)}"
+
+
+_MENDED = frozenset((Outcome.NULL, Outcome.TEXT))
 
 
 def describe(column: str, outcome: str, count: int) -> str:
-    """A sentence for people, and the mend in a line of its own."""
+    """A sentence for people; `advice` has the mend."""
     if outcome == Outcome.DEFAULT_ID:
         return (
             f"{column!r}: {count:,} ids are neither text nor whole numbers; their rows have the id of a row without "
@@ -63,7 +79,5 @@ def describe(column: str, outcome: str, count: int) -> str:
     if outcome == Outcome.NO_NUMBER:
         return f"{column!r}: {count:,} values are or hold NaN or Infinity, which JSON has not; null is in their place"
     if outcome == Outcome.TEXT:
-        what = "that are no text are written as text, as JSON spells them. To say that this is meant:"
-    else:
-        what = "do not fit the column's type and are null. To have the whole column as text, start anew with:"
-    return f"{column!r}: {count:,} values {what}\n  {mend(column, outcome)}"
+        return f"{column!r}: {count:,} values that are no text are written as text, as JSON spells them"
+    return f"{column!r}: {count:,} values do not fit the column's type and are null"

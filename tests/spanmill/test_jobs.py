@@ -18,12 +18,20 @@ def test_a_job_and_what_it_wrote(
     tmp_path: Path, untrained_model: Path, capsys: pytest.CaptureFixture[str], format: str
 ) -> None:
     rows = mixed_rows(12)
-    corpus = write_jsonl(tmp_path / "in.jsonl", [*rows, {"id": "bad", "question": None, "context": "c"}])
-    config: dict[str, Any] = {"output": {"format": format}, "corpus": {"shard_rows": 5}}
+    corpus = tmp_path / "in"
+    corpus.mkdir()
+    carried = [{**row, "n": "x" if number == 3 else number} for number, row in enumerate(rows)]
+    write_jsonl(corpus / "in.jsonl", [*carried, {"id": "bad", "question": None, "context": "c"}])
+    (corpus / "README.md").write_text("About it.")
+    keys = {"shard_rows": 5, "carry": ["n"], "types": {"n": "int64"}}
+    config: dict[str, Any] = {"output": {"format": format}, "corpus": keys}
     model = {"name": str(untrained_model), "threads": 1}
     done = spanmill.answer(corpus, tmp_path / "out", model=model, **config)
     assert (done.rows, done.written, done.quarantined, done.reasons) == (13, 12, 1, {"null_question": 1})
-    assert "starting Ray" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "starting Ray" in said
+    assert "left out: 1 file (README.md): " in said
+    assert (done.misfits, [line.partition(":")[0] for line in done.left_out]) == ({"n": {"null": 1}}, ["left out"])
     found = done.to_arrow().to_pylist()
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     expected = bare_engine(untrained_model, rows, QAParameters())
@@ -32,10 +40,14 @@ def test_a_job_and_what_it_wrote(
     assert sorted(row["id"] for row in done.to_ray().take_all()) == sorted(row["id"] for row in rows)
     assert done.quarantine()["reason"].to_pylist() == ["null_question"]
     assert [Path(part).exists() for part in (*done.parts, done.report)] == [True] * (len(done.parts) + 1)
-    assert repr(done) == f"<answer job, complete: 13 rows, 1 quarantined, in {tmp_path}/out>"
+    text = (
+        "<answer job, complete: 13 rows, 1 quarantined, not as it was: 'n' (.misfits), some files left out "
+        f"(.left_out), in {tmp_path}/out>"
+    )
+    assert repr(done) == text
 
     again = spanmill.answer(corpus, tmp_path / "out", model=model, quiet=True, **config)
-    assert (again.rows, again.outcome.tally.shards) == (13, 0)
+    assert (again.rows, again.outcome.tally.shards, repr(again)) == (13, 0, text)
     assert capsys.readouterr().err == ""
 
 
@@ -45,3 +57,8 @@ def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_m
         spanmill.embed(corpus, tmp_path / "out", embedding={"pool": "cls"})
     done = spanmill.embed([corpus], tmp_path / "out", model=str(untrained_model), limit=3, quiet=True)
     assert len(done.to_arrow()["embedding"]) == done.rows == 3
+    lines = spanmill.embed(
+        *(corpus, tmp_path / "lines"), model=str(untrained_model), limit=3, quiet=True, output={"format": "jsonl"}
+    )
+    assert lines.to_arrow().equals(done.to_arrow())
+    assert lines.to_ray().schema().base_schema == done.to_ray().schema().base_schema

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import ray.data
+from ray.data.block import BlockAccessor
 
 import spanmill.ray
 from actors.parameters import EmbeddingParameters, QAParameters
@@ -32,6 +33,33 @@ def test_answers_are_joined_to_the_rows(untrained_model: Path) -> None:
         assert mapper(batch)["answer"] == mapper(table)["answer"]
     with pytest.raises(KeyError, match=r"no column 'question'; they have key"):
         mapper(table.select(["key"]))
+
+
+def test_results_never_take_the_place_of_columns_of_the_rows(untrained_model: Path) -> None:
+    rows = [{**row, "answers": "gold", "score": 7, "embedding": [0.5]} for row in ROWS]
+    table = pa.Table.from_pylist(rows)
+    several = spanmill.ray.Answer(str(untrained_model), top_k=2)
+    with pytest.raises(ValueError, match=r"a column 'answers' already.*\bprefix="):
+        several(table)
+    with pytest.raises(ValueError, match="a column 'score' already"):
+        spanmill.ray.Answer(str(untrained_model))(table)
+    with pytest.raises(ValueError, match="a column 'embedding' already"):
+        spanmill.ray.Embed(str(untrained_model), text="context")(table)
+    found = spanmill.ray.Answer(str(untrained_model), top_k=2, prefix="my_")(table)
+    assert found.column_names == [*table.column_names, "my_answers"]
+    assert found.select(table.column_names) == table
+    assert len(found["my_answers"][0]) == 2
+
+
+def test_columns_of_tensors_go_through(untrained_model: Path) -> None:
+    ragged = np.empty(2, object)
+    ragged[:] = [np.zeros((2, 3)), np.ones((1, 3))]
+    images = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    batch = {"text": np.array([row["context"] for row in ROWS[:2]]), "image": images, "ragged": ragged, "n": [1, 2]}
+    found = BlockAccessor.for_block(spanmill.ray.Embed(str(untrained_model))(batch)).to_batch_format("numpy")
+    assert (found["image"] == images).all()
+    assert [one.tolist() for one in found["ragged"]] == [one.tolist() for one in ragged]
+    assert found["embedding"].shape[0] == 2
 
 
 def test_a_dataset_of_ray_gets_the_engine_in_one_line(untrained_model: Path) -> None:

@@ -96,6 +96,9 @@ class LookOptions:
     needed: tuple[str, ...]
     """Columns that will be read, the id's first."""
 
+    texts: tuple[str, ...]
+    """Those of them that hold the texts which a row cannot be without."""
+
     unit_bytes: int
     """Bytes that one read unit should stream."""
 

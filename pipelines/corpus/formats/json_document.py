@@ -47,7 +47,7 @@ class JsonDocumentFormat:
             StorageError: the file cannot be read.
         """
         head, damaged = beginning_of(file, options.head_bytes, options.storage, options.keep_on)
-        start = find_rows(head[:LOOK_BYTES], options.needed) or 0
+        start = find_rows(head[:LOOK_BYTES], options.texts) or 0
         sample = _sample(head, start, damaged)
         if not sample.lines and len(head) >= options.head_bytes:
             head, damaged = beginning_of(file, _LONGER_LOOK_BYTES, options.storage, options.keep_on)
@@ -82,11 +82,12 @@ JSON = JsonDocumentFormat()
 """What `corpus.format: json` stands for."""
 
 
-def find_rows(head: bytes, needed: Sequence[str]) -> int | None:
+def find_rows(head: bytes, texts: Sequence[str]) -> int | None:
     """Where the rows of a document begin, of whose text `head` is the beginning; None where it is JSON Lines.
 
     0 stands for documents that are arrays of rows, or rows themselves; another place is that of the array under the
-    key `data` of an object, which has no field of `needed` beside it (an id may well be the document's own).
+    key `data` of an object, which has no field of `texts` beside it: an id, or what is carried, may well be the
+    document's own.
 
     Lines that hold an object each are JSON Lines, whatever the first one looks like.
     """
@@ -101,7 +102,7 @@ def find_rows(head: bytes, needed: Sequence[str]) -> int | None:
         return None
     if text.startswith(b"["):
         return 0 if is_json or inside in (b"{", b"]", b"") else None
-    place = _find_data(text, needed[1:])
+    place = _find_data(text, texts)
     if place is not None:
         return len(head) - len(text) + place
     # A string ends before its line does, so a line that ends within one is a broken line of JSON Lines.

@@ -38,7 +38,7 @@ class JsonlFormat:
             StorageError: the file cannot be read.
         """
         beginning = read_sample(file, options.head_bytes, options.storage, options.keep_on)
-        if find_rows(beginning.head[:LOOK_BYTES], options.needed) is not None:
+        if find_rows(beginning.head[:LOOK_BYTES], options.texts) is not None:
             return replace(JSON.look(file, options), format="json")
         text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
         return FirstLook(

@@ -51,9 +51,10 @@ class ParquetFormat:
             # The reader will find out for itself, and say so in the file's only shard.
             return FirstLook((), None, (Span(0, 0, 0, 0),), 0, 0, is_telling=False, is_lost=True)
         _check_unique(file, footer, options.needed)
+        schema = _first_of_each_name(footer.schema)
         return FirstLook(
-            names=tuple(footer.schema.names),
-            schema=footer.schema,
+            names=tuple(schema.names),
+            schema=schema,
             spans=tuple(_pack(footer, options.unit_bytes)),
             rows=sum(footer.group_rows),
             text_bytes=_COMPRESSION_RATIO * sum(footer.group_bytes),
@@ -168,6 +169,12 @@ def _check_unique(file: SourceFile, footer: Footer, needed: Sequence[str]) -> No
             f"{file.name}: there are {counts[twice[0]]} columns named {twice[0]!r}, and nothing says which is meant. "
             f"Rename one in {file.url}, or leave the file out of the input."
         )
+
+
+def _first_of_each_name(schema: pa.Schema) -> pa.Schema:
+    """A column that nobody needs, or of a file without rows, may be there twice."""
+    first = {field.name: field for field in reversed(list(schema))}
+    return pa.schema([first[name] for name in dict.fromkeys(schema.names)])
 
 
 def _pack(footer: Footer, unit_bytes: int) -> Iterator[Span]:

@@ -43,6 +43,24 @@ def test_words_reach_into_storage_options_and_groups_that_are_null() -> None:
     assert config.embedding.pooling == "cls"
 
 
+def test_mappings_are_joined_and_an_empty_one_empties(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("corpus:\n  carry: [a, b, c.d]\n  types: {a: int8}\ncorpus.types: {b: string, c.d: string}\n")
+    words = ["corpus.types={a: string}", "corpus.types={c.d: bool}"]
+    assert load_config(AnswerConfig, file, words).corpus.types == {"a": "string", "b": "string", "c.d": "bool"}
+    assert load_config(AnswerConfig, file, ["corpus={types: {a: bool}}"]).corpus.types["b"] == "string"
+    assert load_config(AnswerConfig, file, ["corpus.types={}"]).corpus.types == {}
+
+
+def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("corpus.types: {a: string}\ncorpus.types: {b: string}\n")
+    with pytest.raises(ConfigError, match=r"job\.yaml: not YAML: 'corpus\.types' is there twice, again in line 2"):
+        load_config(AnswerConfig, file, [])
+    file.write_text("corpus: &one {carry: [a]}\nqa: {top_k: 2}\noutput: {}\n")
+    assert load_config(AnswerConfig, file, []).qa.top_k == 2
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -69,8 +69,11 @@ def test_a_column_has_to_be_in_some_file() -> None:
     survey = _survey(_declared(n=TEXT), _sampled({"text": "t", "title": "x"}), carry=("n", "title"))
     survey.check()
     survey = _survey(_sampled({"text": "t"}), _declared(n=TEXT), carry=("titel", "n"))
-    with pytest.raises(CorpusError, match=r"^000: there is no column 'titel'; it has 'text', 'n'"):
+    with pytest.raises(CorpusError, match=r"^000: there is no column 'titel'; it has 'text', 'n'") as raised:
         survey.check()
+    assert str(raised.value).endswith("in the files, give its type: --set 'corpus.types={titel: string}'")
+    with pytest.raises(CorpusError, match=r"no column 'late'.*is different\)$"):
+        _survey(_declared(n=TEXT), carry=("late",)).check()
     _survey(_sampled({"text": "t"}), carry=("late",), types={"late": "double"}).check()
     with pytest.raises(CorpusError, match="no column 'late'"):
         _survey(_declared(), carry=("late",), types={"late": "double"}).check()

@@ -1,11 +1,14 @@
 """Columns that are missing, of the wrong type, or named like ours."""
 
+import json
+import shlex
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from pipelines.config.job import Columns, CorpusParameters
+from pipelines.config.job import AnswerConfig, Columns, CorpusParameters
+from pipelines.config.loader import load_config
 from pipelines.corpus.columns import check_carried, check_carry, check_names, check_types
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
@@ -71,3 +74,12 @@ def test_jsonl_fields() -> None:
         check_names(FILE, fields, COLUMNS, "embed")
     with pytest.raises(CorpusError, match=r"no column 'x'.*corpus\.carry="):
         check_carried(FILE, fields, ("context", "x"))
+
+
+@pytest.mark.parametrize("name", ["late", "a: b", "it's", "null", "é"])
+def test_a_column_that_comes_late_is_carried_with_the_words_of_the_error(name: str) -> None:
+    with pytest.raises(CorpusError, match="if it comes later in the files, give its type: --set ") as raised:
+        check_carried(FILE, ("question",), (name,), is_sampled=True)
+    words = shlex.split(str(raised.value).rpartition("give its type: ")[2])
+    carry = f"corpus.carry={json.dumps([name])}"
+    assert load_config(AnswerConfig, None, [carry, words[1]]).corpus.types == {name: "string"}

@@ -81,6 +81,14 @@ def test_the_format_can_be_told(tmp_path: Path) -> None:
     assert [(file.format, file.compression) for file in files] == [("jsonl", None), ("jsonl", "gzip")]
 
 
+@pytest.mark.parametrize("format", ["auto", "jsonl", "json", "tests.pipelines.corpus.formats.tab_separated:TSV"])
+def test_a_chosen_format_leaves_out_no_file_that_auto_reads(tmp_path: Path, format: str) -> None:
+    _touch(tmp_path, "authors.json", "books.json", "notice.json.gz", "README.md", "license.txt")
+    listing = list_inputs([str(tmp_path)], CorpusParameters(format=format))
+    assert _names(listing.files) == ["authors.json", "books.json", "notice.json.gz"]
+    assert "README.md" in "".join(listing.left_out)
+
+
 def test_memory_urls() -> None:
     import fsspec
 

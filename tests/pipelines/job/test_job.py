@@ -13,10 +13,10 @@ import pytest
 from actors.errors import ModelError
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job.job import Job, _check_apart, bind, check_complete
+from pipelines.job.job import Job, _check_apart, _part_names, bind, check_complete
 from pipelines.output.parts import ShardId
 from pipelines.schemas import QUARANTINE_SCHEMA
-from pipelines.storage.filesystem import Store
+from pipelines.storage.filesystem import Store, resolve
 from pipelines.storage.url import Url
 from tests.pipelines.helpers import jsonl, qa_rows, rows_of, validate_all
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
@@ -228,6 +228,36 @@ def test_a_job_that_met_a_damaged_file_may_go_on_without_it(tmp_path: Path, untr
     again = bind(make_job([corpus], tmp_path / "out", untrained_model, "corpus.damaged=quarantine"), replace=False)
     assert (first.plan.layout.damaged, again.plan.layout.damaged) == ("fail", "quarantine")
     assert first.manifest == again.manifest
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "lies_in"),
+    [
+        ("in/*.parquet", "in", True),
+        ("in/*/*.parquet", "in/out", True),
+        ("in/**/*.parquet", "in/a/b", True),
+        ("in/*/part-*", "in/out", True),
+        ("in/*.parquet", "in/out", False),
+        ("in/*.jsonl", "in", False),
+        ("in/**/*.parquet", "in/_out", False),
+        ("in/[ab]/*.parquet", "in/c", False),
+        ("in[1]/*.parquet", "in[1]", True),
+    ],
+)
+@pytest.mark.parametrize("store", ["", "memory://patterns"])
+def test_an_output_that_a_pattern_of_the_input_would_read(
+    tmp_path: Path, store: str, pattern: str, output: str, lies_in: bool
+) -> None:
+    (tmp_path / "in[1]").mkdir()
+    folder = store or str(tmp_path)
+    source, written, names = resolve(f"{folder}/{pattern}"), resolve(f"{folder}/{output}"), _part_names(AnswerConfig())
+    # On a store, a bracket means but a pattern.
+    if lies_in and not (store and "[1]" in pattern):
+        with pytest.raises(CorpusError, match="lies in the input"):
+            _check_apart([source], written, names)
+    else:
+        _check_apart([source], written, names)
+    _check_apart([source], resolve("memory://elsewhere"), names)
 
 
 @pytest.mark.parametrize(

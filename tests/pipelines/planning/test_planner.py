@@ -197,6 +197,19 @@ def test_a_file_without_rows_never_blocks_by_its_columns(tmp_path: Path) -> None
     assert [len(shard.rows) for shard in validate_all(plan_of(tmp_path))] == [0, 2, 0]
 
 
+def test_a_file_without_rows_may_have_a_column_twice(tmp_path: Path) -> None:
+    _parquet(tmp_path / "b.parquet", 3, 10)
+    names = ["question", "context", "context", "n", "n"]
+    empty = pa.Table.from_arrays([pa.array([], pa.string())] * 4 + [pa.array([], pa.int64())], names)
+    pq.write_table(empty, tmp_path / "a.parquet")
+    shards = validate_all(plan_of(tmp_path, carry=("n", "context"), columns={"id": "n"}))
+    assert [len(shard.rows) for shard in shards] == [0, 3]
+    (tmp_path / "b.parquet").unlink()
+    plan = plan_of(tmp_path, carry=("n",))
+    assert [len(shard.rows) for shard in validate_all(plan)] == [0]
+    assert plan.layout.carry == pa.schema([("n", pa.string())])
+
+
 def test_a_column_that_is_there_twice_is_refused_if_it_is_needed(tmp_path: Path) -> None:
     names = ["question", "context", "context", "n", "n"]
     table = pa.Table.from_arrays([pa.array(["q"])] * 3 + [pa.array([1])] * 2, names)

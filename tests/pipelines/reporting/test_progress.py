@@ -59,12 +59,21 @@ def test_values_that_are_lost_are_said_once_for_every_column(clock: Clock) -> No
     shown = _progress(Console(file=log, width=40))
     for number in range(3):
         clock.now += 1
-        shown.add(replace(_done(number), misfits=Counter({("zip", "null"): 2})))
-    shown.add(replace(_done(3), misfits=Counter({("zip", "text"): 1})))
-    assert shown.tally.misfits == {("zip", "null"): 6, ("zip", "text"): 1}
+        shown.add(replace(_done(number), misfits=Counter({("zip", "null"): 2, ("id", "default_id"): 1})))
+    shown.add(replace(_done(3), misfits=Counter({("day", "text"): 1})))
+    shown.add(replace(_done(4), misfits=Counter({("id", "no_number"): 1})))
+    assert shown.tally.misfits == {
+        ("zip", "null"): 6,
+        ("day", "text"): 1,
+        ("id", "default_id"): 3,
+        ("id", "no_number"): 1,
+    }
     text = log.getvalue()
     assert text.count("a.jsonl: 'zip': 2 values do not fit the column's type and are null") == 1
-    assert text.count("\n  corpus.types: {zip: string}\n") == 2
+    assert [line for line in text.splitlines() if "corpus.types" in line] == [
+        "  corpus.types: {zip: string}",
+        "  corpus.types: {day: string, zip: string}",
+    ]
 
 
 def test_elsewhere_than_on_a_terminal_a_line_every_ten_seconds(clock: Clock) -> None:

@@ -62,6 +62,17 @@ def test_integers_beyond_64_bits_are_not_rounded() -> None:
     assert parsed.carried(pa.field("x", pa.float64())).lost.tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("inside", [b"1", b"1e30", b"NaN"])
+def test_a_value_that_nests_too_deeply_costs_itself_alone(inside: bytes) -> None:
+    deep = b'{"x": ' + b"[" * 1000 + inside + b"]" * 1000 + b"}"
+    faults = Faults()
+    parsed = parse_lines([deep, b'{"x": [12345678901234567890123]}'], faults, LONGEST)
+    fitted = parsed.carried(pa.field("x", pa.string()))
+    assert fitted.array.to_pylist() == [None, "[12345678901234567890123]"]
+    assert fitted.lost.tolist() == [0 not in faults.by_row, False]
+    assert parsed.ids("x")[0].to_pylist() == [None, None]
+
+
 def test_texts_are_strings() -> None:
     parsed = _parsed(["a", 1, None, "absent", ["b"], {"c": 1}, "😀"])
     assert parsed.texts("x").to_pylist() == ["a", None, None, None, None, None, "😀"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipelines.config.job import AnswerConfig
-from pipelines.rows.misfits import Outcome, describe, mend, misfits_of, with_misfits
+from pipelines.rows.misfits import Outcome, advice, describe, mend, misfits_of, with_misfits
 
 COUNTS = Counter({("zip", Outcome.NULL.value): 2, ("é: x", Outcome.TEXT.value): 1})
 
@@ -25,7 +25,16 @@ def test_the_mend_is_a_line_of_a_config(name: str) -> None:
     [(key, types)] = yaml.safe_load(line).items()
     assert key == "corpus.types"
     AnswerConfig.model_validate({"corpus": {"carry": [name], "types": types}})
-    assert describe(name, Outcome.NULL, 3).endswith(f"\n  {line}")
+    assert advice([(name, Outcome.NULL)]).endswith(f"\n  {line}")
+
+
+def test_one_line_mends_all_columns() -> None:
+    found = [("b", Outcome.TEXT), ("a: x", Outcome.NULL), ("id", Outcome.DEFAULT_ID), ("b", Outcome.NULL)]
+    what, line = advice(found).split("\n")
+    assert what == "To have these columns as text, start anew with:"
+    assert yaml.safe_load(line) == {"corpus.types": {"a: x": "string", "b": "string"}}
+    assert advice([("b", Outcome.TEXT)]).startswith("To say in the next job that this is meant")
+    assert advice([("id", Outcome.DEFAULT_ID), ("n", Outcome.NO_NUMBER)]) == advice([]) == ""
 
 
 def test_what_is_said() -> None:

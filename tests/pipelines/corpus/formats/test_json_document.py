@@ -17,7 +17,7 @@ from pipelines.planning.row_limit import limit_rows
 from tests.pipelines.helpers import SUFFIXES, compressed, jsonl, plan_of, qa_rows, quarantine_of, rows_of, validate_all
 
 ROWS = qa_rows(30)
-NEEDED = ("id", "question", "context")
+TEXTS = ("question", "context")
 
 
 def _written(path: Path, document: object, indent: int | None = None) -> Path:
@@ -143,13 +143,23 @@ def test_a_document_that_is_cut_short(tmp_path: Path) -> None:
     ],
 )
 def test_lines_stay_lines(text: bytes) -> None:
-    assert find_rows(text, NEEDED) is None
+    assert find_rows(text, TEXTS) is None
 
 
 def test_rows_begin_at_the_array_under_data() -> None:
     text = b'\xef\xbb\xbf {"version": "[", "meta": {"data": [{}]}, "data" : [ {"a": 1}]}'
-    assert text[find_rows(text, NEEDED) or 0 :].startswith(b'[ {"a"')
-    assert find_rows(b"[]", NEEDED) == find_rows(b"[\n]", NEEDED) == find_rows(b'{\n "data": "x"\n}', NEEDED) == 0
+    assert text[find_rows(text, TEXTS) or 0 :].startswith(b'[ {"a"')
+    assert find_rows(b"[]", TEXTS) == find_rows(b"[\n]", TEXTS) == find_rows(b'{\n "data": "x"\n}', TEXTS) == 0
+
+
+@pytest.mark.parametrize("carried", ["source", "data", "id"])
+def test_a_key_of_the_document_may_be_that_of_a_carried_column(tmp_path: Path, carried: str) -> None:
+    rows = [{**row, carried: f"row {number}"} for number, row in enumerate(ROWS)]
+    path = _written(tmp_path / "a.json", {carried: "of the document", "data": rows})
+    if carried == "data":
+        path = _written(tmp_path / "a.json", {"data": rows})
+    carry = () if carried == "id" else (carried,)
+    assert rows_of(validate_all(plan_of(path, carry=carry))) == rows
 
 
 def test_spans_are_whole_files(tmp_path: Path) -> None:

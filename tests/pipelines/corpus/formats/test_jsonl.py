@@ -28,7 +28,7 @@ def _files(folder: Path, *contents: bytes) -> tuple[SourceFile, ...]:
 
 def test_names_and_row_bytes(tmp_path: Path) -> None:
     more = jsonl([{**qa_rows(1)[0], "n": 1}])
-    options = LookOptions(("id", "question", "context"), 1 << 20, {}, keep_on=False)
+    options = LookOptions(("id", "question", "context"), ("question", "context"), 1 << 20, {}, keep_on=False)
     looks = [JSONL.look(file, options) for file in _files(tmp_path, GOOD, b"", more)]
     assert [look.names for look in looks] == [
         ("id", "question", "context"),
