@@ -174,7 +174,7 @@ class OnlineScheduler:
                 (request,) = windows
                 request.not_before = time.monotonic() + request.task.pause
             return
-        ended, queued = self._clock(), [request for request in list(self._requests) if not request.is_probe]
+        queued = [request for request in list(self._requests) if not request.is_probe]
         before = self._admission.backlog(queued)
         of_first = sum(min(len(own), request.first_slice_pending) for request, own in windows.items())
         for request, own in windows.items():
@@ -183,6 +183,8 @@ class OnlineScheduler:
             self._plan_slice(request)
             if not len(request.pending):
                 _settle_with_results(request)
+        # Not before: after a request's last pass its candidates are merged, which keeps others waiting too.
+        ended = self._clock()
         worked_off = before - self._admission.backlog(queued)
         self._admission.observe(worked_off, ended - began, of_first / sum(map(len, windows.values())), ended)
 

@@ -358,7 +358,7 @@ class _Shared(TableBackend):
 
     @property
     def memory_limit(self) -> int | None:
-        return self.room if self.told else None
+        return int(self.room) if self.told else None
 
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
@@ -525,7 +525,7 @@ def test_a_device_that_is_lost_while_its_memory_is_read_is_noticed(room: int | N
     engine = _table_engine(backend)
     good, long = (prepare(SPEC, QA, pairs)[0] for pairs in (GOOD, ROWS[:1]))
     engine.answer(good, QA)
-    backend.lost_from, backend.room = backend.reads + 1, room
+    backend.lost_from, backend.room = backend.reads + 1, math.inf if room is None else room
     told: list[DeviceLost] = []
     engine.when_lost(told.append)
 
