@@ -25,6 +25,10 @@ class WindowTooLarge(ModelError):
     """Not even one window fits into the device's memory."""
 
 
+class NoRoom(Exception):
+    """A window that fitted before has no room at the moment, since others have taken the memory; it may fit later."""
+
+
 class QueueFull(Exception):
     """The queue of online requests is full, or a request would have to wait for too long."""
 

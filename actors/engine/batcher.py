@@ -74,35 +74,32 @@ class Batcher:
     _ceiling: MemoryCeiling = field(default_factory=MemoryCeiling)
     _widest: int = 0
     """Tokens of the longest window that ever fitted."""
-    _in_a_row: int = 0
-    """Passes of one such window that did not fit, since the last one that did."""
 
     def observe(self, size: PassShape, seconds: float, peak_bytes: int | None = None) -> None:
         """Learns from a pass that took place: its time, its memory, and that it fitted."""
         self.costs.observe(size, seconds, peak_bytes)
         self._ceiling.held(size)
-        self._widest, self._in_a_row = max(self._widest, size.width), 0
+        self._widest = max(self._widest, size.width)
 
-    def out_of_memory(self, size: PassShape) -> int:
+    def out_of_memory(self, size: PassShape) -> bool:
         """Learns from a pass that did not fit, so that a smaller one is tried next, and one of its size much later.
 
         Returns:
-            0 where a smaller one is left to try. Else a single window did not fit, though one so long did before: how
-            often in a row, which says that others have the memory now.
+            Whether a smaller one is left to try. Else a single window did not fit, though one so long did before, which
+            says that others have the memory now.
 
         Raises:
             WindowTooLarge: it was a single window, and none so long ever fitted.
         """
         if size.windows == 1 and size.width <= self._widest:
-            self._in_a_row += 1
-            return self._in_a_row
+            return False
         if size.windows == 1:
             raise WindowTooLarge(
                 f"a single window of {size.width} tokens does not fit into the device's memory; "
                 "lower max_seq_len, or use a smaller dtype or a larger device"
             )
         self._ceiling.fell(size)
-        return 0
+        return True
 
     def choose(self, schedule: WindowQueue, quantum: float = math.inf) -> int:
         """How many windows the next pass takes; at least 1.

@@ -19,7 +19,7 @@ from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.errors import DeviceLost, OutOfMemory, first_line
+from actors.errors import DeviceLost, NoRoom, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
@@ -29,10 +29,11 @@ _READ_EVERY = 16
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds before one window is tried again that fitted before: another actor's pass may hold the memory that it needs.
-After the last one the device counts as lost: a new process has a cache that is not in pieces, and leaks nothing yet."""
-_USUAL_RATE, _SMOOTHING, _TELLING_WORK = 1e-8, 0.1, 100_000
+After the last one its task fails, and no other: the device computes all that has room."""
+_USUAL_RATE, _SMOOTHING, _TELLING_WORK, _MOST_GROWTH = 1e-8, 0.1, 100_000, 3.0
 """Finding spans: seconds for one that is scored, before that was measured; the weight of the last pass in its moving
-average; and the least of a pass that says something of it, since calls of numpy cost most of a small one."""
+average; the least of a pass that says something of it, since calls of numpy cost most of a small one; and how many
+times the average a measurement counts at most, since a machine that stood still says nothing of it."""
 
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
@@ -123,6 +124,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            NoRoom: a window that fitted before has no room now.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         return self.finish(self.begin(prepared, Wanted(qa, embedding)))
@@ -133,6 +135,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            NoRoom: a window that fitted before has no room now.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         return self.finish(self.begin(prepared, Wanted(embedding=embedding)))
@@ -143,6 +146,7 @@ class Engine:
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            NoRoom: a window that fitted before has no room now.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         for number, windows in enumerate(task.rounds):
@@ -151,6 +155,9 @@ class Engine:
                 size = self.choose(schedule, self.device_lock.quantum())
                 if self.run([Share(task, windows[schedule.peek(size)])], self.device_lock.offline):
                     schedule.drop(size)
+                elif task.pause:
+                    # Without the device, so that whoever else wants it does not wait too.
+                    time.sleep(task.pause)
             task.end_round(number)
         return task.results()
 
@@ -207,11 +214,13 @@ class Engine:
         """Runs one pass over windows of one or several tasks of one kind, and hands each task its own results.
 
         Returns:
-            False where the pass did not run, because it was too large or the device was not granted: choose again.
+            False where the pass did not run, because it was too large or the device was not granted: choose again, and
+            where a window has no room that it had before, after the `pause` of its task.
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
             NotANumber: the model computes NaN.
+            NoRoom: a window that fitted before has no room now.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         batches = [share.task.batch(share.chosen) for share in shares]
@@ -225,6 +234,7 @@ class Engine:
         for share, batch in zip(shares, batches, strict=True):
             rows = slice(first, first + batch.windows)
             share.task.stats.add_pass(batch, seconds * batch.windows / size.windows)
+            share.task.tries_without_room = 0
             self._keep(share, batch, output.part(rows, batch.width))
             first = rows.stop
         return True
@@ -237,28 +247,31 @@ class Engine:
         if work >= _TELLING_WORK:
             rate = (time.perf_counter() - began) / work
             with self._learning:
+                rate = min(rate, _MOST_GROWTH * self._decoding_rate)
                 self._decoding_rate += _SMOOTHING * (rate - self._decoding_rate)
 
     def _forward(
         self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn
     ) -> tuple[PassOutput | None, float]:
         asked = time.perf_counter()
+        task.pause = 0.0
         with turn(self._predicted(size)) as granted:
             if not granted:
                 return None, 0.0
             self.check_device()
             # Here and not while a pass is chosen: another thread's pass may be holding its memory then.
             self._passes_to_read -= 1
-            if self._passes_to_read <= 0:
-                self._read_memory_limit()
             started = time.perf_counter()
             try:
+                if self._passes_to_read <= 0:
+                    self._read_memory_limit()
+                    started = time.perf_counter()
                 output = self._backend.forward(batch, task.wanted.qa is not None, weights, task.wanted.tokens)
             except Exception as error:
                 if not isinstance(self._judged(error, task.wanted), OutOfMemory):
                     raise
                 task.stats.out_of_memory += 1
-                self._make_room(size, error)
+                self._make_room(size, task, error)
                 return None, 0.0
             seconds = time.perf_counter() - started
         with self._learning:
@@ -268,20 +281,29 @@ class Engine:
             self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
         return output, seconds
 
-    def _make_room(self, size: PassShape, error: Exception) -> None:
+    def _make_room(self, size: PassShape, task: InferenceTask, error: Exception) -> None:
         """After a pass that did not fit: the next one is smaller, or comes later where nothing is smaller.
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
-            DeviceLost: it could, and cannot any more.
+            NoRoom: it could before, and could not in all the tries that this task has had.
         """
-        self._read_memory_limit()
+        try:
+            self._read_memory_limit()
+        except Exception as failed:
+            if self._judged(failed, task.wanted) is None:
+                raise
         with self._learning:
-            failed = self.batcher.out_of_memory(size)
-        if failed > len(_PAUSES):
-            self._lose(DeviceLost(f"a window of {size.width} tokens, as fitted before, has no room: {error}"), error)
-        if failed:
-            time.sleep(_PAUSES[failed - 1])
+            smaller_is_left = self.batcher.out_of_memory(size)
+        if smaller_is_left:
+            return
+        if task.tries_without_room == len(_PAUSES):
+            raise NoRoom(
+                f"a window of {size.width} tokens has no room in the device's memory, where one fitted before: "
+                f"{first_line(error)}"
+            ) from error
+        task.pause = _PAUSES[task.tries_without_room]
+        task.tries_without_room += 1
 
     def _read_memory_limit(self) -> None:
         """Whoever shares the device may have taken or freed memory since it was read last."""

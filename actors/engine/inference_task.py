@@ -70,6 +70,10 @@ class InferenceTask:
         self.prepared = prepared
         self.wanted = wanted
         self.stats = PassStats()
+        self.pause = 0.0
+        """Seconds to wait before its next pass, because a window had no room in its last one; see `Engine.run`."""
+        self.tries_without_room = 0
+        """Passes of one window that had no room where one fitted before, since its last pass that took place."""
         self._spec = spec
         self._template: WindowTemplate = spec.single if wanted.qa is None else spec.pair
         self.lengths: Ints = prepared.lengths(self._template.specials)

@@ -21,7 +21,7 @@ from actors.parameters import ModelParameters
 _TEXTS = ("*.json", "*.txt", "*.model")
 _SHIPPED = Path(__file__).parent / "minilm-qa"
 """The model that comes with the package: in the repository, a link to the folder in models/."""
-_NAMES_OF_SHIPPED = (_SHIPPED.name, f"models/{_SHIPPED.name}")
+SHIPPED_NAMES = (_SHIPPED.name, f"models/{_SHIPPED.name}")
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 3600.0
 
@@ -44,7 +44,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         folder = _copy_from_url(name, parameters.storage, patterns, key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
-    elif name in _NAMES_OF_SHIPPED:
+    elif name in SHIPPED_NAMES:
         folder = _SHIPPED.resolve()
     elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
         raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
@@ -53,6 +53,12 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{key}.name: {name} holds no config.json, so it is not a transformers model folder")
     return folder
+
+
+def is_shipped(name: str) -> bool:
+    """Whether `find_model` takes this name, or this folder, for the model that comes with the package."""
+    folder = Path(name).expanduser()
+    return folder.resolve() == _SHIPPED.resolve() if folder.is_dir() else name in SHIPPED_NAMES
 
 
 def fingerprint(folder: Path, backend: str) -> str:

@@ -1,5 +1,7 @@
 """Loads the tokenizer and the engine of a model folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 
@@ -45,11 +47,14 @@ def load_engine(
 
     Raises:
         ModelError: it cannot be used.
+        DeviceLost: the device does not take it.
     """
     given = find_runtime(model.backend).outputs
     if not with_qa_head:
         given -= {ModelOutput.LOGITS}
-    return Engine(load_backend(folder, model, with_qa_head), load_spec(folder), batching, device_lock, given)
+    backend, spec = load_backend(folder, model, with_qa_head), load_spec(folder)
+    with _judged():
+        return Engine(backend, spec, batching, device_lock, given)
 
 
 def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
@@ -68,8 +73,15 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
         )
     if with_qa_head:
         check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
-    try:
+    with _judged():
         return runtime.load(folder, model, with_qa_head)
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """Raises DeviceLost instead of whatever a runtime says where its device is gone."""
+    try:
+        yield
     except Exception as error:
         lost = device_error(error)
         if isinstance(lost, DeviceLost):

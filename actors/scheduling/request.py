@@ -51,6 +51,8 @@ class QueuedRequest:
     """By the monotonic clock, in seconds; nan before the first pass."""
     has_failed: bool = False
     """Whether its last pass, which it had to itself, has failed."""
+    not_before: float = -math.inf
+    """By the monotonic clock, in seconds: when its next pass may be tried, where its last one had no room."""
     is_probe: bool = False
     """Whether it is a readiness probe, which does not count as online traffic."""
     lengths: Ints = field(init=False)

@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager, nullcontext
 from actors.arrays import Longs
 from actors.engine.engine import Engine, Share
 from actors.engine.inference_task import InferenceTask
-from actors.errors import DeviceLost, ModelError, QueueFull, WindowTooLarge
+from actors.errors import DeviceLost, ModelError, NoRoom, QueueFull, WindowTooLarge
 from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
 from actors.scheduling.policy import SchedulingPolicy
 from actors.scheduling.request import QueuedRequest, WindowSizes
+
+_FINAL = (ModelError, WindowTooLarge, NoRoom, DeviceLost)
+"""Errors of a request's pass that another try of its own would not mend."""
 
 
 class OnlineScheduler:
@@ -104,10 +107,11 @@ class OnlineScheduler:
             # The device is kept from pass to pass: no offline pass may run while an online request waits.
             with self._engine.device_lock.online():
                 self._run_all()
+            self._wait_for_room()
 
     def _run_all(self) -> None:
-        """Runs pass after pass until nothing is queued."""
-        while requests := self._queued():
+        """Runs pass after pass until nothing is queued but what waits for room."""
+        while requests := [one for one in self._queued() if one.not_before <= time.monotonic()]:
             began = self._clock()
             first = self._policy.next(requests, began)
             is_remainder = not first.first_slice_pending
@@ -120,6 +124,13 @@ class OnlineScheduler:
             if is_remainder:
                 self._policy.ran_remainder(self._clock() - began)
             self._note_traffic(requests)
+
+    def _wait_for_room(self) -> None:
+        """Leaves the device to others until a request that had no room is to be tried again, or another one comes."""
+        with self._submitted:
+            wanted = [request.not_before for request in self._requests if not request.future.done()]
+            if wanted and (seconds := min(wanted) - time.monotonic()) > 0:
+                self._submitted.wait(seconds)
 
     def _queued(self) -> list[QueuedRequest]:
         """The requests that wait for a pass; those that are done, cancelled or late leave the queue."""
@@ -148,7 +159,7 @@ class OnlineScheduler:
         except Exception as error:
             if len(windows) == 1:
                 (request,) = windows
-                if request.has_failed or isinstance(error, ModelError | WindowTooLarge | DeviceLost):
+                if request.has_failed or isinstance(error, _FINAL):
                     request.settle(error=error)
                 request.has_failed = True
                 return
@@ -159,8 +170,11 @@ class OnlineScheduler:
             return
         # A pass that was too large for the device did not run, and is chosen again.
         if not ran:
+            if len(windows) == 1:
+                (request,) = windows
+                request.not_before = time.monotonic() + request.task.pause
             return
-        ended, queued = self._clock(), [request for request in list(self._requests) if not request.is_probe]
+        queued = [request for request in list(self._requests) if not request.is_probe]
         before = self._admission.backlog(queued)
         of_first = sum(min(len(own), request.first_slice_pending) for request, own in windows.items())
         for request, own in windows.items():
@@ -169,6 +183,8 @@ class OnlineScheduler:
             self._plan_slice(request)
             if not len(request.pending):
                 _settle_with_results(request)
+        # Not before: after a request's last pass its candidates are merged, which keeps others waiting too.
+        ended = self._clock()
         worked_off = before - self._admission.backlog(queued)
         self._admission.observe(worked_off, ended - began, of_first / sum(map(len, windows.values())), ended)
 

@@ -52,7 +52,7 @@ def build_app(
         observer: is called for every request when it has ended.
 
     Raises:
-        NoKeys: there are no keys, and `keys.none` does not say that none are wanted.
+        NoKeysError: there are no keys, and `keys.none` does not say that none are wanted.
     """
     protocols = [routes(context) for routes in PROTOCOLS]
     error_responses = ErrorResponses(protocols, context.limits.retry_after_seconds)

@@ -19,7 +19,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
-from actors.errors import DeviceLost
+from actors.errors import DeviceLost, NoRoom
 from actors.model_actor import ModelActor
 from actors.models.hub import find_model
 from actors.parameters import ModelParameters
@@ -92,6 +92,8 @@ class ModelDeployment:
         try:
             result = await in_thread(self._threads, self._replica.actor.process_part, prepared, wanted, owners)
             rows = len(owners)
+        except NoRoom as full:
+            return Refusal(503, "no_room", str(full), 1)
         finally:
             self._offline -= 1
             self._metrics.offline(self._offline, rows)

@@ -41,7 +41,7 @@ class HandleClient:
         self._limits = limits
         self._in_flight = 0
         self._suspects = asyncio.Lock()
-        self._died: list[str] = []
+        self._died: list[object] = []
         self._ready = SingleFlight(self._probe, _KEEP_SECONDS)
         self._metrics = SingleFlight(application_metrics, _KEEP_SECONDS)
         self._card: ModelCard | None = None
@@ -117,7 +117,7 @@ class HandleClient:
                     was_held = True
                 except DEATHS:
                     crashes += 1
-                    if crashes >= _MOST_CRASHES or (not await self._others_died(request) and crashes >= _TRIES):
+                    if crashes >= _MOST_CRASHES or (not await self._others_died() and crashes >= _TRIES):
                         return Refusal(422, "crashed", "model actors died at this request again; it is not tried more")
                     was_held = True
                     # One of the requests in that replica may have killed it. They are tried again one by one: tried
@@ -133,14 +133,17 @@ class HandleClient:
                 # Requests that waited for a new replica fill it all at once. They are tried again, and not refused.
                 await asyncio.sleep(random.uniform(*_RETRY_PAUSE))
 
-    async def _others_died(self, request: Request) -> bool:
+    async def _others_died(self) -> bool:
         """Whether a replica took other requests with it too: any of those may have killed it then."""
-        died = self._died
-        died.append(request.id)
-        await asyncio.sleep(_TOGETHER_SECONDS)
-        others = any(other != request.id for other in died)
-        died.remove(request.id)
-        return others
+        # Not the request's id: clients choose theirs, and two may have the same.
+        died, this = self._died, object()
+        died.append(this)
+        try:
+            await asyncio.sleep(_TOGETHER_SECONDS)
+            return any(other is not this for other in died)
+        finally:
+            # Also where the client has hung up meanwhile.
+            died.remove(this)
 
     async def _alone(self, alone: AsyncExitStack, until: float) -> None:
         """Waits until no other request that saw its replica die is in flight; first tries do not wait."""

@@ -5,7 +5,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from actors.errors import DeadlinePassed, DeviceLost, ModelError, NotANumber, QueueFull, WindowTooLarge
+from actors.errors import DeadlinePassed, DeviceLost, ModelError, NoRoom, NotANumber, QueueFull, WindowTooLarge
 from actors.model_actor import ModelActor
 from actors.parameters import SharingParameters
 from actors.scheduling.pace import Pace
@@ -126,6 +126,8 @@ class Replica:
             return Refusal(504, "deadline", f"{late}; allow more with X-Request-Timeout-Ms, or try again later")
         except WindowTooLarge as large:
             return Refusal(413, "window_too_large", str(large))
+        except NoRoom as full:
+            return Refusal(503, "no_room", f"{full}; try again later", retry_after=1)
         except DeviceLost as lost:
             return Refusal(503, "device_lost", f"{lost}; try again later, when another model actor runs", retry_after=1)
         except NotANumber as error:

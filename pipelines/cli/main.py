@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel
 
-from actors.errors import DeviceLost, ModelError
+from actors.errors import DeviceLost, ModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
@@ -190,7 +190,7 @@ def main() -> None:
     except ConfigError as error:
         _print_error(f"error: {error}")
         sys.exit(2)
-    except (SpanmillError, ModelError, DeviceLost) as error:
+    except (SpanmillError, ModelError, NoRoom, DeviceLost) as error:
         _print_error(f"error: {error}")
         sys.exit(1)
 

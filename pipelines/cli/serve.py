@@ -37,7 +37,7 @@ def run_service(config: ServeConfig, console: Console) -> None:
     service = service_of(config)
     card = describe(find_model(service.model), service.model)
     check_free(config.http.port, "http.port", config.http.host)
-    with _stopped() as stopped, connected(config.ray), _announced(config):
+    with _stopped() as stopped, connected(config.ray, models=(config.model.name,)), _announced(config):
         console.print(f"starting Ray Serve and {card.name} ...")
         _start(config, service)
         try:

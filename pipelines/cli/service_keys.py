@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 
-from actors.serving.middleware.auth import NO_KEYS, NoKeys, read_keys
+from actors.serving.middleware.auth import NO_KEYS, NoKeysError, read_keys
 from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
 from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError
@@ -14,6 +14,9 @@ from pipelines.job.ray_cluster import address_of
 def keys_of(config: ServeConfig) -> KeyParameters:
     """The keys of the config; where it names none, the variable of this process, or none where nobody else can ask.
 
+    A cluster that is not local has other machines and another environment. That nobody else can ask is never taken for
+    granted there: it finds the keys, or says that there are none and how to do without.
+
     Raises:
         ConfigError: other machines could ask without a key, or the keys cannot be read on this machine, where a local
             cluster will read them; another cluster reads them itself.
@@ -22,7 +25,7 @@ def keys_of(config: ServeConfig) -> KeyParameters:
     if address_of(config.ray) == "local":
         try:
             read_keys(keys)
-        except NoKeys as error:
+        except NoKeysError as error:
             raise ConfigError(str(error)) from error
     return keys
 
@@ -36,7 +39,7 @@ def _named(config: ServeConfig) -> KeyParameters:
         return KeyParameters(variable=KEYS_VARIABLE)
     if not _is_loopback(config.http.host):
         raise ConfigError(f"http.host: other machines reach {config.http.host or 'every address'}, and {NO_KEYS}")
-    return KeyParameters(none=True)
+    return KeyParameters(none=address_of(config.ray) == "local")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,9 +1,11 @@
 """Ctrl-C and SIGTERM for commands that call native code, which may wait for ever and let no Python handler run."""
 
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +19,7 @@ STOPPED_CODE = 130
 _GRACE_SECONDS = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HEARD = b"\0"
+_SOON = 1e-3
 
 
 @contextmanager
@@ -52,8 +55,11 @@ def heard_at_any_moment(grace_seconds: float = _GRACE_SECONDS) -> Iterator[None]
 
 def _watch(reader: socket.socket, grace_seconds: float) -> None:
     """Reads numbers of signals, and after each, from its handler, that it was heard; ends with the other side."""
+    ends = math.inf
     while True:
         try:
+            # Of several signals the first begins the time: each further Ctrl-C would put the end off.
+            reader.settimeout(None if ends == math.inf else max(ends - time.monotonic(), _SOON))
             said = reader.recv(1)
         except TimeoutError:
             open_console(stderr=True).print(STOPPED, soft_wrap=True)
@@ -61,6 +67,6 @@ def _watch(reader: socket.socket, grace_seconds: float) -> None:
         if not said:
             return
         if said == _HEARD:
-            reader.settimeout(None)
+            ends = math.inf
         elif said[0] in _SIGNALS:
-            reader.settimeout(grace_seconds)
+            ends = min(ends, time.monotonic() + grace_seconds)

@@ -176,6 +176,11 @@ class PoisonRowSearch:
                     self._lost = 0
                     return ResultsMessage.from_table(table)
                 fault = Fault(Reason.FAILED, settled.error)
+                if settled.no_room:
+                    raise _NotTheRowsError(
+                        f"{settled.error}. Others have taken the memory, so the rows are not to blame; run the same "
+                        "command again when they are done, or with fewer actors on the device"
+                    )
                 if settled.device_lost:
                     self._lose_worker(settled.error)
         return fault

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from actors.models.hub import SHIPPED_NAMES, is_shipped
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
@@ -32,6 +33,12 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
 
 
 def from_anywhere(model: str) -> str:
-    """A local folder's absolute path, since workers of a running cluster run in other folders."""
+    """A name by which workers find a model, since those of a running cluster run in other folders or machines.
+
+    That of a local folder is its absolute path. The model that comes with the package goes by its name also where it is
+    named by its folder: workers have it beside their code.
+    """
     folder = Path(model).expanduser()
+    if folder.is_dir() and is_shipped(model):
+        return SHIPPED_NAMES[0]
     return str(folder.resolve()) if folder.is_dir() else model

@@ -13,6 +13,7 @@ from pipelines.job.deadline import within
 _CLIENT = "ray://"
 _SECONDS = 10.0
 _PORT_SECONDS = 3.0
+_LAST_PORT = 65535
 
 
 def check_answers(address: str) -> None:
@@ -46,6 +47,8 @@ def check_answers(address: str) -> None:
 
 def _check_port(place: str) -> None:
     host, _, port = place.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
+        raise ValueError(f"{place} names no host and port; name HOST:PORT, such as 10.0.0.1:6379")
     try:
         within(_SECONDS, place, lambda: socket.create_connection((host.strip("[]"), int(port)), _PORT_SECONDS).close())
     except OSError as error:

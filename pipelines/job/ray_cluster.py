@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import ray
 from ray import job_config
 
 from actors.errors import first_line
+from actors.models.hub import is_shipped
 from pipelines.config.job import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.cluster_check import check_answers
@@ -52,15 +53,17 @@ def address_of(parameters: ClusterParameters) -> str:
 
 def connected_for(config: JobConfig) -> AbstractContextManager[None]:
     """As `connected`, to the cluster of a job; where a service should be there, the error says how to start one."""
-    return connected(cluster_of(config), "" if config.pool.kind == "own" else _NO_SERVICE)
+    hint = "" if config.pool.kind == "own" else _NO_SERVICE
+    return connected(cluster_of(config), hint, models=(config.model.name,))
 
 
 @contextmanager
-def connected(parameters: ClusterParameters, hint: str = "") -> Iterator[None]:
+def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[str] = ()) -> Iterator[None]:
     """Connects to Ray while the block runs; a local cluster is started and stopped with the block.
 
     Args:
         hint: is said behind what went wrong.
+        models: names of the models that workers load.
 
     Raises:
         JobError: the cluster cannot be reached within some seconds, or runs other versions of Ray or Python.
@@ -74,7 +77,8 @@ def connected(parameters: ClusterParameters, hint: str = "") -> Iterator[None]:
     try:
         if address != "local":
             check_answers(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_options(address, parameters))
+        options = _options(address, parameters, models)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}{hint}") from error
     # Ray installs a handler that aborts the process; put the previous one back.
@@ -148,7 +152,18 @@ def _job_config() -> job_config.JobConfig:
     return config
 
 
-def _options(address: str, parameters: ClusterParameters) -> dict[str, Any]:
+def code_for_workers(models: Iterable[str]) -> dict[str, Any]:
+    """The runtime environment that sends this code to the workers of a running cluster, which may have another version.
+
+    Args:
+        models: names of the models that they load; the one that ships lies beside the code that finds it, and goes with
+            it where it is one of them. Otherwise it stays here: it is a hundred times as large as the code.
+    """
+    code: dict[str, Any] = {"py_modules": [str(_ROOT / name) for name in ("actors", "pipelines")]}
+    return code if any(map(is_shipped, models)) else code | {"excludes": ["/models/minilm-qa"]}
+
+
+def _options(address: str, parameters: ClusterParameters, models: Iterable[str]) -> dict[str, Any]:
     if address == "local":
         if parameters.metrics_port is not None:
             check_free(parameters.metrics_port, "ray.metrics_port", "")
@@ -159,10 +174,7 @@ def _options(address: str, parameters: ClusterParameters) -> dict[str, Any]:
             "_metrics_export_port": parameters.metrics_port,
             "job_config": _job_config(),
         }
-    # The workers of a running cluster may have another version of this code, or none.
-    modules = [str(_ROOT / name) for name in ("actors", "pipelines")]
-    # The model that ships lies beside the code that finds it, and is larger than all code a hundred times.
-    code = {"runtime_env": {"py_modules": modules, "excludes": ["/models/minilm-qa"]}}
+    code = {"runtime_env": code_for_workers(models)}
     # Ray's client takes no job_config.
     return code if address.startswith("ray://") else code | {"job_config": _job_config()}
 

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from actors.errors import DeviceLost, ModelError
+from actors.errors import DeviceLost, ModelError, NoRoom
 from pipelines.errors import SpanmillError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
@@ -29,6 +29,7 @@ _PLAIN = pa.schema(
         ("error", pa.string()),
         ("permanent", pa.bool_()),
         ("device_lost", pa.bool_()),
+        ("no_room", pa.bool_()),
     ]
 )
 _ON_ITS_WAY: dict[str, object] = {
@@ -37,6 +38,7 @@ _ON_ITS_WAY: dict[str, object] = {
     "error": "",
     "permanent": False,
     "device_lost": False,
+    "no_room": False,
 }
 
 
@@ -153,17 +155,20 @@ class SettledMessage(ShardMessage):
     """The error is a store's, and will be the same for every other shard: a full disk, no rights."""
     device_lost: bool = False
     """The error is that of the actor's device, which ends with the actor; another one may compute the shard."""
+    no_room: bool = False
+    """The device had no room for a window that fitted before; it may have some later."""
 
     @classmethod
     def failed(cls, header: ShardHeader, stage: str, error: Exception) -> "SettledMessage":
         """A shard that a stage gave up. Our own errors say what to do; of others, the kind says most."""
-        named = isinstance(error, SpanmillError | ModelError | DeviceLost)
+        named = isinstance(error, SpanmillError | ModelError | NoRoom | DeviceLost)
         return cls(
             header,
             failed_in=stage,
             error=redact(str(error) if named else f"{type(error).__name__}: {error}"),
             permanent=isinstance(error, StorageError) and error.permanent,
             device_lost=isinstance(error, DeviceLost),
+            no_room=isinstance(error, NoRoom),
         )
 
     def to_table(self) -> pa.Table:

@@ -4,6 +4,7 @@ import os
 import threading
 
 import pyarrow as pa
+import ray
 
 from actors.engine.pass_stats import PassStats
 from actors.errors import DeviceLost
@@ -40,12 +41,12 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
         self._run: RunShard
         try:
             self._run = model.open()
-        except DeviceLost as lost:
-            if not ends_with_device:
+        except Exception as error:
+            if not ends_with_device or not (isinstance(error, DeviceLost) or _is_restarted()):
                 raise
             # An actor whose constructor raises when it is restarted is dead for good, and Ray Data would wait for it.
             # The first shard is told instead, and then there is a next start.
-            self._run = _Lost(str(lost))
+            self._run = _Lost(str(error) if isinstance(error, DeviceLost) else f"{type(error).__name__}: {error}")
 
     def process(self, message: TokenizedMessage) -> ResultsMessage | SettledMessage:
         """Runs one shard, unless another run has committed it."""
@@ -85,8 +86,14 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             return False
 
 
+def _is_restarted() -> bool:
+    """Whether this process is an actor that Ray has started anew."""
+    context = ray.get_runtime_context() if ray.is_initialized() else None
+    return context is not None and bool(context.get_actor_id() and context.was_current_actor_reconstructed)
+
+
 class _Lost:
-    """Stands in for a model whose device was lost before it was loaded."""
+    """Stands in for a model that could not be loaded: its device was lost, or a restarted actor found no room."""
 
     def __init__(self, cause: str) -> None:
         self._cause = cause

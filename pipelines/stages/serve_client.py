@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_w
 from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
-from actors.errors import ModelError
+from actors.errors import ModelError, NoRoom
 from actors.serving.deployments import MODEL, ChunkResult
 from actors.serving.handle_client import DEATHS
 from actors.serving.types import Refusal
@@ -29,8 +29,8 @@ _FIRST_TOKENS = 4096
 """Tokens of a chunk before the speed of the replicas is known."""
 _SMOOTHING = 0.3
 """Weight of the last chunk in the moving average of the speed."""
-_MAX_CRASHES = 2
-"""A chunk whose replica died this often is not tried again, and its shard fails."""
+_MAX_CRASHES = 3
+"""A chunk whose replica died this often is not tried again, and its shard fails: as often as an online request's."""
 _RETRY_SECONDS = 900.0
 """How long a chunk is tried again while replicas are busy, restarted or updated."""
 
@@ -54,6 +54,7 @@ class ServeClient:
 
         Raises:
             ModelError: the replicas died at a chunk, or a replica refused it for good.
+            NoRoom: a replica's device has no room for a window that fitted before.
             RayError: no replica had room for a chunk for a quarter of an hour.
         """
         shard = Tokenized.from_ipc(prepared)
@@ -102,7 +103,7 @@ class ServeClient:
                         raise ModelError(f"the model actor died {crashes} times at the same rows: {dead}") from dead
                     raise
                 if isinstance(result, Refusal):
-                    raise _ReplicaBusyError(result.message) if result.status == 429 else ModelError(result.message)
+                    raise _error_of(result)
         chunk_result: ChunkResult = result
         return chunk_result
 
@@ -110,3 +111,9 @@ class ServeClient:
         # The seconds are those of its own passes: time in which others had the device says nothing about the speed.
         if tokens and seconds:
             self._tokens_per_second += _SMOOTHING * (tokens / seconds - self._tokens_per_second)
+
+
+def _error_of(refusal: Refusal) -> Exception:
+    if refusal.status == 429:
+        return _ReplicaBusyError(refusal.message)
+    return (NoRoom if refusal.reason == "no_room" else ModelError)(refusal.message)

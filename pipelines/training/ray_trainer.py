@@ -39,7 +39,7 @@ def fit(
     with (
         tempfile.TemporaryDirectory(prefix="spanmill-") as scratch,
         TrainingProgress(console) as progress,
-        connected(config.ray),
+        connected(config.ray, models=_models(config)),
     ):
         scaling, threads = plan_workers(config.workers, cluster_size()[0])
         messages = Queue(actor_options={"num_cpus": 0})
@@ -55,6 +55,10 @@ def fit(
             ),
         )
         return _watch(trainer, messages, progress)
+
+
+def _models(config: FinetuneConfig) -> list[str]:
+    return [source.name for source in (config.base, config.teacher) if source is not None]
 
 
 def plan_workers(wanted: WorkerParameters, resources: Mapping[str, float]) -> tuple[ray.train.ScalingConfig, int]:

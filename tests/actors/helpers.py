@@ -1,6 +1,7 @@
 """Small tokenizers, tensors and shards whose every number can be worked out by hand."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class TableBackend:
         self.end_table = rng.normal(0, logits, FIRST_WORD + WORDS).astype(np.float32)
         self.hidden_table = rng.normal(0, 1, (FIRST_WORD + WORDS, 5)).astype(np.float32)
         self.shapes: list[tuple[int, int]] = []
-        self._room = room
+        self.room: float = math.inf if room is None else room
 
     @property
     def device(self) -> str:
@@ -173,7 +174,7 @@ class TableBackend:
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
         self.shapes.append(batch.input_ids.shape)
-        if self._room is not None and batch.input_ids.size > self._room:
+        if batch.input_ids.size > self.room:
             raise OutOfMemory("the table is full")
         start, end = self.start_table[batch.input_ids], self.end_table[batch.input_ids]
         pooled = None

@@ -44,7 +44,7 @@ def test_pods_are_ready_with_the_model_and_end_after_the_requests(service: Servi
     (container,) = pod["containers"]
     (port,) = container["ports"]
     probe = container["readinessProbe"]["httpGet"]
-    assert probe["path"] in OPEN
+    assert OPEN.fullmatch(probe["path"])
     assert (probe["port"], port["containerPort"]) == (port["name"], kubernetes_serve_config()["http_options"]["port"])
     assert pod["terminationGracePeriodSeconds"] > service.replicas.drain_seconds
 

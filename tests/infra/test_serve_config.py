@@ -6,7 +6,7 @@ import pytest
 from ray.serve.schema import ServeDeploySchema
 
 from actors.serving.deployments import APPLICATION, build
-from actors.serving.middleware.auth import NoKeys, read_keys
+from actors.serving.middleware.auth import NoKeysError, read_keys
 from actors.serving.parameters import KeyParameters, ServiceParameters
 from tests.infra.manifests import kubernetes_serve_config, serve_config
 
@@ -46,7 +46,7 @@ def test_whoever_listens_to_other_machines_wants_keys(config: dict[str, Any], mo
     assert config["http_options"]["host"] == "0.0.0.0"
     keys = ServiceParameters.model_validate(config["applications"][0]["args"]).keys
     monkeypatch.delenv("SPANMILL_KEYS", raising=False)
-    with pytest.raises(NoKeys, match="SPANMILL_KEYS is not set"):
+    with pytest.raises(NoKeysError, match="SPANMILL_KEYS is not set"):
         read_keys(keys)
     monkeypatch.setenv("SPANMILL_KEYS", "one")
     assert read_keys(keys) == (b"one",)

@@ -7,7 +7,8 @@ from shutil import copytree
 
 import pytest
 
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.models.hub import find_model
+from actors.parameters import EmbeddingParameters, ModelParameters, QAParameters
 from tests.chaos.clusters import SETTINGS, cluster
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
@@ -36,13 +37,13 @@ def test_answers_and_embeddings_with_relative_paths(address: str, tmp_path: Path
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     assert all(same_answer(row, one["answers"][0]) for row, one in zip(found, expected, strict=True))
 
-    words = ("in.jsonl", "vectors", "--model", "models/mine", "--set", "corpus.columns.text=question")
-    embed = Command(("spanmill", "embed", *words), tmp_path, {**SETTINGS, "RAY_ADDRESS": address})
+    # Without --model, the one that ships: workers that have never heard of it are sent it.
+    embedding = ("in.jsonl", "vectors", "--set", "corpus.columns.text=question")
+    embed = Command(("spanmill", "embed", *embedding), tmp_path, {**SETTINGS, "RAY_ADDRESS": address})
     code, _, err = embed.end()
     assert code == 0, err
-    expected = bare_engine(
-        untrained_model, [{"text": row["question"]} for row in rows], embedding=EmbeddingParameters()
-    )
+    shipped = find_model(ModelParameters())
+    expected = bare_engine(shipped, [{"text": row["question"]} for row in rows], embedding=EmbeddingParameters())
     found = part_rows(tmp_path / "vectors")
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     assert all(same_vector(row["embedding"], one["embedding"]) for row, one in zip(found, expected, strict=True))

@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
 from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
-OPEN = ("/live", "/ready", "/health", "/v2/health/")
-"""Paths of probes, which need no key to GET them; one that ends with a slash stands for all paths below it."""
+OPEN = re.compile(r"/(live|ready|health|v2/health/.*|v2/models/.+/ready)")
+"""Paths of probes, which need no key to GET them."""
 
 MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
 NO_KEYS = (
@@ -23,7 +24,7 @@ NO_KEYS = (
 _WRONG = "the API key is not known here; send another as Authorization: Bearer KEY"
 
 
-class NoKeys(Exception):
+class NoKeysError(Exception):
     """There are no keys, and nobody said that none are wanted; the message names the config key and what to do."""
 
 
@@ -31,13 +32,13 @@ def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
     """The keys of the file and of the environment variable; empty where the config says that none are wanted.
 
     Raises:
-        NoKeys: there are none, or a source of keys holds none; the service must not be open to everybody then.
+        NoKeysError: there are none, or a source of keys holds none; the service must not be open to everybody then.
     """
     keys: list[bytes] = []
     variable = parameters.variable or (KEYS_VARIABLE if KEYS_VARIABLE in os.environ else None)
     if parameters.none:
         if variable is not None:
-            raise NoKeys(f"keys.none: lets anybody ask, and {variable} is set; unset it, or leave keys.none out")
+            raise NoKeysError(f"keys.none: lets anybody ask, and {variable} is set; unset it, or leave keys.none out")
         return ()
     if parameters.file is not None:
         keys += _some(_of_file(Path(parameters.file)), f"keys.file: {parameters.file} holds no key; write one a line")
@@ -46,7 +47,7 @@ def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
         otherwise = f"keys.variable: {variable} {state}; set it to keys with commas between, where the service runs"
         keys += _some(os.environ.get(variable, "").split(","), otherwise)
     if not keys:
-        raise NoKeys(f"keys: {NO_KEYS}")
+        raise NoKeysError(f"keys: {NO_KEYS}")
     return tuple(keys)
 
 
@@ -82,19 +83,19 @@ def _is_open(scope: Scope) -> bool:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     # Without a key nobody sends a body.
     is_read = scope["method"] in ("GET", "HEAD")
-    return is_read and any(path.startswith(one) if one.endswith("/") else path == one for one in OPEN)
+    return is_read and OPEN.fullmatch(path) is not None
 
 
 def _of_file(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise NoKeys(f"keys.file: {path} cannot be read: {error}; name a text file with one key a line") from error
+        raise NoKeysError(f"keys.file: {path} cannot be read: {error}; name a text file with one key a line") from error
     return [line for line in lines if not line.lstrip().startswith("#")]
 
 
 def _some(lines: Iterable[str], otherwise: str) -> list[bytes]:
     keys = [line.strip().encode() for line in lines if line.strip()]
     if not keys:
-        raise NoKeys(otherwise)
+        raise NoKeysError(otherwise)
     return keys

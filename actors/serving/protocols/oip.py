@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from actors.serving.context import Context
 from actors.serving.protocols import oip_binary, oip_tensors
 from actors.serving.protocols.base import ProtocolRoutes
-from actors.serving.protocols.oip_binary import BinaryTensorRoute
+from actors.serving.protocols.oip_binary import binary_tensor_route
 from actors.serving.protocols.oip_tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
 from actors.serving.protocols.schema import Body, Many, PipelineParameters, as_json, example
 from actors.serving.submit import ask, with_parameters
@@ -76,7 +76,8 @@ class Inference(Body):
 def routes(context: Context) -> ProtocolRoutes:
     """Health, metadata and inference below `/v2`. There are no versions of a model."""
     # Triton's client does not say what it sends.
-    router = APIRouter(prefix="/v2", strict_content_type=False, route_class=BinaryTensorRoute)
+    route = binary_tensor_route(context.limits.max_inputs)
+    router = APIRouter(prefix="/v2", strict_content_type=False, route_class=route)
 
     @router.get("", responses=example({"name": "spanmill", "version": "0.1.0", "extensions": _EXTENSIONS}))
     async def server() -> dict[str, object]:

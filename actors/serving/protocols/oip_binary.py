@@ -7,6 +7,7 @@ tensor is its length in four bytes, and then the element.
 import json
 import struct
 from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
-from actors.serving.types import Refused
+from actors.serving.types import Refusal, Refused
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 """Header that says how many bytes of a body are JSON; those of the tensors come behind."""
@@ -24,20 +25,27 @@ _LENGTH = struct.Struct("<I")
 _NUMBERS = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8"}
 
 
-class BinaryTensorRoute(APIRoute):
-    """A route whose body may have tensors behind its JSON."""
+def binary_tensor_route(most: int) -> type[APIRoute]:
+    """The class of routes whose body may have tensors behind its JSON, each of at most so many elements."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As FastAPI calls it for every route."""
-        handle = super().get_route_handler()
+    class TensorRequest(_TensorRequest):
+        most_elements = most
 
-        async def handle_either(http: Request) -> Response:
-            return await handle(_TensorRequest(http.scope, http.receive) if JSON_LENGTH in http.headers else http)
+    class BinaryTensorRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
 
-        return handle_either
+            async def handle_either(http: Request) -> Response:
+                return await handle(TensorRequest(http.scope, http.receive) if JSON_LENGTH in http.headers else http)
+
+            return handle_either
+
+    return BinaryTensorRoute
 
 
 class _TensorRequest(Request):
+    most_elements: int
+
     @property
     def headers(self) -> Headers:
         # Whatever type the client names, what `json` gives is JSON.
@@ -49,23 +57,26 @@ class _TensorRequest(Request):
 
         Raises:
             json.JSONDecodeError: what should be JSON is not.
-            Refused: the sizes are not those of the bytes, or the bytes are not those of strings.
+            Refused: the sizes are not those of the bytes, the bytes are not those of strings, or they are too many.
         """
         body, told = await self.body(), super().headers[JSON_LENGTH]
         if not told.isascii() or not told.isdigit() or int(told[:12]) > len(body):
             raise Refused.of_field(JSON_LENGTH, f"{told[:40]!r} is no number of bytes up to the body's {len(body)}")
-        return joined(json.loads(body[: int(told)]), body[int(told) :])
+        return joined(json.loads(body[: int(told)]), body[int(told) :], self.most_elements)
 
 
-def joined(content: Any, tensors: bytes) -> Any:
+def joined(content: Any, tensors: bytes, most: int) -> Any:
     """The JSON of a request whose binary inputs have their strings as `data`, and no `binary_data_size` any more.
 
     Args:
         content: any JSON; what is no request stays as it is, for whoever validates it.
         tensors: the binary inputs, one behind the other.
+        most: elements of a tensor. It is looked at element by element: a body has room for millions of empty ones, and
+            nobody else is served while they are read.
 
     Raises:
-        Refused: the sizes are not those of the bytes, or the bytes are not those of strings.
+        Refused: the sizes are not those of the bytes, the bytes are not those of strings, or a tensor has more than
+            `most` elements.
     """
     inputs = content.get("inputs") if isinstance(content, dict) else None
     start = 0
@@ -78,7 +89,12 @@ def joined(content: Any, tensors: bytes) -> Any:
         if type(size) is not int or not 0 <= size <= len(tensors) - start:
             left = len(tensors) - start
             raise Refused.of_field(name, f"{str(size)[:40]} is no number of bytes up to the {left} that are left")
-        tensor["data"] = list(_strings(f"inputs.{place}", tensors[start : start + size]))
+        strings = _strings(f"inputs.{place}", tensors[start : start + size])
+        tensor["data"] = list(islice(strings, most))
+        if next(strings, None) is not None:
+            raise Refused(
+                Refusal(413, "too_many_inputs", f"inputs.{place} has more than {most} elements; send them in parts")
+            )
         start += size
     if start != len(tensors):
         raise Refused.of_field(

@@ -20,7 +20,7 @@ from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine, Pass, Share
 from actors.engine.inference_task import Results, Wanted
-from actors.errors import DeviceLost, ModelError, OutOfMemory, WindowTooLarge
+from actors.errors import DeviceLost, ModelError, NoRoom, OutOfMemory, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded
@@ -358,7 +358,7 @@ class _Shared(TableBackend):
 
     @property
     def memory_limit(self) -> int | None:
-        return self.room if self.told else None
+        return int(self.room) if self.told else None
 
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
@@ -426,24 +426,32 @@ def test_the_memory_that_is_free_is_read_again() -> None:
 def test_a_window_that_fitted_before_waits_for_its_room_and_is_not_called_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Others may take all of the memory for a moment; where it does not come back, the process is of no use."""
+    """Others may take all of the memory for a moment; where it does not come back, other windows are computed still."""
     backend = _Shared(room=ALL)
     engine = _table_engine(backend)
-    prepared, _ = prepare(SPEC, QA, ROWS[:2])
+    prepared, short = (prepare(SPEC, QA, rows)[0] for rows in (ROWS[:2], [("w1", "w2")]))
     engine.answer(prepared, QA)
     backend.room = 0
     waited: list[float] = []
+    first_time = True
 
     def room_comes_back(seconds: float) -> None:
         waited.append(seconds)
-        backend.room = ALL if len(waited) == 2 else 0
+        backend.room = ALL if first_time and len(waited) == 2 else 13
+        with engine.device_lock.offline(0.0) as granted:
+            assert granted, "the device is free for others"
 
     monkeypatch.setattr("actors.engine.engine.time.sleep", room_comes_back)
     assert len(_checked(engine.answer(prepared, QA)).text) == 2
     assert len(waited) == 2
-    backend.room = 0
-    with pytest.raises(DeviceLost, match=r"a window of 14 tokens, as fitted before, has no room: the table is full"):
-        engine.answer(prepared, QA)
+    backend.room, first_time = 13, False
+    for _ in range(2):
+        waited.clear()
+        with pytest.raises(NoRoom, match=r"a window of 14 tokens has no room .* one fitted before: the table is full"):
+            engine.answer(prepared, QA)
+        assert len(waited) == 4
+        assert len(_checked(engine.answer(short, QA)).text) == 1
+    engine.check_device()
 
 
 class _Failing(TableBackend):
@@ -490,6 +498,43 @@ def test_a_lost_device_is_an_error_of_its_own_and_stays_lost(error: Exception) -
         with pytest.raises(DeviceLost, match=str(error).removeprefix("the device is lost: ")):
             engine.answer(shard, QA)
     assert len(backend.shapes) == passes, "nothing is asked of it any more"
+    with pytest.raises(DeviceLost):
+        engine.check_device()
+    assert len(told) == 1
+
+
+class _Unread(TableBackend):
+    """A device that is lost when its free memory is asked for."""
+
+    lost_from = math.inf
+    """The reading that finds it lost."""
+    reads = 0
+
+    @property
+    def memory_limit(self) -> int | None:
+        self.reads += 1
+        if self.reads >= self.lost_from:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return None
+
+
+@pytest.mark.parametrize("room", [None, 8])
+def test_a_device_that_is_lost_while_its_memory_is_read_is_noticed(room: int | None) -> None:
+    """Before a pass, and after one that had no room."""
+    backend = _Unread()
+    engine = _table_engine(backend)
+    good, long = (prepare(SPEC, QA, pairs)[0] for pairs in (GOOD, ROWS[:1]))
+    engine.answer(good, QA)
+    backend.lost_from, backend.room = backend.reads + 1, math.inf if room is None else room
+    told: list[DeviceLost] = []
+    engine.when_lost(told.append)
+
+    def answer_on() -> None:
+        for _ in range(40):
+            engine.answer(good if room is None else long, QA)
+
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        answer_on()
     with pytest.raises(DeviceLost):
         engine.check_device()
     assert len(told) == 1
@@ -553,6 +598,19 @@ def test_finding_spans_counts_in_what_a_request_is_predicted_to_take() -> None:
     assert 0 < plain == engine.predicted(asked.lengths) < some < more
     quantum = engine.predicted(asked.lengths[:8], asked)
     assert engine.windows_within(quantum, 54, 32, listed) < engine.windows_within(quantum, 54, 32, asked)
+
+
+def test_one_bad_measurement_says_little_of_how_long_finding_spans_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _table_engine(TableBackend(), BatchingParameters(fixed_windows=64))
+    qa = QAParameters(top_k=100, max_answer_len=50)
+    prepared, _ = prepare(SPEC, qa, [("w1", f"{words(range(50))} é{row}") for row in range(64)])
+    task = engine.begin(prepared, Wanted(qa))
+    engine.answer(prepared, qa)
+    before = engine.decoding_seconds(task, 16, 54)
+    clock = iter(range(0, 1_000_000, 1000))
+    monkeypatch.setattr("actors.engine.engine.time.perf_counter", lambda: float(next(clock)))
+    engine.answer(prepared, qa)
+    assert before < engine.decoding_seconds(task, 16, 54) <= 1.21 * before
 
 
 class _Visited(TableBackend):

@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.errors import ModelError
-from actors.models.hub import find_model, fingerprint
+from actors.models.hub import find_model, fingerprint, is_shipped
 from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
 
@@ -226,3 +226,14 @@ def test_a_download_that_is_stopped_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         _find("memory://models/bert")
     assert list((tmp_path / "cache" / "spanmill" / "models").iterdir()) == []
+
+
+def test_which_names_mean_the_model_that_comes_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = _find("minilm-qa")
+    assert all(map(is_shipped, ("minilm-qa", "models/minilm-qa", str(shipped))))
+    assert not any(map(is_shipped, ("some/minilm-qa", str(BERT), "s3://bucket/minilm-qa")))
+    (tmp_path / "minilm-qa").mkdir()
+    assert not is_shipped("minilm-qa"), "a folder of that name goes first"

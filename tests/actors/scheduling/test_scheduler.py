@@ -19,7 +19,7 @@ from actors.engine.batcher import WindowQueue
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.errors import DeadlinePassed, ModelError, QueueFull, WindowTooLarge
+from actors.errors import DeadlinePassed, ModelError, NoRoom, QueueFull, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.scheduling.scheduler import OnlineScheduler
@@ -133,6 +133,25 @@ def test_requests_that_wait_together_share_a_pass() -> None:
     for request in requests:
         request.future.result()
     assert backend.shapes == [(3, 13), (1, 3)], "one pass for answers, one for vectors"
+
+
+def test_others_are_answered_while_one_waits_for_its_room() -> None:
+    backend = TableBackend(room=13)
+    engine = _engine(backend, ONE_BY_ONE)
+    with _scheduler(engine) as scheduler:
+        long = words(range(9))
+        scheduler.submit(_task(engine, ANSWER, long)).future.result()
+        backend.room = 12
+        waits = scheduler.submit(_task(engine, ANSWER, long))
+        until(lambda: waits.task.tries_without_room == 2)
+        for _ in range(3):
+            scheduler.submit(_task(engine, ANSWER, "w2")).future.result()
+        with _device_taken(engine):
+            assert not waits.future.done()
+        with pytest.raises(NoRoom, match="a window of 13 tokens has no room"):
+            waits.future.result()
+        backend.room = 13
+        assert_same_results(scheduler.submit(_task(engine, ANSWER, long)).future.result(), _alone(ANSWER, long))
 
 
 def test_whoever_comes_while_the_device_is_taken_is_in_the_next_pass() -> None:

@@ -148,8 +148,9 @@ def test_whatever_is_sent_is_answered_or_refused_and_hurts_nobody_else_for_long(
 # What the model does: requests of the good and of the bad, side by side in the same passes.
 
 WORDS = ("Ada", "London", "goats", "lighthouse", "program", "machine", "Brindle", "island", "keeps", "wrote")
-GUILTY = {FAILS: {500}, NO_MEMORY: {413}, NAN: {500}, DIES: {422}, HANGS: {200, 504}}
-"""Statuses of those who bring such a word; of other protocols, too, where they have others."""
+GUILTY = {FAILS: {500}, NO_MEMORY: {413, 503}, NAN: {500}, DIES: {422}, HANGS: {200, 504}}
+"""Statuses of those who bring such a word; of other protocols, too, where they have others. Without
+room, a window is too large where none so long ever fitted, and else has to come again later."""
 OTHER_STATUSES = {"/embed": {422: 424}, "/embed_all": {422: 424}}
 
 

@@ -185,7 +185,7 @@ def test_a_request_is_tried_a_third_time_where_another_may_have_killed_the_secon
         clients = [HandleClient(handle, LimitParameters()) for handle in handles]
         for client in clients:
             # As if another request had learnt just now that its replica is dead.
-            client._died.append("another")
+            client._died.append(object())
         return await asyncio.gather(*(client.ask(REQUEST) for client in clients), return_exceptions=True)
 
     answered, refused = asyncio.run(ask())
@@ -193,3 +193,22 @@ def test_a_request_is_tried_a_third_time_where_another_may_have_killed_the_secon
     assert isinstance(refused, Refused)
     assert refused.refusal.reason == "crashed"
     assert [handle.asked for handle in handles] == [3, 3]
+
+
+def test_who_hangs_up_or_bears_the_same_name_leaves_no_suspicion_behind() -> None:
+    async def ask() -> list[object]:
+        client = HandleClient(_Handle((0.0, RayActorError())), LimitParameters())
+        call = asyncio.create_task(client.ask(REQUEST))
+        while not client._died:
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        assert client._died == []
+        # Two of one id, and one of them may have killed the replica of both.
+        client._died.append(object())
+        assert await client._others_died()
+        client._died.clear()
+        assert not await client._others_died()
+        return list(client._died)
+
+    assert asyncio.run(ask()) == []

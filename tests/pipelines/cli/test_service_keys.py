@@ -24,6 +24,12 @@ def test_where_only_this_machine_can_ask_no_key_is_needed(host: str) -> None:
     assert _keys(f"http.host={host}") == KeyParameters(none=True)
 
 
+def test_another_cluster_decides_by_its_own_environment() -> None:
+    """It may have keys that this machine knows nothing of: `none` would be refused there, and nobody has said it."""
+    assert _keys("ray.address=10.0.0.1:6379") == KeyParameters()
+    assert _keys("ray.address=10.0.0.1:6379", "keys.none=true") == KeyParameters(none=True)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "'::'", "192.0.2.7", "no-such-host.invalid", "''"])
 def test_where_others_can_it_is_refused_unless_it_is_said(host: str) -> None:
     with pytest.raises(ConfigError, match=r"http\.host: other machines reach .* set SPANMILL_KEYS .* keys\.none: true"):

@@ -55,6 +55,20 @@ def test_a_command_that_waits_in_native_code_is_ended(number: signal.Signals) ->
     assert _told(STUCK, number) == (130, "", f"{STOPPED}\n")
 
 
+def test_more_signals_do_not_put_the_end_off() -> None:
+    with subprocess.Popen((sys.executable, "-c", STUCK), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            until = time.monotonic() + 10
+            while process.poll() is None and time.monotonic() < until:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.05)
+            assert process.poll() == 130
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_hears_ends_by_itself(number: signal.Signals) -> None:
     assert _told(HEARS, number) == (0, "stopped True -1\n", "")

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import DistilBertForQuestionAnswering
 
+from actors.errors import NoRoom
 from actors.parameters import QAParameters
 from pipelines.cli.run_job import run_job
 from pipelines.config.job import AnswerConfig
@@ -112,3 +113,24 @@ def test_a_model_that_fails_on_every_row_is_not_blamed_on_the_rows(tmp_path: Pat
     assert [path.name for path in (tmp_path / "out").glob("part-*")] == []
     assert not (tmp_path / "out" / "_quarantine").exists()
     assert not (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_no_row_is_blamed_for_a_device_without_room(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(PrepareStage):
+        def process(self, message: RawMessage) -> TokenizedMessage:
+            if MARK.encode() in message.rows.data.to_pybytes():
+                raise NoRoom("a window of 384 tokens has no room in the device's memory")
+            return PrepareStage.process(self, message)
+
+    monkeypatch.setattr(stage_factory, "PrepareStage", Full)
+    rows = mixed_rows(4)
+    write_jsonl(tmp_path / "in.jsonl", [_with(rows[0], MARK), *rows[1:]])
+    words = ("corpus.shard_rows=2", "ray.passes=1")
+    with pytest.raises(
+        JobError, match=r"has no room in the device's memory\. Others have taken the memory, so the rows"
+    ):
+        jobs.run_job([tmp_path / "in.jsonl"], tmp_path / "out", untrained_model, *words)
+    assert len(part_rows(tmp_path / "out")) == 2, "the other shard stays"
+    assert not (tmp_path / "out" / "_quarantine").exists()

@@ -38,6 +38,12 @@ def test_what_listens_and_is_no_ray_is_given_up_soon(silent: str, monkeypatch: p
         check_answers(silent)
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.1:", "ray://head:x", "head:99999", "head:²"])
+def test_an_address_without_its_port(address: str) -> None:
+    with pytest.raises(ValueError, match=r"names no host and port; name HOST:PORT|Invalid address"):
+        check_answers(address)
+
+
 def test_what_is_no_address() -> None:
     with pytest.raises(ValueError, match="Invalid address format: nonsense"):
         check_answers("nonsense")

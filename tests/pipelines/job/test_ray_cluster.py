@@ -14,7 +14,7 @@ import ray
 from pipelines.config.job import AnswerConfig, RayParameters
 from pipelines.config.loader import load_config
 from pipelines.errors import ConfigError, JobError
-from pipelines.job.ray_cluster import connected, connected_for, count_gpus
+from pipelines.job.ray_cluster import code_for_workers, connected, connected_for, count_gpus
 from pipelines.job.service_discovery import announced
 from tests.chaos.clusters import free_port
 
@@ -35,6 +35,15 @@ def test_a_service_that_has_died_is_missed_at_once(tmp_path: Path, monkeypatch: 
     said = r"ray\.address: .* nothing answers at .*; --pool serve wants .* no `spanmill serve` runs there: start one"
     with announced(f"127.0.0.1:{free_port()}"), pytest.raises(JobError, match=said), connected_for(config):
         raise AssertionError("connected to nothing")
+
+
+def test_the_model_that_ships_is_sent_with_the_code_to_those_who_load_it() -> None:
+    with_model = code_for_workers(["a/base", "minilm-qa"])
+    without = code_for_workers(["a/base"])
+    assert with_model["py_modules"] == without["py_modules"]
+    assert (with_model.get("excludes"), without["excludes"]) == (None, ["/models/minilm-qa"])
+    actors = Path(with_model["py_modules"][0])
+    assert (actors / "models" / "minilm-qa" / "model.safetensors").is_file()
 
 
 def test_a_metrics_port_that_is_taken() -> None:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from actors.errors import DeviceLost, ModelError
+from actors.errors import DeviceLost, ModelError, NoRoom
 from pipelines.errors import CorpusError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.stages.messages import IpcTable, RawMessage, SettledMessage, ShardHeader, TokenizedMessage
@@ -57,19 +57,18 @@ def test_a_stage_that_is_given_another_message_says_which() -> None:
         (StorageError("no answer"), "no answer", ""),
         (StorageError("no room", permanent=True), "no room", "permanent"),
         (DeviceLost("ECC error"), "the device is lost: ECC error", "device_lost"),
+        (NoRoom("a window has no room"), "a window has no room", "no_room"),
     ],
 )
 def test_a_shard_that_was_given_up_carries_its_reason_only(error: Exception, said: str, mark: str) -> None:
     table = SettledMessage.failed(_header(1), "write", error).to_table()
     found = SettledMessage.found_in(table)
-    permanent, device_lost = mark == "permanent", mark == "device_lost"
-    assert found == SettledMessage(
-        _header(1), failed_in="write", error=said, permanent=permanent, device_lost=device_lost
-    )
+    marks = {name: mark == name for name in ("permanent", "device_lost", "no_room")}
+    assert found == SettledMessage(_header(1), failed_in="write", error=said, **marks)
     receipt = found.receipt(5.0)
     assert (receipt.shard, receipt.file) == (ShardId(3, 1, False), "a.jsonl")
     assert (receipt.failed_in, receipt.error) == ("write", said)
-    assert (receipt.permanent, receipt.device_lost) == (permanent, device_lost)
+    assert (receipt.permanent, receipt.device_lost) == (marks["permanent"], marks["device_lost"])
     assert (receipt.found, receipt.rows, receipt.store_errors, receipt.committed) == (False, 0, 1, 5.0)
 
 

@@ -3,7 +3,7 @@
 import gzip
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.engine.inference_task import Wanted
+from actors.errors import OutOfMemory
 from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
 from pipelines.config.job import CorpusParameters
@@ -32,7 +33,7 @@ from pipelines.stages.messages import (
     TokenizedMessage,
 )
 from pipelines.stages.model import ModelStage
-from pipelines.stages.model_runner import OwnModel
+from pipelines.stages.model_runner import OwnModel, RunShard
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
@@ -235,6 +236,35 @@ def test_another_model_than_the_drivers_is_refused(untrained_model: Path) -> Non
     parameters = ModelParameters(name=str(untrained_model), device="cpu")
     with pytest.raises(ModelError, match="differs between machines"):
         ModelStage(OwnModel(parameters, BatchingParameters(), QA, "0" * 64))
+
+
+@dataclass(frozen=True)
+class _NoModel(OwnModel):
+    """Cannot be loaded."""
+
+    error: Exception = field(kw_only=True)
+
+    def open(self) -> RunShard:
+        raise self.error
+
+
+def test_an_actor_that_is_started_anew_never_dies_in_its_constructor(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would give it up, and Ray Data wait for it; its first shard is told instead, and it is started once more."""
+    plan = plan_of(write_jsonl(tmp_path / "in.jsonl", qa_rows(1)))
+    [prepared] = _prepare(untrained_model, plan.layout, QA, _read(plan))
+    ended: list[object] = []
+    monkeypatch.setattr(ModelStage, "_leave", lambda stage: ended.append(stage))
+    full = _NoModel(ModelParameters(), BatchingParameters(), QA, "", error=OutOfMemory("the device is full"))
+    with pytest.raises(OutOfMemory):
+        ModelStage(full, None, True)
+    monkeypatch.setattr("pipelines.stages.model._is_restarted", lambda: True)
+    failed = _settled(ModelStage(full, None, True)(prepared))
+    assert (failed.error, failed.device_lost) == ("the device is lost: OutOfMemory: the device is full", True)
+    assert len(ended) == 1
+    with pytest.raises(OutOfMemory):
+        ModelStage(full, None, False)
 
 
 def test_workers_that_hold_no_model_do_not_load_torch() -> None:

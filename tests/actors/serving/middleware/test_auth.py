@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from actors.serving.app import build_app
 from actors.serving.context import Context
-from actors.serving.middleware.auth import NoKeys, read_keys
+from actors.serving.middleware.auth import NoKeysError, read_keys
 from actors.serving.parameters import CorsParameters, KeyParameters
 from tests.actors.serving.conftest import Serve
 from tests.actors.serving.helpers import LOVELACE, WHERE, serving
@@ -41,7 +41,17 @@ def test_every_key_of_the_file_opens(closed: str, key: str, scheme: str) -> None
     "header", [None, "Bearer", "Bearer first", "Bearer first-key2", "Basic first-key", "first-key"]
 )
 def test_without_one_nothing_does(closed: str, header: str | None) -> None:
-    for path in ("/answer", "/", "/v1/models", "/docs", "/openapi.json", "/nowhere", "/live/x", "/metrics"):
+    for path in (
+        "/answer",
+        "/",
+        "/v1/models",
+        "/docs",
+        "/openapi.json",
+        "/nowhere",
+        "/live/x",
+        "/v2/models/minilm-qa",
+        "/metrics",
+    ):
         reply = httpx2.post(f"{closed}{path}", json=BODY, headers={} if header is None else {"Authorization": header})
         assert reply.status_code == 401, path
         assert reply.headers["WWW-Authenticate"] == "Bearer"
@@ -53,7 +63,7 @@ def test_the_refusal_has_the_form_of_the_protocol(closed: str) -> None:
     assert httpx2.get(f"{closed}/v1/models").json()["error"]["type"] == "authentication_error"
 
 
-@pytest.mark.parametrize("path", ["/live", "/ready", "/health"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/v2/health/ready", "/v2/models/minilm-qa/ready"])
 def test_probes_need_none_to_be_read(closed: str, path: str) -> None:
     assert httpx2.get(f"{closed}{path}").status_code == 200
     assert httpx2.post(f"{closed}{path}", content=b" " * 5000).status_code == 401
@@ -98,14 +108,14 @@ def test_the_usual_variable_counts_without_being_named(tmp_path: Path, monkeypat
 
 
 def test_without_keys_there_is_no_service_unless_that_is_said(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    with pytest.raises(NoKeys, match=r"keys: there are no API keys; set SPANMILL_KEYS to .* keys\.none: true"):
+    with pytest.raises(NoKeysError, match=r"keys: there are no API keys; set SPANMILL_KEYS to .* keys\.none: true"):
         serve(keys=KeyParameters())
     assert read_keys(KeyParameters(none=True)) == ()
     monkeypatch.setenv("SPANMILL_KEYS", "one")
-    with pytest.raises(NoKeys, match=r"keys\.none: lets anybody ask, and SPANMILL_KEYS is set"):
+    with pytest.raises(NoKeysError, match=r"keys\.none: lets anybody ask, and SPANMILL_KEYS is set"):
         read_keys(KeyParameters(none=True))
     monkeypatch.setenv("SPANMILL_KEYS", "")
-    with pytest.raises(NoKeys, match="SPANMILL_KEYS is empty"):
+    with pytest.raises(NoKeysError, match="SPANMILL_KEYS is empty"):
         read_keys(KeyParameters())
     with pytest.raises(ValueError, match="none lets anybody ask, and file or variable name keys"):
         KeyParameters(none=True, file="keys")
@@ -124,5 +134,5 @@ def test_a_service_that_should_be_closed_is_never_open(
         (KeyParameters(variable="SPANMILL_TEST_KEYS"), r"keys\.variable: SPANMILL_TEST_KEYS is empty"),
         (KeyParameters(variable="SPANMILL_NO_KEYS"), r"keys\.variable: SPANMILL_NO_KEYS is not set"),
     ):
-        with pytest.raises(NoKeys, match=said):
+        with pytest.raises(NoKeysError, match=said):
             serve(keys=keys)

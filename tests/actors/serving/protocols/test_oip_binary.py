@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -134,9 +135,22 @@ def test_json_that_is_none_is_named(client: httpx2.Client) -> None:
     assert (response.status_code, response.json()["error"][:20]) == (400, "the body is not JSON")
 
 
+def test_more_elements_than_are_allowed_are_not_looked_at(client: httpx2.Client) -> None:
+    """As many empty strings as fit into a body: the gateway serves nobody else while it counts them."""
+    zeros = bytes(16 << 20)[:-4096]
+    content = {"inputs": [tensor("text", [""]) | {"parameters": {"binary_data_size": len(zeros)}}]}
+    began = time.process_time()
+    with pytest.raises(Refused) as caught:
+        joined(content, zeros, 256)
+    assert time.process_time() - began < 0.5
+    assert caught.value.refusal.message == "inputs.0 has more than 256 elements; send them in parts"
+    response = post(client, {"inputs": [tensor("text", ["a"] * 257)]}, packed(["a"] * 257))
+    assert (response.status_code, response.json()["error"][:30]) == (413, "inputs.0 has more than 256 ele")
+
+
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_strings_come_back_as_they_were(texts: list[str]) -> None:
-    assert joined({"inputs": [tensor("text", texts)]}, packed(texts))["inputs"][0]["data"] == texts
+    assert joined({"inputs": [tensor("text", texts)]}, packed(texts), len(texts))["inputs"][0]["data"] == texts
 
 
 @given(
@@ -150,4 +164,4 @@ def test_strings_come_back_as_they_were(texts: list[str]) -> None:
 )
 def test_whatever_comes_is_joined_or_refused(content: Any, tensors: bytes) -> None:
     with suppress(Refused):
-        joined(content, tensors)
+        joined(content, tensors, 10)
