@@ -20,6 +20,7 @@ from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import empty_table
 from pipelines.storage.filesystem import read_bytes
+from pipelines.words import counted
 
 if TYPE_CHECKING:
     import pandas
@@ -138,7 +139,7 @@ class JobResult:
         bad = f", {self.quarantined:,} quarantined" if self.quarantined else ""
         changed = f", not as it was: {', '.join(map(repr, self.misfits))} (.misfits)" if self.misfits else ""
         unread = ", some files left out (.left_out)" if self.left_out else ""
-        return f"<{self.job.kind} job, complete: {self.rows:,} rows{bad}{changed}{unread}, in {self.output}>"
+        return f"<{self.job.kind} job, complete: {counted(self.rows, 'row')}{bad}{changed}{unread}, in {self.output}>"
 
 
 def answer(

@@ -104,7 +104,7 @@ def test_it_answers_from_an_empty_folder_with_the_model_that_came_with_it(instal
 def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert "Usage: spanmill" in installed.run("spanmill", "--help")
     shown = installed.run("spanmill", "answer", CORPUS, "out", "--dry-run")
-    assert shown.startswith("1 files, ")
+    assert shown.startswith("1 file, ")
     assert re.search(r"^model models/minilm-qa  fingerprint ", shown, re.MULTILINE)
     assert not list(installed.folder.iterdir())
 

@@ -9,6 +9,7 @@ from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
 from pipelines.storage.url import Url
+from pipelines.words import counted
 
 _ROWS = 3
 _TEXT = 160
@@ -21,10 +22,11 @@ def show_plan(job: Job, console: Console) -> None:
         CorpusError, StorageError: the first unit cannot be read.
     """
     plan, layout = job.plan, job.plan.layout
-    exact = all(unit.rows is not None for unit in plan.units)
+    about = "" if all(unit.rows is not None for unit in plan.units) else "about "
     console.print(
-        f"{len(plan.files):,} files, {len(plan.units):,} read units, {'' if exact else 'about '}{plan.row_estimate:,} "
-        f"rows, {'' if exact else 'about '}{plan.expected_shards:,} shards of {layout.shard_rows:,} rows"
+        f"{counted(len(plan.files), 'file')}, {counted(len(plan.units), 'read unit')}, "
+        f"{about}{counted(plan.row_estimate, 'row')}, "
+        f"{about}{counted(plan.expected_shards, 'shard')} of {counted(layout.shard_rows, 'row')}"
     )
     for file in plan.files[:5]:
         console.print(

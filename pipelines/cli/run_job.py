@@ -13,6 +13,7 @@ from pipelines.errors import ConfigError
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.rows.misfits import advice, describe
 from pipelines.storage.url import Url
+from pipelines.words import counted
 
 if TYPE_CHECKING:
     from pipelines.execution.executor import Outcome
@@ -63,14 +64,14 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     table = two_columns()
     if outcome.shards_before:
         bad = f", {counts.quarantined:,} of them quarantined" if counts.quarantined else ""
-        table.add_row("whole job", f"{counts.rows + counts.quarantined:,} rows{bad}")
+        table.add_row("whole job", f"{counted(counts.rows + counts.quarantined, 'row')}{bad}")
         if not tally.shards and not tally.found:
             table.add_row("this run", "nothing to do: the job was complete")
             if outcome.poison_rows:
                 table.add_row("guilty", _guilty(outcome))
             table.add_row("output", str(job.store.url))
             return table
-        table.add_row("committed before", f"{outcome.shards_before:,} shards")
+        table.add_row("committed before", counted(outcome.shards_before, "shard"))
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
     table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
     table.add_row("quarantined", f"{tally.quarantined:,}")
@@ -81,9 +82,9 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     if outcome.poison_rows:
         table.add_row("guilty", _guilty(outcome))
     if tally.found:
-        table.add_row("committed meanwhile", f"{tally.found:,} shards, by another run")
+        table.add_row("committed meanwhile", f"{counted(tally.found, 'shard')}, by another run")
     if tally.store_errors:
-        table.add_row("store errors", f"{tally.store_errors:,} failed calls")
+        table.add_row("store errors", f"{counted(tally.store_errors, 'failed call')}")
     stats = tally.stats
     if stats.total.seconds:
         halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
@@ -101,4 +102,5 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
 
 
 def _guilty(outcome: "Outcome") -> str:
-    return f"{outcome.poison_rows:,} rows broke the model or its worker and are quarantined"
+    are = "is" if outcome.poison_rows == 1 else "are"
+    return f"{counted(outcome.poison_rows, 'row')} broke the model or its worker and {are} quarantined"

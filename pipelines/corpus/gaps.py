@@ -7,6 +7,7 @@ import orjson
 import pyarrow as pa
 
 from pipelines.schemas import QUARANTINE_SCHEMA
+from pipelines.words import counted
 
 _KEY = b"spanmill.gaps"
 
@@ -35,7 +36,7 @@ class Gap:
         return Gap(self.place + offset, length, self.message)
 
     def __str__(self) -> str:
-        lost = f"{self.rows:,} rows are" if self.rows else "what follows is"
+        lost = f"{counted(self.rows, 'row')} {'is' if self.rows == 1 else 'are'}" if self.rows else "what follows is"
         return f"{lost} lost. {self.message}"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from pipelines.words import counted
+
 _NAMED = 3
 _HIDDEN = "names that begin with '_' or '.' do not count"
 _MARK = "empty files of such names stand for folders"
@@ -37,7 +39,7 @@ class LeftOut:
     def lines(self) -> tuple[str, ...]:
         """A sentence for every reason, with the number of files and the first names."""
         return tuple(
-            f"left out: {count:,} file{'s' if count > 1 else ''} ({', '.join(self._names[reason])}"
+            f"left out: {counted(count, 'file')} ({', '.join(self._names[reason])}"
             f"{', ...' if count > _NAMED else ''}): {reason}"
             for reason, count in self._counts.items()
         )

@@ -8,6 +8,7 @@ import orjson
 import pyarrow as pa
 
 from pipelines.config.column_types import types_as_text
+from pipelines.words import counted
 
 _KEY = b"spanmill.misfits"
 
@@ -71,13 +72,14 @@ _MENDED = frozenset((Outcome.NULL, Outcome.TEXT))
 
 def describe(column: str, outcome: str, count: int) -> str:
     """A sentence for people; `advice` has the mend."""
+    values, are, hold = counted(count, "value"), *(("is", "holds") if count == 1 else ("are", "hold"))
     if outcome == Outcome.DEFAULT_ID:
         return (
-            f"{column!r}: {count:,} ids are neither text nor whole numbers; their rows have the id of a row without "
-            "one, file:row or file@byte"
+            f"{column!r}: {counted(count, 'id')} of another kind than text and whole numbers; such a row has the id of "
+            "a row without one, file:row or file@byte"
         )
     if outcome == Outcome.NO_NUMBER:
-        return f"{column!r}: {count:,} values are or hold NaN or Infinity, which JSON has not; null is in their place"
+        return f"{column!r}: {values} {are} or {hold} NaN or Infinity, which JSON has not; null is in their place"
     if outcome == Outcome.TEXT:
-        return f"{column!r}: {count:,} values that are no text are written as text, as JSON spells them"
-    return f"{column!r}: {count:,} values do not fit the column's type and are null"
+        return f"{column!r}: {values} that {are} no text {are} written as text, as JSON spells such values"
+    return f"{column!r}: {values} {'does' if count == 1 else 'do'} not fit the column's type and {are} null"

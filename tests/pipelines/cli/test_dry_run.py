@@ -38,5 +38,5 @@ def test_nested_views_and_uuids(tmp_path: Path, untrained_model: Path) -> None:
 def test_values_that_do_not_fit(tmp_path: Path, untrained_model: Path) -> None:
     write_jsonl(tmp_path / "in" / "a.jsonl", [{**qa_rows(1)[0], "zip": "02134", "id": 1.5}])
     text = _shown(tmp_path / "in", untrained_model, "corpus.carry=[zip]", "corpus.types={zip: int64}")
-    assert "'zip': 1 values do not fit the column's type and are null" in text
-    assert "'id': 1 ids are neither text nor whole numbers" in text
+    assert "'zip': 1 value does not fit the column's type and is null" in text
+    assert "'id': 1 id of another kind than text and whole numbers" in text

@@ -42,7 +42,7 @@ def test_what_is_said() -> None:
     assert describe("zip", Outcome.NULL, 1234).startswith(
         "'zip': 1,234 values do not fit the column's type and are null"
     )
-    assert describe("zip", Outcome.TEXT, 1).startswith("'zip': 1 values that are no text are written as text")
+    assert describe("zip", Outcome.TEXT, 1).startswith("'zip': 1 value that is no text is written as text")
     assert "file:row or file@byte" in describe("id", Outcome.DEFAULT_ID, 1)
     assert describe("n", Outcome.NO_NUMBER, 2).startswith("'n': 2 values are or hold NaN or Infinity")
     assert mend("id", Outcome.DEFAULT_ID) == mend("n", Outcome.NO_NUMBER) == ""
