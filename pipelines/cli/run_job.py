@@ -11,6 +11,7 @@ from pipelines.config.job import OfflineConfig
 from pipelines.console import open_console, two_columns
 from pipelines.errors import ConfigError
 from pipelines.job.job import Job, bind, plan_job
+from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.rows.misfits import advice, describe
 from pipelines.storage.url import Url
 from pipelines.words import counted
@@ -75,6 +76,9 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
     table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
     table.add_row("quarantined", f"{tally.quarantined:,}")
+    if counts.quarantined:
+        reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts.reasons.most_common())
+        table.add_row("reasons", f"{reasons}; the rows are in {job.store.url}/{QUARANTINE_FOLDER}")
     for (column, kind), count in sorted(tally.misfits.items()):
         table.add_row("not as it was", Text(describe(column, kind, count)))
     if mend := advice(tally.misfits):
@@ -98,6 +102,7 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
     table.add_row("model", str(Url(job.config.model.name)))
     table.add_row("output", str(job.store.url))
+    table.add_row("report", f"{job.store.url}/{REPORT_HTML}")
     return table
 
 

@@ -220,8 +220,11 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     spanmill: Spanmill,
     tmp_path: Path,
     untrained_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
     case: Callable[[Path, Path], tuple[list[object], str]],
 ) -> None:
+    # `make test-more` installs it.
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     words, message = case(tmp_path, untrained_model)
     said = spanmill("answer", *words)
     assert said.code == 1
