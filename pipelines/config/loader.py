@@ -91,7 +91,8 @@ def _put(tree: dict[str, Any], key: str, value: object) -> None:
         if not isinstance(inner, dict):
             inner = tree[group] = {}
         tree = inner
-    tree[leaf] = _joined(tree.get(leaf), value)
+    # Options of one store, credentials among them, are not to be mixed with those of another.
+    tree[leaf] = value if leaf == "storage" else _joined(tree.get(leaf), value)
 
 
 def _joined(old: object, new: object) -> object:

@@ -50,6 +50,8 @@ def test_mappings_are_joined_and_an_empty_one_empties(tmp_path: Path) -> None:
     assert load_config(AnswerConfig, file, words).corpus.types == {"a": "string", "b": "string", "c.d": "bool"}
     assert load_config(AnswerConfig, file, ["corpus={types: {a: bool}}"]).corpus.types["b"] == "string"
     assert load_config(AnswerConfig, file, ["corpus.types={}"]).corpus.types == {}
+    words = ["corpus.storage={key: a, secret: b}", "corpus.storage={endpoint_url: c}"]
+    assert load_config(AnswerConfig, None, words).corpus.storage == {"endpoint_url": "c"}
 
 
 def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
