@@ -285,7 +285,7 @@ def test_status_before_during_and_after(
     assert during.code == 1
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in during.out.splitlines()}
     assert lines["state"] == "not complete: the same command goes on"
-    assert (lines["shards"], lines["rows"], lines["quarantined"]) == ("1 of about 2", "4", "1")
+    assert (lines["shards"], lines["rows"], lines["quarantined"]) == ("1 of about 2", "5", "1")
 
     job.parts.commit(ShardId(0, 1, True), rows, bad, {})
     write_success(job.store, {})
