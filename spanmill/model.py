@@ -24,11 +24,11 @@ def open_engine(
     model: str,
     with_qa_head: bool,
     *,
-    device: str | int,
-    dtype: str,
-    revision: str | None,
-    threads: int | None,
-    storage: dict[str, object] | None,
+    device: str | int = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+    threads: int | None = None,
+    storage: dict[str, object] | None = None,
 ) -> Engine:
     """Finds (or downloads) a model and loads it.
 

@@ -28,9 +28,6 @@ class Answer(TypedDict):
     """The text from start to end; "" where the model abstains, with start and end 0."""
 
 
-Pair = tuple[str, str]
-
-
 class QuestionAnswering:
     """A model that answers questions with spans of the passages they are asked of.
 
@@ -98,9 +95,7 @@ class QuestionAnswering:
             ModelError: the model cannot take windows of this size.
         """
         given = {name: kwargs.pop(name) for name in _INPUTS if name in kwargs}
-        qa = self._defaults.model_copy(update=_known(kwargs))
-        # model_copy takes any value; what comes from the caller is checked.
-        qa = QAParameters.model_validate(qa.model_dump())
+        qa = QAParameters(**(self._defaults.model_dump() | _known(kwargs)))
         examples, is_single = _examples(args, given)
         found = self._answer(examples, qa)
         if is_single:

@@ -31,10 +31,10 @@ class _Mapper:
     def __init__(
         self, model: str, wanted: Wanted, columns: tuple[str, ...], prefix: str, options: dict[str, Any]
     ) -> None:
-        settings = {"device": "auto", "dtype": "float32", "revision": None, "threads": None, "storage": None} | options
-        self._engine = open_engine(model, wanted.qa is not None, **settings)
+        self._engine = open_engine(model, wanted.qa is not None, **options)
         self._wanted = wanted
         self._columns = columns
+        self._added = wanted_columns(wanted)
         self._prefix = prefix
 
     def __call__(self, batch: Any) -> pa.Table:
@@ -48,7 +48,7 @@ class _Mapper:
             ValueError: the rows have a column of a result's name already.
         """
         table = _table(batch)
-        names = [column.name for column in wanted_columns(self._wanted)]
+        names = [column.name for column in self._added]
         _check_free(table, names, self._prefix)
         texts = [text_array(_values(table, name), name) for name in self._columns]
         if self._wanted.qa is None:
@@ -57,7 +57,7 @@ class _Mapper:
         else:
             prepared, rejected = prepare_pairs(self._engine.spec, self._wanted.qa, *texts)
         results = self._engine.finish(self._engine.begin(prepared, self._wanted))
-        found = to_table(wanted_columns(self._wanted), results, self._wanted)
+        found = to_table(self._added, results, self._wanted)
         found = found.take(_places(len(table), rejected))
         for name in names:
             table = table.append_column(f"{self._prefix}{name}", found[name])

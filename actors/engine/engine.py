@@ -5,18 +5,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from actors.arrays import Doubles, Floats, Ints, Longs
+from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import Backend, ModelOutput, PassOutput, check_outputs
 from actors.backends.device_errors import device_error
 from actors.backends.speed_probe import blank_windows
 from actors.batch import Batch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
-from actors.engine.cost_model import PassShape
+from actors.engine.cost_model import Amount, PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.errors import DeviceLost, NoRoom, OutOfMemory, first_line
@@ -174,7 +174,7 @@ class Engine:
         """
         windows = np.arange(1, most + 1)
         with self._learning:
-            each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
+            each = self.batcher.costs.seconds_each(windows, width) + self.decoding_seconds(task, windows, width)
         return max(int((each <= seconds).sum()), 1)
 
     def predicted(self, lengths: Ints, task: InferenceTask | None = None) -> float:
@@ -187,14 +187,15 @@ class Engine:
             return 0.0
         windows, width = np.array([len(lengths)]), int(lengths.max())
         with self._learning:
-            each = self.batcher.costs.seconds_each(windows, width) + self._decoding_seconds(task, windows, width)
+            each = self.batcher.costs.seconds_each(windows, width) + self.decoding_seconds(task, windows, width)
         return float(each[0]) if np.isfinite(each[0]) else 0.0
 
-    def decoding_seconds(self, task: InferenceTask, windows: int, width: int) -> float:
-        """Seconds that finding the spans of so many windows is predicted to take, after their pass."""
-        return float(self._decoding_rate * task.decoding_work(windows, width))
+    def decoding_seconds(self, task: InferenceTask | None, windows: Amount, width: int) -> Any:
+        """Seconds that finding the spans of so many windows is predicted to take, after their pass; 0 without a task.
 
-    def _decoding_seconds(self, task: InferenceTask | None, windows: Longs, width: int) -> Doubles | float:
+        Args:
+            windows: how many, or several such numbers, [N]; the seconds are of the same shape.
+        """
         return 0.0 if task is None else self._decoding_rate * task.decoding_work(windows, width)
 
     def predicted_at_best(self, windows: int, tokens: int, squares: int) -> float:

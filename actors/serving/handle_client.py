@@ -18,7 +18,8 @@ from actors.tokenization.encoder_spec import EncoderSpec
 
 _TRIES = 2
 """A request at which so many replicas have died is to blame, if nobody else was there the last time."""
-_MOST_CRASHES = 3
+MOST_CRASHES = 3
+"""What was in hand at so many deaths of replicas, one after the other, is not tried again, whoever was there too."""
 _TOGETHER_SECONDS = 0.1
 """Within this time all requests of a replica have learnt of its death."""
 _HELD_SECONDS = 1.0
@@ -117,7 +118,7 @@ class HandleClient:
                     was_held = True
                 except DEATHS:
                     crashes += 1
-                    if crashes >= _MOST_CRASHES or (not await self._others_died() and crashes >= _TRIES):
+                    if crashes >= MOST_CRASHES or (not await self._others_died() and crashes >= _TRIES):
                         return Refusal(422, "crashed", "model actors died at this request again; it is not tried more")
                     was_held = True
                     # One of the requests in that replica may have killed it. They are tried again one by one: tried

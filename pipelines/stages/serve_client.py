@@ -16,7 +16,7 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
 from actors.serving.deployments import MODEL, ChunkResult
-from actors.serving.handle_client import DEATHS
+from actors.serving.handle_client import DEATHS, MOST_CRASHES
 from actors.serving.types import Refusal
 from actors.tokenization.tokenized import Tokenized
 from pipelines.stages.shard_chunks import ShardChunks
@@ -29,8 +29,6 @@ _FIRST_TOKENS = 4096
 """Tokens of a chunk before the speed of the replicas is known."""
 _SMOOTHING = 0.3
 """Weight of the last chunk in the moving average of the speed."""
-_MAX_CRASHES = 3
-"""A chunk whose replica died this often is not tried again, and its shard fails: as often as an online request's."""
 _RETRY_SECONDS = 900.0
 """How long a chunk is tried again while replicas are busy, restarted or updated."""
 
@@ -99,7 +97,7 @@ class ServeClient:
                     raise
                 except DEATHS as dead:
                     crashes += 1
-                    if crashes >= _MAX_CRASHES:
+                    if crashes >= MOST_CRASHES:
                         raise ModelError(f"the model actor died {crashes} times at the same rows: {dead}") from dead
                     raise
                 if isinstance(result, Refusal):

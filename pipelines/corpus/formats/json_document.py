@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.corpus.formats.base import Division, FirstLook, LookOptions, ReadOptions, Span
 from pipelines.corpus.formats.json_marks import Marks
 from pipelines.corpus.formats.json_splitter import BrokenDocumentError, cut_rows
-from pipelines.corpus.formats.jsonl_stream import LineSample, beginning_of, read_text, sample_of
+from pipelines.corpus.formats.jsonl_stream import LineSample, beginning_of, read_text, rows_or_gap, sample_of
 from pipelines.corpus.formats.line_splitter import LINE_SCHEMA, LineBlock
 from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
@@ -21,8 +21,6 @@ LOOK_BYTES = 64 << 10
 
 # Where not one row ends within the first look.
 _LONGER_LOOK_BYTES = 16 << 20
-_TELLING_ROWS = 10
-_COMPRESSION_RATIO = 4
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 _DATA = b'"data"'
@@ -47,31 +45,24 @@ class JsonDocumentFormat:
             StorageError: the file cannot be read.
         """
         head, damaged = beginning_of(file, options.head_bytes, options.storage, options.keep_on)
+        return self.look_into(file, options, head, damaged)
+
+    def look_into(self, file: SourceFile, options: LookOptions, head: bytes, damaged: bool) -> FirstLook:
+        """As `look`, where the first `head_bytes` are there already; `damaged`: a compressed stream breaks off in them.
+
+        Raises:
+            DamagedError, StorageError: as `look`, of what is read beyond them.
+        """
         start = find_rows(head[:LOOK_BYTES], options.texts) or 0
         sample = _sample(head, start, damaged)
         if not sample.lines and len(head) >= options.head_bytes:
             head, damaged = beginning_of(file, _LONGER_LOOK_BYTES, options.storage, options.keep_on)
             sample = _sample(head, start, damaged)
-        text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
-        return FirstLook(
-            names=tuple(dict.fromkeys(name for row in sample.rows for name in row)),
-            schema=None,
-            spans=(Span(start, file.size, 0, None),),
-            rows=round(text_bytes / sample.row_bytes) if sample.row_bytes else 0,
-            text_bytes=text_bytes,
-            is_telling=sample.lines >= _TELLING_ROWS,
-            is_lost=sample.damaged and not sample.rows,
-            sample=sample.rows,
-        )
+        return sample.first_look(file, (Span(start, file.size, 0, None),), sample.row_bytes)
 
     def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[LineBlock | Gap]:
         """The rows of the documents, or of the array at `span.start`; what breaks off ends with a gap."""
-        try:
-            yield from _rows(file, span.start, options)
-        except DamagedError as error:
-            if not options.keep_on:
-                raise
-            yield Gap(error.place, 0, str(error))
+        return rows_or_gap(_rows(file, span.start, options), options.keep_on)
 
     def empty(self, needed: Sequence[str]) -> pa.Table:
         """No rows."""

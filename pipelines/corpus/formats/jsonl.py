@@ -7,16 +7,11 @@ import pyarrow as pa
 
 from pipelines.corpus.formats.base import Division, FirstLook, LookOptions, ReadOptions, Span
 from pipelines.corpus.formats.json_document import JSON, LOOK_BYTES, find_rows
-from pipelines.corpus.formats.jsonl_stream import LineSample, read_lines, read_sample
+from pipelines.corpus.formats.jsonl_stream import LineSample, read_lines, read_sample, rows_or_gap
 from pipelines.corpus.formats.line_splitter import LINE_SCHEMA, LineBlock
 from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
-from pipelines.errors import DamagedError
 
-# Fewer lines may all be bad ones, which costs these rows and not the job.
-_TELLING_LINES = 10
-# Text under gzip or zstd; only estimates hang on it.
-_COMPRESSION_RATIO = 4
 _GUESSED_ROW_BYTES = 1024.0
 
 
@@ -39,28 +34,15 @@ class JsonlFormat:
         """
         beginning = read_sample(file, options.head_bytes, options.storage, options.keep_on)
         if find_rows(beginning.head[:LOOK_BYTES], options.texts) is not None:
-            return replace(JSON.look(file, options), format="json")
-        text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
-        return FirstLook(
-            names=tuple(dict.fromkeys(name for row in beginning.rows for name in row)),
-            schema=None,
-            spans=tuple(_cut(file, options.unit_bytes)),
-            rows=round(text_bytes / (beginning.row_bytes or _GUESSED_ROW_BYTES)),
-            text_bytes=text_bytes,
-            is_telling=beginning.lines >= _TELLING_LINES,
-            misfit=_misfit(file, beginning),
-            is_lost=beginning.damaged and not beginning.rows,
-            sample=beginning.rows,
-        )
+            found = JSON.look_into(file, options, beginning.head[: options.head_bytes], beginning.damaged)
+            return replace(found, format="json")
+        row_bytes = beginning.row_bytes or _GUESSED_ROW_BYTES
+        return beginning.first_look(file, tuple(_cut(file, options.unit_bytes)), row_bytes, _misfit(file, beginning))
 
     def read(self, file: SourceFile, span: Span, options: ReadOptions) -> Iterator[LineBlock | Gap]:
         """The lines whose first byte lies in the span; a compressed stream that breaks off ends with a gap."""
-        try:
-            yield from read_lines(file, span.start, span.stop, options.storage, options.max_line_bytes, options.keep_on)
-        except DamagedError as error:
-            if not options.keep_on:
-                raise
-            yield Gap(error.place, 0, str(error))
+        lines = read_lines(file, span.start, span.stop, options.storage, options.max_line_bytes, options.keep_on)
+        return rows_or_gap(lines, options.keep_on)
 
     def empty(self, needed: Sequence[str]) -> pa.Table:
         """No lines."""
@@ -73,7 +55,7 @@ JSONL = JsonlFormat()
 
 def _misfit(file: SourceFile, beginning: LineSample) -> str:
     # The last line of a JSON array may look like one of ours.
-    if beginning.lines < _TELLING_LINES or len(beginning.rows) * 10 >= beginning.lines:
+    if not beginning.is_telling or len(beginning.rows) * 10 >= beginning.lines:
         return ""
     return (
         f"{file.name}: of its first {beginning.lines} lines only {len(beginning.rows)} hold a JSON object, so this is "

@@ -11,9 +11,11 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipelines.corpus.formats.base import FirstLook, Span
 from pipelines.corpus.formats.gzip_stream import CUT_SHORT, GzipStream
 from pipelines.corpus.formats.json_numbers import without_non_numbers
 from pipelines.corpus.formats.line_splitter import LineBlock, cut_lines
+from pipelines.corpus.gaps import Gap
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import DamagedError
 from pipelines.storage.filesystem import resolve
@@ -29,6 +31,11 @@ _TAIL_BYTES = 1 << 20
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
 _SALVAGE_BYTES = 256
+
+# Fewer rows may all be bad ones, which costs these rows and not the job.
+_TELLING_ROWS = 10
+# Text under gzip or zstd; only estimates hang on it.
+_COMPRESSION_RATIO = 4
 
 
 def read_lines(
@@ -67,6 +74,36 @@ class LineSample:
 
     head: bytes = field(default=b"", repr=False, compare=False)
     """The text that was looked at."""
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether it is enough to judge the file by."""
+        return self.lines >= _TELLING_ROWS
+
+    def first_look(self, file: SourceFile, spans: Sequence[Span], row_bytes: float, misfit: str = "") -> FirstLook:
+        """What it says of its file, where a row takes so many bytes of text; 0 for a file without rows."""
+        text_bytes = file.size * (_COMPRESSION_RATIO if file.compression else 1)
+        return FirstLook(
+            names=tuple(dict.fromkeys(name for row in self.rows for name in row)),
+            schema=None,
+            spans=tuple(spans),
+            rows=round(text_bytes / row_bytes) if row_bytes else 0,
+            text_bytes=text_bytes,
+            is_telling=self.is_telling,
+            misfit=misfit,
+            is_lost=self.damaged and not self.rows,
+            sample=self.rows,
+        )
+
+
+def rows_or_gap(rows: Iterator[LineBlock], keep_on: bool) -> Iterator[LineBlock | Gap]:
+    """The rows; with `keep_on`, what breaks off ends with a gap. Raises DamagedError without it."""
+    try:
+        yield from rows
+    except DamagedError as error:
+        if not keep_on:
+            raise
+        yield Gap(error.place, 0, str(error))
 
 
 def read_sample(file: SourceFile, read_bytes: int, storage: Mapping[str, object], keep_on: bool = False) -> LineSample:

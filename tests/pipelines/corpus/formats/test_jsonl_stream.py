@@ -83,7 +83,7 @@ def plan_of_any(path: Path, unit_bytes: int, shard_rows: int) -> Any:
     """A plan for lines that need not be objects with our fields."""
     with (
         patch("pipelines.corpus.column_survey.check_names"),
-        patch("pipelines.corpus.formats.jsonl._TELLING_LINES", 1000),
+        patch("pipelines.corpus.formats.jsonl_stream._TELLING_ROWS", 1000),
     ):
         return plan_of(path, unit_bytes=unit_bytes, shard_rows=shard_rows)
 
