@@ -9,13 +9,18 @@ import pytest
 
 from pipelines.cli.stop_signals import STOPPED
 
-# Locking a plain mutex twice waits for ever, in native code, whatever signal comes.
+# Locking a plain mutex twice waits for ever, in native code, whatever signal comes. glibc writes a 2 into its first
+# byte when somebody waits: only then is a signal sure to find the main thread outside Python.
 STUCK = """
-import ctypes
+import ctypes, threading, time
 from pipelines.cli.stop_signals import heard_at_any_moment
-with heard_at_any_moment(grace_seconds=0.2):
-    mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+def say_when_stuck():
+    while mutex.raw[:1] != bytes([2]):
+        time.sleep(0.01)
     print("up", flush=True)
+with heard_at_any_moment(grace_seconds=0.2):
+    threading.Thread(target=say_when_stuck, daemon=True).start()
     libc.pthread_mutex_lock(mutex)
     libc.pthread_mutex_lock(mutex)
 """
@@ -42,7 +47,6 @@ def _told(program: str, number: signal.Signals) -> tuple[int, str, str]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
-            time.sleep(0.05)
             process.send_signal(number)
             out, err = process.communicate(timeout=60)
         finally:
