@@ -10,6 +10,7 @@ from actors.serving.context import Context
 from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import OneOrMany, Pair, PipelineParameters, as_json, example, listed
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import LongTexts, Refused, Span
@@ -89,7 +90,7 @@ AnyTexts = Annotated[Texts, Body(openapi_examples=_TEXTS)]
 
 def routes(context: Context) -> ProtocolRoutes:
     """`/` and `/models/{model}`, for either task, and both with the task at the end."""
-    router = APIRouter()
+    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
 
     async def served(model: Annotated[str, Path(examples=[context.model])]) -> None:
         context.check_model(model)

@@ -9,6 +9,7 @@ from actors.serving.context import Context
 from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import Pair, PipelineParameters
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import Reply, Span
@@ -65,7 +66,7 @@ _EXAMPLES: Any = {"one passage": {"value": _PASSAGE}, "many pairs": {"value": _P
 
 def routes(context: Context) -> ProtocolRoutes:
     """`/answer`."""
-    router = APIRouter()
+    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
 
     @router.post("/answer", responses=schema.example(_REPLY))
     async def answer(body: Annotated[PassageOrPairs, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:

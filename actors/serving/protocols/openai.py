@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
 from actors.serving.submit import ask
 from actors.serving.types import Refusal, Refused
@@ -71,7 +72,7 @@ class ModelList(BaseModel):
 
 def routes(context: Context) -> ProtocolRoutes:
     """The routes under /v1."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", route_class=bounded_route(context.limits.max_inputs))
     asked = {"model": context.model, "input": ["Ada Lovelace was born in London in 1815."]}
 
     @router.post("/embeddings", responses=example(_EXAMPLE))
