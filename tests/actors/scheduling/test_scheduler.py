@@ -263,6 +263,36 @@ def test_a_request_whose_results_cannot_be_read_fails_alone() -> None:
         assert scheduler.alive
 
 
+def test_the_next_pass_does_not_wait_until_the_results_of_the_last_one_are_merged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = TableBackend()
+    engine = _engine(backend)
+    slow, merging, may_merge = _task(engine, ANSWER, "w1"), threading.Event(), threading.Event()
+    results = slow.results
+
+    def merged() -> Results:
+        merging.set()
+        may_merge.wait(60)
+        return results()
+
+    monkeypatch.setattr(slow, "results", merged)
+    with _scheduler(engine, max_requests=2) as scheduler:
+        first = scheduler.submit(slow)
+        assert merging.wait(60)
+        second = scheduler.submit(_task(engine, ANSWER, "w2"))
+        until(lambda: len(backend.shapes) == 2)
+        # Whoever has no results yet counts as waiting, and nobody looks at its deadline any more.
+        assert len(scheduler) == 2
+        with pytest.raises(QueueFull):
+            scheduler.submit(_task(engine, ANSWER, "w3"))
+        assert not first.is_wanted()
+        may_merge.set()
+        assert_same_results(first.future.result(), _alone(ANSWER, "w1"))
+        assert_same_results(second.future.result(), _alone(ANSWER, "w2"))
+        until(lambda: not scheduler._requests)
+
+
 def test_a_large_request_does_not_hold_small_ones_up() -> None:
     backend = GatedBackend()
     engine = _engine(backend)
