@@ -129,7 +129,7 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     earlier = read_manifest(job.store)
     if earlier is not None:
         job = _with_types_of(earlier, job)
-    stored = open_or_create(job.store, job.manifest)
+    stored = open_or_create(job.store, earlier, job.manifest)
     plan = settle_inputs(job.store, stored, job.plan, extend)
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
     layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)

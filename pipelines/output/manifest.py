@@ -106,8 +106,12 @@ def read_manifest(store: Store) -> Manifest | None:
         ) from error
 
 
-def open_or_create(store: Store, manifest: Manifest) -> Manifest:
+def open_or_create(store: Store, stored: Manifest | None, manifest: Manifest) -> Manifest:
     """Binds the output folder to a job, or finds it bound to the same one.
+
+    Args:
+        stored: what `read_manifest` has just found there.
+        manifest: of the job.
 
     Returns:
         The manifest that is stored, which may have another plan and shard size than the one given: follow the stored.
@@ -116,7 +120,6 @@ def open_or_create(store: Store, manifest: Manifest) -> Manifest:
         ManifestError: the folder belongs to another job, or has parts but no manifest, or a damaged one.
         StorageError: it cannot be read or written.
     """
-    stored = read_manifest(store)
     if stored is None:
         parts = sorted(filter(is_part, list_names(store)))
         if parts:
