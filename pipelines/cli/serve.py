@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -74,14 +74,18 @@ def _start(config: ServeConfig, service: ServiceParameters) -> None:
         serve.start(http_options=options, logging_config=quiet)
         serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
     except (RuntimeError, RayServeException) as error:
-        raise JobError(f"the service could not be started: {_why(error)}") from error
+        raise JobError(f"the service could not be started: {_why(error, _messages())}") from error
 
 
-def _why(error: Exception) -> str:
-    """The cause: the last line of a deployment's message, which is that of the exception in its replica."""
+def _messages() -> list[str]:
+    """What Ray Serve says of the application's deployments."""
     application = serve.status().applications.get(APPLICATION)
-    deployments = application.deployments.values() if application else ()
-    said = [deployment.message for deployment in deployments if "rror" in deployment.message] or [str(error)]
+    return [deployment.message for deployment in application.deployments.values()] if application else []
+
+
+def _why(error: Exception, messages: Sequence[str]) -> str:
+    """The cause: the last line of a deployment's message, which is that of the exception in its replica."""
+    said = [message for message in messages if "rror" in message] or [str(error)]
     lines = [line.strip() for line in said[0].splitlines() if line.strip() and "retr" not in line]
     return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else type(error).__name__)
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.parameters import EmbeddingParameters, QAParameters
+from pipelines.cli.serve import _why
 from tests.chaos.clusters import free_port
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command
@@ -26,6 +27,29 @@ pytestmark = pytest.mark.ray
 
 ROWS = mixed_rows(48)
 _TIMES = 3
+
+
+TRACEBACK = """The deployment failed to start 3 times in a row. Error:
+ray::ServeReplica:spanmill:model.initialize_and_get_metadata()
+  File "replica.py", line 1, in __init__
+actors.errors.ModelError: /m: model.safetensors is damaged
+The replica will be retried after a pause."""
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (["waiting", TRACEBACK], "actors.errors.ModelError: /m: model.safetensors is damaged"),
+        (["waiting for replicas"], "it took too long"),
+        ([], "it took too long"),
+    ],
+)
+def test_the_cause_of_a_failed_start_is_the_error_of_the_replica(messages: list[str], said: str) -> None:
+    assert _why(RuntimeError("The start failed:\nit took too long\n"), messages) == said
+
+
+def test_a_failed_start_without_a_word_is_called_by_its_kind() -> None:
+    assert _why(RuntimeError(), []) == "RuntimeError"
 
 
 class Service:
