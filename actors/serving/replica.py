@@ -5,10 +5,10 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from actors.engine.pace import Pace
 from actors.errors import DeadlinePassed, DeviceLost, ModelError, NoRoom, NotANumber, QueueFull, WindowTooLarge
 from actors.model_actor import ModelActor
 from actors.parameters import SharingParameters
-from actors.scheduling.pace import Pace
 from actors.scheduling.request import QueuedRequest
 from actors.serving.codec import decode, encode, wanted_by
 from actors.serving.parameters import LimitParameters

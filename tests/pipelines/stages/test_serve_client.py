@@ -50,7 +50,7 @@ def run() -> Callable[[Handle], Any]:
     return lambda handle: ServeClient(handle, Wanted(QA))._run(None, OWNERS, chunks)
 
 
-@pytest.mark.parametrize("death", [RayActorError(), OutOfMemoryError("killed")])
+@pytest.mark.parametrize("death", [RayActorError(), OutOfMemoryError("killed")])  # type: ignore[no-untyped-call]
 def test_a_chunk_at_which_replicas_die_is_given_up_after_a_number_of_deaths(
     run: Callable[[Handle], Any], death: Exception
 ) -> None:
