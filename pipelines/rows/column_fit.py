@@ -229,6 +229,8 @@ def _parsed(texts: pa.Array, type: pa.DataType) -> Fitted:
         return _where_spelled(texts, pc.match_substring_regex(texts, _NUMBER), type)
     if pa.types.is_time(type):
         return _time(texts, type)
+    if pa.types.is_duration(type):
+        return _duration(texts, type)
     return _cast(texts, type) if pa.types.is_temporal(type) else _nothing(texts, type)
 
 
@@ -248,6 +250,18 @@ def _time(texts: pa.Array, type: pa.DataType) -> Fitted:
     is_time = pc.match_substring_regex(texts, _TIME).fill_null(False).to_numpy(zero_copy_only=False)
     done = _cast(_nulled(stamps, _valid(texts) & ~is_time), pa.timestamp(type.unit))
     return Fitted.where(done.array.cast(type), is_time & ~done.lost, texts)
+
+
+def _duration(texts: pa.Array, type: pa.DataType) -> Fitted:
+    """Numbers with their units, as `spelling` writes them."""
+    array, fits = pa.nulls(len(texts), type), np.zeros(len(texts), bool)
+    for unit in ("s", "ms", "us", "ns"):
+        is_one = pc.match_substring_regex(texts, rf"^-?\d{{1,18}}{unit}$").fill_null(False)
+        found = is_one.to_numpy(zero_copy_only=False)
+        numbers = _nulled(pc.replace_substring_regex(texts, "[a-z]+$", ""), ~found)
+        done = _cast(numbers.cast(pa.int64()).cast(pa.duration(unit)), type)
+        array, fits = pc.coalesce(array, done.array), fits | (found & ~done.lost)
+    return Fitted.where(array, fits, texts)
 
 
 def _same_integers(texts: pa.Array, doubles: pa.Array) -> Bools:

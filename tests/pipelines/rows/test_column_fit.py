@@ -1,7 +1,7 @@
 """Values in the type of their column: as they were, as text, or lost and said to be."""
 
 import math
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import reduce
 from operator import or_
@@ -69,6 +69,12 @@ CASES: list[tuple[pa.DataType | None, list[Any], pa.DataType, list[Any]]] = [
     ),
     (TEXT, ["01:02:03.000", "01:02:03.5", "01:02:03."], pa.time32("s"), [time(1, 2, 3), LOST, LOST]),
     (TEXT, ["01:02:03.120", "01:02:03.1234", "010203"], pa.time32("ms"), [time(1, 2, 3, 120_000), LOST, LOST]),
+    (
+        TEXT,
+        ["1500ms", "-2s", "1us", "9" * 18 + "s", "1.5s", "5", "x", None],
+        pa.duration("ms"),
+        [timedelta(seconds=1.5), timedelta(seconds=-2), *[LOST] * 5, None],
+    ),
     (TEXT, ["a"], LARGE, ["a"]),
     (TEXT, ["a"], pa.list_(TEXT), [LOST]),
     (TEXT, ["a"], pa.binary(), [LOST]),
