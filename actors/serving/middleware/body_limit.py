@@ -56,9 +56,12 @@ class BodyLimitMiddleware:
     async def _read(self, body: "_Body", scope: Scope, receive: Receive) -> bool:
         """Reads to the end of the body; False where the client hung up before."""
         headers = Headers(scope=scope)
-        _check_encoding(headers.get("content-encoding", ""))
         told = headers.get("content-length", "0")
-        most = self._most if scope["method"] == "POST" else min(_NO_BODY, self._most)
+        if scope["method"] == "POST":
+            most = self._most
+            _check_encoding(headers.get("content-encoding", ""))
+        else:
+            most = min(_NO_BODY, self._most)
         self._check(int(told[:18]) if told.isascii() and told.isdigit() else 0, 0, most)
         while True:
             message = await receive()
