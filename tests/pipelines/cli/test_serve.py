@@ -92,6 +92,14 @@ def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> N
     assert service.ask("/nowhere")[0] == 404
 
 
+def test_only_the_replica_holds_torch(service: Service) -> None:
+    """It is 120 MB of each process that loads it, and the command and gateways live as long as the service does."""
+    assert service.ask("/tokenize", {"inputs": "Ada"})[0] == 200
+    maps = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in service.command.left_behind()}
+    assert {pid for pid, mapped in maps.items() if "libtorch" in mapped} == {service.replica()}
+    assert service.command.process.pid in maps
+
+
 def test_one_page_tells_of_gateway_and_model(service: Service) -> None:
     names = ("in_hand", "queue_ms_count", "served_rows_total", "pass_windows_sum", "pass_tokens_sum", "pass_ms_sum")
     _wait_for_metrics(service, {f"ray_spanmill_{name}" for name in names}, 'class="online"')
