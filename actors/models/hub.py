@@ -10,8 +10,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import fsspec
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from actors.backends.base import find_runtime
 from actors.errors import ModelError, first_line
@@ -61,6 +59,18 @@ def is_shipped(name: str) -> bool:
     return folder.resolve() == _SHIPPED.resolve() if folder.is_dir() else name in SHIPPED_NAMES
 
 
+def from_anywhere(name: str) -> str:
+    """A name by which workers find a model, since those of a running cluster run in other folders or machines.
+
+    That of a local folder is its absolute path. The model that comes with the package goes by its name also where it is
+    named by its folder: workers have it beside their code.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() and is_shipped(name):
+        return SHIPPED_NAMES[0]
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
 def fingerprint(folder: Path, backend: str) -> str:
     """SHA-256, in hex, over the names and bytes of the files that decide what the model computes.
 
@@ -89,6 +99,9 @@ def _files_that_count(folder: Path, weight_patterns: Sequence[str]) -> list[Path
 
 
 def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

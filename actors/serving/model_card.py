@@ -4,7 +4,7 @@ from pathlib import Path
 
 from actors.backends.base import ModelOutput, find_runtime
 from actors.model_config import load_config
-from actors.models.hub import fingerprint
+from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_spec
 from actors.parameters import ModelParameters
 from actors.serving.types import ModelCard
@@ -27,6 +27,15 @@ def describe(folder: Path, model: ModelParameters) -> ModelCard:
         hidden_size=int(config.hidden_size),
         answers=architecture.endswith("ForQuestionAnswering") and ModelOutput.LOGITS in runtime.outputs,
     )
+
+
+def describe_named(model: ModelParameters) -> ModelCard:
+    """The card of a model, which is downloaded first where it is not local.
+
+    Raises:
+        ModelError: it cannot be found or read.
+    """
+    return describe(find_model(model), model)
 
 
 def shown_name(name: str) -> str:

@@ -14,16 +14,16 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 from rich.console import Console
 
-from actors.models.hub import find_model
+from actors.models.hub import from_anywhere
 from actors.serving.deployments import APPLICATION, bind
-from actors.serving.model_card import describe
+from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
 from pipelines.cli.service_keys import keys_of
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
-from pipelines.execution.stage_factory import from_anywhere
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
+from pipelines.job.side_process import in_side_process
 
 
 def run_service(config: ServeConfig, console: Console) -> None:
@@ -35,7 +35,8 @@ def run_service(config: ServeConfig, console: Console) -> None:
         JobError: Ray or the application cannot be started.
     """
     service = service_of(config)
-    card = describe(find_model(service.model), service.model)
+    # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
+    card = in_side_process(describe_named, service.model)
     check_free(config.http.port, "http.port", config.http.host)
     with _stopped() as stopped, connected(config.ray, models=(config.model.name,)), _announced(config):
         console.print(f"starting Ray Serve and {card.name} ...")

@@ -1,8 +1,6 @@
 """Makes the list of a job's stages: the one place that says which there are, in which order, and on what they run."""
 
-from pathlib import Path
-
-from actors.models.hub import SHIPPED_NAMES, is_shipped
+from actors.models.hub import from_anywhere
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
@@ -30,15 +28,3 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
     )
-
-
-def from_anywhere(model: str) -> str:
-    """A name by which workers find a model, since those of a running cluster run in other folders or machines.
-
-    That of a local folder is its absolute path. The model that comes with the package goes by its name also where it is
-    named by its folder: workers have it beside their code.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir() and is_shipped(model):
-        return SHIPPED_NAMES[0]
-    return str(folder.resolve()) if folder.is_dir() else model

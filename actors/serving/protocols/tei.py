@@ -17,8 +17,8 @@ from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
 from actors.serving.protocols.tei_tokenize import BoundedTokenizer
-from actors.serving.replica import TOKENISERS
 from actors.serving.submit import ask, check_inputs
+from actors.serving.threads import TOKENISERS
 from actors.serving.types import LongTexts, Refusal, Reply, Task
 from actors.serving.types import Request as Inputs
 from actors.tokenization.preprocess import embedding_window_size

@@ -116,6 +116,21 @@ def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> N
     assert service.ask("/nowhere")[0] == 404
 
 
+def test_only_the_replica_holds_torch(service: Service) -> None:
+    """It is 120 MB of each process that loads it, and the command and gateways live as long as the service does."""
+    assert service.ask("/tokenize", {"inputs": "Ada"})[0] == 200
+    processes = service.command.left_behind()
+    assert service.command.process.pid in processes
+    assert [pid for pid in processes if _has_mapped(pid, "libtorch")] == [service.replica()]
+
+
+def _has_mapped(pid: int, library: str) -> bool:
+    try:
+        return library in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:  # it has ended meanwhile
+        return False
+
+
 def test_one_page_tells_of_gateway_and_model(service: Service) -> None:
     names = ("in_hand", "queue_ms_count", "served_rows_total", "pass_windows_sum", "pass_tokens_sum", "pass_ms_sum")
     _wait_for_metrics(service, {f"ray_spanmill_{name}" for name in names}, 'class="online"')
