@@ -105,7 +105,7 @@ def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert "Usage: spanmill" in installed.run("spanmill", "--help")
     shown = installed.run("spanmill", "answer", CORPUS, "out", "--dry-run")
     assert shown.startswith("1 file, ")
-    assert re.search(r"^model models/minilm-qa  fingerprint ", shown, re.MULTILINE)
+    assert re.search(r"^model minilm-qa  fingerprint ", shown, re.MULTILINE)
     assert not list(installed.folder.iterdir())
 
 

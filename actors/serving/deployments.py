@@ -22,13 +22,14 @@ from actors.engine.pass_stats import PassStats
 from actors.errors import DeviceLost, NoRoom
 from actors.model_actor import ModelActor
 from actors.models.hub import find_model
+from actors.models.names import public_name
 from actors.parameters import ModelParameters
 from actors.serving.app import build_app
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.context import Context
 from actors.serving.handle_client import HandleClient
 from actors.serving.middleware.access_log import log_requests
-from actors.serving.model_card import describe, shown_name
+from actors.serving.model_card import describe
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics, RequestMetrics
@@ -186,7 +187,7 @@ def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
             log_requests()
         application = serve.get_replica_context().app_name
         client = HandleClient(serve.get_deployment_handle(MODEL, application), service.limits)
-        name = shown_name(service.model.name)
+        name = public_name(service.model.name)
         context = Context(client, service.limits, service.qa, service.embedding, name, service.batching)
         return build_app(context, service.keys, service.cors, server_sets_id=True, observer=RequestMetrics())
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from actors.models.hub import SHIPPED_NAMES, is_shipped
+from actors.models.hub import is_shipped
+from actors.models.names import SHIPPED
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
@@ -40,5 +41,5 @@ def from_anywhere(model: str) -> str:
     """
     folder = Path(model).expanduser()
     if folder.is_dir() and is_shipped(model):
-        return SHIPPED_NAMES[0]
+        return SHIPPED
     return str(folder.resolve()) if folder.is_dir() else model

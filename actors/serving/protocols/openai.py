@@ -21,7 +21,6 @@ _INVALID = 400
 _EXAMPLE = {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.04, -0.07, 0.01]}],
-    "model": "models/minilm-qa",
     "usage": {"prompt_tokens": 12, "total_tokens": 12},
 }
 
@@ -74,7 +73,7 @@ def routes(context: Context) -> ProtocolRoutes:
     router = APIRouter(prefix="/v1")
     asked = {"model": context.model, "input": ["Ada Lovelace was born in London in 1815."]}
 
-    @router.post("/embeddings", responses=example(_EXAMPLE))
+    @router.post("/embeddings", responses=example(_EXAMPLE | {"model": context.model}))
     async def embeddings(body: Annotated[EmbeddingsRequest, fastapi.Body(examples=[asked])], http: Request) -> Response:
         """Embeds texts."""
         context.check_model(body.model)
