@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Body, Depends, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
 from actors.serving.context import Context
@@ -115,7 +115,8 @@ def _body_kind(body: object) -> str:
     first = inputs[0] if isinstance(inputs, list) and inputs else inputs
     if not isinstance(first, dict):
         return "(texts)"
-    return "(similarity)" if inputs is first and not first.keys().isdisjoint(Sentences.model_fields) else "(questions)"
+    compares = isinstance(inputs, dict) and not Sentences.model_fields.keys().isdisjoint(inputs)
+    return "(similarity)" if compares else "(questions)"
 
 
 _Inputs = Annotated[
@@ -134,7 +135,7 @@ def routes(context: Context) -> ProtocolRoutes:
     """`/` and `/models/{model}`, for every task, and both with the task at the end."""
     router = APIRouter()
 
-    async def served(model: Annotated[str, Path(examples=[context.model])]) -> None:
+    async def served(model: Annotated[str, schema.served_model(context.model)]) -> None:
         context.check_model(model)
 
     async def answer(body: AnyQuestions, http: Request) -> Response:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
-from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
+from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed, served_model
 from actors.serving.submit import ask
 from actors.serving.types import Refusal, Refused
 
@@ -95,7 +95,7 @@ def routes(context: Context) -> ProtocolRoutes:
         return ModelList(data=[ModelObject(id=context.model)])
 
     @router.get("/models/{model:path}")
-    async def model(model: Annotated[str, fastapi.Path(examples=[context.model])]) -> ModelObject:
+    async def model(model: Annotated[str, served_model(context.model)]) -> ModelObject:
         """The model that is served."""
         context.check_model(model)
         return ModelObject(id=context.model)
