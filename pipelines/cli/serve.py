@@ -41,7 +41,9 @@ def run_service(config: ServeConfig, console: Console) -> None:
         console.print(f"starting Ray Serve and {card.name} ...")
         _start(config, service)
         try:
-            console.print(f"ready: http://{config.http.host}:{config.http.port}  (routes: /docs, stop: Ctrl-C)")
+            console.print(
+                f"ready: http://{config.http.host}:{config.http.port}  (a page for browsers; routes: /docs, stop: Ctrl-C)"
+            )
             stopped.wait()
             console.print("stopping: what is in hand is finished first ...")
         finally:

@@ -37,7 +37,7 @@ const notice = {
 
 function askForKey() {
   key.form.hidden = false;
-  key.forget.hidden = !service.key;
+  key.forget.hidden = true;
   key.field.focus();
 }
 
@@ -50,7 +50,7 @@ async function start() {
     notice.refuse(refused, refused.status === 401 ? "" : again);
     return;
   }
-  key.form.hidden = !service.key;
+  key.form.hidden = true;
   key.forget.hidden = !service.key;
   notice.say("");
   const does = model.answers ? "answers questions, and embeds texts" : "embeds texts; it has no QA head, so it answers no questions";
