@@ -83,9 +83,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def _ours(folder: Path) -> set[Path]:
-    """Modules and templates of the packages below a folder."""
+    """Modules, templates and files of pages of the packages below a folder."""
     files = (path for name in PACKAGES for path in (folder / name).rglob("*"))
-    return {path.relative_to(folder) for path in files if path.suffix in (".py", ".j2")}
+    return {path.relative_to(folder) for path in files if path.suffix in (".py", ".j2", ".html", ".js", ".css", ".svg")}
 
 
 def test_every_module_and_template_is_in_it(installed: Installed) -> None:
@@ -105,7 +105,7 @@ def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert "Usage: spanmill" in installed.run("spanmill", "--help")
     shown = installed.run("spanmill", "answer", CORPUS, "out", "--dry-run")
     assert shown.startswith("1 file, ")
-    assert re.search(r"^model models/minilm-qa  fingerprint ", shown, re.MULTILINE)
+    assert re.search(r"^model minilm-qa  fingerprint ", shown, re.MULTILINE)
     assert not list(installed.folder.iterdir())
 
 

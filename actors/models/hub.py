@@ -14,12 +14,12 @@ import fsspec
 from actors.backends.base import find_runtime
 from actors.errors import ModelError, first_line
 from actors.models.content_keys import CONTENT_KEYS
+from actors.models.names import SHIPPED, SHIPPED_NAMES, is_place
 from actors.parameters import ModelParameters
 
 _TEXTS = ("*.json", "*.txt", "*.model")
-_SHIPPED = Path(__file__).parent / "minilm-qa"
+_SHIPPED = Path(__file__).parent / SHIPPED
 """The model that comes with the package: in the repository, a link to the folder in models/."""
-SHIPPED_NAMES = (_SHIPPED.name, f"models/{_SHIPPED.name}")
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 3600.0
 
@@ -44,7 +44,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         folder = Path(name).expanduser().resolve()
     elif name in SHIPPED_NAMES:
         folder = _SHIPPED.resolve()
-    elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
+    elif is_place(name):
         raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
         folder = _download_from_hub(name, parameters.revision, patterns, key)
@@ -67,7 +67,7 @@ def from_anywhere(name: str) -> str:
     """
     folder = Path(name).expanduser()
     if folder.is_dir() and is_shipped(name):
-        return SHIPPED_NAMES[0]
+        return SHIPPED
     return str(folder.resolve()) if folder.is_dir() else name
 
 

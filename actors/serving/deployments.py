@@ -19,10 +19,11 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import DeviceLost, NoRoom
 from actors.model_actor import ModelActor
+from actors.models.names import public_name
 from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway import app_builder
-from actors.serving.model_card import describe_named, shown_name
+from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
@@ -134,7 +135,7 @@ def bind(service: ServiceParameters) -> Application:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
     )
-    build_app = app_builder(service, MODEL, shown_name(service.model.name))
+    build_app = app_builder(service, MODEL, public_name(service.model.name))
     gateway = deployment(serve.ingress(build_app)(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
         ray_actor_options={"num_cpus": service.gateway.cpus},

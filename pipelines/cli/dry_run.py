@@ -8,7 +8,6 @@ from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.storage.url import Url
 from pipelines.words import counted
 
 _ROWS = 3
@@ -34,7 +33,7 @@ def show_plan(job: Job, console: Console) -> None:
         )
     if len(plan.files) > 5:
         console.print(f"  ... and {len(plan.files) - 5:,} more")
-    console.print(f"model {Url(job.config.model.name)}  fingerprint {job.model.fingerprint[:12]}")
+    console.print(f"model {job.model_name}  fingerprint {job.model.fingerprint[:12]}")
     console.print(f"output {job.store.url}  job {job.manifest.job8}")
     console.print("schema of the parts")
     for field in job.schema:

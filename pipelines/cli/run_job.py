@@ -13,7 +13,6 @@ from pipelines.errors import ConfigError
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.rows.misfits import advice, describe
-from pipelines.storage.url import Url
 from pipelines.words import counted
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def outcome_table(job: Job, outcome: "Outcome") -> Table:
         table.add_row("padding", f"{stats.total.padding:.1%}")
         table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", str(Url(job.config.model.name)))
+    table.add_row("model", job.model_name)
     table.add_row("output", str(job.store.url))
     table.add_row("report", f"{job.store.url}/{REPORT_HTML}")
     return table

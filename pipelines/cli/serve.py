@@ -42,7 +42,8 @@ def run_service(config: ServeConfig, console: Console) -> None:
         console.print(f"starting Ray Serve and {card.name} ...")
         _start(config, service)
         try:
-            console.print(f"ready: http://{config.http.host}:{config.http.port}  (routes: /docs, stop: Ctrl-C)")
+            address = f"http://{config.http.host}:{config.http.port}"
+            console.print(f"ready: {address}  (open it in a browser; routes: /docs, stop: Ctrl-C)")
             stopped.wait()
             console.print("stopping: what is in hand is finished first ...")
         finally:

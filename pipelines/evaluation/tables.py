@@ -11,7 +11,6 @@ from pipelines.console import two_columns
 from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
-from pipelines.storage.url import Url
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def totals_table(evaluation: Evaluation) -> Table:
     if evaluation.rows_per_second:
         table.add_row("rows/s", f"{evaluation.rows_per_second:,.1f}")
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", f"{Url(job.config.model.name)}  fingerprint {job.model.fingerprint[:12]}")
+    table.add_row("model", f"{job.model_name}  fingerprint {job.model.fingerprint[:12]}")
     return table
 
 
@@ -87,16 +86,16 @@ def group_table(evaluation: Evaluation) -> Table:
 def report_of(evaluation: Evaluation) -> dict[str, Any]:
     """The JSON report: scores in percent, null where there is no row, and the data and settings to repeat the run."""
     read, scores = evaluation.read, evaluation.scores
-    outcome, config = evaluation.predicted.outcome, evaluation.predicted.job.config
+    outcome, job = evaluation.predicted.outcome, evaluation.predicted.job
     files = [
         {"name": file.name, "url": str(file.url), "bytes": file.size, "version": file.version} for file in read.files
     ]
     left_out = [{"flaw": one.reason, "rows": one.rows, "places": one.places} for one in read.left_out]
     return {
-        "model": {"name": str(Url(config.model.name)), "fingerprint": evaluation.predicted.job.model.fingerprint},
+        "model": {"name": job.model_name, "fingerprint": job.model.fingerprint},
         "data": {"files": files, "left_out": left_out, "answers_dropped": read.answers_dropped},
         "settings": {
-            **config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),
+            **job.config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),
             "limit": evaluation.limit,
         },
         "rows": evaluation.rows,

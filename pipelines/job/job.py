@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from actors.engine.inference_task import Wanted
+from actors.models.hub import is_shipped
+from actors.models.names import SHIPPED
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import list_inputs, matches
@@ -25,6 +27,7 @@ from pipelines.planning.row_limit import limit_rows
 from pipelines.planning.row_schema import RowSchema
 from pipelines.schemas import JobKind, output_schema
 from pipelines.storage.filesystem import Store, resolve
+from pipelines.storage.url import Url
 
 if TYPE_CHECKING:
     from pipelines.job.model_probe import ProbedModel
@@ -54,6 +57,12 @@ class Job:
     def kind(self) -> JobKind:
         """Answer or embed."""
         return self.plan.layout.kind
+
+    @property
+    def model_name(self) -> str:
+        """The model as people know it: the one that ships by its name, any other by the place that the config gives."""
+        name = self.config.model.name
+        return SHIPPED if is_shipped(name) else str(Url(name))
 
     @property
     def schema(self) -> pa.Schema:

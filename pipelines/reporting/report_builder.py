@@ -120,7 +120,7 @@ def _subject(job: Job) -> Subject:
         job=manifest.job_id,
         created=manifest.created,
         output=str(job.store.url),
-        model=str(Url(job.config.model.name)),
+        model=job.model_name,
         fingerprint=manifest.model,
         backend=manifest.backend,
         files=len(plan.files),

@@ -13,7 +13,7 @@ from actors.serving.replica import Replica
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
-NAME = "models/minilm-qa"
+NAME = "minilm-qa"
 """The model that ships."""
 LOVELACE = "Ada Lovelace was born in London in 1815. She wrote the first program for a machine."
 WHERE = "Where was Ada Lovelace born?"
