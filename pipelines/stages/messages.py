@@ -4,7 +4,7 @@ One row per shard, so that no stage depends on how Ray cuts its blocks. What a m
 columns of their own; reading a message opens none of them, and handing one on copies none.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from actors.errors import DeviceLost, ModelError, NoRoom
 from pipelines.errors import SpanmillError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
+from pipelines.output.row_samples import CANDIDATE_SCHEMA
 from pipelines.storage.url import redact
 
 _PAYLOAD = "payload."
@@ -60,6 +61,10 @@ class IpcTable:
         """The table, a view of `data`."""
         with pa.ipc.open_stream(self.data) as reader:
             return reader.read_all()
+
+
+def _no_candidates() -> IpcTable:
+    return IpcTable.of(CANDIDATE_SCHEMA.empty_table())
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ class TokenizedMessage(ShardMessage):
     """QUARANTINE_SCHEMA; its schema tells how many values of `rows` are not as they were (`misfits_of`)."""
     windows: IpcTable
     """`Tokenized.to_ipc()` of the valid rows."""
+    candidates: IpcTable = field(default_factory=_no_candidates)
+    """Rows that the report may show: CANDIDATE_SCHEMA, without rows in most shards of a large job."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,8 @@ class ResultsMessage(ShardMessage):
     """The model's columns, one row for each of `rows`."""
     model_run: IpcTable
     """`ModelRun.to_table()`."""
+    candidates: IpcTable = field(default_factory=_no_candidates)
+    """As in `TokenizedMessage`."""
 
 
 @dataclass(frozen=True)
