@@ -1,4 +1,4 @@
-"""The code blocks of a Markdown page, and what the comment before each says about running it."""
+"""The code blocks of a Markdown page, what the comments before them say, and what counts as printed."""
 
 import re
 import textwrap
@@ -58,6 +58,26 @@ def blocks_of(path: Path, page: str) -> Iterator[Block]:
         text = textwrap.dedent("\n".join(code)).strip("\n")
         yield Block(page, first + 1, text, *mark, language or _language(text))
         mark = ("", "")
+
+
+def says(shown: str, printed: str) -> bool:
+    """Whether a text was printed: blanks do not count, `...` is anything, numbers are rounded as they are shown."""
+    pattern, numbers = "", list[str]()
+    for piece in re.findall(r"\.\.\.|\d+\.\d+|\s+|\w+|.", shown):
+        if piece == "...":
+            pattern += ".*?"
+        elif re.fullmatch(r"\d+\.\d+", piece):
+            pattern += r"(\d+\.\d+(?:e-\d+)?)"
+            numbers.append(piece)
+        else:
+            pattern += r"\s*" if piece.isspace() else re.escape(piece)
+    return any(
+        all(
+            f"{float(got):.{len(wanted.partition('.')[2])}f}" == wanted
+            for got, wanted in zip(found.groups(), numbers, strict=True)
+        )
+        for found in re.finditer(pattern, printed, re.DOTALL)
+    )
 
 
 def _language(text: str) -> str:
