@@ -4,6 +4,7 @@ from actors.models.hub import from_anywhere
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
+from pipelines.output.row_samples import Sampling
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel, SharedModel
 from pipelines.stages.prepare import PrepareStage
@@ -19,11 +20,12 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
     named = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
     own = OwnModel(named.placed(pool.threads, pool.gpus > 0), config.batching, task, job.model.fingerprint)
     model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
+    sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
         compute=(
-            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding), _PREPARE_CPUS),
+            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling), _PREPARE_CPUS),
             ActorStage(ModelStage, (model, None if rehearsal else job.parts, True), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),

@@ -64,6 +64,7 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             message.quarantine,
             IpcTable.of(columns),
             IpcTable.of(begun.done(stats).to_table()),
+            message.candidates,
         )
 
     def _leave(self) -> None:
