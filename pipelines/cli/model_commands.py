@@ -1,22 +1,22 @@
 """The commands that train and evaluate a model."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.options import (
     STORES,
-    ConfigFile,
     Data,
-    JobOverrides,
     Limit,
     Log,
     MaxQuarantined,
-    Overrides,
     Predictions,
     Replace,
     Report,
+    config_option,
     job_overrides,
+    set_option,
     with_options,
 )
 from pipelines.config.job import AnswerConfig
@@ -50,8 +50,8 @@ def finetune(
     teacher: Teacher = None,
     halve: Halve = False,
     held_out: HeldOut = None,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
+    config: Annotated[Path | None, config_option("finetune")] = None,
+    overrides: Annotated[list[str] | None, set_option("training.epochs=2")] = None,
     overwrite: Renew = False,
 ) -> None:
     """Make a model that answers, from a base and examples.
@@ -87,8 +87,8 @@ def finetune(
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL.", show_default=False)],
     data: Data,
-    config: ConfigFile = None,
-    overrides: JobOverrides = None,
+    config: Annotated[Path | None, config_option("answer")] = None,
+    overrides: Annotated[list[str] | None, set_option("qa.max_answer_len=30")] = None,
     limit: Limit = None,
     report: Report = None,
     predictions: Predictions = None,

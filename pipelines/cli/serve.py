@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -25,6 +26,9 @@ from pipelines.execution.stage_factory import from_anywhere
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 
+_LOOK_SECONDS = 0.1
+_SAY_EVERY_SECONDS = 10.0
+
 
 def run_service(config: ServeConfig, console: Console) -> None:
     """Serves until Ctrl-C or SIGTERM.
@@ -45,19 +49,21 @@ def run_service(config: ServeConfig, console: Console) -> None:
             stopped.wait()
             console.print("stopping: what is in hand is finished first ...")
         finally:
-            _drain()
+            _drain(console)
+        console.print("stopping: Ray ends ...")
     console.print("stopped")
 
 
-def _drain() -> None:
-    """Replicas finish the requests that they have, and take no new ones."""
-    while True:
-        try:
-            serve.delete(APPLICATION)
-        except TimeoutError:
-            # Ray Serve itself waits for a minute; replicas may take longer than that to drain.
-            continue
-        return
+def _drain(console: Console) -> None:
+    """Replicas finish the requests that they have, and take no new ones; says every now and then that it goes on."""
+    # Ray Serve's own wait looks once a second, and gives up after a minute; replicas may take longer than that.
+    serve.delete(APPLICATION, _blocking=False)
+    said = time.monotonic()
+    while APPLICATION in serve.status().applications:
+        if time.monotonic() - said >= _SAY_EVERY_SECONDS:
+            said = time.monotonic()
+            console.print("stopping: replicas still finish requests; Ctrl-C again breaks them off")
+        time.sleep(_LOOK_SECONDS)
 
 
 def _announced(config: ServeConfig) -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, evaluate_predictio
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import EXAMPLE_SCHEMA, Examples, InvalidReason, SkippedRows
 from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
-from pipelines.execution.executor import Outcome
+from pipelines.execution.outcome import Outcome
 from pipelines.output.receipt import RECEIPT_SCHEMA
 from pipelines.output.row_counts import RowCounts
 from pipelines.reporting.progress import Tally

@@ -19,7 +19,7 @@ from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError
 from pipelines.execution import stage_factory
-from pipelines.execution.executor import POISON_ROWS
+from pipelines.execution.outcome import POISON_ROWS
 from pipelines.stages.messages import RawMessage, TokenizedMessage
 from pipelines.stages.prepare import PrepareStage
 from tests.pipelines import jobs
