@@ -82,6 +82,8 @@ def _say_finished(config: OfflineConfig, output: str, counts: RowCounts) -> None
 def finished_table(config: OfflineConfig, output: str, counts: RowCounts) -> Table:
     """What is there of a job that was complete before."""
     table = two_columns()
+    if counts.quarantined:
+        table.add_row("quarantined", f"{counts.quarantined:,}")
     _add_quarantine(table, output, counts)
     _add_places(table, config, output)
     return table

@@ -90,7 +90,7 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
         startup=min(receipt.started for receipt in done) - began,
     )
     price = job.config.pool.price_per_hour
-    return Estimate(forecast, pool, shards, None if price is None else price * pool.size, size.is_whole)
+    return Estimate(forecast, pool, shards, None if price is None else price * pool.size, size.is_small_job)
 
 
 def estimate_table(job: Job, estimate: Estimate) -> Table:

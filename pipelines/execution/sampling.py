@@ -27,8 +27,8 @@ class SampleSize:
     pieces: int
     piece_rows: int
     """Of a long piece."""
-    is_whole: bool
-    """Whether the sample that was wanted would have been about the whole corpus, so that this one is smaller."""
+    is_small_job: bool
+    """Whether the sample that was wanted would have been half of the corpus or more, so that this one is smaller."""
 
 
 def sample_size(rows: int, pieces: int, piece_rows: int, fewest_pieces: int) -> SampleSize:
@@ -39,11 +39,12 @@ def sample_size(rows: int, pieces: int, piece_rows: int, fewest_pieces: int) -> 
         pieces, piece_rows: wanted.
     """
     most = max(int(rows * _MOST_SHARE), fewest_pieces)
-    if pieces * piece_rows * _MEAN <= most:
+    wanted = pieces * piece_rows * _MEAN
+    if wanted <= most:
         return SampleSize(pieces, piece_rows, False)
     shorter = min(piece_rows, max(int(most / pieces / _MEAN), _FEWEST_ROWS))
     fewer = max(min(int(most / shorter / _MEAN), pieces), fewest_pieces)
-    return SampleSize(fewer, max(min(shorter, most // fewer), 1), True)
+    return SampleSize(fewer, max(min(shorter, int(most / fewer / _MEAN)), 1), 2 * wanted >= rows)
 
 
 def counted_plan(plan: Plan, storage: Mapping[str, object]) -> Plan:
