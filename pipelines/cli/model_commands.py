@@ -22,6 +22,7 @@ from pipelines.cli.options import (
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
+from pipelines.words import counted
 
 Base = Annotated[
     str | None, typer.Option("--base", metavar="MODEL", help="Model to start from: folder, hub id or URL.")
@@ -80,7 +81,7 @@ def finetune(
         return
     for judged in trained.history[:1] + trained.history[1:][-1:]:
         name = "the base" if judged.step == 0 else f"step {judged.step:,}"
-        console.print(f"{name}: EM {judged.em:.1f}, F1 {judged.f1:.1f} on {judged.rows:,} held-out rows")
+        console.print(f"{name}: EM {judged.em:.1f}, F1 {judged.f1:.1f} on {counted(judged.rows, 'held-out row')}")
     console.print(f"model: {trained.store.url}")
 
 

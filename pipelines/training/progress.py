@@ -11,6 +11,7 @@ from rich.text import Text
 from pipelines.console import clock, fitting_line
 from pipelines.evaluation.squad import SkippedRows
 from pipelines.training.messages import HeldOutScores, StepProgress
+from pipelines.words import counted
 
 _LOG_EVERY_SECONDS = 10.0
 
@@ -41,7 +42,7 @@ class TrainingProgress:
         if isinstance(message, SkippedRows):
             self.console.print(str(message), style="yellow")
         elif isinstance(message, HeldOutScores):
-            scores = f"EM {message.em:.1f}, F1 {message.f1:.1f} on {message.rows:,} held-out rows"
+            scores = f"EM {message.em:.1f}, F1 {message.f1:.1f} on {counted(message.rows, 'held-out row')}"
             self.console.print(f"step {message.step:,}: {scores}")
         else:
             self._parts = _parts_of(message)
