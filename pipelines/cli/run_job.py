@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.dry_run import show_plan
 from pipelines.cli.process_clock import seconds_waited
 from pipelines.config.job import OfflineConfig
 from pipelines.console import open_console, two_columns
 from pipelines.errors import ConfigError
-from pipelines.job.finished_job import find_finished
 from pipelines.job.job import Job, bind, find_places, plan_in
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.output.row_counts import RowCounts
@@ -47,16 +45,21 @@ def run_job(
     places = find_places(inputs, output, config)
     for line in places.listing.left_out:
         open_console(stderr=True).print(line, soft_wrap=True)
+    # Each of these takes a part of a second to import: what is wrong with the paths was said before.
     if not (dry_run or estimate or overwrite):
+        from pipelines.job.finished_job import find_finished
+
         finished = find_finished(places, config, limit)
         if finished is not None:
             _say_finished(config, str(places.store.url), finished.counts)
             return config.poison_exit_code if finished.counts.poison_rows else 0
     job = plan_in(places, config, limit)
     if dry_run:
+        from pipelines.cli.dry_run import show_plan
+
         show_plan(job, open_console())
         return 0
-    # Ray comes with these, and takes seconds: what is wrong with the arguments was said before.
+    # Ray comes with these, and takes seconds.
     from pipelines.execution.estimate import estimate_job, estimate_table
     from pipelines.execution.executor import execute
 

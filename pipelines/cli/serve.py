@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
@@ -79,7 +80,7 @@ def _start(config: ServeConfig, service: ServiceParameters) -> None:
     try:
         serve.start(http_options=options, logging_config=quiet)
         serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
-    except (RuntimeError, RayServeException) as error:
+    except (RuntimeError, RayServeException, RayError) as error:
         raise JobError(f"the service could not be started: {_why(error)}") from error
 
 

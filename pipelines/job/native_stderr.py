@@ -41,8 +41,10 @@ def without_ray_lines() -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.stderr is own:
-            sys.stderr = before
+        if own is not None:
+            # Not closed: loggers that were set up meanwhile may write to it.
+            own.flush()
+            sys.stderr = before if sys.stderr is own else sys.stderr
         # The pipe ends with its last writer; a process that was started meanwhile and lives on may be one.
         os.dup2(terminal, _STDERR)
         reader.join(_END_SECONDS)
