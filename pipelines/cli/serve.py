@@ -3,12 +3,14 @@
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
@@ -24,6 +26,9 @@ from pipelines.errors import JobError
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 from pipelines.job.side_process import in_side_process
+
+_LOOK_SECONDS = 0.1
+_SAY_EVERY_SECONDS = 10.0
 
 
 def run_service(config: ServeConfig, console: Console) -> None:
@@ -47,19 +52,21 @@ def run_service(config: ServeConfig, console: Console) -> None:
             stopped.wait()
             console.print("stopping: what is in hand is finished first ...")
         finally:
-            _drain()
+            _drain(console)
+        console.print("stopping: Ray ends ...")
     console.print("stopped")
 
 
-def _drain() -> None:
-    """Replicas finish the requests that they have, and take no new ones."""
-    while True:
-        try:
-            serve.delete(APPLICATION)
-        except TimeoutError:
-            # Ray Serve itself waits for a minute; replicas may take longer than that to drain.
-            continue
-        return
+def _drain(console: Console) -> None:
+    """Replicas finish the requests that they have, and take no new ones; says every now and then that it goes on."""
+    # Ray Serve's own wait looks once a second, and gives up after a minute; replicas may take longer than that.
+    serve.delete(APPLICATION, _blocking=False)
+    said = time.monotonic()
+    while APPLICATION in serve.status().applications:
+        if time.monotonic() - said >= _SAY_EVERY_SECONDS:
+            said = time.monotonic()
+            console.print("stopping: replicas still finish requests; Ctrl-C again breaks them off")
+        time.sleep(_LOOK_SECONDS)
 
 
 def _announced(config: ServeConfig) -> AbstractContextManager[None]:
@@ -75,7 +82,7 @@ def _start(config: ServeConfig, service: ServiceParameters) -> None:
     try:
         serve.start(http_options=options, logging_config=quiet)
         serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
-    except (RuntimeError, RayServeException) as error:
+    except (RuntimeError, RayServeException, RayError) as error:
         raise JobError(f"the service could not be started: {_why(error, _messages())}") from error
 
 

@@ -11,6 +11,8 @@ from pipelines.console import two_columns
 from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
+from pipelines.storage.url import Url
+from pipelines.words import counted
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ def totals_table(evaluation: Evaluation) -> Table:
     table.add_row("rows", f"{evaluation.rows:,}")
     left_out = sum(one.rows for one in evaluation.read.left_out)
     if left_out:
-        table.add_row("left out", f"{left_out:,} rows of the data")
+        table.add_row("left out", f"{counted(left_out, 'row')} of the data")
     if outcome.counts.quarantined:
-        table.add_row("quarantined", f"{outcome.counts.quarantined:,} rows, which count as an empty answer")
+        table.add_row(
+            "quarantined", f"{counted(outcome.counts.quarantined, 'row')}, judged as if the answer were empty"
+        )
     table.add_row("EM answerable", _over(scores.answerable, scores.answerable.em))
     table.add_row("F1 answerable", _over(scores.answerable, scores.answerable.f1))
     if scores.abstaining is not None:
@@ -59,7 +63,7 @@ def _add_abstaining(table: Table, found: AbstainingScores) -> None:
     table.add_row("EM abstaining", _over(found.total, found.total.em))
     table.add_row("F1 abstaining", _over(found.total, found.total.f1))
     table.add_row("  answerable", f"EM {_figure(found.answerable.em)}  F1 {_figure(found.answerable.f1)}")
-    table.add_row("  unanswerable", f"{_figure(found.unanswerable.em)}  of {found.unanswerable.rows:,} rows")
+    table.add_row("  unanswerable", f"{_figure(found.unanswerable.em)}  of {counted(found.unanswerable.rows, 'row')}")
     for name, best in (("EM", found.best_em), ("F1", found.best_f1)):
         note = f"abstaining above {best.threshold:.3f} instead of {ABSTAIN_ABOVE}"
         table.add_row(f"best {name}", f"{best.score:.1f}  {note}")
@@ -110,7 +114,7 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _over(score: Score, figure: float) -> str:
-    return f"{_figure(figure)}  of {score.rows:,} rows"
+    return f"{_figure(figure)}  of {counted(score.rows, 'row')}"
 
 
 def _figure(value: float | None) -> str:

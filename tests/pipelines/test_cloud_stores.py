@@ -78,7 +78,7 @@ def test_a_job_is_killed_and_goes_on(server: CloudServer, tmp_path: Path, untrai
     finally:
         second.clean_up()
     assert code == 0, err
-    assert "committed before" in out
+    assert "in the whole job" in out
     after = _parts(target)
     assert before.items() <= after.items(), "what was committed is computed again"
     assert "_SUCCESS" in list_names(target)

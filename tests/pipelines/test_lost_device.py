@@ -11,7 +11,8 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from pipelines.errors import JobError
-from pipelines.execution.executor import Outcome, execute
+from pipelines.execution.executor import execute
+from pipelines.execution.outcome import Outcome
 from pipelines.job.job import bind
 from tests.actors import lossy_runtime
 from tests.pipelines.helpers import qa_rows

@@ -98,7 +98,7 @@ def test_parts_without_a_manifest(store: Store, plan: Plan) -> None:
     Path(store.path(MANIFEST_NAME)).unlink()
     empty = QUARANTINE_SCHEMA.empty_table()
     PartsFolder(store, "0" * 8, "jsonl").commit(ShardId(0, 0, True), empty, empty, {})
-    with pytest.raises(ManifestError, match=r"holds 1 parts .* but no _manifest\.json"):
+    with pytest.raises(ManifestError, match=r"holds 1 part .* but no _manifest\.json"):
         _open(store, _manifest(plan))
 
 

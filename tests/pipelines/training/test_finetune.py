@@ -121,7 +121,7 @@ def test_killed_it_goes_on_to_the_weights_of_an_undisturbed_run(
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (output / name).read_bytes() == (tmp_path / "expected" / name).read_bytes(), name
     assert re.search(r"^the base: EM [\d.]+, F1 [\d.]+ on 8 held-out rows\nstep \d+: EM .*\nmodel: ", out), out
-    left_out = "1 rows left out, the question leaves too little room in a window of qa.max_seq_len tokens: talker"
+    left_out = "1 row left out, the question leaves too little room in a window of qa.max_seq_len tokens: talker"
     assert err.count(left_out) == 1
     card = (output / "README.md").read_text()
     assert f"* {left_out}\n" in card
