@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.workers import Worker, end_all, workers_below
-from tests.pipelines.processes import BIN, Command
+from tests.pipelines.processes import BIN, Command, free_port
 
 # With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
 SETTINGS = {
@@ -43,7 +43,7 @@ class Cluster:
         words = ("ray", "start", f"--address={self.address}", f"--num-cpus={self.second_cpus}", *_WORDS)
         self.seconds.append(Command(words, self.folder, SETTINGS))
 
-    def wait_for_second(self, seconds: float = 60) -> None:
+    def wait_for_second(self, seconds: float = 240) -> None:
         """Returns when the cluster has the second node's CPUs too. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         env = {**os.environ, **SETTINGS}
@@ -82,14 +82,6 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0, dashboard: int | None
     finally:
         for command in (*made.seconds, head):
             end_all(command)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

@@ -31,10 +31,10 @@ from tests.actors.helpers import (
     assert_same_results,
     prepare,
     strings,
-    until,
     word_spec,
     words,
 )
+from tests.waiting import until
 
 SPEC = word_spec()
 QA = QAParameters(max_seq_len=16, doc_stride=3, max_answer_len=4)

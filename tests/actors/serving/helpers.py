@@ -2,8 +2,7 @@
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -76,13 +75,5 @@ def serving(app: ASGIApp) -> Iterator[str]:
 def connected(url: str) -> Iterator[socket.socket]:
     """A bare connection to a server, for clients that misbehave."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         yield connection
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits until something is so, and fails where it is not in half a minute."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)

@@ -23,9 +23,9 @@ from pipelines.output.receipt import Receipt
 from pipelines.reporting.json_log import logging_to
 from pipelines.reporting.progress import Tally
 from pipelines.reporting.prometheus import Metrics
-from tests.chaos.clusters import free_port
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
 from tests.pipelines.jobs import Ran, mixed_rows, run_job, write_jsonl
+from tests.pipelines.processes import free_port
 
 pytestmark = pytest.mark.ray
 

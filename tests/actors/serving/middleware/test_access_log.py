@@ -9,7 +9,8 @@ import pytest
 
 from actors.serving.replica import Replica
 from tests.actors.serving.conftest import Serve
-from tests.actors.serving.helpers import LOVELACE, WHERE, Failing, until
+from tests.actors.serving.helpers import LOVELACE, WHERE, Failing
+from tests.waiting import until
 
 BODY = {"context": LOVELACE, "questions": [WHERE, "When?"]}
 
