@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
@@ -16,6 +17,13 @@ from xdist.workermanage import WorkerController
 # Where more threads compute than there are cores, OpenMP's threads wait in loops for those that have none, which took a
 # fifth to a half more CPU time. Read when torch is loaded, here and in every process that a test starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Hypothesis without clocks or dice: machines that share a core with others are slow at times, and a failure must come
+# back when it is looked into. Before any test is imported, so that it holds for all, whichever are run.
+settings.register_profile(
+    "spanmill", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("spanmill")
 
 _ROOT = Path(__file__).parents[1]
 
