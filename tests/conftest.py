@@ -74,6 +74,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
+        if item.get_closest_marker("more"):
+            # They take many minutes each, and several times as many on a busy machine.
+            item.add_marker(pytest.mark.timeout(3600))
     # Without xdist, too, the shared cluster is started once.
     items.sort(key=lambda item: _turn(item.path))
 

@@ -118,7 +118,7 @@ def free_port() -> int:
     others = [*range(20_000, min(lowest, 32_768)), *range(highest + 1, 65_536)]
     while True:
         with socket.socket() as found:
-            port = random.SystemRandom().choice(others)
+            port: int = random.SystemRandom().choice(others)
             try:
                 found.bind(("127.0.0.1", port))
             except OSError:

@@ -142,7 +142,6 @@ def test_whatever_is_sent_is_answered_or_refused_and_hurts_nobody_else() -> None
 
 
 @pytest.mark.more
-@pytest.mark.timeout(3600)
 def test_whatever_is_sent_is_answered_or_refused_and_hurts_nobody_else_for_long() -> None:
     _check_bodies(20_000, derandomize=False)
 

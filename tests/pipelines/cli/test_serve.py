@@ -32,7 +32,10 @@ class Service:
 
     def __init__(self, model: Path, folder: Path) -> None:
         self.port = free_port()
-        words = ("--model", str(model), "--port", str(self.port), "--set", "ray.object_store_mb=200")
+        # A replica may take minutes to start on a busy machine.
+        keys = ("ray.object_store_mb=200", "limits.timeout_ms=300_000")
+        settings = [word for key in keys for word in ("--set", key)]
+        words = ("--model", str(model), "--port", str(self.port), *settings)
         self.command = Command(("spanmill", "serve", *words), folder)
 
     def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any, Any]:
@@ -43,7 +46,7 @@ class Service:
             headers={"Content-Type": "application/json"} | (headers or {}),
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as reply:
+            with urllib.request.urlopen(request, timeout=400) as reply:
                 return reply.status, reply.read(), reply.headers
         except urllib.error.HTTPError as error:
             return error.code, error.read(), error.headers
