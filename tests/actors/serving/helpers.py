@@ -57,7 +57,9 @@ class Failing(InProcess):
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
     """Serves an application on a free port of this machine, in a thread; gives its URL without a slash at the end."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    # After five seconds, uvicorn's own, it could close a connection just when a client uses it again.
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_keep_alive=3600)
+    server = uvicorn.Server(config)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         # Connections that come before the server accepts them wait in the socket's backlog.
