@@ -244,12 +244,13 @@ async def _bad(client: httpx2.AsyncClient, rng: random.Random, traffic: Traffic)
 
 async def _run(seed: int, seconds: float, wanted: Counter[str]) -> None:
     replicas = ToyReplicas(seed)
-    limits = LimitParameters()
+    # Nobody is late, however busy the machine is.
+    limits = LimitParameters(timeout_ms=600_000)
     context = Context(HandleClient(replicas, limits), limits, QAParameters(), EmbeddingParameters(), model=NAME)
     app = build_app(context, KeyParameters(none=True), CorsParameters())
     transport = httpx2.ASGITransport(app=app)
     try:
-        async with httpx2.AsyncClient(transport=transport, base_url="http://toy", timeout=120) as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://toy", timeout=600) as client:
             traffic = Traffic(wanted, seconds)
             clients = [_good(client, random.Random(1000 * seed + n), traffic) for n in range(6)]
             clients += [_bad(client, random.Random(-1000 * seed - n), traffic) for n in range(4)]
@@ -276,4 +277,4 @@ def test_a_model_that_breaks_breaks_the_guilty_alone() -> None:
 @pytest.mark.more
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_a_model_that_breaks_breaks_the_guilty_alone_for_long(seed: int) -> None:
-    asyncio.run(_run(seed, seconds=60.0, wanted=Counter({"good": 200, "hung up": 1, **dict.fromkeys(GUILTY, 1)})))
+    asyncio.run(_run(seed, seconds=60.0, wanted=Counter({"good": 50, "hung up": 1, **dict.fromkeys(GUILTY, 1)})))
