@@ -17,6 +17,8 @@ from xdist.workermanage import WorkerController
 # Where more threads compute than there are cores, OpenMP's threads wait in loops for those that have none, which took a
 # fifth to a half more CPU time. Read when torch is loaded, here and in every process that a test starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Ray ends workers where the memory of the machine is nearly full, whoever has taken it.
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 
 # Hypothesis without clocks or dice: machines that share a core with others are slow at times, and a failure must come
 # back when it is looked into. Before any test is imported, so that it holds for all, whichever are run.

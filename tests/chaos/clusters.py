@@ -75,6 +75,8 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0, dashboard: int | None
     folder.mkdir()
     port = free_port()
     words = ("ray", "start", "--head", f"--num-cpus={cpus}", f"--port={port}", f"--temp-dir={folder}")
+    # Else 10001, whoever has it; a node ends with any of its processes.
+    words = (*words, f"--ray-client-server-port={free_port()}")
     shown = ("--include-dashboard=false",) if dashboard is None else (f"--dashboard-port={dashboard}",)
     head = Command((*words, *shown, *_WORDS), folder, SETTINGS | (_DEAD_SOON if second_cpus else {}))
     made = Cluster(f"127.0.0.1:{port}", folder, head, cpus, second_cpus)
