@@ -48,8 +48,12 @@ class Command:
     def wait_until(self, condition: Callable[[], bool], seconds: float = 240) -> None:
         """Waits for the condition; the command must not end before."""
         deadline = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, self.said()
+        while True:
+            # In this order: it may end just after it has done what is waited for.
+            ended = self.process.poll() is not None
+            if condition():
+                return
+            assert not ended, self.said()
             assert time.monotonic() < deadline, "nothing happened in time"
             time.sleep(0.01)
 
