@@ -76,9 +76,9 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0, dashboard: int | None
     port = free_port()
     words = ("ray", "start", "--head", f"--num-cpus={cpus}", f"--port={port}", f"--temp-dir={folder}")
     # Else 10001, whoever has it; a node ends with any of its processes.
-    words = (*words, f"--ray-client-server-port={free_port()}")
+    client = f"--ray-client-server-port={free_port()}"
     shown = ("--include-dashboard=false",) if dashboard is None else (f"--dashboard-port={dashboard}",)
-    head = Command((*words, *shown, *_WORDS), folder, SETTINGS | (_DEAD_SOON if second_cpus else {}))
+    head = Command((*words, client, *shown, *_WORDS), folder, SETTINGS | (_DEAD_SOON if second_cpus else {}))
     made = Cluster(f"127.0.0.1:{port}", folder, head, cpus, second_cpus)
     try:
         head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
