@@ -90,6 +90,18 @@ except KeyboardInterrupt:
     assert (process.returncode, said) == (0, "stopped True\n")
 
 
+def test_sigterm_just_after_ray_has_installed_its_handler_is_ctrl_c_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starts(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", starts)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), connected(RayParameters(address="local")):
+        raise AssertionError("connected all the same")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.ray
 def test_ray_shuts_down_after_the_threads_of_ray_data() -> None:
     seen: list[bool] = []
