@@ -52,16 +52,20 @@ class Installed:
 
     def run(self, *words: object) -> str:
         """What a command of the environment prints, run in the empty folder."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
         command = [str(self.bin / str(words[0])), *map(str, words[1:])]
-        done = subprocess.run(command, cwd=self.folder, env=kept, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env=_environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
 
+def _environment() -> dict[str, str]:
+    """This process's, without what would show another Python this repository."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
 def _pip(*words: object) -> None:
     command = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, words))
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

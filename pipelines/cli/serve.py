@@ -49,7 +49,9 @@ def run_service(config: ServeConfig, console: Console) -> None:
         try:
             address = f"http://{config.http.host}:{config.http.port}"
             console.print(f"ready: {address}  (open it in a browser; routes: /docs, stop: Ctrl-C)")
-            stopped.wait()
+            # Again and again: a signal just before a wait without an end would be heard only with the next one.
+            while not stopped.wait(5.0):
+                pass
             console.print("stopping: what is in hand is finished first ...")
         finally:
             _drain(console)

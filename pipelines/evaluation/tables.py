@@ -11,7 +11,6 @@ from pipelines.console import two_columns
 from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
-from pipelines.storage.url import Url
 from pipelines.words import counted
 
 

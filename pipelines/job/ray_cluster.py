@@ -84,8 +84,14 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}{hint}") from error
-    # Ray installs a handler that aborts the process; put the previous one back.
-    _handle_sigterm(on_sigterm)
+    except SystemExit as end:
+        # A SIGTERM that came after Ray had installed its handler, and before the previous one was back.
+        if end.code == signal.SIGTERM:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        # Ray installs a handler that aborts the process; put the previous one back.
+        _handle_sigterm(on_sigterm)
     try:
         with without_ray_lines():
             try:

@@ -74,7 +74,7 @@ def test_a_job_is_killed_and_goes_on(server: CloudServer, tmp_path: Path, untrai
 
     second = Command(words, tmp_path, server.env)
     try:
-        code, out, err = second.end(300)
+        code, out, err = second.end()
     finally:
         second.clean_up()
     assert code == 0, err

@@ -9,7 +9,7 @@ import pytest
 
 from actors.parameters import QAParameters
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, parts, same_answer, write_jsonl
-from tests.pipelines.processes import Command, gone_within
+from tests.pipelines.processes import Command, is_gone
 
 pytestmark = pytest.mark.ray
 
@@ -44,7 +44,7 @@ def test_ctrl_c_then_kill_then_the_end(start: Start, tmp_path: Path, untrained_m
     assert code == 130
     assert err.splitlines()[-1] == "stopped; what is committed stays, and the same command goes on from there"
     assert "Traceback" not in err
-    assert gone_within(first, 10)
+    assert is_gone(first)
     before = _snapshot(output)
 
     second = start(*words, *settings)

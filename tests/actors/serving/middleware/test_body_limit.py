@@ -10,7 +10,8 @@ import pytest
 
 from actors.serving.parameters import LimitParameters
 from tests.actors.serving.conftest import Serve
-from tests.actors.serving.helpers import LOVELACE, WHERE, connected, until
+from tests.actors.serving.helpers import LOVELACE, WHERE, connected
+from tests.waiting import until
 
 BODY = {"context": LOVELACE, "questions": [WHERE]}
 SMALL = LimitParameters(max_request_bytes=1024)
