@@ -13,7 +13,7 @@ import pytest
 
 from actors.serving.parameters import KeyParameters
 from tests.actors.serving.conftest import Serve
-from tests.actors.serving.helpers import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.more
 
