@@ -13,6 +13,7 @@ from actors.errors import DeviceLost, ModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
+from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
     DryRun,
@@ -254,7 +255,8 @@ def main() -> None:
     # SIGTERM, which a cluster's scheduler sends, stops a command as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app()
+        with without_ray_lines():
+            app()
     except SystemExit as stop:
         # Typer turns Ctrl-C into this exit code and prints nothing.
         if stop.code == STOPPED_CODE:

@@ -26,7 +26,6 @@ from actors.models.hub import is_shipped
 from pipelines.config.job import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.cluster_check import check_answers
-from pipelines.job.native_stderr import without_ray_lines
 from pipelines.job.service_discovery import service_address
 
 _MIB = 1 << 20
@@ -62,8 +61,6 @@ def connected_for(config: JobConfig) -> AbstractContextManager[None]:
 def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[str] = ()) -> Iterator[None]:
     """Connects to Ray while the block runs; a local cluster is started and stopped with the block.
 
-    Ray's own log lines do not reach the terminal meanwhile (`native_stderr`).
-
     Args:
         hint: is said behind what went wrong.
         models: names of the models that workers load.
@@ -93,13 +90,10 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
         # Ray installs a handler that aborts the process; put the previous one back.
         _handle_sigterm(on_sigterm)
     try:
-        with without_ray_lines():
-            try:
-                yield
-            finally:
-                _wait_for_executors()
-                ray.shutdown()
+        yield
     finally:
+        _wait_for_executors()
+        ray.shutdown()
         _handle_sigterm(on_sigterm)
 
 

@@ -1,4 +1,7 @@
-"""What native code writes to stderr beside Ray's own log lines, which a healthy job is full of."""
+"""What native code writes to stderr beside Ray's own log lines, which a healthy job is full of.
+
+It changes the process's stderr, so it is for the command alone: a program that imports Spanmill has its own.
+"""
 
 import os
 import re
@@ -48,6 +51,8 @@ def without_ray_lines() -> Iterator[None]:
         # The pipe ends with its last writer; a process that was started meanwhile and lives on may be one.
         os.dup2(terminal, _STDERR)
         reader.join(_END_SECONDS)
+        if not reader.is_alive():
+            os.close(terminal)
 
 
 def _own_stream(stderr: TextIO | None, terminal: int) -> TextIO | None:
@@ -75,7 +80,6 @@ def _forward(read: int, terminal: int) -> None:
             _write(terminal, rest)
     finally:
         os.close(read)
-        os.close(terminal)
 
 
 def _write(terminal: int, data: bytes) -> None:

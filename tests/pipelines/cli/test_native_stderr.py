@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.job.native_stderr import without_ray_lines
+from pipelines.cli.native_stderr import without_ray_lines
 
 RED = b"\x1b[31m[2026-11-28 14:22:14,012 E 5357 5357] core_worker.cc:2465: the actor restart will fail\x1b[0m\n"
 FATAL = b"[2026-11-28 14:22:14,012 C 5357 5357] core_worker.cc:99: Check failed: it is broken\n"
@@ -35,7 +35,7 @@ def test_more_than_a_pipe_holds(capfd: pytest.CaptureFixture[str]) -> None:
 def test_pythons_own_words_go_straight_to_the_terminal_and_a_terminal_it_stays(tmp_path: Path) -> None:
     program = """
 import os, sys
-from pipelines.job.native_stderr import without_ray_lines
+from pipelines.cli.native_stderr import without_ray_lines
 
 before, is_terminal = sys.stderr, sys.stderr.isatty()
 try:
