@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from actors.backends.attention import Attention, Windows
 
 _AFTER_PADDING = frozenset({"camembert", "roberta", "xlm-roberta"})
-"""Models that count positions from padding_idx + 1."""
+"""Models that count positions from the id of the pad token on."""
 _BERT_LIKE = frozenset({"bert", "electra"}) | _AFTER_PADDING
 
 
@@ -27,11 +27,15 @@ class _Embeddings:
     norm: nn.LayerNorm
     project: nn.Linear | None
     """To the width of the layers, where ELECTRA's embeddings are narrower."""
-    first_position: int
+    pad_id: int | None
+    """Of the pad token, where positions are counted from it on, and a pad token in a text has no place of its own (as
+    in transformers' `create_position_ids_from_input_ids`); None where they are counted from 0."""
 
     def __call__(self, ids: Tensor, positions: Tensor, types: Tensor | None) -> Tensor:
         states: Tensor = self.words(ids)
-        states += self.positions(positions + self.first_position)
+        states += self.positions(
+            positions if self.pad_id is None else _places_beside_padding(ids, positions, self.pad_id)
+        )
         if self.types is not None:
             states += self.types.weight[0] if types is None else self.types(types)
         states = self.norm(states)
@@ -105,9 +109,17 @@ class PackedEncoder:
         return states
 
 
+def _places_beside_padding(ids: Tensor, positions: Tensor, pad_id: int) -> Tensor:
+    counts = ids != pad_id
+    so_far = counts.cumsum(0)
+    first = torch.arange(len(ids), device=ids.device) - positions
+    in_window = so_far - so_far[first] + counts[first]
+    return in_window * counts + pad_id
+
+
 def _distilbert(model: Any) -> PackedEncoder:
     found = model.embeddings
-    embeddings = _Embeddings(found.word_embeddings, found.position_embeddings, None, found.LayerNorm, None, 0)
+    embeddings = _Embeddings(found.word_embeddings, found.position_embeddings, None, found.LayerNorm, None, None)
     layers = tuple(
         _Layer(
             _join(layer.attention.q_lin, layer.attention.k_lin, layer.attention.v_lin),
@@ -126,7 +138,7 @@ def _distilbert(model: Any) -> PackedEncoder:
 
 def _bert(model: Any, kind: str) -> PackedEncoder:
     found = model.embeddings
-    first = found.padding_idx + 1 if kind in _AFTER_PADDING else 0
+    pad_id = int(found.padding_idx) if kind in _AFTER_PADDING else None
     project = getattr(model, "embeddings_project", None)
     embeddings = _Embeddings(
         found.word_embeddings,
@@ -134,7 +146,7 @@ def _bert(model: Any, kind: str) -> PackedEncoder:
         found.token_type_embeddings,
         found.LayerNorm,
         project,
-        first,
+        pad_id,
     )
     layers = tuple(
         _Layer(

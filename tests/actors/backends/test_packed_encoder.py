@@ -81,6 +81,20 @@ def test_hidden_states_are_those_of_the_model(kind: str) -> None:
     torch.testing.assert_close(again, before[-1], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["roberta", "bert"])
+@torch.inference_mode()
+def test_a_pad_token_in_a_text_stands_where_the_model_has_it(kind: str) -> None:
+    model = _model(CONFIGS[kind])
+    pad = int(model.config.pad_token_id)
+    ids = torch.tensor([7, pad, 8, 9, pad, pad, 11, pad, 12, 13])
+    encoder = PackedEncoder.of(model)
+    assert encoder is not None
+    positions = torch.cat([torch.arange(6), torch.arange(4)])
+    states = encoder(ids, positions, None, Windows((6, 4), torch.device("cpu")), attend_by_length)
+    torch.testing.assert_close(states[:6], _own_states(model, ids[:6], None), atol=1e-5, rtol=0)
+    torch.testing.assert_close(states[6:], _own_states(model, ids[6:], None), atol=1e-5, rtol=0)
+
+
 def test_token_types_that_are_not_given_are_the_first() -> None:
     model = _model(CONFIGS["bert"])
     encoder, ids, positions = PackedEncoder.of(model), torch.arange(5, 15), torch.arange(10)
