@@ -1,10 +1,16 @@
 """Consoles that the commands print to, and the formats that they share."""
 
+from collections.abc import Iterable
+
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _UNWRAPPED_WIDTH = 10_000
 """Columns."""
+_BETWEEN = " · "
+"""Parts of a line."""
 
 
 def open_console(stderr: bool = False) -> Console:
@@ -13,6 +19,22 @@ def open_console(stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _UNWRAPPED_WIDTH
     return console
+
+
+def fitting_line(parts: Iterable[str], width: int) -> Text:
+    """A line of parts, the most important first: those that do not fit into the width are left out.
+
+    Args:
+        parts: at least one.
+        width: columns of the terminal.
+    """
+    first, *others = parts
+    line = Text(first, no_wrap=True, overflow="ellipsis")
+    for part in others:
+        if cell_len(line.plain) + cell_len(_BETWEEN + part) > width:
+            break
+        line.append(_BETWEEN + part)
+    return line
 
 
 def two_columns() -> Table:

@@ -13,7 +13,8 @@ from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import check_config
 from pipelines.console import open_console
 from pipelines.errors import JobError
-from pipelines.execution.executor import Outcome, execute
+from pipelines.execution.executor import execute
+from pipelines.execution.outcome import Outcome
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.output.decoding import from_jsonl
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
@@ -16,6 +17,15 @@ from xdist.workermanage import WorkerController
 # Where more threads compute than there are cores, OpenMP's threads wait in loops for those that have none, which took a
 # fifth to a half more CPU time. Read when torch is loaded, here and in every process that a test starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Ray ends workers where the memory of the machine is nearly full, whoever has taken it.
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+
+# Hypothesis without clocks or dice: machines that share a core with others are slow at times, and a failure must come
+# back when it is looked into. Before any test is imported, so that it holds for all, whichever are run.
+settings.register_profile(
+    "spanmill", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("spanmill")
 
 _ROOT = Path(__file__).parents[1]
 
@@ -66,6 +76,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
+        if item.get_closest_marker("more"):
+            # They take many minutes each, and several times as many on a busy machine.
+            item.add_marker(pytest.mark.timeout(3600))
     # Without xdist, too, the shared cluster is started once.
     items.sort(key=lambda item: _turn(item.path))
 

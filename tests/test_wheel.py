@@ -52,16 +52,20 @@ class Installed:
 
     def run(self, *words: object) -> str:
         """What a command of the environment prints, run in the empty folder."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
         command = [str(self.bin / str(words[0])), *map(str, words[1:])]
-        done = subprocess.run(command, cwd=self.folder, env=kept, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env=_environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
 
+def _environment() -> dict[str, str]:
+    """This process's, without what would show another Python this repository."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
 def _pip(*words: object) -> None:
     command = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, words))
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -83,9 +87,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def _ours(folder: Path) -> set[Path]:
-    """Modules and templates of the packages below a folder."""
+    """Modules, templates and files of pages of the packages below a folder."""
     files = (path for name in PACKAGES for path in (folder / name).rglob("*"))
-    return {path.relative_to(folder) for path in files if path.suffix in (".py", ".j2")}
+    return {path.relative_to(folder) for path in files if path.suffix in (".py", ".j2", ".html", ".js", ".css", ".svg")}
 
 
 def test_every_module_and_template_is_in_it(installed: Installed) -> None:
@@ -105,7 +109,7 @@ def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert "Usage: spanmill" in installed.run("spanmill", "--help")
     shown = installed.run("spanmill", "answer", CORPUS, "out", "--dry-run")
     assert shown.startswith("1 file, ")
-    assert re.search(r"^model models/minilm-qa  fingerprint ", shown, re.MULTILINE)
+    assert re.search(r"^model minilm-qa  fingerprint ", shown, re.MULTILINE)
     assert not list(installed.folder.iterdir())
 
 

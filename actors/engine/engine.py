@@ -19,6 +19,7 @@ from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
+from actors.engine.pace import Pace
 from actors.errors import DeviceLost, NoRoom, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -30,10 +31,9 @@ _READ_EVERY = 16
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds before one window is tried again that fitted before: another actor's pass may hold the memory that it needs.
 After the last one its task fails, and no other: the device computes all that has room."""
-_USUAL_RATE, _SMOOTHING, _TELLING_WORK, _MOST_GROWTH = 1e-8, 0.1, 100_000, 3.0
-"""Finding spans: seconds for one that is scored, before that was measured; the weight of the last pass in its moving
-average; the least of a pass that says something of it, since calls of numpy cost most of a small one; and how many
-times the average a measurement counts at most, since a machine that stood still says nothing of it."""
+_USUAL_PACE, _TELLING_WORK = 1e-8, 100_000
+"""Finding spans: seconds for one that is scored, before that was measured; and the least of a pass that says something
+of it, since calls of numpy cost most of a small one."""
 
 DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
@@ -85,7 +85,7 @@ class Engine:
         self.batcher = Batcher(batching)
         self._learning = threading.Lock()
         self._passes_to_read = 0
-        self._decoding_rate = _USUAL_RATE
+        self._decoding_pace = Pace(_USUAL_PACE, seen=_TELLING_WORK)
         self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
         self._lost: DeviceLost | None = None
@@ -201,7 +201,7 @@ class Engine:
         Args:
             windows: how many, or several such numbers, [N]; the seconds are of the same shape.
         """
-        return 0.0 if task is None else self._decoding_rate * task.decoding_work(windows, width)
+        return 0.0 if task is None else self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
 
     def predicted_at_best(self, windows: int, tokens: int, squares: int) -> float:
         """Seconds that windows are predicted to take in passes of the best size that they fill; 0 if nothing is known.
@@ -249,12 +249,10 @@ class Engine:
         """Hands a task its results, and learns how long it takes to find the spans among them."""
         began = time.perf_counter()
         share.task.keep(share.chosen, batch, output)
-        work = float(share.task.decoding_work(batch.windows, batch.width))
+        seconds, work = time.perf_counter() - began, float(share.task.decoding_work(batch.windows, batch.width))
         if work >= _TELLING_WORK:
-            rate = (time.perf_counter() - began) / work
             with self._learning:
-                rate = min(rate, _MOST_GROWTH * self._decoding_rate)
-                self._decoding_rate += _SMOOTHING * (rate - self._decoding_rate)
+                self._decoding_pace.observe(work, seconds)
 
     def _forward(
         self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn

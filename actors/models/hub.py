@@ -10,18 +10,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import fsspec
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from actors.backends.base import find_runtime
 from actors.errors import ModelError, first_line
 from actors.models.content_keys import CONTENT_KEYS
+from actors.models.names import SHIPPED, SHIPPED_NAMES, is_place
 from actors.parameters import ModelParameters
 
 _TEXTS = ("*.json", "*.txt", "*.model")
-_SHIPPED = Path(__file__).parent / "minilm-qa"
+_SHIPPED = Path(__file__).parent / SHIPPED
 """The model that comes with the package: in the repository, a link to the folder in models/."""
-SHIPPED_NAMES = (_SHIPPED.name, f"models/{_SHIPPED.name}")
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 3600.0
 
@@ -46,7 +44,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         folder = Path(name).expanduser().resolve()
     elif name in SHIPPED_NAMES:
         folder = _SHIPPED.resolve()
-    elif name.startswith((".", "/", "~", "models/")) or name.count("/") > 1:
+    elif is_place(name):
         raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
         folder = _download_from_hub(name, parameters.revision, patterns, key)
@@ -59,6 +57,18 @@ def is_shipped(name: str) -> bool:
     """Whether `find_model` takes this name, or this folder, for the model that comes with the package."""
     folder = Path(name).expanduser()
     return folder.resolve() == _SHIPPED.resolve() if folder.is_dir() else name in SHIPPED_NAMES
+
+
+def from_anywhere(name: str) -> str:
+    """A name by which workers find a model, since those of a running cluster run in other folders or machines.
+
+    That of a local folder is its absolute path. The model that comes with the package goes by its name also where it is
+    named by its folder: workers have it beside their code.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() and is_shipped(name):
+        return SHIPPED
+    return str(folder.resolve()) if folder.is_dir() else name
 
 
 def fingerprint(folder: Path, backend: str) -> str:
@@ -89,6 +99,9 @@ def _files_that_count(folder: Path, weight_patterns: Sequence[str]) -> list[Path
 
 
 def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

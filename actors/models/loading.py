@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
-
-from transformers import MODEL_MAPPING, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from typing import TYPE_CHECKING
 
 from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
 from actors.backends.device_errors import device_error
@@ -15,6 +14,9 @@ from actors.errors import DeviceLost, ModelError, first_line
 from actors.model_config import load_config
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 _POSITIONS_AFTER_PADDING = {
     "camembert",
@@ -90,6 +92,9 @@ def load_spec(folder: Path) -> EncoderSpec:
     Raises:
         ModelError: no tokenizer, or none that the `tokenizers` library runs.
     """
+    # Not before here: it brings torch and 140 MB, also to processes that only name what loads a model.
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
@@ -115,7 +120,7 @@ def load_spec(folder: Path) -> EncoderSpec:
     )
 
 
-def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig) -> None:
+def _check_vocabulary(folder: Path, tokenizer: "PreTrainedTokenizerFast", config: "PreTrainedConfig") -> None:
     largest, rows = max(tokenizer.get_vocab().values()), getattr(config, "vocab_size", None)
     if rows is not None and largest >= rows:
         raise ModelError(
@@ -124,7 +129,9 @@ def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast, config: 
         )
 
 
-def _uses_type_ids(tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig) -> bool:
+def _uses_type_ids(tokenizer: "PreTrainedTokenizerFast", config: "PreTrainedConfig") -> bool:
+    from transformers import MODEL_MAPPING, PreTrainedTokenizerFast
+
     found = MODEL_MAPPING.get(type(config), None)
     model = found[0] if isinstance(found, tuple) else found
     if model is None or "token_type_ids" not in signature(model.forward).parameters:
@@ -139,7 +146,7 @@ def _uses_type_ids(tokenizer: PreTrainedTokenizerFast, config: PreTrainedConfig)
     return "token_type_ids" in tokenizer.model_input_names
 
 
-def _positions(config: PreTrainedConfig) -> int:
+def _positions(config: "PreTrainedConfig") -> int:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions < 0:  # XLNet, which has no limit, says -1
         return 1 << 30

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from actors.engine.engine import Engine
+from actors.engine.pace import Pace
 from actors.errors import QueueFull
-from actors.scheduling.pace import Pace
 from actors.scheduling.policy import MAX_REMAINDER_WAIT, REMAINDER_PERIOD, due
 from actors.scheduling.request import QueuedRequest, WindowSizes
 

@@ -106,8 +106,8 @@ class QueuedRequest:
         self.first_slice_pending = max(self.first_slice_pending - len(windows), 0)
 
     def is_wanted(self) -> bool:
-        """Whether results are still waited for; settles the request with `DeadlinePassed` where it is too late."""
-        if self.future.done():
+        """Whether a further pass is wanted; settles the request with `DeadlinePassed` where it is too late for one."""
+        if self.future.done() or not len(self.pending):
             return False
         if time.monotonic() >= self.deadline:
             self.settle(error=DeadlinePassed("the deadline passed before the request had its turn"))

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 from actors.arrays import Longs
@@ -25,6 +26,9 @@ class OnlineScheduler:
     Every pass is chosen when the device is free for it, so that requests which arrived during the last pass are
     considered too. `SchedulingPolicy` chooses the request that a pass is for, and `next_pass` chooses which windows
     of the others share it. The thread is a daemon, and ends with the process.
+
+    A request that has had its last pass is finished in another thread, where its candidates are merged: the next pass
+    does not wait for that.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class OnlineScheduler:
         self._submitted = threading.Condition()
         self._requests: list[QueuedRequest] = []
         self._policy = SchedulingPolicy()
+        self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finish")
         self._thread = threading.Thread(target=self._serve, name="online", daemon=True)
         self._thread.start()
 
@@ -103,7 +108,7 @@ class OnlineScheduler:
     def _serve(self) -> None:
         while True:
             with self._submitted:
-                self._submitted.wait_for(lambda: self._requests)
+                self._submitted.wait_for(lambda: any(len(one.pending) for one in self._requests))
             # The device is kept from pass to pass: no offline pass may run while an online request waits.
             with self._engine.device_lock.online():
                 self._run_all()
@@ -128,7 +133,7 @@ class OnlineScheduler:
     def _wait_for_room(self) -> None:
         """Leaves the device to others until a request that had no room is to be tried again, or another one comes."""
         with self._submitted:
-            wanted = [request.not_before for request in self._requests if not request.future.done()]
+            wanted = [one.not_before for one in self._requests if len(one.pending) and not one.future.done()]
             if wanted and (seconds := min(wanted) - time.monotonic()) > 0:
                 self._submitted.wait(seconds)
 
@@ -182,11 +187,19 @@ class OnlineScheduler:
             request.complete(own)
             self._plan_slice(request)
             if not len(request.pending):
-                _settle_with_results(request)
-        # Not before: after a request's last pass its candidates are merged, which keeps others waiting too.
+                self._finish(request)
         ended = self._clock()
         worked_off = before - self._admission.backlog(queued)
         self._admission.observe(worked_off, ended - began, of_first / sum(map(len, windows.values())), ended)
+
+    def _finish(self, request: QueuedRequest) -> None:
+        """Has the candidates of a request that had its last pass merged, beside the passes of others."""
+        self._finishing.submit(self._settle, request)
+
+    def _settle(self, request: QueuedRequest) -> None:
+        _settle_with_results(request)
+        with self._submitted:
+            self._requests = [other for other in self._requests if other is not request]
 
     def _plan_slice(self, request: QueuedRequest) -> None:
         if not len(request.pending):

@@ -11,13 +11,15 @@ from starlette.exceptions import HTTPException
 from actors.serving.context import Context
 from actors.serving.errors import refusal_of
 from actors.serving.middleware.access_log import REQUEST_ID, TIMES, AccessLogMiddleware, RequestObserver
-from actors.serving.middleware.auth import MISSING, AuthMiddleware, read_keys
+from actors.serving.middleware.auth import MISSING, OPEN, AuthMiddleware, read_keys
 from actors.serving.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.middleware.disconnect import DisconnectMiddleware
+from actors.serving.page.routes import page_router
 from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.protocols import health, huggingface, native, oip, openai, tei
 from actors.serving.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.types import Refusal, Refused
+from actors.version import release
 
 PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
     huggingface.routes,
@@ -29,6 +31,7 @@ PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
 )
 """What makes the routes of each protocol, in the order of /docs. A new protocol is added here."""
 
+_KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, sent as `Authorization: Bearer KEY`."}
 _REFUSALS = (
     Refusal(401, "unauthorized", MISSING),
     Refusal(413, "too_many_inputs", "300 inputs are more than 256; send them in parts"),
@@ -56,16 +59,17 @@ def build_app(
     """
     protocols = [routes(context) for routes in PROTOCOLS]
     error_responses = ErrorResponses(protocols, context.limits.retry_after_seconds)
-    app = FastAPI(
-        title="Spanmill", summary=f"Answers and embeddings by {context.model}", redirect_slashes=False, redoc_url=None
-    )
+    known = read_keys(keys)
+    app = _Documented(context.model, wants_key=bool(known))
     for protocol in protocols:
         app.include_router(protocol.router, tags=[protocol.name], responses=_documented_refusals(protocol))
+    # After the protocols: what is sent to `/` with another method is told what the protocol takes there.
+    app.include_router(page_router())
     _handle_errors(app, error_responses)
     # What is added last runs first.
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(BodyLimitMiddleware, limits=context.limits, error_responses=error_responses)
-    if known := read_keys(keys):
+    if known:
         app.add_middleware(AuthMiddleware, keys=known, error_responses=error_responses)
     if cors.origins:
         app.add_middleware(
@@ -79,6 +83,32 @@ def build_app(
         AccessLogMiddleware, error_responses=error_responses, server_sets_id=server_sets_id, observer=observer
     )
     return app
+
+
+class _Documented(FastAPI):
+    """The application, whose OpenAPI document says what needs a key."""
+
+    def __init__(self, model: str, wants_key: bool) -> None:
+        super().__init__(
+            title="Spanmill",
+            summary=f"Answers and embeddings by {model}",
+            version=release(),
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
+        )
+        self._wants_key = wants_key
+
+    def openapi(self) -> dict[str, Any]:
+        """The document; made when it is asked for the first time."""
+        if self.openapi_schema is None and self._wants_key:
+            document = super().openapi()
+            document["components"]["securitySchemes"] = {"key": _KEY_SCHEME}
+            document["security"] = [{"key": []}]
+            for path, operations in document["paths"].items():
+                if OPEN.fullmatch(path) and "get" in operations:
+                    operations["get"]["security"] = []
+        return super().openapi()
 
 
 def _handle_errors(app: FastAPI, error_responses: ErrorResponses) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from actors.models.names import accepted_names
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
@@ -65,8 +66,8 @@ class Context:
     """Of the model actors; /info tells it to clients."""
 
     def check_model(self, name: str) -> None:
-        """Raises Refused where a client names another model. The full name and its last part are accepted."""
-        if name not in (self.model, self.model.rstrip("/").rpartition("/")[2]):
+        """Raises Refused where a client names another model. `accepted_names` says which are this one's."""
+        if name not in accepted_names(self.model):
             raise Refused(
                 Refusal(
                     404,

@@ -5,13 +5,11 @@ A Ray Serve config file names `actors.serving.deployments:build`, with the keys 
 
 import logging
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import ray
-from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
@@ -21,17 +19,14 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import DeviceLost, NoRoom
 from actors.model_actor import ModelActor
-from actors.models.hub import find_model
+from actors.models.names import public_name
 from actors.parameters import ModelParameters
-from actors.serving.app import build_app
 from actors.serving.autoscaling import OFFLINE, ONLINE
-from actors.serving.context import Context
-from actors.serving.handle_client import HandleClient
-from actors.serving.middleware.access_log import log_requests
-from actors.serving.model_card import describe, shown_name
+from actors.serving.gateway import app_builder
+from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
-from actors.serving.prometheus import ReplicaMetrics, RequestMetrics
+from actors.serving.prometheus import ReplicaMetrics
 from actors.serving.replica import Replica
 from actors.serving.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Reply, Request
@@ -56,7 +51,7 @@ class ModelDeployment:
     def __init__(self, service: ServiceParameters) -> None:
         """Loads the model, and runs real forward passes; the replica is ready after them."""
         model = _placed_model(service)
-        card = describe(find_model(model), model)
+        card = describe_named(model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
         self._replica = Replica(actor, card, service.sharing, service.limits)
         self._metrics = ReplicaMetrics(self._replica)
@@ -140,7 +135,8 @@ def bind(service: ServiceParameters) -> Application:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
     )
-    gateway = deployment(serve.ingress(_gateway(service))(), name=GATEWAY).options(
+    build_app = app_builder(service, MODEL, public_name(service.model.name))
+    gateway = deployment(serve.ingress(build_app)(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
         ray_actor_options={"num_cpus": service.gateway.cpus},
         # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
@@ -176,21 +172,6 @@ def _threads_here(service: ServiceParameters) -> int:
     machines = {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
     here, replicas = machines[ray.get_runtime_context().get_node_id()], service.replicas
     return threads_of_replica(here, list(machines.values()), replicas.max, replicas.cpus, replicas.gpus)
-
-
-def _gateway(service: ServiceParameters) -> Callable[[], FastAPI]:
-    """A function that makes the FastAPI app in each replica of the gateway; Ray Serve calls functions, and not apps."""
-
-    def build_in_replica() -> FastAPI:
-        if service.gateway.log_requests:
-            log_requests()
-        application = serve.get_replica_context().app_name
-        client = HandleClient(serve.get_deployment_handle(MODEL, application), service.limits)
-        name = shown_name(service.model.name)
-        context = Context(client, service.limits, service.qa, service.embedding, name, service.batching)
-        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=RequestMetrics())
-
-    return build_in_replica
 
 
 def _autoscaling(service: ServiceParameters) -> AutoscalingConfig:

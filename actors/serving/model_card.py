@@ -4,8 +4,9 @@ from pathlib import Path
 
 from actors.backends.base import ModelOutput, find_runtime
 from actors.model_config import load_config
-from actors.models.hub import fingerprint
+from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_spec
+from actors.models.names import public_name
 from actors.parameters import ModelParameters
 from actors.serving.types import ModelCard
 
@@ -19,7 +20,7 @@ def describe(folder: Path, model: ModelParameters) -> ModelCard:
     spec, config, runtime = load_spec(folder), load_config(folder), find_runtime(model.backend)
     architecture = (config.architectures or ["unknown"])[0]
     return ModelCard(
-        name=shown_name(model.name),
+        name=public_name(model.name),
         fingerprint=fingerprint(folder, model.backend),
         architecture=architecture,
         dtype=model.dtype,
@@ -29,7 +30,10 @@ def describe(folder: Path, model: ModelParameters) -> ModelCard:
     )
 
 
-def shown_name(name: str) -> str:
-    """What clients call a model: a hub id as it is, a folder or URL by its last part."""
-    is_place = "://" in name or name.startswith(("/", ".", "~"))
-    return name.rstrip("/").rpartition("/")[2] if is_place else name
+def describe_named(model: ModelParameters) -> ModelCard:
+    """The card of a model, which is downloaded first where it is not local.
+
+    Raises:
+        ModelError: it cannot be found or read.
+    """
+    return describe(find_model(model), model)

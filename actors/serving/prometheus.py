@@ -6,14 +6,20 @@ They are exported by Ray, which puts `ray_` before their names.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
-import aiohttp
 import ray
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from actors.engine.engine import Pass
-from actors.serving.replica import Replica
 from actors.serving.types import Refusal, Reply
+
+if TYPE_CHECKING:
+    # A gateway counts requests, and has neither.
+    from actors.engine.engine import Pass
+    from actors.serving.replica import Replica
 
 _PREFIX = "ray_spanmill_"
 _FETCH_SECONDS = 5.0
@@ -53,7 +59,7 @@ class RequestMetrics:
 class ReplicaMetrics:
     """Metrics of one replica: queues, passes and rows by class (online, offline), and refusals."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: "Replica") -> None:
         """Has the replica's engine report its passes."""
         self._in_hand = Gauge("spanmill_in_hand", "Online requests and chunks of shards in a replica.", _CLASS)
         self._queued = Histogram(
@@ -94,7 +100,7 @@ class ReplicaMetrics:
         if reply.tokens:
             self._rows.inc(len(reply.tokens), _ONLINE)
 
-    def _passed(self, one: Pass) -> None:
+    def _passed(self, one: "Pass") -> None:
         tags = _ONLINE if one.online else _OFFLINE
         if not one.online:
             self._queued.observe(one.waited * 1000, tags)
@@ -108,10 +114,7 @@ class ReplicaMetrics:
 async def application_metrics() -> str:
     """One page with our metrics of all nodes of the cluster, in Prometheus' text format."""
     # Ray is asked in a thread: it answers when its head does, and every request of this gateway would wait for that.
-    urls = await asyncio.to_thread(_metrics_urls)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_FETCH_SECONDS)) as session:
-        texts = await asyncio.gather(*(_fetch(session, url) for url in sorted(urls)))
-    return merge(texts)
+    return merge(await pages(await asyncio.to_thread(_metrics_urls)))
 
 
 def _metrics_urls() -> set[str]:
@@ -119,13 +122,29 @@ def _metrics_urls() -> set[str]:
     return {f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes}
 
 
-async def _fetch(session: aiohttp.ClientSession, url: str) -> str:
+async def pages(urls: Iterable[str]) -> list[str]:
+    """What these URLs say, sorted by URL; an empty page for one that does not answer within five seconds."""
+    return await asyncio.gather(*map(_page, sorted(urls)))
+
+
+async def _page(url: str) -> str:
+    # Not aiohttp, which would be 5 MB of every gateway for this page alone.
     try:
-        async with session.get(url) as response:
-            return await response.text()
-    except (aiohttp.ClientError, TimeoutError):
-        # A node that is going away must not hide the others.
+        return await asyncio.wait_for(asyncio.to_thread(_fetch, url), _FETCH_SECONDS)
+    except (OSError, HTTPException):
+        # A node that is going away must not hide the others. TimeoutError is an OSError.
         return ""
+
+
+def _fetch(url: str) -> str:
+    # The nodes of a cluster are reached without a proxy.
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=_FETCH_SECONDS) as response:
+            page: bytes = response.read()
+    except HTTPError as refused:
+        refused.close()
+        raise
+    return page.decode()
 
 
 def merge(texts: Iterable[str]) -> str:

@@ -5,19 +5,17 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from actors.engine.pace import Pace
 from actors.errors import DeadlinePassed, DeviceLost, ModelError, NoRoom, NotANumber, QueueFull, WindowTooLarge
 from actors.model_actor import ModelActor
 from actors.parameters import SharingParameters
-from actors.scheduling.pace import Pace
 from actors.scheduling.request import QueuedRequest
 from actors.serving.codec import decode, encode, wanted_by
 from actors.serving.parameters import LimitParameters
-from actors.serving.threads import in_thread
+from actors.serving.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
 from actors.tokenization.tokenized import Tokenized
 
-TOKENISERS = 2
-"""Threads of a replica that tokenise."""
 _BUSY = 0.5
 _WARM_UP_TEXTS = ("Does the model run?", "Does the model run? " * 100)
 """A short window and a long one: the time of a pass is then interpolated between the two, not extrapolated from one."""

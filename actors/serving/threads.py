@@ -9,6 +9,9 @@ from typing import ParamSpec, TypeVar
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+TOKENISERS = 2
+"""Threads of a replica that tokenise."""
+
 
 async def in_thread(
     threads: ThreadPoolExecutor,

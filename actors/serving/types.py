@@ -107,7 +107,7 @@ class ModelCard:
     """What the service tells about the model it runs."""
 
     name: str
-    """As it was named in the config."""
+    """What clients call it: `models.names.public_name` of the one in the config."""
     fingerprint: str
     """SHA-256 of the files that decide what it computes, in hex."""
     architecture: str

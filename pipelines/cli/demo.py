@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.text import Text
 
+from pipelines.cli.process_clock import seconds_waited
 from pipelines.cli.run_job import outcome_table
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
@@ -30,7 +31,7 @@ def main() -> None:
 
     gold = {row["id"]: row for row in pq.read_table(CORPUS).to_pylist()}
     found = pq.read_table(OUTPUT).to_pylist()
-    table = outcome_table(job, outcome)
+    table = outcome_table(job, outcome, seconds_waited())
     examples = pa.table({"answer_texts": [gold[row["id"]]["answers"]["text"] for row in found]})
     score = evaluate_predictions(examples, without_abstaining(pa.array([row["answer"] for row in found]))).answerable
     table.add_row("EM", f"{score.em:.1f}")

@@ -4,11 +4,11 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
+from pipelines.execution.sampling import counted_plan
 from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.storage.url import Url
 from pipelines.words import counted
 
 _ROWS = 3
@@ -19,9 +19,10 @@ def show_plan(job: Job, console: Console) -> None:
     """Prints the plan, the schema of the parts, and the first rows as the model would get them.
 
     Raises:
-        CorpusError, StorageError: the first unit cannot be read.
+        CorpusError, StorageError: the rows that are looked at cannot be read.
     """
-    plan, layout = job.plan, job.plan.layout
+    # Counted as `--estimate` does it, so that both say the same.
+    plan, layout = counted_plan(job.plan, job.config.corpus.storage), job.plan.layout
     about = "" if all(unit.rows is not None for unit in plan.units) else "about "
     console.print(
         f"{counted(len(plan.files), 'file')}, {counted(len(plan.units), 'read unit')}, "
@@ -34,7 +35,7 @@ def show_plan(job: Job, console: Console) -> None:
         )
     if len(plan.files) > 5:
         console.print(f"  ... and {len(plan.files) - 5:,} more")
-    console.print(f"model {Url(job.config.model.name)}  fingerprint {job.model.fingerprint[:12]}")
+    console.print(f"model {job.model_name}  fingerprint {job.model.fingerprint[:12]}")
     console.print(f"output {job.store.url}  job {job.manifest.job8}")
     console.print("schema of the parts")
     for field in job.schema:

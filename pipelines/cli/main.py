@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,7 +15,6 @@ from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.options import (
     EXIT_CODES,
-    ConfigFile,
     DryRun,
     Estimate,
     Extend,
@@ -24,16 +25,18 @@ from pipelines.cli.options import (
     MaxQuarantined,
     ModelName,
     Output,
-    Overrides,
     Overwrite,
     Pool,
     Port,
+    config_option,
+    epilog,
     job_overrides,
+    set_option,
     with_options,
 )
 from pipelines.cli.stop_signals import STOPPED, STOPPED_CODE, heard_at_any_moment
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
-from pipelines.config.loader import as_yaml, load_config
+from pipelines.config.loader import as_yaml, changed_yaml, load_config
 from pipelines.console import open_console
 from pipelines.errors import ConfigError, ManifestError, SpanmillError
 from pipelines.storage.url import redact
@@ -63,17 +66,23 @@ def _of_all_commands(
     pass
 
 
-def _add_job_command(name: str, kind: type[AnswerConfig | EmbedConfig], help: str) -> None:
-    """Adds a command that runs an offline job; all of them take the same arguments and options."""
+def _add_job_command(
+    name: str, kind: type[AnswerConfig | EmbedConfig], key: str, help: str, examples: Sequence[str]
+) -> None:
+    """Adds a command that runs an offline job; all of them take the same arguments and options.
 
-    @app.command(name, help=help, epilog=EXIT_CODES)
+    Args:
+        key: of its config, as an example.
+    """
+
+    @app.command(name, help=help, epilog=epilog(EXIT_CODES, *examples))
     def command(
         inputs: Inputs,
         output: Output,
-        config: ConfigFile = None,
+        config: Annotated[Path | None, config_option(name)] = None,
         model: ModelName = None,
         pool: Pool = None,
-        overrides: Overrides = None,
+        overrides: Annotated[list[str] | None, set_option(key)] = None,
         limit: Limit = None,
         dry_run: DryRun = False,
         estimate: Estimate = False,
@@ -93,25 +102,51 @@ def _add_job_command(name: str, kind: type[AnswerConfig | EmbedConfig], help: st
 _add_job_command(
     "answer",
     AnswerConfig,
+    "qa.top_k=3",
     """Find the answer of every question in its passage.
 
     INPUT has the columns id (optional), question and context. Map others with --set corpus.columns.question=NAME,
     carry columns through with --set corpus.carry=[NAME,...]. The same command goes on where an earlier run stopped.
     """,
+    (
+        "spanmill answer questions.parquet answers/ --dry-run",
+        "spanmill answer questions.parquet answers/ --limit 100",
+        "spanmill answer 'in/*.jsonl.gz' answers/ --set corpus.columns.context=passage --set 'corpus.carry=[title]'",
+        "spanmill answer questions.parquet answers/ --config job.yaml --log job.jsonl",
+    ),
 )
 _add_job_command(
     "embed",
     EmbedConfig,
+    "embedding.dtype=float16",
     """Write one vector per text.
 
     INPUT has the columns id (optional) and text; map another with --set corpus.columns.text=NAME. Long texts are cut
     into windows and pooled over all their tokens. The same command goes on where an earlier run stopped.
     """,
+    (
+        "spanmill embed passages.parquet vectors/ --estimate",
+        "spanmill embed passages.parquet vectors/ --model sentence-transformers/all-MiniLM-L6-v2",
+        "spanmill embed passages.parquet vectors/ --set corpus.columns.text=body --set embedding.dtype=float16",
+    ),
 )
 
 
-@app.command(epilog="Exit codes: 0 complete; 1 not complete; 2 no job there.")
-def status(output: Output, config: ConfigFile = None, overrides: Overrides = None) -> None:
+@app.command(
+    epilog=epilog(
+        "Exit codes: 0 complete; 1 not complete; 2 no job there.",
+        "spanmill status answers/",
+        "spanmill status s3://bucket/answers --set output.storage.endpoint_url=http://localhost:9000",
+    )
+)
+def status(
+    output: Output,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE.yaml", help="The job's config; only its output.storage is looked at."),
+    ] = None,
+    overrides: Annotated[list[str] | None, set_option("output.storage.anon=true")] = None,
+) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""
     from pipelines.cli.status import show_status
 
@@ -124,7 +159,13 @@ def status(output: Output, config: ConfigFile = None, overrides: Overrides = Non
     raise typer.Exit(0 if complete else 1)
 
 
-@app.command(epilog="Exit codes: 0 nothing is wrong; 1 something is.")
+@app.command(
+    epilog=epilog(
+        "Exit codes: 0 nothing is wrong; 1 something is.",
+        "spanmill doctor",
+        "spanmill doctor --model distilbert/distilbert-base-cased-distilled-squad",
+    )
+)
 def doctor(model: ModelName = None) -> None:
     """Look at what this machine has and lacks: packages, devices, memory, model, stores, ports, cluster."""
     from pipelines.cli.doctor import show
@@ -132,11 +173,24 @@ def doctor(model: ModelName = None) -> None:
     raise typer.Exit(0 if show(model or ModelParameters().name) else 1)
 
 
-@app.command("config")
+@app.command(
+    "config",
+    epilog=epilog(
+        "Exit codes: 0 printed; 2 wrong use or config.",
+        "spanmill config answer > job.yaml",
+        "spanmill config answer --changed --config job.yaml",
+        "spanmill config embed --changed --set embedding.dtype=float16 > small.yaml",
+    ),
+)
 def print_config(
     kind: Annotated[Literal["answer", "embed", "finetune", "serve"], typer.Argument(help="Which command's config.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.yaml", help="Print this one instead of the defaults.")
+    ] = None,
+    overrides: Annotated[list[str] | None, set_option("ray.address=auto")] = None,
+    changed: Annotated[bool, typer.Option("--changed", help="Only the keys that are not at their defaults.")] = False,
 ) -> None:
-    """Print a config with every key, its meaning and its default, ready to edit."""
+    """Print a config with every key, its meaning and its value, ready to edit."""
     from pipelines.config.service import ServeConfig
     from pipelines.config.training import FinetuneConfig
 
@@ -146,22 +200,41 @@ def print_config(
         "finetune": FinetuneConfig,
         "serve": ServeConfig,
     }
-    typer.echo(as_yaml(kinds[kind]), nl=False)
+    chosen = load_config(kinds[kind], config, overrides or [])
+    typer.echo(changed_yaml(chosen) if changed else as_yaml(kinds[kind], config=chosen), nl=False)
 
 
-app.command(epilog=EXIT_CODES)(model_commands.evaluate)
-app.command(epilog="Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.")(
-    model_commands.finetune
+app.command(
+    epilog=epilog(
+        EXIT_CODES,
+        "spanmill evaluate minilm-qa dev.json --limit 500",
+        "spanmill evaluate my-model/ dev.json --report scores.json --predictions kept/",
+    )
+)(model_commands.evaluate)
+app.command(
+    epilog=epilog(
+        "Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.",
+        "spanmill finetune train.jsonl my-model/ --base minilm-qa --held-out dev.json",
+        "spanmill finetune train.json small/ --base big-model/ --teacher big-model/ --halve",
+        "spanmill finetune train.jsonl my-model/ --set training.epochs=2 --set training.learning_rate=1e-4",
+    )
+)(model_commands.finetune)
+
+
+@app.command(
+    epilog=epilog(
+        "Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.",
+        "spanmill serve",
+        "spanmill serve --model distilbert/distilbert-base-cased-distilled-squad --port 9000",
+        "SPANMILL_KEYS=secret spanmill serve --host 0.0.0.0",
+    )
 )
-
-
-@app.command(epilog="Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.")
 def serve(
-    config: ConfigFile = None,
+    config: Annotated[Path | None, config_option("serve")] = None,
     model: ModelName = None,
     host: Host = None,
     port: Port = None,
-    overrides: Overrides = None,
+    overrides: Annotated[list[str] | None, set_option("http.port=9000")] = None,
 ) -> None:
     """Answer and embed over HTTP: Hugging Face, OpenAI, Text Embeddings Inference and Open Inference routes.
 

@@ -1,27 +1,28 @@
 """The commands that train and evaluate a model."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.options import (
     STORES,
-    ConfigFile,
     Data,
-    JobOverrides,
     Limit,
     Log,
     MaxQuarantined,
-    Overrides,
     Predictions,
     Replace,
     Report,
+    config_option,
     job_overrides,
+    set_option,
     with_options,
 )
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
+from pipelines.words import counted
 
 Base = Annotated[
     str | None, typer.Option("--base", metavar="MODEL", help="Model to start from: folder, hub id or URL.")
@@ -50,8 +51,8 @@ def finetune(
     teacher: Teacher = None,
     halve: Halve = False,
     held_out: HeldOut = None,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
+    config: Annotated[Path | None, config_option("finetune")] = None,
+    overrides: Annotated[list[str] | None, set_option("training.epochs=2")] = None,
     overwrite: Renew = False,
 ) -> None:
     """Make a model that answers, from a base and examples.
@@ -80,15 +81,15 @@ def finetune(
         return
     for judged in trained.history[:1] + trained.history[1:][-1:]:
         name = "the base" if judged.step == 0 else f"step {judged.step:,}"
-        console.print(f"{name}: EM {judged.em:.1f}, F1 {judged.f1:.1f} on {judged.rows:,} held-out rows")
+        console.print(f"{name}: EM {judged.em:.1f}, F1 {judged.f1:.1f} on {counted(judged.rows, 'held-out row')}")
     console.print(f"model: {trained.store.url}")
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL.", show_default=False)],
     data: Data,
-    config: ConfigFile = None,
-    overrides: JobOverrides = None,
+    config: Annotated[Path | None, config_option("answer")] = None,
+    overrides: Annotated[list[str] | None, set_option("qa.max_answer_len=30")] = None,
     limit: Limit = None,
     report: Report = None,
     predictions: Predictions = None,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,15 +22,27 @@ Inputs = Annotated[
     ),
 ]
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help=f"Folder for the results: {STORES}", show_default=False)]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.yaml", help="Config; `spanmill config answer` prints one.")
-]
+
+
+def config_option(command: str) -> Any:
+    """The option --config of a command; its help names the config that is its own."""
+    return typer.Option("--config", metavar="FILE.yaml", help=f"Config; `spanmill config {command}` prints one.")
+
+
+def set_option(example: str) -> Any:
+    """The option --set of a command, with a key that it has."""
+    help = f"Any config key, e.g. {example}; can be given again."
+    return typer.Option("--set", metavar="KEY=VALUE", help=help)
+
+
+def epilog(exit_codes: str, *examples: str) -> str:
+    """What stands behind the options of a command: examples that run, and how it ends."""
+    # \b keeps Click from filling the lines that follow into a paragraph.
+    return "\n".join(("\b", "Examples:", *(f"  {example}" for example in examples), "", exit_codes))
+
+
 ModelName = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Local folder, hub id or URL: sets model.name.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any config key, e.g. qa.top_k=3; can be given again."),
 ]
 Pool = Annotated[
     str | None,
@@ -82,10 +94,6 @@ Predictions = Annotated[
         help="Keep the job there: its answers, and what a run that was cut off has done. A cluster of several machines "
         "needs one that all of them see.",
     ),
-]
-JobOverrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any key of it, e.g. qa.max_answer_len=30; can be given again."),
 ]
 Replace = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier job wrote to the folder of --predictions.")

@@ -1,23 +1,24 @@
 """Runs an offline job for `spanmill answer` and `spanmill embed`, and prints its outcome."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.dry_run import show_plan
+from pipelines.cli.process_clock import seconds_waited
 from pipelines.config.job import OfflineConfig
 from pipelines.console import open_console, two_columns
 from pipelines.errors import ConfigError
-from pipelines.job.job import Job, bind, plan_job
+from pipelines.job.job import Job, bind, find_places, plan_in
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
+from pipelines.output.row_counts import RowCounts
 from pipelines.rows.misfits import advice, describe
-from pipelines.storage.url import Url
 from pipelines.words import counted
 
 if TYPE_CHECKING:
-    from pipelines.execution.executor import Outcome
+    from pipelines.execution.outcome import Outcome
 
 
 def run_job(
@@ -40,72 +41,121 @@ def run_job(
     """
     if extend and limit is not None:
         raise ConfigError("--extend and --limit do not go together: a job of the first N rows has no room for more")
-    job = plan_job(inputs, output, config, limit)
-    for line in job.left_out:
+    places = find_places(inputs, output, config)
+    for line in places.listing.left_out:
         open_console(stderr=True).print(line, soft_wrap=True)
+    # Each of these takes a part of a second to import: what is wrong with the paths was said before.
+    if not (dry_run or estimate or overwrite):
+        from pipelines.job.finished_job import find_finished
+
+        finished = find_finished(places, config, limit)
+        if finished is not None:
+            _say_finished(config, str(places.store.url), finished.counts)
+            return config.poison_exit_code if finished.counts.poison_rows else 0
+    job = plan_in(places, config, limit)
     if dry_run:
+        from pipelines.cli.dry_run import show_plan
+
         show_plan(job, open_console())
         return 0
-    # Ray comes with these, and takes seconds: what is wrong with the arguments was said before.
+    # Ray comes with these, and takes seconds.
     from pipelines.execution.estimate import estimate_job, estimate_table
     from pipelines.execution.executor import execute
 
     if estimate:
-        open_console().print(estimate_table(job, estimate_job(job, open_console(stderr=True))))
+        table = estimate_table(job, estimate_job(job, open_console(stderr=True), seconds_waited()))
+        open_console().print(table)
         return 0
     job = bind(job, overwrite, extend)
     outcome = execute(job, open_console(stderr=True))
-    open_console().print(outcome_table(job, outcome))
+    if outcome.tally.shards or outcome.tally.found:
+        open_console().print(outcome_table(job, outcome, seconds_waited()))
+    else:
+        _say_finished(config, str(job.store.url), outcome.counts)
     return outcome.exit_code
 
 
-def outcome_table(job: Job, outcome: "Outcome") -> Table:
-    """The figures of one run, and of the whole job where earlier runs did a part of it."""
-    tally, counts = outcome.tally, outcome.counts
+def _say_finished(config: OfflineConfig, output: str, counts: RowCounts) -> None:
+    console = open_console()
+    console.print(f"complete: {counted(counts.total, 'row')}, nothing to do")
+    console.print(finished_table(config, output, counts))
+
+
+def finished_table(config: OfflineConfig, output: str, counts: RowCounts) -> Table:
+    """What is there of a job that was complete before."""
     table = two_columns()
-    if outcome.shards_before:
-        bad = f", {counts.quarantined:,} of them quarantined" if counts.quarantined else ""
-        table.add_row("whole job", f"{counted(counts.rows + counts.quarantined, 'row')}{bad}")
-        if not tally.shards and not tally.found:
-            table.add_row("this run", "nothing to do: the job was complete")
-            if outcome.poison_rows:
-                table.add_row("guilty", _guilty(outcome))
-            table.add_row("output", str(job.store.url))
-            return table
-        table.add_row("committed before", counted(outcome.shards_before, "shard"))
-    table.add_row("rows", f"{tally.rows + tally.quarantined:,}")
-    table.add_row("answered" if job.kind == "answer" else "embedded", f"{tally.answered:,}")
-    table.add_row("quarantined", f"{tally.quarantined:,}")
     if counts.quarantined:
-        reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts.reasons.most_common())
-        table.add_row("reasons", f"{reasons}; the rows are in {job.store.url}/{QUARANTINE_FOLDER}")
+        table.add_row("quarantined", f"{counts.quarantined:,}")
+    _add_quarantine(table, output, counts)
+    _add_places(table, config, output)
+    return table
+
+
+def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Table:
+    """The figures of one run, and beside them those of the whole job where earlier runs did a part of it.
+
+    Args:
+        seconds: that the user has waited for it, start and planning included.
+    """
+    tally, counts, output = outcome.tally, outcome.counts, str(job.store.url)
+
+    def beside(run: int, whole: int | None) -> str:
+        return f"{run:,}" if not outcome.shards_before or whole is None else f"{run:,} of {whole:,} in the whole job"
+
+    table = two_columns()
+    table.add_row("rows", beside(tally.total, counts.total))
+    table.add_row("answered" if job.kind == "answer" else "embedded", beside(tally.answered, counts.answered))
+    table.add_row("quarantined", beside(tally.quarantined, counts.quarantined))
+    _add_quarantine(table, output, counts)
+    if outcome.shards_before:
+        table.add_row("shards", beside(tally.shards, outcome.shards_before + tally.shards + tally.found))
     for (column, kind), count in sorted(tally.misfits.items()):
         table.add_row("not as it was", Text(describe(column, kind, count)))
     if mend := advice(tally.misfits):
         table.add_row("", Text(mend))
-    if outcome.poison_rows:
-        table.add_row("guilty", _guilty(outcome))
     if tally.found:
         table.add_row("committed meanwhile", f"{counted(tally.found, 'shard')}, by another run")
     if tally.store_errors:
-        table.add_row("store errors", f"{counted(tally.store_errors, 'failed call')}")
-    stats = tally.stats
-    if stats.total.seconds:
-        halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
-        table.add_row("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:.1f} s{halved}")
-        if outcome.rate:
-            table.add_row("rows/s", f"{outcome.rate:,.1f} after the first commit")
-        rows, tokens = tally.rows / stats.total.seconds, stats.total.tokens / stats.total.seconds
-        table.add_row("per actor", f"{rows:,.1f} rows/s and {tokens:,.0f} tokens/s in the passes")
-        table.add_row("padding", f"{stats.total.padding:.1%}")
-        table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
-    table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", str(Url(job.config.model.name)))
-    table.add_row("output", str(job.store.url))
-    table.add_row("report", f"{job.store.url}/{REPORT_HTML}")
+        table.add_row("store errors", counted(tally.store_errors, "failed call"))
+    _add_speed(table, outcome)
+    table.add_row("whole run", f"{seconds:,.1f} s, planning and the start of Ray and model included")
+    table.add_row("model", job.model_name)
+    _add_places(table, job.config, output)
     return table
 
 
-def _guilty(outcome: "Outcome") -> str:
-    are = "is" if outcome.poison_rows == 1 else "are"
-    return f"{counted(outcome.poison_rows, 'row')} broke the model or its worker and {are} quarantined"
+def _add_quarantine(table: Table, output: str, counts: RowCounts) -> None:
+    if counts.quarantined:
+        reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts.reasons.most_common())
+        table.add_row("reasons", f"{reasons}; the rows are in {output}/{QUARANTINE_FOLDER}")
+    if counts.poison_rows:
+        are = "is" if counts.poison_rows == 1 else "are"
+        rows = counted(counts.poison_rows, "row")
+        table.add_row("guilty", f"{rows} broke the model or its worker and {are} quarantined")
+
+
+def _add_speed(table: Table, outcome: "Outcome") -> None:
+    tally, stats = outcome.tally, outcome.tally.stats
+    if not stats.total.seconds:
+        return
+    halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
+    table.add_row("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:,.1f} s{halved}")
+    if outcome.rate:
+        table.add_row("rows/s", f"{outcome.rate:,.1f} after the first commit")
+    rows, tokens = tally.total / stats.total.seconds, stats.total.tokens / stats.total.seconds
+    table.add_row("per actor", f"{rows:,.1f} rows/s and {tokens:,.0f} tokens/s in the passes")
+    table.add_row("padding", f"{stats.total.padding:.1%}")
+    table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
+
+
+def _add_places(table: Table, config: OfflineConfig, output: str) -> None:
+    """Where everything is, and a command that shows the first rows."""
+    table.add_row("output", output)
+    table.add_row("report", f"{output}/{REPORT_HTML}")
+    if config.output.sink == "folder" and config.output.format == "parquet":
+        code = f"import pyarrow.parquet as pq; print(pq.read_table({output!r})[:3].to_pylist())"
+        # Double quotes are easier to read, where nothing in them means something to a shell.
+        quoted = shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
+        table.add_row("next", f"python -c {quoted}")
+    else:
+        table.add_row("next", f"spanmill status {shlex.quote(output)}")

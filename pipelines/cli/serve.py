@@ -3,27 +3,32 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 from rich.console import Console
 
-from actors.models.hub import find_model
+from actors.models.hub import from_anywhere
 from actors.serving.deployments import APPLICATION, bind
-from actors.serving.model_card import describe
+from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
 from pipelines.cli.service_keys import keys_of
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
-from pipelines.execution.stage_factory import from_anywhere
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
+from pipelines.job.side_process import in_side_process
+
+_LOOK_SECONDS = 0.1
+_SAY_EVERY_SECONDS = 10.0
 
 
 def run_service(config: ServeConfig, console: Console) -> None:
@@ -35,29 +40,35 @@ def run_service(config: ServeConfig, console: Console) -> None:
         JobError: Ray or the application cannot be started.
     """
     service = service_of(config)
-    card = describe(find_model(service.model), service.model)
+    # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
+    card = in_side_process(describe_named, service.model)
     check_free(config.http.port, "http.port", config.http.host)
     with _stopped() as stopped, connected(config.ray, models=(config.model.name,)), _announced(config):
         console.print(f"starting Ray Serve and {card.name} ...")
         _start(config, service)
         try:
-            console.print(f"ready: http://{config.http.host}:{config.http.port}  (routes: /docs, stop: Ctrl-C)")
-            stopped.wait()
+            address = f"http://{config.http.host}:{config.http.port}"
+            console.print(f"ready: {address}  (open it in a browser; routes: /docs, stop: Ctrl-C)")
+            # Again and again: a signal just before a wait without an end would be heard only with the next one.
+            while not stopped.wait(5.0):
+                pass
             console.print("stopping: what is in hand is finished first ...")
         finally:
-            _drain()
+            _drain(console)
+        console.print("stopping: Ray ends ...")
     console.print("stopped")
 
 
-def _drain() -> None:
-    """Replicas finish the requests that they have, and take no new ones."""
-    while True:
-        try:
-            serve.delete(APPLICATION)
-        except TimeoutError:
-            # Ray Serve itself waits for a minute; replicas may take longer than that to drain.
-            continue
-        return
+def _drain(console: Console) -> None:
+    """Replicas finish the requests that they have, and take no new ones; says every now and then that it goes on."""
+    # Ray Serve's own wait looks once a second, and gives up after a minute; replicas may take longer than that.
+    serve.delete(APPLICATION, _blocking=False)
+    said = time.monotonic()
+    while APPLICATION in serve.status().applications:
+        if time.monotonic() - said >= _SAY_EVERY_SECONDS:
+            said = time.monotonic()
+            console.print("stopping: replicas still finish requests; Ctrl-C again breaks them off")
+        time.sleep(_LOOK_SECONDS)
 
 
 def _announced(config: ServeConfig) -> AbstractContextManager[None]:
@@ -73,15 +84,19 @@ def _start(config: ServeConfig, service: ServiceParameters) -> None:
     try:
         serve.start(http_options=options, logging_config=quiet)
         serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
-    except (RuntimeError, RayServeException) as error:
-        raise JobError(f"the service could not be started: {_why(error)}") from error
+    except (RuntimeError, RayServeException, RayError) as error:
+        raise JobError(f"the service could not be started: {_why(error, _messages())}") from error
 
 
-def _why(error: Exception) -> str:
-    """The cause: the last line of a deployment's message, which is that of the exception in its replica."""
+def _messages() -> list[str]:
+    """What Ray Serve says of the application's deployments."""
     application = serve.status().applications.get(APPLICATION)
-    deployments = application.deployments.values() if application else ()
-    said = [deployment.message for deployment in deployments if "rror" in deployment.message] or [str(error)]
+    return [deployment.message for deployment in application.deployments.values()] if application else []
+
+
+def _why(error: Exception, messages: Sequence[str]) -> str:
+    """The cause: the last line of a deployment's message, which is that of the exception in its replica."""
+    said = [message for message in messages if "rror" in message] or [str(error)]
     lines = [line.strip() for line in said[0].splitlines() if line.strip() and "retr" not in line]
     return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else type(error).__name__)
 

@@ -34,7 +34,7 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     table.add_row("state", _state(complete, is_whole=committed.complete_units == len(plan.units)))
     table.add_row("shards", f"{committed.shards:,} of about {max(plan.expected_shards, committed.shards):,}")
     table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
-    table.add_row("rows", f"{counts.rows + counts.quarantined:,}")
+    table.add_row("rows", f"{counts.total:,}")
     table.add_row("quarantined", f"{counts.quarantined:,}")
     open_console().print(table)
     return complete

@@ -141,20 +141,47 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def as_yaml(kind: type[BaseModel], indent: str = "") -> str:
-    """A commented config with every key at its default; keys of optional groups are commented out."""
+def changed_keys_of(config: BaseModel) -> dict[str, object]:
+    """What of a config is not at its default, as nested mappings of what JSON has.
+
+    A group that is null by default and there now is in it, and where all its keys are at their defaults, empty.
+    """
+    values = config.model_dump(mode="json")
+    changed: dict[str, object] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if value != field.get_default(call_default_factory=True):
+            changed[name] = changed_keys_of(value) if isinstance(value, BaseModel) else values[name]
+    return changed
+
+
+def changed_yaml(config: BaseModel) -> str:
+    """The keys of a config that are not at their defaults, as a file that `load_config` reads."""
+    changed = changed_keys_of(config)
+    if not changed:
+        return "# every key is at its default\n"
+    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
+
+
+def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = None) -> str:
+    """A commented config with every key; keys of groups that are null are commented out.
+
+    Args:
+        config: whose values are shown; None shows the defaults.
+    """
     lines = []
     for name, field in kind.model_fields.items():
         nested = _nested(field.annotation)
         lines += [f"{indent}# {line}" for line in textwrap.wrap(field.description or "", 110 - len(indent))]
-        default = field.get_default(call_default_factory=True)
+        default = field.get_default(call_default_factory=True) if config is None else getattr(config, name)
         if nested is None:
             lines.append(f"{indent}{name}: {_yaml_value(default)}")
         elif default is None:
             body = as_yaml(nested, f"{indent}  ").splitlines()
             lines += [f"{indent}{name}: null", *(f"{indent}#{line.removeprefix(indent)}" for line in body)]
         else:
-            lines += [f"{indent}{name}:", *as_yaml(nested, f"{indent}  ").splitlines()]
+            inner = default if config is not None else None
+            lines += [f"{indent}{name}:", *as_yaml(nested, f"{indent}  ", inner).splitlines()]
         if not indent:
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"

@@ -15,6 +15,7 @@ from pipelines.evaluation.predictions import predict
 from pipelines.evaluation.squad import read_examples
 from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
 from pipelines.storage.filesystem import resolve, write_atomic
+from pipelines.words import counted
 
 
 def evaluate(
@@ -43,7 +44,7 @@ def evaluate(
         notes.print(warning)
     examples = read.examples if limit is None else read.examples.slice(0, limit)
     may_abstain = pc.any(pc.equal(pc.list_value_length(examples["answer_texts"]), 0)).as_py()
-    notes.print(f"{len(examples):,} examples{', some without an answer' if may_abstain else ''}")
+    notes.print(f"{counted(len(examples), 'example')}{', some without an answer' if may_abstain else ''}")
     with _folder(predictions) as folder:
         predicted = predict(examples, config, folder, may_abstain, overwrite, notes)
     scores = evaluate_predictions(examples, predicted.predictions)

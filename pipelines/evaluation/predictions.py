@@ -9,7 +9,8 @@ from rich.console import Console
 
 from pipelines.config.job import AnswerConfig, CorpusParameters, OutputParameters
 from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, without_abstaining
-from pipelines.execution.executor import Outcome, execute
+from pipelines.execution.executor import execute
+from pipelines.execution.outcome import Outcome
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.output.encoding import from_parquet, to_parquet
 from pipelines.output.sinks.folder import PartsFolder

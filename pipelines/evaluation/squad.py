@@ -14,6 +14,7 @@ from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.evaluation.squad_io import WANTED, Row, read_rows
 from pipelines.storage.url import Url
+from pipelines.words import counted
 
 EXAMPLE_SCHEMA = pa.schema(
     [
@@ -52,7 +53,7 @@ class SkippedRows:
 
     def __str__(self) -> str:
         more = ", ..." if self.rows > len(self.places) else ""
-        return f"{self.rows:,} rows left out, {self.reason}: {', '.join(self.places)}{more}"
+        return f"{counted(self.rows, 'row')} left out, {self.reason}: {', '.join(self.places)}{more}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipelines.console import two_columns
 from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
-from pipelines.storage.url import Url
+from pipelines.words import counted
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ def totals_table(evaluation: Evaluation) -> Table:
     table.add_row("rows", f"{evaluation.rows:,}")
     left_out = sum(one.rows for one in evaluation.read.left_out)
     if left_out:
-        table.add_row("left out", f"{left_out:,} rows of the data")
+        table.add_row("left out", f"{counted(left_out, 'row')} of the data")
     if outcome.counts.quarantined:
-        table.add_row("quarantined", f"{outcome.counts.quarantined:,} rows, which count as an empty answer")
+        table.add_row(
+            "quarantined", f"{counted(outcome.counts.quarantined, 'row')}, judged as if the answer were empty"
+        )
     table.add_row("EM answerable", _over(scores.answerable, scores.answerable.em))
     table.add_row("F1 answerable", _over(scores.answerable, scores.answerable.f1))
     if scores.abstaining is not None:
@@ -52,7 +54,7 @@ def totals_table(evaluation: Evaluation) -> Table:
     if evaluation.rows_per_second:
         table.add_row("rows/s", f"{evaluation.rows_per_second:,.1f}")
     table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", f"{Url(job.config.model.name)}  fingerprint {job.model.fingerprint[:12]}")
+    table.add_row("model", f"{job.model_name}  fingerprint {job.model.fingerprint[:12]}")
     return table
 
 
@@ -60,7 +62,7 @@ def _add_abstaining(table: Table, found: AbstainingScores) -> None:
     table.add_row("EM abstaining", _over(found.total, found.total.em))
     table.add_row("F1 abstaining", _over(found.total, found.total.f1))
     table.add_row("  answerable", f"EM {_figure(found.answerable.em)}  F1 {_figure(found.answerable.f1)}")
-    table.add_row("  unanswerable", f"{_figure(found.unanswerable.em)}  of {found.unanswerable.rows:,} rows")
+    table.add_row("  unanswerable", f"{_figure(found.unanswerable.em)}  of {counted(found.unanswerable.rows, 'row')}")
     for name, best in (("EM", found.best_em), ("F1", found.best_f1)):
         note = f"abstaining above {best.threshold:.3f} instead of {ABSTAIN_ABOVE}"
         table.add_row(f"best {name}", f"{best.score:.1f}  {note}")
@@ -87,16 +89,16 @@ def group_table(evaluation: Evaluation) -> Table:
 def report_of(evaluation: Evaluation) -> dict[str, Any]:
     """The JSON report: scores in percent, null where there is no row, and the data and settings to repeat the run."""
     read, scores = evaluation.read, evaluation.scores
-    outcome, config = evaluation.predicted.outcome, evaluation.predicted.job.config
+    outcome, job = evaluation.predicted.outcome, evaluation.predicted.job
     files = [
         {"name": file.name, "url": str(file.url), "bytes": file.size, "version": file.version} for file in read.files
     ]
     left_out = [{"flaw": one.reason, "rows": one.rows, "places": one.places} for one in read.left_out]
     return {
-        "model": {"name": str(Url(config.model.name)), "fingerprint": evaluation.predicted.job.model.fingerprint},
+        "model": {"name": job.model_name, "fingerprint": job.model.fingerprint},
         "data": {"files": files, "left_out": left_out, "answers_dropped": read.answers_dropped},
         "settings": {
-            **config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),
+            **job.config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),
             "limit": evaluation.limit,
         },
         "rows": evaluation.rows,
@@ -111,7 +113,7 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _over(score: Score, figure: float) -> str:
-    return f"{_figure(figure)}  of {score.rows:,} rows"
+    return f"{_figure(figure)}  of {counted(score.rows, 'row')}"
 
 
 def _figure(value: float | None) -> str:

@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.corpus.formats.base import find_format
 from pipelines.errors import JobError
 from pipelines.execution.forecast import Forecast, Interval, make_forecast
 from pipelines.execution.ray_pipeline import build, receipts
-from pipelines.execution.sampling import sample_plan, sampled_lines
+from pipelines.execution.sampling import counted_plan, sample_plan, sample_size
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
 from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.receipt import Receipt
-from pipelines.planning.plan import Plan
 from pipelines.planning.shard_size import tokens_of
 from pipelines.reporting.progress import Progress
 from pipelines.stages.pending_units import PendingUnit
+from pipelines.words import counted
 
 _PIECES = 24
 _SECONDS = 30.0
@@ -39,6 +38,8 @@ class Estimate:
     shards: int
     cost_per_hour: float | None
     """Of the whole pool."""
+    is_small: bool = False
+    """The job is hardly longer than a sample that tells much, so fewer rows were tried."""
 
     @property
     def cost_per_million(self) -> Interval | None:
@@ -48,22 +49,28 @@ class Estimate:
         return self.forecast.seconds_per_row.times(1e6 / _HOUR * self.cost_per_hour)
 
 
-def estimate_job(job: Job, console: Console) -> Estimate:
+def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
     """Runs a sample of a planned job without writing a byte.
+
+    Args:
+        waited: seconds that it took to plan the job, which will take them again.
 
     Raises:
         JobError: the sample could not be run, or has too few rows.
         ConfigError: the cluster cannot hold the pool.
     """
-    plan = sample_plan(job.plan, _PIECES, _piece_rows(job))
-    progress = Progress(console, 0, len(plan.units), plan.row_estimate)
+    whole = counted_plan(job.plan, job.config.corpus.storage)
+    size = sample_size(whole.row_estimate, _PIECES, _piece_rows(job), _MIN_PIECES)
+    plan = sample_plan(job.plan, size.pieces, size.piece_rows)
+    progress = Progress(console, 0, len(plan.units), plan.row_estimate, pieces="samples")
     pending = [PendingUnit(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
     found: list[Receipt] = []
+    began = time.time() - waited
+    console.print("starting Ray and the model ...")
     with connected_for(job.config), progress.shown():
         replicas = shared_replicas(job.config.pool, job.model.fingerprint)
         pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
-        started = time.time()
         for receipt in receipts(build(stages, pending)):
             progress.add(receipt)
             found.append(receipt)
@@ -73,18 +80,17 @@ def estimate_job(job: Job, console: Console) -> Estimate:
         raise JobError(
             f"too little of the input could be tried for an estimate; run it with --limit 100 first{reasons}"
         )
-    counted = replace(job.plan, row_estimate=_count_rows(job, plan))
-    shards = counted.expected_shards
+    shards = whole.expected_shards
     forecast = make_forecast(
         done,
         pool.size,
-        counted.row_estimate,
+        whole.row_estimate,
         shards,
         stages.write.stage.empty_part_bytes(),
-        startup=min(receipt.started for receipt in done) - started,
+        startup=min(receipt.started for receipt in done) - began,
     )
     price = job.config.pool.price_per_hour
-    return Estimate(forecast, pool, shards, None if price is None else price * pool.size)
+    return Estimate(forecast, pool, shards, None if price is None else price * pool.size, size.is_small_job)
 
 
 def estimate_table(job: Job, estimate: Estimate) -> Table:
@@ -106,24 +112,15 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
     table.add_row("output", *map(_size, _figures(forecast.output_bytes)))
     table.add_row("quarantined", *(f"{value:.2%}" for value in _figures(forecast.quarantined)))
     table.add_row("parts", f"{exact}{estimate.shards:,}")
-    table.caption = (
-        f"from {forecast.sampled:,} rows on {estimate.pool.size} model actor{'s' if estimate.pool.size > 1 else ''}, "
+    table.add_row("rows of a part", f"{job.plan.layout.shard_rows:,}")
+    notes = [
+        f"from {counted(forecast.sampled, 'row')} on {counted(estimate.pool.size, 'model actor')}, "
         "nine times out of ten" + ("" if estimate.cost_per_hour else "; set pool.price_per_hour for the cost")
-    )
+    ]
+    if estimate.is_small:
+        notes.append("a small job: it takes hardly longer than this estimate, which tried few rows of it")
+    table.caption = "\n".join(notes)
     return table
-
-
-def _count_rows(job: Job, sample: Plan) -> int:
-    """Rows of the corpus, lines by those of the sample: places all over tell more than a file's beginning."""
-    plan = job.plan
-    unknown = [unit for unit in plan.units if unit.rows is None]
-    lines = list(sampled_lines(sample, job.config.corpus.storage))
-    files = [plan.file_of(unit) for unit in unknown]
-    if not lines or any(find_format(file.format).division(file) != "bytes" for file in files):
-        return plan.row_estimate
-    exact = sum(unit.rows or 0 for unit in plan.units)
-    row_bytes = sum(size for _, size in lines) / sum(count for count, _ in lines)
-    return exact + round(sum(unit.stop - unit.start for unit in unknown) / row_bytes)
 
 
 def _piece_rows(job: Job) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 from actors.errors import last_line
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
+from pipelines.execution.outcome import Outcome
 from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.stage_factory import make_stages
@@ -21,7 +22,7 @@ from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success
 from pipelines.output.receipt import Receipt
 from pipelines.output.row_counts import RowCounts, read_counts
-from pipelines.reporting.progress import Progress, Tally
+from pipelines.reporting.progress import Progress
 from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import exists
@@ -30,9 +31,6 @@ _MOST_LOST_SHARDS = 6
 """Shards in a row at which a device may be lost while none is committed; then the job ends. Each one costs a start of
 the model, and a few rows that break a device are left to the search for them."""
 
-POISON_ROWS = 3
-"""Exit code of a job that is complete, but for rows that broke the model or its worker, where the config has none."""
-
 
 class Watcher(Protocol):
     """Somebody who wants to know of every receipt."""
@@ -40,33 +38,6 @@ class Watcher(Protocol):
     def add(self, receipt: Receipt) -> None:
         """Takes one receipt, at once: the job waits."""
         ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one run of a job did."""
-
-    tally: Tally
-    counts: RowCounts
-    """Of the whole job, earlier runs included."""
-    shards_before: int
-    """Shards that earlier runs had committed."""
-    seconds: float
-    """From the first shard's start to the last commit, start-up of Ray and model included."""
-    rate: float
-    """Rows per second after the first commit of this run; 0 where there was only one."""
-    poison_exit_code: int = POISON_ROWS
-    """As in the config."""
-
-    @property
-    def poison_rows(self) -> int:
-        """Rows in quarantine because they broke the model or its worker."""
-        return self.counts.reasons["crashed"] + self.counts.reasons["failed"]
-
-    @property
-    def exit_code(self) -> int:
-        """0, or `poison_exit_code` where rows broke the model or its worker."""
-        return self.poison_exit_code if self.poison_rows else 0
 
 
 def execute(job: Job, console: Console) -> Outcome:
@@ -80,17 +51,19 @@ def execute(job: Job, console: Console) -> Outcome:
     started = time.monotonic()
     committed = job.committed()
     before = committed.shards
-    progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate)
     limit = job.config.quarantine_limit
     pending = PendingUnit.left(job.plan, committed)
+    earlier = read_counts(job.parts, committed) if pending else None
+    rows_before = earlier.total if earlier else 0
+    progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate, rows_before)
     observer = RunObserver(job, progress.tally, before)
     try:
-        if pending:
+        if earlier is not None:
             remove_success(job.store)
             console.print("starting Ray and the model ...")
             watchers: list[Watcher] = [progress, observer, _DeviceWatch()]
             if limit is not None:
-                watchers.append(_Guard(limit, read_counts(job.parts, committed), job.plan.exact_rows))
+                watchers.append(_Guard(limit, earlier, job.plan.exact_rows))
             with connected_for(job.config), progress.shown():
                 replicas = shared_replicas(job.config.pool, job.model.fingerprint)
                 resources, nodes = cluster_size()

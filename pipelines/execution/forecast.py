@@ -47,7 +47,7 @@ class Forecast:
     seconds_per_row: Interval
     """Of the whole pool."""
     startup: float
-    """Seconds until the first shard, Ray and the model being up."""
+    """Seconds until the model begins with the first shard: planning, and the start of Ray and of the model."""
     output_bytes: Interval
     quarantined: Interval
     """Share of all rows."""

@@ -17,6 +17,7 @@ from pipelines.execution.stage_list import StageList
 from pipelines.job.pool_size import ActorPool
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
+from pipelines.output.row_samples import ShardSamples
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.schemas import empty_table
 from pipelines.stages.messages import IpcTable, RawMessage, ResultsMessage, SettledMessage, ShardHeader
@@ -230,4 +231,5 @@ def _joined(pieces: Sequence[FinishedShard], schema: pa.Schema) -> FinishedShard
         quarantine=pa.concat_tables([piece.quarantine for piece in pieces]).sort_by("place"),
         model_run=replace(first, seconds=time.time() - first.started, stats=stats),
         misfits=sum((piece.misfits for piece in pieces), Counter()),
+        samples=ShardSamples.joined([piece.samples for piece in pieces]),
     )

@@ -1,7 +1,7 @@
 """Draws a sample of a plan, pieces from all over the corpus, for an estimate to run."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,61 @@ from pipelines.planning.plan import Plan, ReadUnit
 from pipelines.rows.shard_reader import read_unit
 
 _SEED = 11
+_COUNTED_PIECES, _COUNTED_ROWS = 24, 64
+"""Of the sample whose lines are counted."""
+_MOST_SHARE = 0.25
+"""Of the corpus that an estimate may run."""
+_FEWEST_ROWS = 4
+"""Of a piece: fewer would not fill a batch."""
+_MEAN = 0.75
+"""Of a piece, as a share of the longest: every other one is half as long."""
+
+
+@dataclass(frozen=True)
+class SampleSize:
+    """How much of a corpus an estimate runs."""
+
+    pieces: int
+    piece_rows: int
+    """Of a long piece."""
+    is_small_job: bool
+    """Whether the sample that was wanted would have been half of the corpus or more, so that this one is smaller."""
+
+
+def sample_size(rows: int, pieces: int, piece_rows: int, fewest_pieces: int) -> SampleSize:
+    """The wanted pieces, or less of a small corpus: a job must not take less time than its estimate.
+
+    Args:
+        rows: of the corpus, or about.
+        pieces, piece_rows: wanted.
+    """
+    most = max(int(rows * _MOST_SHARE), fewest_pieces)
+    wanted = pieces * piece_rows * _MEAN
+    if wanted <= most:
+        return SampleSize(pieces, piece_rows, False)
+    shorter = min(piece_rows, max(int(most / pieces / _MEAN), _FEWEST_ROWS))
+    fewer = max(min(int(most / shorter / _MEAN), pieces), fewest_pieces)
+    return SampleSize(fewer, max(min(shorter, int(most / fewer / _MEAN)), 1), 2 * wanted >= rows)
+
+
+def counted_plan(plan: Plan, storage: Mapping[str, object]) -> Plan:
+    """The plan with its rows counted by the lines of a sample, where only reading all of it would tell.
+
+    Places all over the corpus tell more than the beginnings of its files, which `make_plan` looks at. Files that can
+    only be read from their beginning stay as they were guessed.
+
+    Raises:
+        CorpusError, StorageError: a file cannot be read.
+    """
+    unknown = [unit for unit in plan.units if unit.rows is None]
+    if not unknown or any(find_format(file.format).division(file) != "bytes" for file in map(plan.file_of, unknown)):
+        return plan
+    lines = list(_sampled_lines(sample_plan(plan, _COUNTED_PIECES, _COUNTED_ROWS), storage))
+    if not lines:
+        return plan
+    exact = sum(unit.rows or 0 for unit in plan.units)
+    row_bytes = sum(size for _, size in lines) / sum(count for count, _ in lines)
+    return replace(plan, row_estimate=exact + round(sum(unit.stop - unit.start for unit in unknown) / row_bytes))
 
 
 def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
@@ -38,7 +93,7 @@ def sample_plan(plan: Plan, pieces: int, piece_rows: int) -> Plan:
     )
 
 
-def sampled_lines(sample: Plan, storage: Mapping[str, object]) -> Iterator[tuple[int, int]]:
+def _sampled_lines(sample: Plan, storage: Mapping[str, object]) -> Iterator[tuple[int, int]]:
     """(lines, bytes) of every piece that is cut by bytes, which is read for it; a piece of one line tells nothing.
 
     Raises:

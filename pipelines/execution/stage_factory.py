@@ -1,11 +1,10 @@
 """Makes the list of a job's stages: the one place that says which there are, in which order, and on what they run."""
 
-from pathlib import Path
-
-from actors.models.hub import SHIPPED_NAMES, is_shipped
+from actors.models.hub import from_anywhere
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
+from pipelines.output.row_samples import Sampling
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel, SharedModel
 from pipelines.stages.prepare import PrepareStage
@@ -21,24 +20,13 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
     named = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
     own = OwnModel(named.placed(pool.threads, pool.gpus > 0), config.batching, task, job.model.fingerprint)
     model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
+    sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
         compute=(
-            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding), _PREPARE_CPUS),
+            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling), _PREPARE_CPUS),
             ActorStage(ModelStage, (model, None if rehearsal else job.parts, True), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
     )
-
-
-def from_anywhere(model: str) -> str:
-    """A name by which workers find a model, since those of a running cluster run in other folders or machines.
-
-    That of a local folder is its absolute path. The model that comes with the package goes by its name also where it is
-    named by its folder: workers have it beside their code.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir() and is_shipped(model):
-        return SHIPPED_NAMES[0]
-    return str(folder.resolve()) if folder.is_dir() else model

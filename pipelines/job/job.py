@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from actors.engine.inference_task import Wanted
+from actors.models.hub import is_shipped
+from actors.models.names import SHIPPED
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
-from pipelines.corpus.listing import list_inputs, matches
+from pipelines.corpus.listing import Listing, list_inputs, matches
 from pipelines.errors import CorpusError, JobError, ManifestError
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
@@ -25,6 +27,7 @@ from pipelines.planning.row_limit import limit_rows
 from pipelines.planning.row_schema import RowSchema
 from pipelines.schemas import JobKind, output_schema
 from pipelines.storage.filesystem import Store, resolve
+from pipelines.storage.url import Url
 
 if TYPE_CHECKING:
     from pipelines.job.model_probe import ProbedModel
@@ -56,6 +59,12 @@ class Job:
         return self.plan.layout.kind
 
     @property
+    def model_name(self) -> str:
+        """The model as people know it: the one that ships by its name, any other by the place that the config gives."""
+        name = self.config.model.name
+        return SHIPPED if is_shipped(name) else str(Url(name))
+
+    @property
     def schema(self) -> pa.Schema:
         """Schema of every part."""
         return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size)
@@ -81,6 +90,28 @@ class Job:
         return found
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a job reads and writes, before its model is loaded."""
+
+    store: Store
+    """OUTPUT."""
+    listing: Listing
+    """Of its inputs."""
+
+
+def find_places(inputs: Sequence[str], output: str, config: OfflineConfig) -> Places:
+    """Lists the input; touches nothing.
+
+    Raises:
+        CorpusError, StorageError: the input or the output's URL cannot be used.
+        ConfigError: there is no such sink or part format.
+    """
+    store = resolve(output, config.output.storage)
+    _check_apart([resolve(name, config.corpus.storage) for name in inputs], store, _part_names(config))
+    return Places(store, list_inputs(inputs, config.corpus))
+
+
 def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: int | None) -> Job:
     """Lists the input, cuts it up and says what will be written; touches nothing.
 
@@ -88,30 +119,57 @@ def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: i
         CorpusError, StorageError, ModelError: the input, the output's URL or the model cannot be used.
         ConfigError: there is no such sink or part format.
     """
-    kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
-    store = resolve(output, config.output.storage)
-    _check_apart([resolve(name, config.corpus.storage) for name in inputs], store, _part_names(config))
-    listing = list_inputs(inputs, config.corpus)
+    return plan_in(find_places(inputs, output, config), config, limit)
+
+
+def plan_in(places: Places, config: OfflineConfig, limit: int | None) -> Job:
+    """As `plan_job`, of an input that is listed.
+
+    Raises:
+        CorpusError, StorageError, ModelError: the input or the model cannot be used.
+    """
     # Not before here: it brings torch and Ray, seconds in which whoever mistyped a path would wait for the error.
     from pipelines.job.model_probe import probe_model
 
     model = probe_model(config)
-    task = Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    task = wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
-    plan = make_plan(listing.files, config.corpus, kind, model.tokens_per_second, top_k)
+    listing = places.listing
+    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    manifest = Manifest(
-        kind=kind,
-        model=model.fingerprint,
+    schema = output_schema(plan.layout.carry, task, model.hidden_size)
+    manifest = make_manifest(config, limit, model.fingerprint, schema, plan)
+    return Job(config, places.store, model, task, plan, manifest, listing.left_out)
+
+
+def kind_of(config: OfflineConfig) -> JobKind:
+    """Which job a config is of."""
+    return "answer" if isinstance(config, AnswerConfig) else "embed"
+
+
+def wanted_of(config: OfflineConfig) -> Wanted:
+    """What a job wants of its model."""
+    return Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+
+
+def make_manifest(config: OfflineConfig, limit: int | None, model: str, schema: pa.Schema, plan: Plan) -> Manifest:
+    """The manifest of a job that is to be begun now.
+
+    Args:
+        model: its fingerprint.
+        schema: of the parts.
+    """
+    return Manifest(
+        kind=kind_of(config),
+        model=model,
         backend=f"{config.model.backend} {config.model.dtype}",
         results=_results(config, limit),
-        output_schema=str(output_schema(plan.layout.carry, task, model.hidden_size)),
+        output_schema=str(schema),
         plan=plan.to_json(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spanmill=release(),
     )
-    return Job(config, store, model, task, plan, manifest, listing.left_out)
 
 
 def bind(job: Job, replace: bool, extend: bool = False) -> Job:
@@ -129,7 +187,7 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     earlier = read_manifest(job.store)
     if earlier is not None:
         job = _with_types_of(earlier, job)
-    stored = open_or_create(job.store, job.manifest)
+    stored = open_or_create(job.store, earlier, job.manifest)
     plan = settle_inputs(job.store, stored, job.plan, extend)
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
     layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)

@@ -26,6 +26,7 @@ from actors.models.hub import is_shipped
 from pipelines.config.job import ClusterParameters, JobConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.cluster_check import check_answers
+from pipelines.job.native_stderr import without_ray_lines
 from pipelines.job.service_discovery import service_address
 
 _MIB = 1 << 20
@@ -61,6 +62,8 @@ def connected_for(config: JobConfig) -> AbstractContextManager[None]:
 def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[str] = ()) -> Iterator[None]:
     """Connects to Ray while the block runs; a local cluster is started and stopped with the block.
 
+    Ray's own log lines do not reach the terminal meanwhile (`native_stderr`).
+
     Args:
         hint: is said behind what went wrong.
         models: names of the models that workers load.
@@ -81,13 +84,22 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}{hint}") from error
-    # Ray installs a handler that aborts the process; put the previous one back.
-    _handle_sigterm(on_sigterm)
-    try:
-        yield
+    except SystemExit as end:
+        # A SIGTERM that came after Ray had installed its handler, and before the previous one was back.
+        if end.code == signal.SIGTERM:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        _wait_for_executors()
-        ray.shutdown()
+        # Ray installs a handler that aborts the process; put the previous one back.
+        _handle_sigterm(on_sigterm)
+    try:
+        with without_ray_lines():
+            try:
+                yield
+            finally:
+                _wait_for_executors()
+                ray.shutdown()
+    finally:
         _handle_sigterm(on_sigterm)
 
 

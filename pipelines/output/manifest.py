@@ -19,6 +19,7 @@ from pipelines.schemas import JobKind
 from pipelines.storage.atomic_write import TEMPORARY_PREFIX
 from pipelines.storage.filesystem import Store, create_exclusive, read_bytes
 from pipelines.storage.retry import attempt
+from pipelines.words import counted
 
 MANIFEST_NAME = "_manifest.json"
 EXTENSION_NAME = "_manifest-{:04d}.json"
@@ -106,8 +107,12 @@ def read_manifest(store: Store) -> Manifest | None:
         ) from error
 
 
-def open_or_create(store: Store, manifest: Manifest) -> Manifest:
+def open_or_create(store: Store, stored: Manifest | None, manifest: Manifest) -> Manifest:
     """Binds the output folder to a job, or finds it bound to the same one.
+
+    Args:
+        stored: what `read_manifest` has just found there.
+        manifest: of the job.
 
     Returns:
         The manifest that is stored, which may have another plan and shard size than the one given: follow the stored.
@@ -116,13 +121,12 @@ def open_or_create(store: Store, manifest: Manifest) -> Manifest:
         ManifestError: the folder belongs to another job, or has parts but no manifest, or a damaged one.
         StorageError: it cannot be read or written.
     """
-    stored = read_manifest(store)
     if stored is None:
         parts = sorted(filter(is_part, list_names(store)))
         if parts:
             raise ManifestError(
-                f"{store.url}: holds {len(parts)} parts ({parts[0]} ...) but no {MANIFEST_NAME}, so nobody knows which "
-                f"job they are of. Name another OUTPUT, or remove them with --overwrite."
+                f"{store.url}: holds {counted(len(parts), 'part')} ({parts[0]} ...) but no {MANIFEST_NAME}, so nobody "
+                f"knows which job they are of. Name another OUTPUT, or remove them with --overwrite."
             )
         create_exclusive(store.fs, store.path(MANIFEST_NAME), orjson.dumps(manifest.model_dump()))
         stored = read_manifest(store)

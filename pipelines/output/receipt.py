@@ -38,9 +38,10 @@ RECEIPT_SCHEMA = pa.schema(
         ("scores", pa.list_(pa.int32())),
         ("stats", pa.string()),
         ("misfits", pa.string()),
+        ("samples", pa.string()),
     ]
 )
-"""Of a receipt as a row, one field for each of `Receipt`'s; reasons, stats and misfits are JSON."""
+"""Of a receipt as a row, one field for each of `Receipt`'s; reasons, stats, misfits and samples are JSON."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Receipt:
     """What its forward passes did."""
     misfits: MisfitCounts = field(default_factory=Counter)
     """Rows in its part with a value that could not be written as it is, by column and `rows.misfits.Outcome`."""
+    samples: str = ""
+    """Rows of it for the report, `ShardSamples.to_json`; empty in most shards of a large job."""
 
     @staticmethod
     def to_table(receipts: Sequence["Receipt"]) -> pa.Table:
@@ -112,6 +115,7 @@ class Receipt:
                 scores=tuple(row.pop("scores")),
                 stats=PassStats.from_json(row.pop("stats")),
                 misfits=misfits_from_json(row.pop("misfits") or "[]"),
+                samples=row.pop("samples") or "",
                 **row,
             )
             for row in table.to_pylist()

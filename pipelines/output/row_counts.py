@@ -35,6 +35,21 @@ class RowCounts:
     misfits: MisfitCounts = field(default_factory=Counter)
     """Rows with values that could not be written as they are, as far as there are receipts."""
 
+    @property
+    def total(self) -> int:
+        """Input rows: those in parts and those in quarantine."""
+        return self.rows + self.quarantined
+
+    @property
+    def poison_rows(self) -> int:
+        """Rows in quarantine because they broke the model or its worker."""
+        return self.reasons["crashed"] + self.reasons["failed"]
+
+    @property
+    def answered(self) -> int | None:
+        """Rows whose answer is not null; None where a shard has no receipt to tell."""
+        return None if self.without_receipt else pc.sum(self.receipts["answered"]).as_py() or 0
+
     def plus(self, receipt: Receipt) -> "RowCounts":
         """The counts with one more shard; a receipt of no work changes nothing."""
         return replace(

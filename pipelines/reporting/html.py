@@ -10,6 +10,8 @@ from pipelines.reporting.report_model import Report
 from pipelines.rows.misfits import advice, describe
 
 _LINE_WIDTH, _LINE_HEIGHT = 1000, 100
+_FEWEST_IN_HISTOGRAM = 20
+"""Of fewer rows or passes a histogram shows nothing but where single ones fell."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def render(report: Report) -> str:
         report=report,
         rows=steps(report.speed.rows),
         tokens=steps(report.speed.tokens),
+        words=_words(report),
         scores=_score_columns(report.scores),
         passes=_pass_columns({int(limit): count for limit, count in report.pass_milliseconds.items()}),
         most_windows=max((bucket.windows for bucket in report.buckets), default=0),
@@ -101,7 +104,33 @@ def size(count: float) -> str:
     return f"{count:,.0f} TB"
 
 
+def _words(report: Report) -> list[tuple[str, str]]:
+    """What the words of this page mean; only of those that are on it."""
+    words = [
+        ("row", "a question with its passage" if report.subject.kind == "answer" else "a text"),
+        (
+            "shard",
+            "some rows that are computed, committed and, where that fails, tried again together; a part is its file",
+        ),
+        ("token", "a word or a piece of one, as the model reads text"),
+        ("window", "as many tokens as the model reads at once; a longer text is read in several that overlap"),
+        ("pass", "one computation of the model over some windows together"),
+        (
+            "padding",
+            "what the shorter windows of a pass are filled up with to the length of its longest: work for nothing",
+        ),
+        ("rows/s", "rows per second while the model was at work, those in quarantine included"),
+    ]
+    if report.totals.quarantined:
+        words.append(("quarantine", "where rows go that could not be used, each with the reason"))
+    if report.store_errors or report.totals.store_errors:
+        words.append(("store errors", "calls to the storage that failed, whether or not a second try succeeded"))
+    return words
+
+
 def _score_columns(counts: Sequence[int]) -> list[Column]:
+    if sum(counts) < _FEWEST_IN_HISTOGRAM:
+        return []
     most, bins = max(counts, default=0), max(len(counts), 1)
     return [
         Column(
@@ -116,7 +145,7 @@ def _score_columns(counts: Sequence[int]) -> list[Column]:
 
 def _pass_columns(counts: dict[int, int]) -> list[Column]:
     """From the shortest pass to the longest, empty columns between them included."""
-    if not counts:
+    if sum(counts.values()) < _FEWEST_IN_HISTOGRAM:
         return []
     most = max(counts.values())
     powers = range(min(counts).bit_length() - 1, max(counts).bit_length())

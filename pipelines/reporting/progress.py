@@ -12,12 +12,15 @@ from rich.live import Live
 from rich.text import Text
 
 from actors.engine.pass_stats import PassStats
-from pipelines.console import clock
+from pipelines.console import clock, fitting_line
 from pipelines.output.receipt import Receipt
 from pipelines.rows.misfits import MisfitCounts, advice, describe
+from pipelines.words import counted
 
 _LOG_EVERY_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
+_FAST = 10.0
+"""Rows per second from which on nobody looks at tenths."""
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Tally:
     rows: int = 0
     """Rows in committed parts."""
     quarantined: int = 0
+    """Rows in their quarantine."""
     answered: int = 0
     stats: PassStats = field(default_factory=PassStats)
     found: int = 0
@@ -59,6 +63,11 @@ class Tally:
         self.stats.add(receipt.stats)
         self.misfits.update(receipt.misfits)
 
+    @property
+    def total(self) -> int:
+        """Input rows of the committed shards, bad ones included."""
+        return self.rows + self.quarantined
+
     def failures_in(self, unit: int) -> list[Receipt]:
         """The failures in one read unit."""
         return [receipt for (number, _), receipt in self.failures.items() if number == unit]
@@ -79,6 +88,10 @@ class Progress:
     """Shards of the whole job, as far as the plan can tell."""
     rows_expected: int
     """Rows of the whole job, likewise."""
+    rows_before: int = 0
+    """Rows in the shards that earlier runs committed."""
+    pieces: str = "shards"
+    """What the line calls them."""
     tally: Tally = field(default_factory=Tally)
     _started: float = field(default_factory=time.monotonic)
     _first: float | None = None
@@ -91,7 +104,7 @@ class Progress:
     @contextmanager
     def shown(self) -> Iterator["Progress"]:
         """Shows the live line while the block runs; where there is no terminal, prints a line now and then instead."""
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
             stop = threading.Event()
             printer = threading.Thread(target=self._print_regularly, args=(stop,), daemon=True)
             printer.start()
@@ -114,7 +127,7 @@ class Progress:
             self.tally.add(receipt)
         self._last = now
         if self._first is None and not receipt.failed_in and not receipt.found:
-            self._first, self._first_rows = now, self.tally.rows + self.tally.quarantined
+            self._first, self._first_rows = now, self.tally.total
         if receipt.failed_in:
             place = f"shard {receipt.shard.unit}-{receipt.shard.number} of {receipt.file}"
             self.console.print(f"{place}: {receipt.failed_in} failed: {receipt.error}", style="red")
@@ -143,13 +156,13 @@ class Progress:
         if self._first is None:
             return 0.0
         seconds = time.monotonic() - self._first
-        return (self.tally.rows + self.tally.quarantined - self._first_rows) / seconds if seconds > 0 else 0.0
+        return (self.tally.total - self._first_rows) / seconds if seconds > 0 else 0.0
 
     def final_rate(self) -> float:
         """Rows per second between the first and the last commit; 0 where there was only one."""
         if self._first is None or self._last <= self._first:
             return 0.0
-        return (self.tally.rows + self.tally.quarantined - self._first_rows) / (self._last - self._first)
+        return (self.tally.total - self._first_rows) / (self._last - self._first)
 
     def note(self, text: str, is_failure: bool = True) -> None:
         """Shows a message that concerns the run and not a single shard; a failure is repeated at the end."""
@@ -160,21 +173,27 @@ class Progress:
     def _line(self) -> Text:
         # Other threads show it, too, while the job's own adds to what is shown.
         with self._lock:
-            return self._composed()
+            return fitting_line(self._parts(), self.console.width)
 
-    def _composed(self) -> Text:
+    def _parts(self) -> Iterator[str]:
+        """What matters most comes first: a narrow terminal shows no more."""
         tally = self.tally
         done = self.shards_before + tally.shards + tally.found
         expected = max(self.shards_expected, done)
-        parts = [f"{done:,}/{expected:,} shards", f"{tally.rows:,} rows"]
+        yield f"{done:,}/{expected:,} {self.pieces}"
+        yield counted(self.rows_before + tally.total, "row")
         rate = self.rate()
+        running = clock(time.monotonic() - self._started)
         if rate:
-            left = self.rows_expected * (expected - done) / expected / rate
-            parts += [f"{rate:,.0f} rows/s", f"ETA {clock(left)}"]
+            yield f"ETA {clock(self.rows_expected * (expected - done) / expected / rate)}"
+            yield f"{rate:,.{0 if rate >= _FAST else 1}f} rows/s"
+        elif tally.shards or tally.found or tally.failures:
+            yield running
         else:
-            parts.append(f"starting, {clock(time.monotonic() - self._started)}")
-        parts.append(f"{tally.quarantined:,} quarantined")
+            yield f"{'going on' if self.shards_before else 'starting'}, {running}"
+        if tally.quarantined:
+            yield f"{tally.quarantined:,} quarantined"
         if tally.stats.total.passes:
+            yield f"padding {tally.stats.total.padding:.1%}"
             sizes = " ".join(f"{bucket}:{size:.0f}" for bucket, size in tally.stats.batch_sizes().items())
-            parts += [f"padding {tally.stats.total.padding:.1%}", f"batch by length {sizes}"]
-        return Text(" · ".join(parts), overflow="fold")
+            yield f"batch by length {sizes}"

@@ -34,6 +34,7 @@ from pipelines.reporting.report_model import (
     Subject,
     Totals,
 )
+from pipelines.reporting.row_examples import answers, neighbours, samples_of
 from pipelines.reporting.throughput_curve import ThroughputCurve, throughput_curve
 from pipelines.rows.misfits import mend
 from pipelines.storage.filesystem import write_atomic
@@ -77,6 +78,7 @@ def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowC
         tally: of the last run.
     """
     receipts = counts.receipts
+    samples = samples_of(receipts)
     passes = PassTotals.of(receipts)
     curve = throughput_curve(receipts, passes.tokens)
     milliseconds = sorted(passes.total.milliseconds.items())
@@ -87,6 +89,8 @@ def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowC
         subject=_subject(job),
         machines=None if cluster is None else _machines(cluster),
         totals=_totals(job, counts, passes, curve),
+        answers=answers(samples),
+        neighbours=neighbours(samples),
         speed=curve,
         buckets=[
             LengthFigures(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
@@ -120,7 +124,7 @@ def _subject(job: Job) -> Subject:
         job=manifest.job_id,
         created=manifest.created,
         output=str(job.store.url),
-        model=str(Url(job.config.model.name)),
+        model=job.model_name,
         fingerprint=manifest.model,
         backend=manifest.backend,
         files=len(plan.files),

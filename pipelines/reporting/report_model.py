@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.output.row_samples import RowSample
 from pipelines.reporting.receipt_stats import NodeStats, RunStats, SlowShard
 from pipelines.reporting.throughput_curve import ThroughputCurve
 
@@ -101,6 +102,56 @@ class LengthFigures:
 
 
 @dataclass(frozen=True)
+class AnswerGroup:
+    """Some answered rows. Their texts come from the input: escape them wherever they are shown."""
+
+    name: str
+    """best, worst (by score), random, or all."""
+    rows: list[RowSample]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an answer job says, in some of its rows."""
+
+    looked_at: int
+    """Rows that the best and the worst were chosen from, in shards spread over the corpus."""
+    groups: list[AnswerGroup]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A text near another one."""
+
+    id: str | None
+    text: str
+    """Its beginning."""
+    similarity: float
+    """Cosine of the two vectors."""
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """A text, and those of the sample that are nearest to it."""
+
+    id: str | None
+    text: str
+    """Its beginning."""
+    nearest: list[Neighbour]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What an embedding job says, in some of its texts."""
+
+    looked_at: int
+    """Distinct texts among which the nearest were searched."""
+    closest: list[Neighbourhood]
+    """Those that are closest to another one."""
+    random: list[Neighbourhood]
+
+
+@dataclass(frozen=True)
 class QuarantineSample:
     """A row in quarantine. Its text comes from the input: escape it wherever it is shown."""
 
@@ -159,6 +210,10 @@ class Report:
     machines: Machines | None
     """None where Ray did not start."""
     totals: Totals
+    answers: Answers | None
+    """None where no shard with a receipt gave any."""
+    neighbours: Neighbours | None
+    """Of an embedding job; None where there are not two texts."""
     speed: ThroughputCurve
     buckets: list[LengthFigures]
     """Forward passes by padded width."""

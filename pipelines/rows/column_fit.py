@@ -19,6 +19,7 @@ Bools = NDArray[np.bool_]
 
 _INTEGER = r"^-?(0|[1-9]\d*)$"
 _NUMBER = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$"
+_TIME = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?$"
 # Of so many digits, every decimal number is another double.
 _DOUBLE_DIGITS = 15
 
@@ -226,6 +227,10 @@ def _parsed(texts: pa.Array, type: pa.DataType) -> Fitted:
         return _chained(Fitted.where(doubles.array, exact, texts), type)
     if pa.types.is_decimal(type):
         return _where_spelled(texts, pc.match_substring_regex(texts, _NUMBER), type)
+    if pa.types.is_time(type):
+        return _time(texts, type)
+    if pa.types.is_duration(type):
+        return _duration(texts, type)
     return _cast(texts, type) if pa.types.is_temporal(type) else _nothing(texts, type)
 
 
@@ -235,6 +240,28 @@ def _where_spelled(texts: pa.Array, is_spelled: pa.Array, type: pa.DataType) -> 
     kept = _nulled(texts, _valid(texts) & ~fits)
     done = _cast(kept, type)
     return Fitted.where(done.array, fits & ~done.lost, texts)
+
+
+def _time(texts: pa.Array, type: pa.DataType) -> Fitted:
+    """Times of day; Arrow reads them as part of a timestamp only."""
+    # A fraction's last zeros are no digits that a unit would have to hold.
+    short = pc.replace_substring_regex(pc.replace_substring_regex(texts, r"(\.\d*?)0+$", r"\1"), r"\.$", "")
+    stamps = pc.binary_join_element_wise("1970-01-01T", short, "")
+    is_time = pc.match_substring_regex(texts, _TIME).fill_null(False).to_numpy(zero_copy_only=False)
+    done = _cast(_nulled(stamps, _valid(texts) & ~is_time), pa.timestamp(type.unit))
+    return Fitted.where(done.array.cast(type), is_time & ~done.lost, texts)
+
+
+def _duration(texts: pa.Array, type: pa.DataType) -> Fitted:
+    """Numbers with their units, as `spelling` writes them."""
+    array, fits = pa.nulls(len(texts), type), np.zeros(len(texts), bool)
+    for unit in ("s", "ms", "us", "ns"):
+        is_one = pc.match_substring_regex(texts, rf"^-?\d{{1,18}}{unit}$").fill_null(False)
+        found = is_one.to_numpy(zero_copy_only=False)
+        numbers = _nulled(pc.replace_substring_regex(texts, "[a-z]+$", ""), ~found)
+        done = _cast(numbers.cast(pa.int64()).cast(pa.duration(unit)), type)
+        array, fits = pc.coalesce(array, done.array), fits | (found & ~done.lost)
+    return Fitted.where(array, fits, texts)
 
 
 def _same_integers(texts: pa.Array, doubles: pa.Array) -> Bools:

@@ -16,8 +16,9 @@ from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, 
 from pipelines.stages.model_run import ModelRun
 from pipelines.stages.model_runner import OwnModel, RunShard, SharedModel
 
-_FAREWELL_SECONDS = 1.0
-"""A process whose device is lost lives so long, for the shard that found it out to reach the next stage."""
+_FAREWELL_SECONDS = 3.0
+"""A process whose device is lost lives so long, for the shard that found it out to reach the next stage on a busy
+machine too; where it does not, Ray has it computed again, and nobody is told of the loss."""
 
 
 class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
@@ -64,6 +65,7 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             message.quarantine,
             IpcTable.of(columns),
             IpcTable.of(begun.done(stats).to_table()),
+            message.candidates,
         )
 
     def _leave(self) -> None:

@@ -48,6 +48,10 @@ class SharedModel:
 
     def open(self) -> RunShard:
         """Finds the replicas."""
+        # Jobs with models of their own need not load Ray Serve.
+        from ray import serve
+
+        from actors.serving.deployments import MODEL
         from pipelines.stages.serve_client import ServeClient
 
-        return ServeClient(self.application, self.task).process
+        return ServeClient(serve.get_deployment_handle(MODEL, self.application), self.task).process

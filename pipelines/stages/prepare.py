@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
+from pipelines.output.row_samples import Sampling
 from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.misfits import with_misfits
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
@@ -35,6 +36,8 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
     qa: QAParameters | None
     """None: the texts are embedded and nothing is asked."""
     embedding: EmbeddingParameters | None
+    sampling: Sampling = field(default_factory=Sampling)
+    """Which rows the report may show."""
 
     name = "prepare"
     takes = RawMessage
@@ -55,6 +58,7 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
             IpcTable.of(written),
             IpcTable.of(with_misfits(quarantine, misfits)),
             IpcTable(windows.to_ipc()),
+            IpcTable.of(self.sampling.candidates(message.header.shard, rows)),
         )
 
     def _tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:

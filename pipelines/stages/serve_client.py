@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-from ray import serve
 from ray.exceptions import ActorUnavailableError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_when_event_set, wait_random_exponential
@@ -15,7 +14,7 @@ from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
-from actors.serving.deployments import MODEL, ChunkResult
+from actors.serving.deployments import ChunkResult
 from actors.serving.handle_client import DEATHS, MOST_CRASHES
 from actors.serving.types import Refusal
 from actors.tokenization.tokenized import Tokenized
@@ -40,9 +39,9 @@ class _ReplicaBusyError(Exception):
 class ServeClient:
     """The model stage of a job on a running service; it always has a few chunks of a shard at the replicas."""
 
-    def __init__(self, application: str, task: Wanted) -> None:
-        """Takes the name of an application on the connected cluster; `check_service` checks that it fits the task."""
-        self._handle: Any = serve.get_deployment_handle(MODEL, application)
+    def __init__(self, handle: Any, task: Wanted) -> None:
+        """Takes a DeploymentHandle of `deployments.MODEL`; `check_service` checks that it fits the task."""
+        self._handle = handle
         self._task = task
         self._tokens_per_second = _FIRST_TOKENS / _CHUNK_SECONDS
         self._threads = ThreadPoolExecutor(_CREDITS, thread_name_prefix="feed")

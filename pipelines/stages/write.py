@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.output.receipt import SCORE_BINS, Receipt
+from pipelines.output.row_samples import ShardSamples
 from pipelines.output.sinks.base import Sink
 from pipelines.rows.misfits import MisfitCounts, misfits_of
 from pipelines.schemas import empty_table
@@ -29,6 +30,8 @@ class FinishedShard:
     model_run: ModelRun
     misfits: MisfitCounts = field(default_factory=Counter)
     """Rows of the part with a value that could not be written as it is."""
+    samples: ShardSamples = field(default_factory=ShardSamples)
+    """What the report may show of it."""
 
     @classmethod
     def of(cls, message: ResultsMessage, schema: pa.Schema) -> "FinishedShard":
@@ -37,11 +40,13 @@ class FinishedShard:
         for name in columns.column_names:
             part = part.append_column(name, columns.column(name))
         quarantine = message.quarantine.read()
+        part = part.select(schema.names).cast(schema)
         return cls(
-            part=part.select(schema.names).cast(schema),
+            part=part,
             quarantine=quarantine.replace_schema_metadata(),
             model_run=ModelRun.from_table(message.model_run.read()),
             misfits=misfits_of(quarantine),
+            samples=_samples(message.candidates.read(), part),
         )
 
 
@@ -73,6 +78,7 @@ class WrittenMessage(ShardMessage):
             scores=() if best is None else _score_bins(best),
             stats=run.stats,
             misfits=self.shard.misfits,
+            samples=self.shard.samples.to_json(),
         )
 
 
@@ -117,15 +123,20 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
 
 
 def _best_answers(part: pa.Table) -> pa.Table | None:
-    """Columns answer and score of every row's best answer; None in an embedding job."""
+    """Columns answer, score, start and end of every row's best answer; None in an embedding job."""
+    names = ("answer", "score", "start", "end")
     if "answer" in part.column_names:
-        return part.select(["answer", "score"])
+        return part.select(names)
     if "answers" not in part.column_names:
         return None
-    if not len(part):
-        return pa.table({"answer": pa.array([], pa.string()), "score": pa.array([], pa.float64())})
-    best = pc.list_element(part["answers"], 0)
-    return pa.table({name: pc.struct_field(best, name) for name in ("answer", "score")})
+    # Of no rows at all Arrow cannot take the first element.
+    best = pc.list_element(part["answers"], 0) if len(part) else part["answers"].combine_chunks().flatten()
+    return pa.table({name: pc.struct_field(best, name) for name in names})
+
+
+def _samples(candidates: pa.Table, part: pa.Table) -> ShardSamples:
+    vectors = part["embedding"] if "embedding" in part.column_names else None
+    return ShardSamples.of(candidates, _best_answers(part), vectors)
 
 
 def _score_bins(best: pa.Table) -> tuple[int, ...]:

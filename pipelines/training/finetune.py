@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from actors.models.hub import fingerprint
+from actors.models.hub import fingerprint, from_anywhere
 from actors.models.loading import load_spec
 from actors.tokenization.preprocess import qa_window_size
 from actors.training.checkpoint_state import load_state
@@ -16,7 +16,6 @@ from actors.training.setup import Sources, load_student
 from actors.training.student import check_teacher, save
 from pipelines.config.training import FinetuneConfig
 from pipelines.errors import JobError, StorageError
-from pipelines.execution.stage_factory import from_anywhere
 from pipelines.storage.filesystem import Store, resolve, write_atomic
 from pipelines.storage.url import Url
 from pipelines.training.checkpoints import Checkpoints

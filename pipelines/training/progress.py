@@ -1,15 +1,17 @@
 """The display of a training run: a live line on a terminal, lines of text elsewhere, and every evaluation."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipelines.console import clock
+from pipelines.console import clock, fitting_line
 from pipelines.evaluation.squad import SkippedRows
 from pipelines.training.messages import HeldOutScores, StepProgress
+from pipelines.words import counted
 
 _LOG_EVERY_SECONDS = 10.0
 
@@ -22,7 +24,8 @@ class TrainingProgress:
     _started: float = field(default_factory=time.monotonic)
     _logged: float = 0.0
     _live: Live | None = None
-    _line: str = "starting Ray, loading and tokenising"
+    _parts: Sequence[str] = ("starting Ray, loading and tokenising",)
+    """Of the line, the most important first."""
 
     def __enter__(self) -> "TrainingProgress":
         if self.console.is_terminal:
@@ -39,25 +42,23 @@ class TrainingProgress:
         if isinstance(message, SkippedRows):
             self.console.print(str(message), style="yellow")
         elif isinstance(message, HeldOutScores):
-            scores = f"EM {message.em:.1f}, F1 {message.f1:.1f} on {message.rows:,} held-out rows"
+            scores = f"EM {message.em:.1f}, F1 {message.f1:.1f} on {counted(message.rows, 'held-out row')}"
             self.console.print(f"step {message.step:,}: {scores}")
         else:
-            self._line = _progress_line(message)
+            self._parts = _parts_of(message)
             now = time.monotonic()
             is_last = message.step == message.steps
             if self._live is None and (now - self._logged >= _LOG_EVERY_SECONDS or is_last):
                 self._logged = now
-                self.console.print(self._line)
+                self.console.print(fitting_line(self._parts, self.console.width))
 
     def _text(self) -> Text:
-        return Text(f"{self._line} · {clock(time.monotonic() - self._started)}", overflow="fold")
+        return fitting_line((*self._parts, clock(time.monotonic() - self._started)), self.console.width)
 
 
-def _progress_line(at: StepProgress) -> str:
+def _parts_of(at: StepProgress) -> list[str]:
     left = (at.steps - at.step) / max(at.steps_per_second, 1e-9)
     drift = at.embeddings
-    embeddings = f"distance {drift.distance:.4f} · weight {drift.weight:.1f} · " if drift else ""
-    return (
-        f"step {at.step:,}/{at.steps:,} · loss {at.loss:.3f} · {embeddings}{at.rows_per_second:,.1f} rows/s · "
-        f"{at.tokens_per_second:,.0f} tokens/s · ETA {clock(left)}"
-    )
+    embeddings = [f"distance {drift.distance:.4f}", f"weight {drift.weight:.1f}"] if drift else []
+    speed = [f"{at.rows_per_second:,.1f} rows/s", f"{at.tokens_per_second:,.0f} tokens/s"]
+    return [f"step {at.step:,}/{at.steps:,}", f"loss {at.loss:.3f}", f"ETA {clock(left)}", *embeddings, *speed]

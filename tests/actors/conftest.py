@@ -1,4 +1,4 @@
-"""Loaded models, once per session; and hypothesis without clocks or dice."""
+"""Loaded models, once per session."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from actors.backends.base import Backend
 from actors.backends.torch_backend import TorchBackend
@@ -16,12 +15,6 @@ from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from tests.actors.helpers import GOLDEN, MODELS
-
-# Machines that share a core with others are slow at times, and a failure must come back when it is looked into.
-settings.register_profile(
-    "actors", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("actors")
 
 
 @dataclass(frozen=True)

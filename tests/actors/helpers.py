@@ -2,8 +2,7 @@
 
 import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -219,9 +218,3 @@ def hand_batch(
 
 def ints(values: Sequence[int] | npt.NDArray[Any]) -> Ints:
     return np.asarray(values, dtype=np.int32)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Waits for something that another thread does."""
-    while not holds():
-        time.sleep(0.001)

@@ -1,5 +1,6 @@
 """The version that routes tell."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,4 +23,7 @@ def test_code_without_its_package_says_so(tmp_path: Path) -> None:
         shutil.copy(ACTORS / name, tmp_path / "actors")
     # -S: no site-packages, where the package is known.
     words = [sys.executable, "-S", "-c", "from actors.version import release; print(release())"]
-    assert subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "unknown\n"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    assert (
+        subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout == "unknown\n"
+    )

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.workers import Worker, end_all, workers_below
-from tests.pipelines.processes import BIN, Command
+from tests.pipelines.processes import BIN, Command, free_port
 
 # With a token of its own: whether `ray start` asks for one otherwise hangs on what this machine did before.
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": uuid.uuid4().hex,
-    # A node is dead after five looks that fail, fifteen seconds in all, in which nothing happens that we want to see.
-    "RAY_health_check_period_ms": "1000",
 }
+
+# A node is dead after five looks that fail, fifteen seconds in all, in which nothing happens that we want to see. Not
+# where no node is killed: on a busy machine one that lives may not answer for so long.
+_DEAD_SOON = {"RAY_health_check_period_ms": "1000"}
 
 # Ports that the system picks: two nodes of one machine would take the same ones.
 _WORDS = ("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=134217728", "--block")
@@ -41,9 +43,9 @@ class Cluster:
     def add_second(self) -> None:
         """Starts the second node; it has joined a little later."""
         words = ("ray", "start", f"--address={self.address}", f"--num-cpus={self.second_cpus}", *_WORDS)
-        self.seconds.append(Command(words, self.folder, SETTINGS))
+        self.seconds.append(Command(words, self.folder, SETTINGS | _DEAD_SOON))
 
-    def wait_for_second(self, seconds: float = 60) -> None:
+    def wait_for_second(self, seconds: float = 240) -> None:
         """Returns when the cluster has the second node's CPUs too. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         env = {**os.environ, **SETTINGS}
@@ -73,8 +75,10 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0, dashboard: int | None
     folder.mkdir()
     port = free_port()
     words = ("ray", "start", "--head", f"--num-cpus={cpus}", f"--port={port}", f"--temp-dir={folder}")
+    # Else 10001, whoever has it; a node ends with any of its processes.
+    client = f"--ray-client-server-port={free_port()}"
     shown = ("--include-dashboard=false",) if dashboard is None else (f"--dashboard-port={dashboard}",)
-    head = Command((*words, *shown, *_WORDS), folder, SETTINGS)
+    head = Command((*words, client, *shown, *_WORDS), folder, SETTINGS | (_DEAD_SOON if second_cpus else {}))
     made = Cluster(f"127.0.0.1:{port}", folder, head, cpus, second_cpus)
     try:
         head.wait_until(lambda: (folder / "ray_current_cluster").exists() and _listens(port))
@@ -82,14 +86,6 @@ def cluster(folder: Path, cpus: int, second_cpus: int = 0, dashboard: int | None
     finally:
         for command in (*made.seconds, head):
             end_all(command)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

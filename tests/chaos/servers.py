@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.pipelines.processes import free_port
 from tests.pipelines.s3_server import S3Server, serve_s3
 
 
@@ -14,7 +15,7 @@ class RestartableS3:
         """Starts it; buckets are the folders in `folder`."""
         self._folder = folder
         self._running = ExitStack()
-        self.server: S3Server = self._running.enter_context(serve_s3(folder))
+        self.server: S3Server = self._running.enter_context(serve_s3(folder, free_port()))
 
     def stop(self) -> None:
         """Cuts every connection; later ones are refused."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.chaos.verdict import Verdict, judge
 from tests.chaos.watch import Watch
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
+from tests.waiting import until
 
 _SHARDS = (ShardId(0, 0, False), ShardId(0, 1, True))
 
@@ -58,14 +59,8 @@ def _keep(job: Job, receipts: Sequence[Receipt]) -> None:
 
 
 def _verdict(job: Job, watch: Watch) -> Verdict:
-    _wait(lambda: len(watch) == len(_SHARDS))
+    until(lambda: len(watch) == len(_SHARDS))
     return judge(Path(job.store.root), watch, _rows(), may_write_again=False)
-
-
-def _wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def test_a_good_job(job: Job, watch: Watch) -> None:
@@ -96,12 +91,12 @@ def _path(job: Job, shard: ShardId) -> Path:
 def test_a_part_written_again_a_part_gone_and_no_mark(job: Job, watch: Watch) -> None:
     assert _judged(job, watch, _rows()).is_good
     part = _path(job, _SHARDS[0])
-    _wait(lambda: time.time() - watch.first_seen[part.name] > 1)
+    until(lambda: time.time() - watch.first_seen[part.name] > 1)
     _commit(job, _SHARDS[0], _rows()[:2])
     os.unlink(job.store.path("_SUCCESS"))
-    _wait(lambda: watch.written_again)
+    until(lambda: watch.written_again)
     os.unlink(_path(job, _SHARDS[1]))
-    _wait(lambda: watch.vanished)
+    until(lambda: watch.vanished)
     verdict = _verdict(job, watch)
     assert verdict.lost == 2
     assert [problem.partition(":")[0] for problem in verdict.problems] == [

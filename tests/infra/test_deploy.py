@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
@@ -15,16 +15,19 @@ import pytest
 import yaml
 
 from actors.parameters import QAParameters
-from tests.chaos.clusters import SETTINGS, cluster, free_port
+from tests.chaos.clusters import SETTINGS, cluster
 from tests.infra.manifests import serve_config
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer
-from tests.pipelines.processes import BIN
+from tests.pipelines.processes import BIN, free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.ray
 
 CLIENTS = 3
 HEADERS = {"Authorization": f"Bearer {SETTINGS['RAY_AUTH_TOKEN']}"}
 UPDATED_TOP_K = 3
+_PATIENCE = 240.0
+"""Seconds that anything may take here."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def dashboard(untrained_model: Path) -> Iterator[str]:
     ):
         copytree(untrained_model, folder / "models" / "mine")
         url = f"http://127.0.0.1:{port}"
-        _until(lambda: _status(f"{url}/api/version") == 200)
+        until(lambda: _status(f"{url}/api/version") == 200, _PATIENCE)
         yield url
 
 
@@ -56,8 +59,9 @@ def test_deployed_asked_updated_while_asked_and_shut_down(
     (row,) = mixed_rows(1)
 
     _deploy(config, tmp_path, dashboard)
-    _until(lambda: _status(f"{url}/ready") == 200)
-    assert "status: RUNNING" in _serve("status", "--name", application["name"], "-a", dashboard)
+    until(lambda: _status(f"{url}/ready") == 200, _PATIENCE)
+    # Ray Serve says so a moment later.
+    until(lambda: "status: RUNNING" in _serve("status", "--name", application["name"], "-a", dashboard), _PATIENCE)
     (expected,) = bare_engine(untrained_model, [row], QAParameters())
     ((found,),) = _answers(url, row)
     assert same_answer(found, expected["answers"][0])
@@ -66,12 +70,14 @@ def test_deployed_asked_updated_while_asked_and_shut_down(
     with ThreadPoolExecutor(CLIENTS) as clients:
         asking = [clients.submit(_ask_until_updated, url, row) for _ in range(CLIENTS)]
         # What the command does, without its start of several seconds; so is the end.
-        httpx2.put(f"{dashboard}/api/serve/applications/", json=config, headers=HEADERS).raise_for_status()
+        httpx2.put(
+            f"{dashboard}/api/serve/applications/", json=config, headers=HEADERS, timeout=_PATIENCE
+        ).raise_for_status()
         for client in asking:
             client.result()
 
-    httpx2.delete(f"{dashboard}/api/serve/applications/", headers=HEADERS, timeout=120).raise_for_status()
-    _until(lambda: _status(f"{url}/ready") is None)
+    httpx2.delete(f"{dashboard}/api/serve/applications/", headers=HEADERS, timeout=_PATIENCE).raise_for_status()
+    until(lambda: _status(f"{url}/ready") is None, _PATIENCE)
 
 
 def _deploy(config: dict[str, Any], folder: Path, dashboard: str) -> None:
@@ -82,7 +88,7 @@ def _deploy(config: dict[str, Any], folder: Path, dashboard: str) -> None:
 
 def _serve(*words: str) -> str:
     done = subprocess.run(
-        (str(BIN / "serve"), *words), env={**os.environ, **SETTINGS}, capture_output=True, text=True, timeout=120
+        (str(BIN / "serve"), *words), env={**os.environ, **SETTINGS}, capture_output=True, text=True, timeout=_PATIENCE
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -90,7 +96,7 @@ def _serve(*words: str) -> str:
 
 def _answers(url: str, row: dict[str, Any]) -> list[list[dict[str, Any]]]:
     body = {"context": row["context"], "questions": [row["question"]]}
-    response = httpx2.post(f"{url}/answer", json=body, timeout=90)
+    response = httpx2.post(f"{url}/answer", json=body, timeout=_PATIENCE)
     assert response.status_code == 200, response.text
     answers: list[list[dict[str, Any]]] = response.json()["answers"]
     return answers
@@ -98,7 +104,7 @@ def _answers(url: str, row: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 def _ask_until_updated(url: str, row: dict[str, Any]) -> None:
     """Every request on the way is answered, by the old replicas or the new ones."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + _PATIENCE
     while len(_answers(url, row)[0]) != UPDATED_TOP_K:
         assert time.monotonic() < deadline, "the update did not come"
 
@@ -106,13 +112,6 @@ def _ask_until_updated(url: str, row: dict[str, Any]) -> None:
 def _status(url: str) -> int | None:
     """The status of a GET; None where nobody listens."""
     try:
-        return httpx2.get(url, headers=HEADERS, timeout=10).status_code
+        return httpx2.get(url, headers=HEADERS, timeout=30).status_code
     except httpx2.TransportError:
         return None
-
-
-def _until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.2)

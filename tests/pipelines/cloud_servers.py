@@ -12,8 +12,7 @@ from typing import Any
 
 import fsspec
 
-from tests.chaos.clusters import free_port
-from tests.pipelines.processes import BIN
+from tests.pipelines.processes import BIN, free_port
 
 _AZURITE = Path(__file__).parents[2] / "build" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
 # Azurite's own account: the name and the key stand in its documentation and open nothing else.
@@ -76,7 +75,7 @@ def _running(words: tuple[str, ...], port: int) -> Iterator[None]:
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, f"{process.args!r} ended"
         with socket.socket() as probe:

@@ -16,7 +16,8 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, ModelPara
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import load_config
-from pipelines.execution.executor import Outcome, execute
+from pipelines.execution.executor import execute
+from pipelines.execution.outcome import Outcome
 from pipelines.job.job import Job, bind, plan_job
 from tests.pipelines.helpers import jsonl
 

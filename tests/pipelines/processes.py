@@ -1,14 +1,17 @@
 """The installed command as a process of its own, and what it leaves behind."""
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -42,11 +45,15 @@ class Command:
             start_new_session=True,
         )
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 240) -> None:
         """Waits for the condition; the command must not end before."""
         deadline = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, self.said()
+        while True:
+            # In this order: it may end just after it has done what is waited for.
+            ended = self.process.poll() is not None
+            if condition():
+                return
+            assert not ended, self.said()
             assert time.monotonic() < deadline, "nothing happened in time"
             time.sleep(0.01)
 
@@ -54,7 +61,7 @@ class Command:
         """To the whole group, as a terminal sends it."""
         os.killpg(self.process.pid, number)
 
-    def end(self, seconds: float = 150) -> tuple[int, str, str]:
+    def end(self, seconds: float = 300) -> tuple[int, str, str]:
         """Exit code, output and errors of the command when it has ended."""
         return self.process.wait(seconds), *self.said()
 
@@ -94,11 +101,38 @@ def _read(file: IO[str]) -> str:
         return again.read()
 
 
-def gone_within(command: Command, seconds: float) -> bool:
-    """True when nothing of a command is left after at most so long."""
+def is_gone(command: Command, seconds: float = 60) -> bool:
+    """True once nothing of a command is left: what Ray ends with a cluster ends a moment after the command."""
     deadline = time.monotonic() + seconds
     while command.left_behind():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
     return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that the system gives to nobody who has not asked for it by its number.
+
+    What binds it does so some seconds later, and between a bind to port 0 and that the system could give the same port
+    to one of the many connections that Ray makes.
+    """
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    # Ray's workers take ports from 10002 to 19999.
+    others = [*range(20_000, min(lowest, 32_768)), *range(highest + 1, 65_536)]
+    while True:
+        with socket.socket() as found:
+            port: int = random.SystemRandom().choice(others)
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def deaf_address() -> Iterator[str]:
+    """HOST:PORT at which connections are refused while the block runs: the port is taken, and nobody listens."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{deaf.getsockname()[1]}"

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def serve_s3(folder: Path, port: int = 0) -> Iterator[S3Server]:
                     break
             else:
                 raise RuntimeError("rclone did not start:\n" + "".join(seen))
+            # Whatever else it logs is thrown away: a pipe that nobody empties would hold it up.
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             yield S3Server(address[0], key, secret, folder)
         finally:
             process.terminate()

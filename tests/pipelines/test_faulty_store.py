@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,7 @@ EMPTY = QUARANTINE_SCHEMA.empty_table()
 PER_TRY = 2
 
 READING = [Fault.SLOW_DOWN, Fault.SERVER_ERROR, Fault.DROPPED, Fault.HALF_SENT, Fault.SILENT, Fault.STALLED]
+SILENCE = [Fault.SILENT, Fault.STALLED]
 WRITING = [Fault.SLOW_DOWN, Fault.SERVER_ERROR, Fault.DROPPED, Fault.LOST_ANSWER, Fault.CUT_UPLOAD, Fault.SILENT]
 
 
@@ -53,9 +55,9 @@ def proxy(running: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
     return running
 
 
-@pytest.fixture
-def out(proxy: FaultProxy, request: pytest.FixtureRequest) -> Store:
-    return resolve(f"s3://bucket/out/{abs(hash(request.node.nodeid))}", _options(proxy))
+def _out(proxy: FaultProxy, folder: Path, fault: Fault | None = None) -> Store:
+    """An output of a test, through the proxy."""
+    return resolve(f"s3://bucket/out/{folder.name}", _options(proxy, fault))
 
 
 def _corpora() -> dict[str, bytes]:
@@ -65,10 +67,17 @@ def _corpora() -> dict[str, bytes]:
     return {"a.parquet": sink.getvalue().to_pybytes(), "a.jsonl": text, "a.jsonl.gz": gzip.compress(text)}
 
 
-def _options(proxy: FaultProxy) -> dict[str, Any]:
-    """One try a request and no patience with silence, so that faults and tries can be counted, and soon."""
-    quick = {"retries": {"total_max_attempts": 1}, "read_timeout": 0.5}
+def _options(proxy: FaultProxy, fault: Fault | None) -> dict[str, Any]:
+    """One try a request, so that tries can be counted, and no patience with silence where that is the fault."""
+    quick = {"retries": {"total_max_attempts": 1}, "read_timeout": 0.5 if fault in SILENCE else 60}
     return {**proxy.proxied.options, "config_kwargs": quick}
+
+
+@pytest.fixture
+def _slow_is_silent(fault: Fault, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without patience a busy machine costs tries, too, which are no faults of the proxy."""
+    if fault in SILENCE:
+        monkeypatch.setattr(retry, "TRIES", 30)
 
 
 def _rows(count: int) -> pa.Table:
@@ -88,13 +97,14 @@ def _read(plan: Plan, options: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz"])
 @pytest.mark.parametrize("fault", READING)
+@pytest.mark.usefixtures("_slow_is_silent")
 def test_reading_through_faults(proxy: FaultProxy, fault: Fault, name: str) -> None:
     plan = _plan(name, proxy.server.options)
     undisturbed = _read(plan, proxy.server.options)
     proxy.inject(fault, "HEAD", times=2)
     proxy.inject(fault, "GET", times=2)
     with count_errors() as errors:
-        assert _read(plan, _options(proxy)) == undisturbed
+        assert _read(plan, _options(proxy, fault)) == undisturbed
     assert len(undisturbed) == len(ROWS)
     assert proxy.faults == 4
     assert errors.total >= 4 // PER_TRY
@@ -105,7 +115,7 @@ def test_reading_through_faults(proxy: FaultProxy, fault: Fault, name: str) -> N
 def test_planning_through_faults(proxy: FaultProxy, fault: Fault, name: str) -> None:
     undisturbed = _plan(name, proxy.server.options)
     proxy.inject(fault, times=4)
-    assert _plan(name, _options(proxy)).units == undisturbed.units
+    assert _plan(name, _options(proxy, fault)).units == undisturbed.units
     assert proxy.faults == 4
 
 
@@ -131,14 +141,15 @@ def test_contents_that_never_come_whole_are_the_stores_fault(proxy: FaultProxy, 
     plan = _plan(name, proxy.server.options)
     proxy.inject(Fault.HALF_SENT, "GET")
     with pytest.raises(StorageError, match=rf"{name}: reading failed: .*after several tries.*endpoint") as raised:
-        _read(plan, _options(proxy))
+        _read(plan, _options(proxy, Fault.HALF_SENT))
     assert not raised.value.permanent
 
 
 @pytest.mark.parametrize("fault", [*READING, Fault.LOST_ANSWER])
 def test_a_store_that_is_gone_is_asked_for_a_bounded_number_of_times(
-    proxy: FaultProxy, out: Store, fault: Fault
+    proxy: FaultProxy, tmp_path: Path, fault: Fault
 ) -> None:
+    out = _out(proxy, tmp_path, fault)
     proxy.inject(fault)
     with count_errors() as errors, pytest.raises(StorageError, match="after several tries") as raised:
         read_bytes(out.fs, out.path("some"))
@@ -157,7 +168,9 @@ def test_the_layers_below_do_not_multiply_the_tries(proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 @pytest.mark.parametrize("fault", WRITING)
-def test_writing_through_faults(proxy: FaultProxy, out: Store, fault: Fault, format: str) -> None:
+@pytest.mark.usefixtures("_slow_is_silent")
+def test_writing_through_faults(proxy: FaultProxy, tmp_path: Path, fault: Fault, format: str) -> None:
+    out = _out(proxy, tmp_path, fault)
     faulty = PartsFolder(out, JOB, format)
     calm = PartsFolder(resolve(f"{out.url}-calm", proxy.server.options), JOB, format)
     proxy.inject(fault, "PUT", times=4)
@@ -172,8 +185,9 @@ def test_writing_through_faults(proxy: FaultProxy, out: Store, fault: Fault, for
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_UPLOAD, Fault.SLOW_DOWN, Fault.DROPPED])
-def test_a_failed_write_shows_nothing_and_spoils_nothing(proxy: FaultProxy, out: Store, fault: Fault) -> None:
+def test_a_failed_write_shows_nothing_and_spoils_nothing(proxy: FaultProxy, tmp_path: Path, fault: Fault) -> None:
     """rclone before 1.75.2 wrote in place and, when an upload was cut, removed what had been there (issue 9718)."""
+    out = _out(proxy, tmp_path, fault)
     parts, old, new = PartsFolder(out, JOB, "parquet"), ShardId(0, 0, False), ShardId(0, 1, True)
     parts.commit(old, _rows(10), EMPTY, {})
     before = read_bytes(out.fs, parts.path(old))
@@ -190,10 +204,16 @@ def test_a_failed_write_shows_nothing_and_spoils_nothing(proxy: FaultProxy, out:
 
 
 def test_a_server_that_takes_no_bytes_is_not_waited_for(
-    proxy: FaultProxy, out: Store, monkeypatch: pytest.MonkeyPatch
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filesystem, "_WRITE_SECONDS", 2.0)
+    out = _out(proxy, tmp_path)
+
+    def patience_comes(_: float) -> None:
+        monkeypatch.setattr(filesystem, "_WRITE_SECONDS", 60.0)
+
+    monkeypatch.setattr(filesystem, "_WRITE_SECONDS", 1.0)
     monkeypatch.setattr(filesystem, "_WRITE_BYTES_PER_SECOND", 1 << 30)
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=patience_comes))
     proxy.inject(Fault.DEAF, "PUT", times=1)
     data = bytes(16 << 20)  # more than the sockets' buffers hold
     with count_errors() as errors:
@@ -204,7 +224,11 @@ def test_a_server_that_takes_no_bytes_is_not_waited_for(
 
 
 @pytest.mark.parametrize("fault", WRITING)
-def test_creating_through_faults(proxy: FaultProxy, out: Store, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_slow_is_silent")
+def test_creating_through_faults(
+    proxy: FaultProxy, tmp_path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _out(proxy, tmp_path, fault)
     monkeypatch.setattr(filesystem, "_SETTLE_SECONDS", 0.01)
     proxy.inject(fault, times=3)
     assert create_exclusive(out.fs, out.path("once"), b"one")
@@ -213,7 +237,8 @@ def test_creating_through_faults(proxy: FaultProxy, out: Store, fault: Fault, mo
     assert read_bytes(out.fs, out.path("once")) == b"one"
 
 
-def test_what_was_uploaded_was_checked_on_arrival(proxy: FaultProxy, out: Store) -> None:
+def test_what_was_uploaded_was_checked_on_arrival(proxy: FaultProxy, tmp_path: Path) -> None:
+    out = _out(proxy, tmp_path)
     proxy.inject(Fault.DAMAGED_UPLOAD, "PUT", times=2)
     with count_errors() as errors:
         write_atomic(out.fs, out.path("some"), b"exactly this")

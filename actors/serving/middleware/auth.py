@@ -9,12 +9,13 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from actors.serving.page.routes import asks_for_page
 from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
 from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
-OPEN = re.compile(r"/(live|ready|health|v2/health/.*|v2/models/.+/ready)")
-"""Paths of probes, which need no key to GET them."""
+OPEN = re.compile(r"/(live|ready|health|v2/health/.*|v2/models/.+/ready|docs|docs/.*|openapi\.json|page/.*)")
+"""Paths that need no key to GET them: probes, and the pages for browsers, which hold nothing but the package's own."""
 
 MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
 NO_KEYS = (
@@ -83,7 +84,7 @@ def _is_open(scope: Scope) -> bool:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     # Without a key nobody sends a body.
     is_read = scope["method"] in ("GET", "HEAD")
-    return is_read and OPEN.fullmatch(path) is not None
+    return is_read and (OPEN.fullmatch(path) is not None or (path == "/" and asks_for_page(scope)))
 
 
 def _of_file(path: Path) -> list[str]:

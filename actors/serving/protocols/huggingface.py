@@ -1,15 +1,20 @@
-"""Hugging Face's Inference API: question answering and feature extraction, for `huggingface_hub.InferenceClient`."""
+"""Hugging Face's Inference API, for `huggingface_hub.InferenceClient`.
 
+Question answering, feature extraction and sentence similarity.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Body, Depends, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
 from actors.serving.context import Context
 from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import OneOrMany, Pair, PipelineParameters, as_json, example, listed
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import LongTexts, Refused, Span
@@ -23,6 +28,17 @@ _TEXTS: Any = {
     "a text": {"value": {"inputs": "Ada Lovelace was born in London in 1815."}},
     "texts": {"value": {"inputs": ["Ada Lovelace", "London"], "normalize": True}},
 }
+_SENTENCES: Any = {
+    "a sentence against others": {
+        "value": {
+            "inputs": {
+                "source_sentence": "Where was Ada Lovelace born?",
+                "sentences": ["Ada Lovelace was born in London in 1815.", "The mill stands by the river."],
+            }
+        }
+    }
+}
+_SIMILARITIES = example([0.81, 0.12])
 _ANSWER = example({"answer": "London", "score": 0.97, "start": 25, "end": 31})
 _VECTOR = example([0.012, -0.034, 0.056])
 _LONG: dict[bool | None, LongTexts] = {None: "window", True: "cut", False: "refuse"}
@@ -73,25 +89,54 @@ class Texts(FeatureParameters):
         return (self.parameters or FeatureParameters()).model_copy(update=beside)
 
 
+class Sentences(schema.Body):
+    """A sentence, and those that it is compared with."""
+
+    source_sentence: str
+    sentences: schema.Many[str]
+
+
+class SimilarityParameters(schema.Body):
+    """How to embed what is compared."""
+
+    truncate: bool | None = None
+    """Cut texts that are longer than the model's window (true), or refuse them (false); null pools all of the text."""
+
+
+class Similarity(schema.Body):
+    """A sentence to compare with others."""
+
+    inputs: Sentences
+    parameters: SimilarityParameters = SimilarityParameters()
+    options: Options | None = None
+
+
 def _body_kind(body: object) -> str:
     inputs = body.get("inputs") if isinstance(body, dict) else None
     first = inputs[0] if isinstance(inputs, list) and inputs else inputs
-    return "(questions)" if isinstance(first, dict) else "(texts)"
+    if not isinstance(first, dict):
+        return "(texts)"
+    compares = isinstance(inputs, dict) and not Sentences.model_fields.keys().isdisjoint(inputs)
+    return "(similarity)" if compares else "(questions)"
 
 
 _Inputs = Annotated[
-    Annotated[Questions, Tag("(questions)")] | Annotated[Texts, Tag("(texts)")], Discriminator(_body_kind)
+    Annotated[Questions, Tag("(questions)")]
+    | Annotated[Texts, Tag("(texts)")]
+    | Annotated[Similarity, Tag("(similarity)")],
+    Discriminator(_body_kind),
 ]
-AnyInputs = Annotated[_Inputs, Body(openapi_examples=_PAIRS | _TEXTS)]
+AnyInputs = Annotated[_Inputs, Body(openapi_examples=_PAIRS | _TEXTS | _SENTENCES)]
+AnySentences = Annotated[Similarity, Body(openapi_examples=_SENTENCES)]
 AnyQuestions = Annotated[Questions, Body(openapi_examples=_PAIRS)]
 AnyTexts = Annotated[Texts, Body(openapi_examples=_TEXTS)]
 
 
 def routes(context: Context) -> ProtocolRoutes:
-    """`/` and `/models/{model}`, for either task, and both with the task at the end."""
-    router = APIRouter()
+    """`/` and `/models/{model}`, for every task, and both with the task at the end."""
+    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
 
-    async def served(model: Annotated[str, Path(examples=[context.model])]) -> None:
+    async def served(model: Annotated[str, schema.served_model(context.model)]) -> None:
         context.check_model(model)
 
     async def answer(body: AnyQuestions, http: Request) -> Response:
@@ -119,12 +164,33 @@ def routes(context: Context) -> ProtocolRoutes:
         vectors = np.asarray(reply.embeddings)
         return as_json(vectors if isinstance(body.inputs, list) else vectors[0])
 
+    async def compare(body: AnySentences, http: Request) -> Response:
+        """How similar a sentence is to each of others: the cosine of their embeddings, from -1 to 1.
+
+        Where a refusal numbers the inputs, the source sentence is input 0.
+        """
+        sentences = body.inputs.sentences
+        # Nothing to compare with is told as everywhere.
+        texts = [body.inputs.source_sentence, *sentences] if sentences else []
+        embedding = context.embedding.model_copy(update={"normalize": True, "dtype": "float32"})
+        long_texts = _LONG[body.parameters.truncate]
+        reply = await ask(context, http, "embed", texts, embedding=embedding, long_texts=long_texts)
+        source, *others = np.asarray(reply.embeddings)
+        return as_json(np.asarray(others) @ source)
+
     async def infer(body: AnyInputs, http: Request) -> Response:
-        """Answers a question from a passage, or embeds a text: what `inputs` holds decides."""
-        return await (answer(body, http) if isinstance(body, Questions) else embed(body, http))
+        """Answers a question from a passage, embeds a text, or compares sentences: what `inputs` holds decides."""
+        if isinstance(body, Questions):
+            return await answer(body, http)
+        return await (compare(body, http) if isinstance(body, Similarity) else embed(body, http))
 
     named = [Depends(served)]
-    for task, handle, given in (("question-answering", answer, _ANSWER), ("feature-extraction", embed, _VECTOR)):
+    tasks: tuple[tuple[str, Callable[..., Awaitable[Response]], dict[int | str, dict[str, Any]]], ...] = (
+        ("question-answering", answer, _ANSWER),
+        ("feature-extraction", embed, _VECTOR),
+        ("sentence-similarity", compare, _SIMILARITIES),
+    )
+    for task, handle, given in tasks:
         router.post(f"/pipeline/{task}", responses=given)(handle)
         router.post(f"/models/{{model:path}}/pipeline/{task}", responses=given, dependencies=named)(handle)
     router.post("/", responses=_ANSWER)(infer)

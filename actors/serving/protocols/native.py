@@ -9,6 +9,7 @@ from actors.serving.context import Context
 from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import Pair, PipelineParameters
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import Reply, Span
@@ -17,6 +18,7 @@ _PASSAGE = {
     "context": "Ada Lovelace was born in London in 1815. She wrote the first program.",
     "questions": ["Where was Ada Lovelace born?", "When was she born?"],
 }
+_QUESTION = {"context": _PASSAGE["context"], "question": "Where was Ada Lovelace born?"}
 _PAIRS = {
     "inputs": [{"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London in 1815."}],
     "parameters": {"top_k": 2, "handle_impossible_answer": True, "null_score": True},
@@ -24,7 +26,6 @@ _PAIRS = {
 _REPLY = {
     "answers": [[{"answer": "London", "score": 0.97, "start": 25, "end": 31}]],
     "null_scores": [0.01],
-    "model": "models/minilm-qa",
     "usage": {"tokens": 24},
     "timing_ms": {"tokenise": 0.4, "queue": 0.1, "inference": 4.8},
 }
@@ -46,6 +47,15 @@ class Passage(schema.Body):
     parameters: AnswerParameters = AnswerParameters()
 
 
+class OneQuestion(schema.Body):
+    """One question on a passage: the same as `questions` with this one."""
+
+    context: str
+    """The passage."""
+    question: str
+    parameters: AnswerParameters = AnswerParameters()
+
+
 class Pairs(schema.Body):
     """Many questions, each on a passage of its own."""
 
@@ -54,21 +64,29 @@ class Pairs(schema.Body):
 
 
 def _body_kind(body: object) -> str:
-    return "(pairs)" if isinstance(body, dict) and "inputs" in body else "(passage)"
+    fields = body if isinstance(body, dict) else {}
+    if "inputs" in fields:
+        return "(pairs)"
+    return "(question)" if "question" in fields and "questions" not in fields else "(passage)"
 
 
-PassageOrPairs = Annotated[
-    Annotated[Passage, Tag("(passage)")] | Annotated[Pairs, Tag("(pairs)")], Discriminator(_body_kind)
+AnyQuestions = Annotated[
+    Annotated[Passage, Tag("(passage)")] | Annotated[OneQuestion, Tag("(question)")] | Annotated[Pairs, Tag("(pairs)")],
+    Discriminator(_body_kind),
 ]
-_EXAMPLES: Any = {"one passage": {"value": _PASSAGE}, "many pairs": {"value": _PAIRS}}
+_EXAMPLES: Any = {
+    "questions on a passage": {"value": _PASSAGE},
+    "one question": {"value": _QUESTION},
+    "many pairs": {"value": _PAIRS},
+}
 
 
 def routes(context: Context) -> ProtocolRoutes:
     """`/answer`."""
-    router = APIRouter()
+    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
 
-    @router.post("/answer", responses=schema.example(_REPLY))
-    async def answer(body: Annotated[PassageOrPairs, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
+    @router.post("/answer", responses=schema.example(_REPLY | {"model": context.model}))
+    async def answer(body: Annotated[AnyQuestions, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
         """Answers questions from passages, many in one request.
 
         `answers` has a list for each question, best first, with offsets in code points of the passage. Where the model
@@ -76,14 +94,20 @@ def routes(context: Context) -> ProtocolRoutes:
         what the model saw: windows overlap, and each begins with the question.
         """
         qa = with_parameters(context.qa, **body.parameters.model_dump())
-        if isinstance(body, Passage):
-            questions, texts = body.questions, [body.context] * len(body.questions)
-        else:
-            questions, texts = [pair.question for pair in body.inputs], [pair.context for pair in body.inputs]
+        pairs = _pairs(body)
+        questions, texts = [question for question, _ in pairs], [text for _, text in pairs]
         reply = await ask(context, http, "answer", texts, questions, qa=qa)
         return schema.as_json(_content(reply, qa.null_score, context.model))
 
     return ProtocolRoutes("Spanmill", router, plain_body)
+
+
+def _pairs(body: AnyQuestions) -> list[tuple[str, str]]:
+    """Questions, and the passage of each."""
+    if isinstance(body, Pairs):
+        return [(pair.question, pair.context) for pair in body.inputs]
+    questions = [body.question] if isinstance(body, OneQuestion) else body.questions
+    return [(question, body.context) for question in questions]
 
 
 def _content(reply: Reply, null_score: bool, model: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
@@ -11,7 +11,7 @@ from actors.serving.protocols import oip_binary, oip_tensors
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.oip_binary import binary_tensor_route
 from actors.serving.protocols.oip_tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
-from actors.serving.protocols.schema import Body, Many, PipelineParameters, as_json, example
+from actors.serving.protocols.schema import Body, Many, PipelineParameters, as_json, example, served_model
 from actors.serving.submit import ask, with_parameters
 from actors.serving.types import Refused
 from actors.version import release
@@ -25,7 +25,6 @@ _REQUEST: dict[str, Any] = {
     "outputs": [{"name": "answer"}, {"name": "score"}],
 }
 _REPLY = {
-    "model_name": "models/minilm-qa",
     "id": "42",
     "outputs": [
         {"name": "answer", "shape": [1], "datatype": "BYTES", "data": ["London"]},
@@ -33,7 +32,6 @@ _REPLY = {
     ],
 }
 _EXTENSIONS = ["binary_tensor_data"]
-Model = Annotated[str, Path(examples=["minilm-qa"])]
 
 
 def _unicode(value: str | None) -> str | None:
@@ -96,20 +94,20 @@ def routes(context: Context) -> ProtocolRoutes:
         return {"ready": True}
 
     @router.get("/models/{model:path}/ready")
-    async def model_ready(model: Model) -> dict[str, object]:
+    async def model_ready(model: Annotated[str, served_model(context.model)]) -> dict[str, object]:
         """A forward pass of the model just succeeded."""
         context.check_model(model)
         await context.client.ready()
         return {"name": context.model, "ready": True}
 
     @router.get("/models/{model:path}")
-    async def metadata(model: Model) -> dict[str, object]:
+    async def metadata(model: Annotated[str, served_model(context.model)]) -> dict[str, object]:
         """The tensors that the model takes, `question` and `context` or `text`, and gives."""
         context.check_model(model)
         return oip_tensors.metadata(await context.client.card(), context.model)
 
-    @router.post("/models/{model:path}/infer", responses=example(_REPLY))
-    async def infer(model: Model, body: Inference, http: Request) -> Response:
+    @router.post("/models/{model:path}/infer", responses=example({"model_name": context.model} | _REPLY))
+    async def infer(model: Annotated[str, served_model(context.model)], body: Inference, http: Request) -> Response:
         """Answers questions from passages (the best answer of each), or embeds texts.
 
         `start` and `end` count code points of the context. Where the model abstains, `answer` is empty, and they are

@@ -4,9 +4,8 @@ Triton's client sends and asks for them unless it is told otherwise. Numbers are
 tensor is its length in four bytes, and then the element.
 """
 
-import json
 import struct
-from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -16,6 +15,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
+from actors.serving.protocols.json_body import JSONRequest, decoded, most_values, route_of
 from actors.serving.types import Refusal, Refused
 
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -25,26 +25,18 @@ _LENGTH = struct.Struct("<I")
 _NUMBERS = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8"}
 
 
-def binary_tensor_route(most: int) -> type[APIRoute]:
+def binary_tensor_route(max_inputs: int) -> type[APIRoute]:
     """The class of routes whose body may have tensors behind its JSON, each of at most so many elements."""
-
-    class TensorRequest(_TensorRequest):
-        most_elements = most
-
-    class BinaryTensorRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handle = super().get_route_handler()
-
-            async def handle_either(http: Request) -> Response:
-                return await handle(TensorRequest(http.scope, http.receive) if JSON_LENGTH in http.headers else http)
-
-            return handle_either
-
-    return BinaryTensorRoute
+    most = most_values(max_inputs)
+    return route_of(
+        lambda http: _TensorRequest(http, most, max_inputs) if JSON_LENGTH in http.headers else JSONRequest(http, most)
+    )
 
 
-class _TensorRequest(Request):
-    most_elements: int
+class _TensorRequest(JSONRequest):
+    def __init__(self, http: Request, most: int, most_elements: int) -> None:
+        super().__init__(http, most)
+        self._most_elements = most_elements
 
     @property
     def headers(self) -> Headers:
@@ -62,7 +54,7 @@ class _TensorRequest(Request):
         body, told = await self.body(), super().headers[JSON_LENGTH]
         if not told.isascii() or not told.isdigit() or int(told[:12]) > len(body):
             raise Refused.of_field(JSON_LENGTH, f"{told[:40]!r} is no number of bytes up to the body's {len(body)}")
-        return joined(json.loads(body[: int(told)]), body[int(told) :], self.most_elements)
+        return joined(decoded(body[: int(told)], self.most), body[int(told) :], self._most_elements)
 
 
 def joined(content: Any, tensors: bytes, most: int) -> Any:

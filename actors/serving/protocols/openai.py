@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
-from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
+from actors.serving.protocols.json_body import bounded_route
+from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed, served_model
 from actors.serving.submit import ask
 from actors.serving.types import Refusal, Refused
 
@@ -21,7 +22,6 @@ _INVALID = 400
 _EXAMPLE = {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.04, -0.07, 0.01]}],
-    "model": "models/minilm-qa",
     "usage": {"prompt_tokens": 12, "total_tokens": 12},
 }
 
@@ -71,10 +71,10 @@ class ModelList(BaseModel):
 
 def routes(context: Context) -> ProtocolRoutes:
     """The routes under /v1."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", route_class=bounded_route(context.limits.max_inputs))
     asked = {"model": context.model, "input": ["Ada Lovelace was born in London in 1815."]}
 
-    @router.post("/embeddings", responses=example(_EXAMPLE))
+    @router.post("/embeddings", responses=example(_EXAMPLE | {"model": context.model}))
     async def embeddings(body: Annotated[EmbeddingsRequest, fastapi.Body(examples=[asked])], http: Request) -> Response:
         """Embeds texts."""
         context.check_model(body.model)
@@ -96,7 +96,7 @@ def routes(context: Context) -> ProtocolRoutes:
         return ModelList(data=[ModelObject(id=context.model)])
 
     @router.get("/models/{model:path}")
-    async def model(model: Annotated[str, fastapi.Path(examples=[context.model])]) -> ModelObject:
+    async def model(model: Annotated[str, served_model(context.model)]) -> ModelObject:
         """The model that is served."""
         context.check_model(model)
         return ModelObject(id=context.model)

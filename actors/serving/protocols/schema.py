@@ -3,7 +3,7 @@
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import Response
+from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -106,6 +106,12 @@ def listed(inputs: Item | list[Item]) -> list[Item]:
 def as_json(content: object) -> Response:
     """A JSON response; NumPy arrays become lists without a Python object for each number."""
     return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+def served_model(name: str) -> Any:
+    """The path parameter that names the model, with the served one as its example."""
+    # Swagger UI fills in the second kind, other readers of the document know the first.
+    return Path(examples=[name], openapi_examples={"the served model": {"value": name}})
 
 
 def example(content: object) -> dict[int | str, dict[str, Any]]:

@@ -14,10 +14,11 @@ from pydantic_core import PydanticCustomError
 from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
+from actors.serving.protocols.json_body import bounded_route
 from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
 from actors.serving.protocols.tei_tokenize import BoundedTokenizer
-from actors.serving.replica import TOKENISERS
 from actors.serving.submit import ask, check_inputs
+from actors.serving.threads import TOKENISERS
 from actors.serving.types import LongTexts, Refusal, Reply, Task
 from actors.serving.types import Request as Inputs
 from actors.tokenization.preprocess import embedding_window_size
@@ -88,7 +89,7 @@ class TokenizeRequest(TextInputs):
 
 def routes(context: Context) -> ProtocolRoutes:
     """The routes of the Text Embeddings Inference server, except /metrics."""
-    router = APIRouter()
+    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
     bounded = BoundedTokenizer(context.limits.max_request_bytes)
 
     async def vectors(body: EmbedAllRequest, http: Request, task: Task, normalize: bool) -> Reply:

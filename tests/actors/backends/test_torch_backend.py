@@ -3,7 +3,6 @@
 import gc
 import sys
 import threading
-import time
 import weakref
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from actors.errors import OutOfMemory
 from actors.parameters import ModelParameters, QAParameters
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, prepare
+from tests.waiting import until
 
 PAIRS = [
     ("Who lit the lamp?", "Agnes Bell lit it in 1837."),
@@ -184,9 +184,6 @@ def test_the_weights_go_with_the_backend(models: dict[str, Loaded], layout: Batc
     gc.disable()
     try:
         del module, backend
-        deadline = time.monotonic() + 5  # its thread lets go of it once it is idle
-        while weights() is not None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert weights() is None
+        until(lambda: weights() is None)  # its thread lets go of it once it is idle
     finally:
         gc.enable()

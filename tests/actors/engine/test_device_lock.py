@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.engine.device_lock import DeviceLock
 from actors.parameters import SharingParameters
-from tests.actors.helpers import until
+from tests.waiting import until
 
 SHARING = SharingParameters(quantum_ms=50, idle_seconds=2)
 

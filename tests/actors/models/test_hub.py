@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.errors import ModelError
-from actors.models.hub import find_model, fingerprint, is_shipped
+from actors.models.hub import find_model, fingerprint, from_anywhere, is_shipped
 from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
 
@@ -237,3 +237,9 @@ def test_which_names_mean_the_model_that_comes_with_the_package(
     assert not any(map(is_shipped, ("some/minilm-qa", str(BERT), "s3://bucket/minilm-qa")))
     (tmp_path / "minilm-qa").mkdir()
     assert not is_shipped("minilm-qa"), "a folder of that name goes first"
+
+
+def test_the_model_that_ships_is_found_beside_the_code_of_the_workers() -> None:
+    """The folder that the driver has it in may be on the driver's machine only."""
+    folder = find_model(ModelParameters())
+    assert [from_anywhere(name) for name in (str(folder), "minilm-qa")] == ["minilm-qa"] * 2

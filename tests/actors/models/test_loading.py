@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, DistilBertModel, XLNetConfig, XLNetForQuestionAnsweringSimple
 
+from actors.arrays import Floats
+from actors.backends.base import ModelOutput, PassOutput, Runtime
 from actors.backends.torch_weights import load_model
+from actors.batch import Batch
 from actors.engine.engine import Engine
-from actors.errors import ModelError
+from actors.errors import DeviceLost, ModelError
 from actors.models.loading import load_engine, load_spec
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
@@ -63,6 +66,40 @@ def test_the_null_backend_needs_no_weights(copy_of: Copy) -> None:
 
 def test_a_bare_null_in_yaml_names_the_null_backend() -> None:
     assert ModelParameters.model_validate({"backend": None}).backend == "null"
+
+
+class _GoneBackend:
+    """A device that took the model, and is lost at the first look at its memory."""
+
+    device, hidden_size = "cpu", 4
+
+    def __init__(self, says: str) -> None:
+        self._says = says
+
+    @property
+    def memory_limit(self) -> int | None:
+        raise RuntimeError(self._says)
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        raise NotImplementedError
+
+
+OUTPUTS = frozenset({ModelOutput.LOGITS})
+LOST = Runtime(
+    "lost", lambda folder, model, with_qa_head: _GoneBackend("CUDA error: an illegal memory access"), (), OUTPUTS
+)
+BROKEN = Runtime("broken", lambda folder, model, with_qa_head: _GoneBackend("no such file"), (), OUTPUTS)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("LOST", DeviceLost), ("BROKEN", RuntimeError)])
+def test_a_device_that_is_lost_before_its_first_pass_is_called_so(
+    copy_of: Copy, name: str, kind: type[Exception]
+) -> None:
+    model = ModelParameters(backend=f"{__name__}:{name}")
+    with pytest.raises(kind):
+        load_engine(copy_of("bert"), model, BatchingParameters(), with_qa_head=True)
 
 
 # Weights

@@ -97,6 +97,10 @@ class SteppedScheduler(OnlineScheduler):
     def _serve(self) -> None:
         """Nothing."""
 
+    def _finish(self, request: QueuedRequest) -> None:
+        """At the simulated moment of its last pass."""
+        self._settle(request)
+
     def run_all(self) -> None:
         self._run_all()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from itertools import count
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from actors.arrays import Floats
 from actors.backends.base import PassOutput
 from actors.batch import Batch
+from actors.engine import engine as engine_module
 from actors.engine.batcher import WindowQueue
+from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted
@@ -31,10 +34,10 @@ from tests.actors.helpers import (
     assert_same_results,
     prepare,
     strings,
-    until,
     word_spec,
     words,
 )
+from tests.waiting import until
 
 SPEC = word_spec()
 QA = QAParameters(max_seq_len=16, doc_stride=3, max_answer_len=4)
@@ -78,8 +81,12 @@ def _alone(wanted: Wanted, *texts: str) -> Results:
 
 @contextmanager
 def _scheduler(engine: Engine, quantum: float = math.inf, max_requests: int = 64) -> Iterator[OnlineScheduler]:
-    """Waits at the end until the scheduler gives the device back, so that no pass is missed by what follows."""
-    yield OnlineScheduler(engine, quantum, max_requests)
+    """Waits at the end until the scheduler gives the device back, so that no pass is missed by what follows.
+
+    Its clock ticks and hardly moves on: whose turn it is must not hang on how busy the machine is.
+    """
+    ticks = count()
+    yield OnlineScheduler(engine, quantum, max_requests, clock=lambda: 1e-6 * next(ticks))
     with engine.device_lock.online():
         pass
 
@@ -135,7 +142,8 @@ def test_requests_that_wait_together_share_a_pass() -> None:
     assert backend.shapes == [(3, 13), (1, 3)], "one pass for answers, one for vectors"
 
 
-def test_others_are_answered_while_one_waits_for_its_room() -> None:
+def test_others_are_answered_while_one_waits_for_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_PAUSES", (1e-3, 1e-3, 3600.0))
     backend = TableBackend(room=13)
     engine = _engine(backend, ONE_BY_ONE)
     with _scheduler(engine) as scheduler:
@@ -143,11 +151,14 @@ def test_others_are_answered_while_one_waits_for_its_room() -> None:
         scheduler.submit(_task(engine, ANSWER, long)).future.result()
         backend.room = 12
         waits = scheduler.submit(_task(engine, ANSWER, long))
-        until(lambda: waits.task.tries_without_room == 2)
+        until(lambda: waits.task.tries_without_room == 3)
         for _ in range(3):
             scheduler.submit(_task(engine, ANSWER, "w2")).future.result()
         with _device_taken(engine):
             assert not waits.future.done()
+        # As if the hour were over; the next request has the queue looked at.
+        waits.not_before = 0.0
+        scheduler.submit(_task(engine, ANSWER, "w2")).future.result()
         with pytest.raises(NoRoom, match="a window of 13 tokens has no room"):
             waits.future.result()
         backend.room = 13
@@ -263,6 +274,36 @@ def test_a_request_whose_results_cannot_be_read_fails_alone() -> None:
         assert scheduler.alive
 
 
+def test_the_next_pass_does_not_wait_until_the_results_of_the_last_one_are_merged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = TableBackend()
+    engine = _engine(backend)
+    slow, merging, may_merge = _task(engine, ANSWER, "w1"), threading.Event(), threading.Event()
+    results = slow.results
+
+    def merged() -> Results:
+        merging.set()
+        may_merge.wait(60)
+        return results()
+
+    monkeypatch.setattr(slow, "results", merged)
+    with _scheduler(engine, max_requests=2) as scheduler:
+        first = scheduler.submit(slow)
+        assert merging.wait(60)
+        second = scheduler.submit(_task(engine, ANSWER, "w2"))
+        until(lambda: len(backend.shapes) == 2)
+        # Whoever has no results yet counts as waiting, and nobody looks at its deadline any more.
+        assert len(scheduler) == 2
+        with pytest.raises(QueueFull):
+            scheduler.submit(_task(engine, ANSWER, "w3"))
+        assert not first.is_wanted()
+        may_merge.set()
+        assert_same_results(first.future.result(), _alone(ANSWER, "w1"))
+        assert_same_results(second.future.result(), _alone(ANSWER, "w2"))
+        until(lambda: not scheduler._requests)
+
+
 def test_a_large_request_does_not_hold_small_ones_up() -> None:
     backend = GatedBackend()
     engine = _engine(backend)
@@ -334,19 +375,16 @@ def test_a_request_without_windows_gets_its_empty_results() -> None:
         assert_same_results(scheduler.submit(_task(engine, EMBED)).future.result(), _alone(EMBED))
 
 
-class SlowBackend(TableBackend):
-    """Takes 20 ms for every pass."""
-
-    def forward(
-        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
-    ) -> PassOutput:
-        time.sleep(0.02)
-        return super().forward(batch, want_spans, pool_weights, want_hidden)
+def _slow_engine() -> Engine:
+    """One that has learnt that a pass over a window of four tokens takes 20 ms."""
+    engine = _engine(TableBackend(), ONE_BY_ONE)
+    for size in [PassShape(n, width) for n in (1, 2, 4, 8) for width in (4, 8)] * 3:
+        engine.batcher.costs.observe(size, 0.005 * size.tokens)
+    return engine
 
 
 def test_those_who_wait_may_take_so_long_and_no_longer() -> None:
-    engine = _engine(SlowBackend(), ONE_BY_ONE)
-    engine.finish(_task(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    engine = _slow_engine()
     scheduler = OnlineScheduler(engine, math.inf, max_requests=64, max_wait=0.03)
     with _device_taken(engine):
         # One is taken whatever it takes, and another behind it.
@@ -361,16 +399,14 @@ def test_those_who_wait_may_take_so_long_and_no_longer() -> None:
 
 
 def test_the_slice_of_a_large_request_is_a_quantum() -> None:
-    engine = _engine(SlowBackend(), ONE_BY_ONE)
-    engine.finish(_task(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    engine = _slow_engine()
     with _scheduler(engine, quantum=0.001) as scheduler, _device_taken(engine):
         one, many = (scheduler.submit(_task(engine, EMBED, *(f"w{n} w1" for n in range(count)))) for count in (1, 20))
         assert 0.01 < many.slice_seconds == one.slice_seconds
 
 
 def test_huge_requests_leave_room_for_small_ones_and_for_large_ones_but_not_for_more_of_their_size() -> None:
-    engine = _engine(SlowBackend(), ONE_BY_ONE)
-    engine.finish(_task(engine, EMBED, "w1 w2", "w3 w4", "w5 w6"))
+    engine = _slow_engine()
     scheduler = OnlineScheduler(engine, 0.001, max_requests=64, max_wait=1.0)
 
     def take(count: int) -> QueuedRequest:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 
 from actors.model_actor import ModelActor
@@ -24,6 +25,12 @@ from actors.serving.replica import Replica
 from tests.actors.serving.helpers import NAME, InProcess, serving
 
 Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_clients() -> None:
+    """By default httpx2 gives up after five seconds, which a busy machine may need."""
+    httpx2._config.DEFAULT_TIMEOUT_CONFIG.__init__(120.0)  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")

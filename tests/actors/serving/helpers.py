@@ -2,8 +2,7 @@
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -13,7 +12,7 @@ from actors.serving.replica import Replica
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 
-NAME = "models/minilm-qa"
+NAME = "minilm-qa"
 """The model that ships."""
 LOVELACE = "Ada Lovelace was born in London in 1815. She wrote the first program for a machine."
 WHERE = "Where was Ada Lovelace born?"
@@ -58,7 +57,9 @@ class Failing(InProcess):
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
     """Serves an application on a free port of this machine, in a thread; gives its URL without a slash at the end."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    # After five seconds, uvicorn's own, it could close a connection just when a client uses it again.
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_keep_alive=3600)
+    server = uvicorn.Server(config)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         # Connections that come before the server accepts them wait in the socket's backlog.
@@ -76,13 +77,5 @@ def serving(app: ASGIApp) -> Iterator[str]:
 def connected(url: str) -> Iterator[socket.socket]:
     """A bare connection to a server, for clients that misbehave."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         yield connection
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits until something is so, and fails where it is not in half a minute."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)

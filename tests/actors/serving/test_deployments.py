@@ -40,7 +40,8 @@ def test_a_replica_whose_device_is_lost_ends_and_its_requests_are_answered_by_th
     handle: Any, model: Path
 ) -> None:
     async def ask_all() -> list[Reply]:
-        client = HandleClient(handle, LimitParameters())
+        # A replica may take minutes to start on a busy machine.
+        client = HandleClient(handle, LimitParameters(timeout_ms=300_000))
         asked = (client.ask(Request(str(n), "answer", (f"Ada has {n} goats.",), ("How many?",))) for n in range(6))
         return list(await asyncio.gather(*asked))
 

@@ -6,7 +6,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -22,6 +22,7 @@ from actors.serving.handle_client import HandleClient
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, InProcess, serving
 from tests.actors.serving.toys import DIES, FAILS, HANGS, NAN, NO_MEMORY, ToyReplicas
+from tests.waiting import until
 
 Json = Any
 JSON = {"Content-Type": "application/json"}
@@ -112,7 +113,7 @@ def _check_bodies(examples: int, derandomize: bool) -> None:
     app = build_app(context, KeyParameters(none=True), CorsParameters())
     known = _examples(app.openapi())
     assert {asked.path for asked in known} >= {"/", "/answer", "/v1/embeddings", "/embed", "/v2/models/minilm-qa/infer"}
-    with serving(app) as url, httpx2.Client(base_url=url, timeout=60) as client:
+    with serving(app) as url, httpx2.Client(base_url=url, timeout=120) as client:
 
         @settings(
             max_examples=examples,
@@ -152,6 +153,7 @@ GUILTY = {FAILS: {500}, NO_MEMORY: {413, 503}, NAN: {500}, DIES: {422}, HANGS: {
 """Statuses of those who bring such a word; of other protocols, too, where they have others. Without
 room, a window is too large where none so long ever fitted, and else has to come again later."""
 OTHER_STATUSES = {"/embed": {422: 424}, "/embed_all": {422: 424}}
+_MOST_SECONDS_MORE = 240.0
 
 
 def _request(rng: random.Random, word: str = "") -> Asked:
@@ -189,26 +191,39 @@ def _numbers(content: Json) -> list[float]:
     return [float(content)] if isinstance(content, int | float) else []
 
 
-async def _good(client: httpx2.AsyncClient, rng: random.Random, until: float) -> Counter[str]:
+@dataclass
+class Traffic:
+    """What the clients have seen so far, and how long they go on."""
+
+    wanted: Counter[str]
+    seconds: float
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+
+    def goes_on(self) -> bool:
+        """For so many seconds, and then until everything that is wanted was seen: a busy machine sees it later."""
+        passed = self._clock() - self._began
+        return passed < self.seconds or (not self.wanted <= self.seen and passed < self.seconds + _MOST_SECONDS_MORE)
+
+
+async def _good(client: httpx2.AsyncClient, rng: random.Random, traffic: Traffic) -> None:
     """Asks one after another; every answer is what the same request gets again when it has the service to itself."""
-    seen: Counter[str] = Counter()
-    loop = asyncio.get_running_loop()
-    while loop.time() < until:
+    while traffic.goes_on():
         asked = _request(rng)
         response = await client.post(asked.path, json=asked.body)
         assert response.status_code == 200, (asked.path, response.text)
         again = await client.post(asked.path, json=asked.body)
         assert again.status_code == 200, (asked.path, again.text)
         np.testing.assert_allclose(_numbers(response.json()), _numbers(again.json()), atol=1e-4)
-        seen["good"] += 1
-    return seen
+        traffic.seen["good"] += 1
 
 
-async def _bad(client: httpx2.AsyncClient, rng: random.Random, until: float) -> Counter[str]:
+async def _bad(client: httpx2.AsyncClient, rng: random.Random, traffic: Traffic) -> None:
     """Breaks the model, or hangs up."""
-    seen: Counter[str] = Counter()
-    loop = asyncio.get_running_loop()
-    while loop.time() < until:
+    while traffic.goes_on():
         # A death costs the threads of a replica, so there are fewer of them.
         word = rng.choices([*GUILTY, ""], weights=[4, 4, 4, 0.1, 1, 4])[0]
         asked = _request(rng, word)
@@ -223,29 +238,30 @@ async def _bad(client: httpx2.AsyncClient, rng: random.Random, until: float) -> 
             others = OTHER_STATUSES.get(asked.path, {})
             wanted = {others.get(status, status) for status in GUILTY[word]}
             assert response.status_code in wanted, (word, asked.path, response.status_code, response.text)
-        seen[word or "hung up"] += 1
+        traffic.seen[word or "hung up"] += 1
         await asyncio.sleep(rng.random() / 20)
-    return seen
 
 
-async def _run(seed: int, seconds: float) -> Counter[str]:
+async def _run(seed: int, seconds: float, wanted: Counter[str]) -> None:
     replicas = ToyReplicas(seed)
-    limits = LimitParameters()
+    # Nobody is late, however busy the machine is.
+    limits = LimitParameters(timeout_ms=600_000)
     context = Context(HandleClient(replicas, limits), limits, QAParameters(), EmbeddingParameters(), model=NAME)
     app = build_app(context, KeyParameters(none=True), CorsParameters())
     transport = httpx2.ASGITransport(app=app)
     try:
-        async with httpx2.AsyncClient(transport=transport, base_url="http://toy", timeout=60) as client:
-            until = asyncio.get_running_loop().time() + seconds
-            clients = [_good(client, random.Random(1000 * seed + n), until) for n in range(6)]
-            clients += [_bad(client, random.Random(-1000 * seed - n), until) for n in range(4)]
-            seen = sum(await asyncio.gather(*clients), Counter())
+        async with httpx2.AsyncClient(transport=transport, base_url="http://toy", timeout=600) as client:
+            traffic = Traffic(wanted, seconds)
+            clients = [_good(client, random.Random(1000 * seed + n), traffic) for n in range(6)]
+            clients += [_bad(client, random.Random(-1000 * seed - n), traffic) for n in range(4)]
+            await asyncio.gather(*clients)
             assert (await client.get("/ready")).status_code == 200
-            assert replicas.replica().in_hand == 0
+            # Whoever hung up is in hand until the thread that tokenises for it has ended.
+            await asyncio.to_thread(until, lambda: replicas.replica().in_hand == 0)
     finally:
         replicas.close()
-    assert replicas.deaths >= seen[DIES]
-    return seen
+    assert replicas.deaths >= traffic.seen[DIES]
+    assert wanted <= traffic.seen
 
 
 @pytest.fixture(autouse=True)
@@ -255,13 +271,10 @@ def _quiet() -> None:
 
 
 def test_a_model_that_breaks_breaks_the_guilty_alone() -> None:
-    seen = asyncio.run(_run(seed=1, seconds=3.0))
-    assert seen["good"] > 20
-    assert set(seen) >= {FAILS, NO_MEMORY, NAN, HANGS}
+    asyncio.run(_run(seed=1, seconds=3.0, wanted=Counter({"good": 20, FAILS: 1, NO_MEMORY: 1, NAN: 1, HANGS: 1})))
 
 
 @pytest.mark.more
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_a_model_that_breaks_breaks_the_guilty_alone_for_long(seed: int) -> None:
-    seen = asyncio.run(_run(seed, seconds=60.0))
-    assert set(seen) == {"good", "hung up", *GUILTY}
+    asyncio.run(_run(seed, seconds=60.0, wanted=Counter({"good": 50, "hung up": 1, **dict.fromkeys(GUILTY, 1)})))

@@ -1,10 +1,8 @@
 """What clients are told of the model."""
 
-import pytest
-
 from actors.models.hub import find_model, fingerprint
 from actors.parameters import ModelParameters
-from actors.serving.model_card import describe, shown_name
+from actors.serving.model_card import describe
 from actors.serving.replica import Replica
 from tests.actors.helpers import GOLDEN
 from tests.actors.serving.helpers import NAME
@@ -17,18 +15,3 @@ def test_the_card_tells_what_the_folder_holds(replica: Replica) -> None:
     assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)), "torch")
     bert = GOLDEN / "models" / "bert"
     assert describe(bert, ModelParameters(name=str(bert))).name == "bert"
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("distilbert/distilbert-base", "distilbert/distilbert-base"),
-        ("models/minilm-qa", "models/minilm-qa"),
-        ("/srv/models/mine/", "mine"),
-        ("~/mine", "mine"),
-        ("../mine", "mine"),
-        ("s3://bucket/models/mine", "mine"),
-    ],
-)
-def test_clients_do_not_see_where_a_model_lies(name: str, shown: str) -> None:
-    assert shown_name(name) == shown

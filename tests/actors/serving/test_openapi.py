@@ -39,7 +39,7 @@ def _check(operation: Any, mode: GenerationMode) -> None:
     @MADE_UP
     @given(case=operation.as_strategy(generation_mode=mode, path_parameters=model))
     def check(case: Case[Any]) -> None:
-        case.call_and_validate(checks=[not_a_server_error])
+        case.call_and_validate(checks=[not_a_server_error], timeout=120)
 
     check()
 

@@ -1,12 +1,18 @@
 """Which requests are timed, and how pages of several nodes become one; test_serve has a page of a running service."""
 
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 from starlette.routing import Route
 
 from actors.serving import prometheus
 from actors.serving.app import PROTOCOLS
 from actors.serving.context import Context
-from actors.serving.prometheus import PROBES, RequestMetrics, merge
+from actors.serving.prometheus import PROBES, RequestMetrics, merge, pages
 
 
 class _Metric:
@@ -45,3 +51,30 @@ def test_pages_of_several_nodes_are_one() -> None:
     other = "# HELP ray_tasks Tasks.\nray_tasks 3\n"
     pages = [head + f'ray_spanmill_rows{{node="{node}"}} 1\n' + other for node in "ab"]
     assert merge(pages) == head + 'ray_spanmill_rows{node="a"} 1\nray_spanmill_rows{node="b"} 1\n'
+
+
+class _Node(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/metrics" else 500)
+        self.end_headers()
+        self.wfile.write("# µ\n".encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def node() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Node) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_node_that_does_not_answer_hides_no_other(node: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        found = asyncio.run(pages((f"{node}/metrics", f"{gone}/metrics", f"{node}/broken")))
+    assert sorted(found) == ["", "", "# µ\n"]

@@ -23,11 +23,13 @@ from actors.parameters import (
 )
 from actors.serving.model_card import describe
 from actors.serving.parameters import LimitParameters
-from actors.serving.replica import TOKENISERS, Replica
+from actors.serving.replica import Replica
+from actors.serving.threads import TOKENISERS
 from actors.serving.types import Refusal, Reply, Request
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of
-from tests.actors.serving.helpers import LOVELACE, WHERE, until
+from tests.actors.serving.helpers import LOVELACE, WHERE
+from tests.waiting import until
 
 QUESTIONS = (WHERE, "How many goats?", WHERE)
 CONTEXTS = (LOVELACE, "Ada keeps three goats in Brindle. " * 60, LOVELACE)

@@ -28,11 +28,11 @@ def test_a_caller_that_is_cancelled_stays_until_its_thread_has_ended() -> None:
             await asyncio.to_thread(begun.wait)
             for call in (running, waiting):
                 call.cancel()
-            await asyncio.sleep(0)
-            await asyncio.sleep(0.01)
-            running.cancel()
-            await asyncio.sleep(0.01)
+            await asyncio.wait([waiting])
             assert waiting.cancelled()
+            running.cancel()
+            for _ in range(10):
+                await asyncio.sleep(0)
             assert not running.done()
             may_end.set()
             await asyncio.wait([running])

@@ -73,7 +73,7 @@ def test_workers_share_the_rows_and_all_have_all_answers(tmp_path: Path) -> None
     workers = [context.Process(target=_predict_as, args=(rank, str(tmp_path), found)) for rank in range(2)]
     for worker in workers:
         worker.start()
-    answers = dict(found.get(timeout=120) for _ in workers)
+    answers = dict(found.get(timeout=300) for _ in workers)
     for worker in workers:
         worker.join()
     assert answers == {0: alone, 1: alone}

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import demo
+from tests.markdown_blocks import blocks_of, says
 from tests.pipelines.jobs import mixed_rows
 
 ROOT = Path(__file__).parents[3]
@@ -37,4 +38,9 @@ def test_the_demo_ends_with_figures_and_marked_answers(
     assert 40.0 < float(figures["EM"]) < float(figures["F1"]) < 100.0
     assert float(figures["F1"]) > 60.0
     assert shown.count("  gold: ") == 4
+    # The README shows the figures of the whole corpus, which `make test-more` checks, and the first answer.
+    [printed] = [block for block in blocks_of(ROOT / "README.md", "README.md") if block.text.startswith("rows ")]
+    readme_figures, _, example = printed.text.partition("\n\n")
+    assert f"rows             {len(pq.read_table(ROOT / demo.CORPUS))}\n" in readme_figures
+    assert all(says(line, shown) for line in example.splitlines())
     assert str(tmp_path / "build" / "demo") in "".join(shown.split())

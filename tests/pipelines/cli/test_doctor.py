@@ -35,6 +35,7 @@ def test_what_is_wrong_is_said_with_its_mend(
 
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind(("127.0.0.1", 8000))
             server.listen()

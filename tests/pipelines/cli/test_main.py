@@ -1,6 +1,7 @@
 """The command: what it prints, and its exit codes. What needs Ray is in test_resume and test_running_cluster."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
+from typer.main import get_command
 
-from pipelines.cli.main import main
-from pipelines.config.job import AnswerConfig, EmbedConfig
-from pipelines.config.loader import as_yaml
+from pipelines.cli.main import app, main
+from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
+from pipelines.config.loader import as_yaml, load_config
+from pipelines.config.service import ServeConfig
 from pipelines.config.training import FinetuneConfig
 from pipelines.job.job import bind
 from tests.pipelines.helpers import qa_rows
@@ -97,7 +100,8 @@ def test_the_installed_command_answers_with_its_help() -> None:
 
 def test_answer_and_embed_take_the_same_options(spanmill: Spanmill) -> None:
     answer, embed = (spanmill(name, "--help").out.partition("Arguments:") for name in ("answer", "embed"))
-    assert answer[2] == embed[2]
+    options = [re.findall(r"^  (-[-\w]+.*?)(?:  |$)", words, re.MULTILINE) for words in (answer[2], embed[2])]
+    assert options[0] == options[1]
     assert "--estimate" in answer[2]
     assert "Write one vector per text" in embed[0]
     assert "Write one vector per text" not in answer[0]
@@ -108,6 +112,47 @@ def test_answer_and_embed_take_the_same_options(spanmill: Spanmill) -> None:
 )
 def test_config_prints_a_config(spanmill: Spanmill, kind: str, config: type[BaseModel]) -> None:
     assert spanmill("config", kind) == Said(0, as_yaml(config), "")
+
+
+COMMANDS = ("answer", "embed", "status", "doctor", "config", "evaluate", "finetune", "serve")
+CONFIGS = {"answer": "answer", "embed": "embed", "evaluate": "answer", "finetune": "finetune", "serve": "serve"}
+
+
+@pytest.mark.parametrize("command", CONFIGS)
+def test_help_names_the_commands_own_config(spanmill: Spanmill, command: str) -> None:
+    said = " ".join(spanmill(command, "--help").out.split())
+    assert f"Config; `spanmill config {CONFIGS[command]}` prints one." in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_that_are_right(spanmill: Spanmill, command: str) -> None:
+    """Each is a line of its own, with options and keys that there are. That the commands run is shown elsewhere."""
+    shown = spanmill(command, "--help").out
+    examples = [line.strip() for line in shown.partition("Examples:")[2].strip("\n").partition("\n\n")[0].splitlines()]
+    assert 2 <= len(examples) <= 4
+    configs: dict[str, type[BaseModel]] = {"evaluate": AnswerConfig, "serve": ServeConfig, "status": StatusConfig}
+    configs |= {"answer": AnswerConfig, "embed": EmbedConfig, "finetune": FinetuneConfig}
+    for example in examples:
+        program, name, *words = shlex.split(re.sub(r"^SPANMILL_KEYS=\w+ | > .*$", "", example))
+        assert (program, name) == ("spanmill", command)
+        given = get_command(app).commands[command].make_context(name, words).params  # type: ignore[attr-defined]
+        kind = configs.get(given.get("kind") or name)
+        if kind is not None:
+            load_config(kind, None, given["overrides"] or [])
+    for example in re.findall(r"e\.g\. (\S+=\S+);", " ".join(shown.split())):
+        load_config(configs.get(command, AnswerConfig), None, [example])
+
+
+def test_config_prints_the_values_of_a_file_and_of_words(spanmill: Spanmill, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("qa: {top_k: 3}\ncorpus.carry: [title]\n")
+    words = ("config", "answer", "--config", tmp_path / "job.yaml", "--set", "embedding={}")
+    full = spanmill(*words)
+    assert "\n  top_k: 3\n" in full.out
+    assert "\n  pooling: mean\n" in full.out
+    changed = "corpus:\n  carry:\n  - title\nqa:\n  top_k: 3\nembedding: {}\n"
+    assert spanmill(*words, "--changed") == Said(0, changed, "")
+    assert spanmill("config", "serve", "--changed") == Said(0, "# every key is at its default\n", "")
+    assert spanmill("config", "answer", "--changed", "--set", "qa.topk=3").code == 2
 
 
 def test_a_dry_run_shows_the_job_and_writes_nothing(

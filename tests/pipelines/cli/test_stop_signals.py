@@ -1,13 +1,15 @@
 """Signals, sent to processes of their own."""
 
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from pipelines.cli.stop_signals import STOPPED
+from pipelines.cli.stop_signals import _HEARD, STOPPED, _watch
 
 # Locking a plain mutex twice waits for ever, in native code, whatever signal comes. glibc writes a 2 into its first
 # byte when somebody waits: only then is a signal sure to find the main thread outside Python.
@@ -24,18 +26,16 @@ with heard_at_any_moment(grace_seconds=0.2):
     libc.pthread_mutex_lock(mutex)
     libc.pthread_mutex_lock(mutex)
 """
+# Short sleeps: one for a minute would begin after a signal that comes just before it, and then last a minute.
 HEARS = """
 import signal, time
 from pipelines.cli.stop_signals import heard_at_any_moment
 before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 try:
-    with heard_at_any_moment(grace_seconds=0.2):
+    with heard_at_any_moment(grace_seconds=60):
         print("up", flush=True)
-        try:
-            time.sleep(60)
-        finally:
-            # Whoever was heard has all the time that it needs.
-            time.sleep(0.6)
+        while True:
+            time.sleep(0.1)
 except KeyboardInterrupt:
     print("stopped", [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before, signal.set_wakeup_fd(-1))
 """
@@ -48,7 +48,7 @@ def _told(program: str, number: signal.Signals) -> tuple[int, str, str]:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
             process.send_signal(number)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
         finally:
             process.kill()
     return process.returncode, out, err
@@ -64,7 +64,7 @@ def test_more_signals_do_not_put_the_end_off() -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"up\n"
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while process.poll() is None and time.monotonic() < until:
                 process.send_signal(signal.SIGINT)
                 time.sleep(0.05)
@@ -76,3 +76,17 @@ def test_more_signals_do_not_put_the_end_off() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_hears_ends_by_itself(number: signal.Signals) -> None:
     assert _told(HEARS, number) == (0, "stopped True -1\n", "")
+
+
+def test_whoever_was_heard_has_all_the_time_that_it_needs() -> None:
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        # Both are there before anybody reads, so no machine is too slow for what is heard at once.
+        writer.send(bytes([signal.SIGINT]) + _HEARD)
+        watch = threading.Thread(target=_watch, args=(reader, 0.01), daemon=True)
+        watch.start()
+        watch.join(0.2)
+        assert watch.is_alive(), "it would have ended this process"
+        writer.close()
+        watch.join(60)
+        assert not watch.is_alive()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.job import AnswerConfig, EmbedConfig
-from pipelines.config.loader import as_yaml, list_keys, load_config
+from pipelines.config.loader import as_yaml, changed_yaml, list_keys, load_config
 from pipelines.errors import ConfigError
 
 
@@ -175,3 +175,14 @@ def test_a_config_is_checked_and_printed_without_torch() -> None:
     run = f"{loader}; {names}; {check}; {show}"
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["qa.top_k=4"], ["corpus.storage={key: a}", "max_quarantined=3", "embedding={}"]]
+)
+def test_what_is_changed_gives_the_same_config_again(tmp_path: Path, words: list[str]) -> None:
+    config = load_config(AnswerConfig, None, words)
+    (tmp_path / "changed.yaml").write_text(changed_yaml(config))
+    (tmp_path / "full.yaml").write_text(as_yaml(AnswerConfig, config=config))
+    assert load_config(AnswerConfig, tmp_path / "changed.yaml", []) == config
+    assert load_config(AnswerConfig, tmp_path / "full.yaml", []) == config

@@ -74,8 +74,8 @@ def test_scores_are_those_of_the_engines_answers(
     assert len(found["model"]["fingerprint"]) == 64
     sources = {group["group"]: group["all"] for group in found["groups"] if group["by"] == "source"}
     assert sources == {"(none)": 4, "mill": 13}
-    assert f"1 rows left out, answer is not at its offset: {place}" in shown.err
-    assert re.search("quarantined +1 rows, which count as an empty answer", shown.out)
+    assert f"1 row left out, answer is not at its offset: {place}" in shown.err
+    assert re.search("quarantined +1 row, judged as if the answer were empty", shown.out)
 
     # The same command finds the job done, another one is refused.
     def listed() -> Any:

@@ -114,7 +114,7 @@ def test_a_bad_row_is_left_out_and_named(tmp_path: Path, row: object, flaw: Inva
     assert found.examples["id"].to_pylist() == ["b", "c"]
     place = f"a.jsonl@{len(jsonl(ROWS[1:2]))}"
     assert [(one.reason, one.rows, one.places) for one in found.left_out] == [(flaw, 1, (place,))]
-    assert str(found.left_out[0]) == f"1 rows left out, {flaw}: {place}"
+    assert str(found.left_out[0]) == f"1 row left out, {flaw}: {place}"
 
 
 def test_only_the_first_of_many_bad_rows_are_named(tmp_path: Path) -> None:
@@ -182,5 +182,5 @@ def test_a_wrong_parquet_file_is_named(tmp_path: Path) -> None:
 def test_not_one_good_row(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl([{**ROWS[0], "question": ""}]))
     (tmp_path / "b.jsonl").write_bytes(b"")
-    with pytest.raises(CorpusError, match=r"not one usable example in .*\n  1 rows left out, no question: a\.jsonl@0"):
+    with pytest.raises(CorpusError, match=r"not one usable example in .*\n  1 row left out, no question: a\.jsonl@0"):
         read_examples([str(tmp_path)], {})

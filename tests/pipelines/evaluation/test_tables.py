@@ -16,7 +16,7 @@ from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, evaluate_predictio
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import EXAMPLE_SCHEMA, Examples, InvalidReason, SkippedRows
 from pipelines.evaluation.tables import Evaluation, group_table, report_of, totals_table
-from pipelines.execution.executor import Outcome
+from pipelines.execution.outcome import Outcome
 from pipelines.output.receipt import RECEIPT_SCHEMA
 from pipelines.output.row_counts import RowCounts
 from pipelines.reporting.progress import Tally
@@ -62,7 +62,7 @@ def test_answerable_rows_alone(make: Any) -> None:
     assert _lines(totals_table(evaluation))[:6] == [
         "rows 2",
         "left out 1,234 rows of the data",
-        "quarantined 1 rows, which count as an empty answer",
+        "quarantined 1 row, judged as if the answer were empty",
         "EM answerable 50.0 of 2 rows",
         "F1 answerable 83.3 of 2 rows",
         "rows/s 20.0",
@@ -79,12 +79,12 @@ def test_answerable_rows_alone(make: Any) -> None:
 def test_abstaining(make: Any) -> None:
     evaluation = make([["0"], []], ["0", "1"], [0.7, 0.8])
     assert _lines(totals_table(evaluation))[3:11] == [
-        "EM answerable 100.0 of 1 rows",
-        "F1 answerable 100.0 of 1 rows",
+        "EM answerable 100.0 of 1 row",
+        "F1 answerable 100.0 of 1 row",
         "EM abstaining 50.0 of 2 rows",
         "F1 abstaining 50.0 of 2 rows",
         "answerable EM 0.0 F1 0.0",
-        "unanswerable 100.0 of 1 rows",
+        "unanswerable 100.0 of 1 row",
         "best EM 100.0 abstaining above 0.700 instead of 0.5",
         "best F1 100.0 abstaining above 0.700 instead of 0.5",
     ]

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.execution.estimate import estimate_job, estimate_table
+from pipelines.cli.dry_run import show_plan
+from pipelines.execution.estimate import Estimate, estimate_job, estimate_table
+from pipelines.execution.forecast import Forecast, Interval
+from pipelines.job.pool_size import ActorPool
+from pipelines.words import counted
 from tests.pipelines.jobs import make_job, mixed_rows, run_job, write_jsonl
 
-pytestmark = pytest.mark.usefixtures("cluster")
 
-
+@pytest.mark.usefixtures("cluster")
 def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
     rows = [*mixed_rows(122), *mixed_rows(122)]
     lines = [{**row, "question": None} if number % 25 == 0 else row for number, row in enumerate(rows)]
@@ -34,5 +37,29 @@ def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
 
     shown = io.StringIO()
     Console(file=shown, width=100).print(estimate_table(job, estimate))
-    for words_shown in ("about 2", "duration", "cost of a million rows", "quarantined", "from", "nine times out of"):
+    dry = io.StringIO()
+    show_plan(job, Console(file=dry, width=200))
+    assert f"about {counted(estimate.shards, 'shard')} of 40 rows" in dry.getvalue(), "both say the same"
+    for words_shown in (
+        "about 2",
+        "rows of a part",
+        "duration",
+        "cost of a million rows",
+        "quarantined",
+        "from",
+        "nine times out of",
+    ):
         assert words_shown in shown.getvalue()
+
+
+@pytest.mark.parametrize("is_small", [True, False])
+def test_a_small_job_is_named_as_one(tmp_path: Path, untrained_model: Path, is_small: bool) -> None:
+    job = make_job([write_jsonl(tmp_path / "in.jsonl", mixed_rows(5))], tmp_path / "out", untrained_model)
+    figure = Interval(1.0, 1.0, 1.0)
+    forecast = Forecast(5, 1, figure, 0.0, figure, figure)
+    shown = io.StringIO()
+    pool = ActorPool(1, 1, 1.0, 0.0, 1)
+    Console(file=shown, width=200).print(estimate_table(job, Estimate(forecast, pool, 1, None, is_small)))
+    said = " ".join(shown.getvalue().split())
+    assert "from 1 row on 1 model actor, nine times out of ten" in said
+    assert ("takes hardly longer than this estimate" in said) == is_small

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.models.hub import find_model
-from actors.parameters import ModelParameters
 from pipelines.config.job import AnswerConfig, EmbedConfig
-from pipelines.execution.stage_factory import from_anywhere, make_stages
+from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import ActorStage, StageList
 from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
@@ -68,12 +66,6 @@ def test_a_model_is_found_from_any_folder(
     model = _own(make_stages(_job(tmp_path, Path(untrained_model.name)), CPU_POOL)).model
     assert model.name == str(untrained_model)
     assert os.path.isabs(model.name)
-
-
-def test_the_model_that_ships_is_found_beside_the_code_of_the_workers() -> None:
-    """The folder that the driver has it in may be on the driver's machine only."""
-    folder = find_model(ModelParameters())
-    assert [from_anywhere(name) for name in (str(folder), "minilm-qa")] == ["minilm-qa"] * 2
 
 
 def test_what_is_written_names_its_model_and_its_job(tmp_path: Path, untrained_model: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from pipelines.job import cluster_check
 from pipelines.job.cluster_check import check_answers
-from tests.chaos.clusters import SETTINGS, cluster, free_port
+from tests.chaos.clusters import SETTINGS, cluster
+from tests.pipelines.processes import deaf_address
 
 
 @pytest.fixture
@@ -28,8 +29,9 @@ def silent() -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_where_nobody_listens_it_is_said_at_once(scheme: str) -> None:
-    with pytest.raises(ConnectionError, match=r"nothing answers at .*:\d+ \(Connection refused\)"):
-        check_answers(f"{scheme}127.0.0.1:{free_port()}")
+    refused = r"nothing answers at .*:\d+ \(Connection refused\)"
+    with deaf_address() as address, pytest.raises(ConnectionError, match=refused):
+        check_answers(f"{scheme}{address}")
 
 
 def test_what_listens_and_is_no_ray_is_given_up_soon(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +74,7 @@ except ConnectionError as error:
                 (home / "auth_token").write_text(token)
             words = (sys.executable, "-c", program, running.address)
             env = {**bare, "HOME": str(home.parent), **more}
-            return subprocess.run(words, env=env, capture_output=True, text=True, timeout=90).stdout
+            return subprocess.run(words, env=env, capture_output=True, text=True, timeout=240).stdout
 
         wanted = re.compile(r"the cluster at .* wants a token .* RAY_AUTH_MODE=token, and have the cluster's token")
         assert wanted.match(said(None))

@@ -6,7 +6,8 @@ from pipelines.job import deadline
 from pipelines.job.deadline import within
 
 
-def test_it_gives_what_the_call_gives(capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_gives_what_the_call_gives(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "_PATIENCE", 60)
     assert within(60, "a sum", lambda: 1 + 1) == 2
     with pytest.raises(TimeoutError, match="its own"):
         within(60, "a failure", lambda: (_ for _ in ()).throw(TimeoutError("its own")))

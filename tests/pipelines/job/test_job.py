@@ -278,3 +278,11 @@ def test_equal_urls_on_two_servers_are_two_places(ours: dict[str, Any], theirs: 
         return
     with pytest.raises(CorpusError, match="lies in the input"):
         _check_apart([source], output)
+
+
+def test_the_model_that_ships_has_its_name_and_another_its_place(corpus: Path, tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[3] / "models" / "minilm-qa"
+    assert make_job([corpus], tmp_path / "new", shipped).model_name == "minilm-qa"
+    other = tmp_path / "other"
+    copytree(shipped, other)
+    assert make_job([corpus], tmp_path / "new", other).model_name == str(other)

@@ -16,7 +16,7 @@ from pipelines.config.loader import load_config
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.ray_cluster import code_for_workers, connected, connected_for, count_gpus
 from pipelines.job.service_discovery import announced
-from tests.chaos.clusters import free_port
+from tests.pipelines.processes import deaf_address
 
 
 def test_an_address_that_is_none() -> None:
@@ -33,7 +33,12 @@ def test_a_service_that_has_died_is_missed_at_once(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     config = load_config(AnswerConfig, None, ["pool.kind=serve"])
     said = r"ray\.address: .* nothing answers at .*; --pool serve wants .* no `spanmill serve` runs there: start one"
-    with announced(f"127.0.0.1:{free_port()}"), pytest.raises(JobError, match=said), connected_for(config):
+    with (
+        deaf_address() as address,
+        announced(address),
+        pytest.raises(JobError, match=said),
+        connected_for(config),
+    ):
         raise AssertionError("connected to nothing")
 
 
@@ -61,14 +66,16 @@ def test_a_metrics_port_that_is_taken() -> None:
 @pytest.mark.ray
 def test_sigterm_is_ctrl_c_and_not_rays_abort() -> None:
     program = """
-import signal
-from pipelines.job.ray_cluster import connected, count_gpus
+import signal, time
+from pipelines.job.ray_cluster import connected
 from pipelines.config.job import ClusterParameters
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
     with connected(ClusterParameters(object_store_mb=80)):
         print("up", flush=True)
-        signal.pause()
+        # Not `signal.pause`, which waits for the next signal where this one comes just before.
+        while True:
+            time.sleep(0.1)
 except KeyboardInterrupt:
     print("stopped", signal.getsignal(signal.SIGTERM) is signal.default_int_handler)
 """
@@ -77,10 +84,22 @@ except KeyboardInterrupt:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=240)
     finally:
         process.kill()
     assert (process.returncode, said) == (0, "stopped True\n")
+
+
+def test_sigterm_just_after_ray_has_installed_its_handler_is_ctrl_c_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starts(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", starts)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), connected(RayParameters(address="local")):
+        raise AssertionError("connected all the same")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.ray

@@ -45,14 +45,18 @@ def _manifest(plan: Plan, **changes: Any) -> Manifest:
     return Manifest(**{**values, **changes})
 
 
+def _open(store: Store, manifest: Manifest) -> Manifest:
+    return open_or_create(store, read_manifest(store), manifest)
+
+
 def test_created_once_and_found_again(store: Store, plan: Plan, tmp_path: Path) -> None:
     assert read_manifest(store) is None
-    first = open_or_create(store, _manifest(plan))
+    first = _open(store, _manifest(plan))
     assert first == _manifest(plan)
     assert Plan.from_json(first.plan) == plan
     # Another cut, another moment and another version of the program resume the job as it was cut.
     other = plan_of(tmp_path, unit_bytes=10, shard_rows=1)
-    again = open_or_create(store, _manifest(other, created="2027-01-01T00:00:00Z", spanmill="0.2.0"))
+    again = _open(store, _manifest(other, created="2027-01-01T00:00:00Z", spanmill="0.2.0"))
     assert again == first
     assert _manifest(other).job_id != first.job_id, "parts of another cut must never mix with these"
     assert len(first.job8) == 8
@@ -70,10 +74,10 @@ def test_created_once_and_found_again(store: Store, plan: Plan, tmp_path: Path) 
     ],
 )
 def test_differences_are_spelled_out(store: Store, plan: Plan, changes: dict[str, Any], line: str) -> None:
-    first = open_or_create(store, _manifest(plan))
+    first = _open(store, _manifest(plan))
     other = _manifest(plan, **changes)
     with pytest.raises(ManifestError) as raised:
-        open_or_create(store, other)
+        _open(store, other)
     assert line in str(raised.value)
     assert "--overwrite" in str(raised.value)
     assert other.job_id != first.job_id
@@ -81,26 +85,26 @@ def test_differences_are_spelled_out(store: Store, plan: Plan, changes: dict[str
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}'])
 def test_a_damaged_manifest(store: Store, plan: Plan, content: bytes) -> None:
-    open_or_create(store, _manifest(plan))
+    _open(store, _manifest(plan))
     Path(store.path(MANIFEST_NAME)).write_bytes(content)
     with pytest.raises(ManifestError, match=r"_manifest\.json: not a manifest .*--overwrite"):
-        open_or_create(store, _manifest(plan))
+        _open(store, _manifest(plan))
 
 
 def test_parts_without_a_manifest(store: Store, plan: Plan) -> None:
     Path(store.root).mkdir()
     Path(store.path("readme.md")).write_text("mine")
-    open_or_create(store, _manifest(plan))
+    _open(store, _manifest(plan))
     Path(store.path(MANIFEST_NAME)).unlink()
     empty = QUARANTINE_SCHEMA.empty_table()
     PartsFolder(store, "0" * 8, "jsonl").commit(ShardId(0, 0, True), empty, empty, {})
-    with pytest.raises(ManifestError, match=r"holds 1 parts .* but no _manifest\.json"):
-        open_or_create(store, _manifest(plan))
+    with pytest.raises(ManifestError, match=r"holds 1 part .* but no _manifest\.json"):
+        _open(store, _manifest(plan))
 
 
 def test_overwrite_removes_only_ours(store: Store, plan: Plan) -> None:
     assert overwrite(store, PartsFolder(store, "0" * 8, "parquet")) == 0
-    stored = open_or_create(store, _manifest(plan))
+    stored = _open(store, _manifest(plan))
     bad = QUARANTINE_SCHEMA.empty_table().from_pylist([{"reason": Reason.NULL_TEXT}], schema=QUARANTINE_SCHEMA)
     parts = PartsFolder(store, stored.job8, "parquet")
     parts.commit(ShardId(0, 0, True), bad, bad, {})
@@ -118,12 +122,12 @@ def test_overwrite_removes_only_ours(store: Store, plan: Plan) -> None:
     assert overwrite(store, parts) == 4 + 2 + len(ours)
     root = Path(store.root)
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == mine
-    assert open_or_create(store, _manifest(plan, model="new")).model == "new"
+    assert _open(store, _manifest(plan, model="new")).model == "new"
 
 
 def test_no_storage_options_are_stored(store: Store, tmp_path: Path, plan: Plan) -> None:
     secret = plan_of(tmp_path, storage={"token": "hush-hush"})
-    open_or_create(store, _manifest(secret))
+    _open(store, _manifest(secret))
     stored = Path(store.path(MANIFEST_NAME)).read_bytes()
     assert b"hush" not in stored
     assert orjson.loads(stored)["version"] == 1

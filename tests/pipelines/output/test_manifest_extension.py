@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError
-from pipelines.output.manifest import Manifest, open_or_create, overwrite
+from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import InputChange, read_plan, settle_inputs
 from pipelines.output.sinks.folder import PartsFolder
 from pipelines.planning.plan import Plan
@@ -40,7 +40,7 @@ def _bound(store: Store, plan: Plan) -> Manifest:
         "created": "2026-01-01T00:00:00Z",
         "spanmill": "0.1.0",
     }
-    return open_or_create(store, Manifest(**values))
+    return open_or_create(store, read_manifest(store), Manifest(**values))
 
 
 def test_the_same_input_gives_the_plan_back(store: Store, corpus: Path) -> None:

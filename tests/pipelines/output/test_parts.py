@@ -140,10 +140,10 @@ def test_a_hundred_thousand_parts_are_listed_in_seconds(tmp_path: Path, monkeypa
 
     names = [ShardId(i // 10, i % 10, i % 10 == 9).part_name(JOB, "parquet") for i in range(100_000)]
     monkeypatch.setattr(folder_module, "list_names", lambda store: names)
-    begun = time.perf_counter()
+    begun = time.process_time()
     done = PartsFolder(resolve(str(tmp_path)), JOB, "parquet").committed()
     assert (done.shards, done.complete_units) == (100_000, 10_000)
-    assert time.perf_counter() - begun < 5.0
+    assert time.process_time() - begun < 5.0
 
 
 def test_the_input_lies_on_s3_too(s3: S3Server) -> None:

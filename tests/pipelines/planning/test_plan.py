@@ -48,8 +48,8 @@ def test_secrets_of_urls_stay_out_and_come_back_with_the_listing() -> None:
 
 def test_a_hundred_thousand_units_are_no_burden() -> None:
     plan = replace(PLAN, units=tuple(ReadUnit(i, 0, i, i + 1, i * 4096, 4096) for i in range(100_000)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     stored = orjson.dumps(plan.to_json())
     assert Plan.from_json(orjson.loads(stored)) == plan
     assert len(stored) < 4_000_000
-    assert time.perf_counter() - begun < 5.0
+    assert time.process_time() - begun < 5.0

@@ -84,10 +84,10 @@ def test_elsewhere_than_on_a_terminal_a_line_every_ten_seconds(clock: Clock) -> 
             shown.add(_done(number, quarantined=1))
             clock.now += 4
     first, second = log.getvalue().splitlines()
-    assert first == "3/10 shards · 100 rows · starting, 0:00 · 1 quarantined · padding 10.0% · batch by length 128:2"
+    assert first == "3/10 shards · 101 rows · 0:00 · 1 quarantined · padding 10.0% · batch by length 128:2"
     # 3 shards of 101 rows in the 12 seconds since the first, 4 shards of 100 rows to come.
     assert second == (
-        "6/10 shards · 400 rows · 25 rows/s · ETA 0:15 · 4 quarantined · padding 10.0% · batch by length 128:2"
+        "6/10 shards · 404 rows · ETA 0:15 · 25 rows/s · 4 quarantined · padding 10.0% · batch by length 128:2"
     )
 
 
@@ -102,6 +102,54 @@ def test_a_terminal_has_one_live_line(clock: Clock) -> None:
     assert "10/10 shards · 1,000 rows" in final
     assert "ETA 0:00" in final
     assert "1/10 shards" not in final
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (200, "2/10 shards · 200 rows · ETA 16:00 · 0.8 rows/s · padding 10.0% · batch by length 128:2"),
+        (80, "2/10 shards · 200 rows · ETA 16:00 · 0.8 rows/s · padding 10.0%"),
+        (40, "2/10 shards · 200 rows · ETA 16:00"),
+        (30, "2/10 shards · 200 rows"),
+        (9, "2/10 sha…"),
+    ],
+)
+def test_the_live_line_fits_the_terminal(clock: Clock, width: int, line: str) -> None:
+    screen = io.StringIO()
+    shown = _progress(Console(file=screen, force_terminal=True, width=width, color_system=None))
+    with shown.shown():
+        for number in range(2):
+            shown.add(_done(number))
+            clock.now += 60
+    final = screen.getvalue().rpartition("\r")[2]
+    assert line in final
+    assert "\x1b[1A" not in screen.getvalue(), "one line, which is never longer than the terminal"
+
+
+def test_a_terminal_that_cannot_move_its_cursor_has_lines_of_text(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen = io.StringIO()
+    shown = _progress(Console(file=screen, force_terminal=True, width=80, color_system=None))
+    with shown.shown():
+        shown.add(_done(0))
+    assert screen.getvalue() == "1/10 shards · 100 rows · 0:00 · padding 10.0% · batch by length 128:2\n"
+
+
+def test_nothing_is_starting_once_rows_are_there(clock: Clock) -> None:
+    shown = _progress(_plain()[0])
+    assert shown._line().plain == "0/10 shards · 0 rows · starting, 0:00"
+    clock.now += 5
+    shown.add(_done(0, rows=0, quarantined=1))
+    assert shown._line().plain.startswith("1/10 shards · 1 row · 0:05 · 1 quarantined")
+
+
+def test_a_run_that_goes_on_counts_the_rows_of_the_whole_job(clock: Clock) -> None:
+    shown = Progress(_plain()[0], 4, 10, 1000, rows_before=400, _started=time.monotonic())
+    assert shown._line().plain == "4/10 shards · 400 rows · going on, 0:00"
+    shown.add(_done(4, quarantined=2))
+    assert shown._line().plain.startswith("5/10 shards · 502 rows · 0:00 · 2 quarantined")
 
 
 def test_a_failed_shard_is_named_at_once_and_forgotten_when_it_is_made_good(clock: Clock) -> None:
@@ -134,7 +182,7 @@ def test_what_another_run_committed_meanwhile_is_done_but_not_by_us(clock: Clock
     clock.now += 20
     shown.add(_found(3))
     assert shown.tally.failures == {}
-    assert log.getvalue().splitlines()[-1] == "3/10 shards · 0 rows · starting, 0:20 · 0 quarantined"
+    assert log.getvalue().splitlines()[-1] == "3/10 shards · 0 rows · 0:20"
     clock.now += 5
     shown.add(_done(4))
     clock.now += 10

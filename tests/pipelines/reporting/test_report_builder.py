@@ -5,13 +5,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import reduce
 from html.parser import HTMLParser
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.config.job import EmbedConfig
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
@@ -44,15 +47,15 @@ class Reported:
     html: str
 
 
-def _run_here(job: Job) -> Tally:
-    """The stages one after the other, as Ray would run them; the last shard leaves no receipt."""
+def _run_here(job: Job, last_receipt: bool = False) -> Tally:
+    """The stages one after the other, as Ray would run them; the last shard leaves no receipt unless it is wanted."""
     stages, tally, ledger = make_stages(job, PLACE.pool), Tally(), ReceiptLog(job.parts)
     later = [stage.open() for stage in (*stages.compute, stages.write)]
     tables = list(stages.read.stage(PendingUnit.to_table(PendingUnit.left(job.plan, job.committed()))))
     for number, table in enumerate(tables):
         [receipt] = Receipt.from_table(reduce(lambda message, stage: stage(message), later, table))
         tally.add(receipt)
-        if number < len(tables) - 1:
+        if last_receipt or number < len(tables) - 1:
             ledger.add(receipt)
     ledger.write()
     return tally
@@ -160,7 +163,56 @@ def test_the_page_shows_hostile_rows_as_text_and_loads_nothing(reported: Reporte
     # In the row of a null question, in the failure's file and in its error.
     assert page.text.count(HOSTILE) >= 3
     assert "a<script>.jsonl" in page.text
-    assert {"Speed", "Lengths and batches", "Scores", "Quarantine", "Slowest shards"} <= set(page.text.split("\n"))
+    lines = [line.strip() for line in page.text.split("\n")]
+    assert {"Answers", "Figures", "Lengths and batches", "Quarantine", "Slowest shards", "Words"} <= set(lines)
+    assert not {"Speed", "Scores"} & set(lines), "a chart of five shards, or of 17 rows, says nothing"
+    assert lines.index("Answers") < lines.index("Figures")
+
+
+def test_it_opens_with_answers_marked_in_their_passages(reported: Reported) -> None:
+    groups = {group["name"]: group["rows"] for group in reported.json["answers"]["groups"]}
+    assert [(name, len(rows)) for name, rows in groups.items()] == [("best", 4), ("worst", 4), ("random", 6)]
+    assert reported.json["answers"]["looked_at"] == 17
+    passages = {row["id"]: row["context"] for row in mixed_rows(20)}
+    written = {row["id"]: row for row in part_rows(Path(reported.job.store.root))}
+    for row in chain.from_iterable(groups.values()):
+        assert row["before"] + row["answer"] in passages[row["id"]]
+        assert (row["answer"], row["score"]) == (written[row["id"]]["answer"], written[row["id"]]["score"])
+    best, worst = ([row["score"] for row in groups[name]] for name in ("best", "worst"))
+    assert min(best) >= max(worst)
+    assert reported.html.count("<mark>") == 14
+
+
+def test_a_short_job_has_no_empty_section(tmp_path: Path, untrained_model: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", mixed_rows(2))
+    job = bind(make_job([tmp_path / "in.jsonl"], tmp_path / "out", untrained_model), replace=False)
+    tally = _run_here(job, last_receipt=True)
+    write_report(job, None, tally, read_counts(job.parts, job.committed()), complete=True)
+    text = (tmp_path / "out" / REPORT_HTML).read_text()
+    page = _Page(text)
+    lines = [line.strip() for line in page.text.split("\n")]
+    assert not {"Speed", "Scores", "Time of a pass", "Quarantine", "Slowest shards", "Runs", "Machines"} & set(lines)
+    assert "svg" not in page.tags
+    assert (text.count("<mark>"), text.count("<tbody>")) == (2, text.count("</tr></thead>"))
+
+
+def test_embeddings_are_shown_as_neighbours(tmp_path: Path, untrained_model: Path) -> None:
+    texts = [{"id": row["id"], "text": row["context"]} for row in mixed_rows(8)]
+    write_jsonl(tmp_path / "in.jsonl", texts)
+    made = make_job(
+        [tmp_path / "in.jsonl"], tmp_path / "out", untrained_model, "embedding.dtype=float16", kind=EmbedConfig
+    )
+    job = bind(made, replace=False)
+    tally = _run_here(job, last_receipt=True)
+    report = make_report(job, None, tally, read_counts(job.parts, job.committed()), complete=True)
+    assert report.answers is None
+    assert report.neighbours is not None
+    assert report.neighbours.looked_at == len({row["text"] for row in texts})
+    rows = {row["id"]: np.array(row["embedding"], np.float32) for row in part_rows(tmp_path / "out")}
+    for around in report.neighbours.closest:
+        nearest = around.nearest[0]
+        assert nearest.similarity == pytest.approx(float(rows[around.id] @ rows[nearest.id]), abs=2e-3)
+    assert "Texts and their nearest neighbours" in _Page(render(report)).text
 
 
 def test_values_that_are_lost_are_named_with_their_mend(reported: Reported) -> None:

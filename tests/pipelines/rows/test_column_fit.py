@@ -1,7 +1,7 @@
 """Values in the type of their column: as they were, as text, or lost and said to be."""
 
 import math
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import reduce
 from operator import or_
@@ -61,6 +61,20 @@ CASES: list[tuple[pa.DataType | None, list[Any], pa.DataType, list[Any]]] = [
     (TEXT, ["true", "True", "1"], pa.bool_(), [True, LOST, LOST]),
     (TEXT, ["2020-01-10", "never", None], pa.date32(), [date(2020, 1, 10), LOST, None]),
     (TEXT, ["2020-01-10T01:02:03", "x"], pa.timestamp("us"), [datetime(2020, 1, 10, 1, 2, 3), LOST]),
+    (
+        TEXT,
+        ["01:02:03.5", "01:02:03", "01:02", "23:59:59.999999", "01:02:03.1234567", "24:00:00", "1:02:03", "x", None],
+        pa.time64("us"),
+        [time(1, 2, 3, 500_000), time(1, 2, 3), time(1, 2), time(23, 59, 59, 999_999), *[LOST] * 4, None],
+    ),
+    (TEXT, ["01:02:03.000", "01:02:03.5", "01:02:03."], pa.time32("s"), [time(1, 2, 3), LOST, LOST]),
+    (TEXT, ["01:02:03.120", "01:02:03.1234", "010203"], pa.time32("ms"), [time(1, 2, 3, 120_000), LOST, LOST]),
+    (
+        TEXT,
+        ["1500ms", "-2s", "1us", "9" * 18 + "s", "1.5s", "5", "x", None],
+        pa.duration("ms"),
+        [timedelta(seconds=1.5), timedelta(seconds=-2), *[LOST] * 5, None],
+    ),
     (TEXT, ["a"], LARGE, ["a"]),
     (TEXT, ["a"], pa.list_(TEXT), [LOST]),
     (TEXT, ["a"], pa.binary(), [LOST]),

@@ -82,9 +82,9 @@ def test_what_is_left_out_is_said_of_both(tmp_path: Path) -> None:
     assert len(found.examples) == 2
     place = len(data.read_bytes().splitlines(keepends=True)[0])
     assert found.warnings == (
-        f"1 rows left out, answer is not at its offset: a.jsonl@{place}",
+        f"1 row left out, answer is not at its offset: a.jsonl@{place}",
         "1 answers left out of rows that stay: they are not at their offsets",
-        "1 rows left out, no question: dev.jsonl@0",
+        "1 row left out, no question: dev.jsonl@0",
     )
 
 

@@ -24,8 +24,8 @@ def test_a_log_has_a_line_of_the_first_and_the_last_step_and_of_every_judgement(
     assert log.getvalue().splitlines() == [
         "2 rows left out, no question: a, b",
         "step 0: EM 1.2, F1 2.5 on 1,234 held-out rows",
-        "step 100/1,500 · loss 2.346 · 40.0 rows/s · 12,346 tokens/s · ETA 9:20",
-        "step 1,500/1,500 · loss 2.346 · distance 0.0123 · weight 17.4 · 40.0 rows/s · 12,346 tokens/s · ETA 0:00",
+        "step 100/1,500 · loss 2.346 · ETA 9:20 · 40.0 rows/s · 12,346 tokens/s",
+        "step 1,500/1,500 · loss 2.346 · ETA 0:00 · distance 0.0123 · weight 17.4 · 40.0 rows/s · 12,346 tokens/s",
     ]
 
 
@@ -36,5 +36,5 @@ def test_a_terminal_has_one_line_that_moves() -> None:
         progress.add(_advance(100))
         progress.add(HeldOutScores(100, 12, 1.0, 2.0))
         progress.add(StepProgress(101, 90_000, 2.0, None, 2.0, 40.0, 1.0))
-        assert "step 101/90,000 · loss 2.000 · 40.0 rows/s · 1 tokens/s · ETA 12:29:09" in progress._text().plain
+        assert "step 101/90,000 · loss 2.000 · ETA 12:29:09 · 40.0 rows/s · 1 tokens/s" in progress._text().plain
     assert "step 100: EM 1.0, F1 2.0 on 12 held-out rows" in shown.getvalue()

@@ -9,19 +9,24 @@ import pytest
 
 from actors.serving.replica import Replica
 from tests.actors.serving.conftest import Serve
-from tests.actors.serving.helpers import LOVELACE, WHERE, Failing, until
+from tests.actors.serving.helpers import LOVELACE, WHERE, Failing
+from tests.waiting import until
 
 BODY = {"context": LOVELACE, "questions": [WHERE, "When?"]}
 
 
-def _lines(caplog: pytest.LogCaptureFixture, number: int) -> list[dict[str, Any]]:
-    """The log's lines of requests; a line is written just after its response."""
+def _lines(caplog: pytest.LogCaptureFixture, *ids: str) -> list[dict[str, Any]]:
+    """The log's lines of requests with these ids.
 
-    def records() -> list[logging.LogRecord]:
-        return [r for r in caplog.records if r.name == "spanmill.requests" and r.levelno == logging.INFO]
+    A line is written just after its response, so those of an earlier test's requests may be there too.
+    """
 
-    until(lambda: len(records()) >= number)
-    return [json.loads(record.getMessage()) for record in records()]
+    def lines() -> list[dict[str, Any]]:
+        records = [r for r in caplog.records if r.name == "spanmill.requests" and r.levelno == logging.INFO]
+        return [line for line in (json.loads(record.getMessage()) for record in records) if line["id"] in ids]
+
+    until(lambda: len(lines()) >= len(ids))
+    return lines()
 
 
 @pytest.mark.parametrize("given", ["abc-123", "a b", "x" * 128])
@@ -52,7 +57,7 @@ def test_every_request_is_a_line_of_the_log(server: str, caplog: pytest.LogCaptu
     httpx2.post(f"{server}/answer", json=BODY, headers={"X-Request-Id": "one"})
     httpx2.post(f"{server}/models/minilm-qa", json={"inputs": ["", "b", "c"]}, headers={"X-Request-Id": "two"})
     httpx2.get(f"{server}/made/up", headers={"X-Request-Id": "three"})
-    lines = _lines(caplog, 3)
+    lines = _lines(caplog, "one", "two", "three")
     assert [(line["id"], line["route"], line["status"], line["rows"]) for line in lines] == [
         ("one", "POST /answer", 200, 2),
         ("two", "POST /models/{model:path}", 422, 3),
@@ -70,7 +75,7 @@ def test_behind_a_server_that_signs_the_log_has_the_id_that_was_given(
 ) -> None:
     caplog.set_level(logging.INFO, "spanmill.requests")
     httpx2.get(f"{serve(server_sets_id=True)}/live", headers={"X-Request-Id": "x" * 129})
-    assert [line["id"] for line in _lines(caplog, 1)] == ["x" * 128]
+    assert [line["id"] for line in _lines(caplog, "x" * 128)] == ["x" * 128]
 
 
 def test_what_nobody_expected_is_500_with_its_id_and_a_traceback_in_the_log(
@@ -82,7 +87,7 @@ def test_what_nobody_expected_is_500_with_its_id_and_a_traceback_in_the_log(
     assert (reply.status_code, reply.json()["reason"]) == (500, "internal")
     assert reply.headers["X-Request-Id"] == "the-id"
     assert "wire" not in reply.text
-    assert [line["status"] for line in _lines(caplog, 1)] == [500]
+    assert [line["status"] for line in _lines(caplog, "the-id")] == [500]
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.getMessage() == "request the-id failed"
     assert "a loose wire" in caplog.text
@@ -96,7 +101,8 @@ def test_behind_a_server_that_signs_there_is_one_id(serve: Serve) -> None:
 
 def test_bodies_are_never_logged(server: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    for body in (BODY, {"context": "Lovelace"}, {"inputs": [{"question": "Lovelace?", "context": ""}]}):
-        httpx2.post(f"{server}/answer", json=body)
-    assert len(_lines(caplog, 3)) == 3
+    bodies = {"a": BODY, "b": {"context": "Lovelace"}, "c": {"inputs": [{"question": "Lovelace?", "context": ""}]}}
+    for name, body in bodies.items():
+        httpx2.post(f"{server}/answer", json=body, headers={"X-Request-Id": name})
+    assert len(_lines(caplog, *bodies)) == 3
     assert "Lovelace" not in caplog.text

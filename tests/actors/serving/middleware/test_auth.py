@@ -69,6 +69,34 @@ def test_probes_need_none_to_be_read(closed: str, path: str) -> None:
     assert httpx2.post(f"{closed}{path}", content=b" " * 5000).status_code == 401
 
 
+def test_the_pages_need_none_and_the_refusals_that_point_to_them_point_to_something(closed: str) -> None:
+    page = {"Accept": "text/html"}
+    for path in ("/", "/docs", "/openapi.json", "/page/main.js", "/docs/swagger-ui.css"):
+        assert httpx2.get(f"{closed}{path}", headers=page).status_code == 200, path
+        assert httpx2.post(f"{closed}{path}", headers=page, json=BODY).status_code == 401, path
+    assert httpx2.get(closed).status_code == 401
+    assert httpx2.get(f"{closed}/page/../answer", headers=page).status_code == 401
+    with_key = {"Authorization": f"Bearer {KEYS[0]}"}
+    for path in ("/nowhere", "/answer"):
+        assert "/docs lists them" in httpx2.get(f"{closed}{path}", headers=with_key).text
+
+
+def test_the_document_says_what_needs_a_key(closed: str, server: str) -> None:
+    document = httpx2.get(f"{closed}/openapi.json").json()
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    asked = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            needs = operation.get("security", document["security"]) != []
+            url = f"{closed}{path.replace('{model}', 'minilm-qa')}"
+            assert (httpx2.request(method, url).status_code == 401) is needs, (method, path)
+            asked += 1
+    assert asked > 20
+    without_keys = httpx2.get(f"{server}/openapi.json").json()
+    assert "security" not in without_keys
+    assert "securitySchemes" not in without_keys["components"]
+
+
 def test_browsers_may_ask_what_they_may_ask(closed: str) -> None:
     headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
     assert httpx2.request("OPTIONS", f"{closed}/answer", headers=headers).status_code == 200

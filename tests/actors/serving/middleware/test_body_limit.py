@@ -1,5 +1,7 @@
 """Bodies that are too long, too slow, or never come to an end."""
 
+import gzip
+import json
 import logging
 from collections.abc import Iterator
 
@@ -8,7 +10,8 @@ import pytest
 
 from actors.serving.parameters import LimitParameters
 from tests.actors.serving.conftest import Serve
-from tests.actors.serving.helpers import LOVELACE, WHERE, connected, until
+from tests.actors.serving.helpers import LOVELACE, WHERE, connected
+from tests.waiting import until
 
 BODY = {"context": LOVELACE, "questions": [WHERE]}
 SMALL = LimitParameters(max_request_bytes=1024)
@@ -38,6 +41,15 @@ def test_pieces_make_a_whole(server: str) -> None:
     pieces = (bytes([one]) for one in b'{"context": "Ada was born in London.", "questions": ["Where?"]}')
     reply = httpx2.post(f"{server}/answer", content=pieces, headers={"Content-Type": "application/json"})
     assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity"])
+def test_a_compressed_body_is_refused_by_that_name(server: str, encoding: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    reply = httpx2.post(f"{server}/answer", content=gzip.compress(json.dumps(BODY).encode()), headers=headers)
+    assert (reply.status_code, reply.json()["reason"]) == (415, "compressed")
+    assert f"Content-Encoding is '{encoding}', and bodies are taken uncompressed" in reply.json()["error"]
+    assert httpx2.post(f"{server}/answer", json=BODY, headers={"Content-Encoding": "Identity"}).status_code == 200
 
 
 def test_a_client_that_never_sends_its_body_is_told(serve: Serve) -> None:

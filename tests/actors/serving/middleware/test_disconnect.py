@@ -7,7 +7,8 @@ import httpx2
 import pytest
 
 from actors.serving.replica import Replica
-from tests.actors.serving.helpers import LOVELACE, WHERE, connected, until
+from tests.actors.serving.helpers import LOVELACE, WHERE, connected
+from tests.waiting import until
 
 BODY = json.dumps({"context": LOVELACE, "questions": [WHERE]}).encode()
 

@@ -19,7 +19,7 @@ def test_ready_means_that_a_forward_pass_succeeded(server: str, replica: Replica
     passes: list[Pass] = []
     replica.actor.engine.watch(passes.append)
     reply = httpx2.get(f"{server}/ready")
-    assert (reply.status_code, reply.json()) == (200, {"status": "ready", "model": "models/minilm-qa"})
+    assert (reply.status_code, reply.json()) == (200, {"status": "ready", "model": "minilm-qa"})
     assert len(passes) == 1
     replica.actor.engine.watch(lambda _: None)
 

@@ -12,12 +12,13 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.replica import Replica
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import Answer, answers_of
+from tests.actors.serving.conftest import Serve
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE
 
 PAIR = {"question": WHERE, "context": LOVELACE}
 UNANSWERED = {"question": "How many goats live on the moon?", "context": LOVELACE}
 TEXTS = ["Ada Lovelace was born in London.", "Der Rhein fließt nach Norden.", "Ada " * 900]
-ANSWERING = ("/", "/models/minilm-qa", f"/models/{NAME}", "/pipeline/question-answering")
+ANSWERING = ("/", "/models/minilm-qa", "/models/models/minilm-qa", "/pipeline/question-answering")
 
 
 def _answers(replica: Replica, pairs: list[dict[str, str]], qa: QAParameters) -> list[list[Answer]]:
@@ -47,7 +48,7 @@ def post(server: str, path: str, body: Any) -> tuple[int, Any]:
     return reply.status_code, reply.json()
 
 
-@pytest.mark.parametrize("path", ["", "/", "/models/minilm-qa", f"/models/{NAME}/pipeline/question-answering"])
+@pytest.mark.parametrize("path", ["", "/", "/models/minilm-qa", "/models/models/minilm-qa/pipeline/question-answering"])
 def test_the_client_gets_the_engines_answer(server: str, replica: Replica, path: str) -> None:
     found: Any = InferenceClient(base_url=f"{server}{path}").question_answering(question=WHERE, context=LOVELACE)
     ((expected,),) = _answers(replica, [PAIR], QAParameters())
@@ -73,7 +74,7 @@ def test_the_client_may_say_how(server: str, replica: Replica) -> None:
     assert all(_same(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("path", ["", "/models/minilm-qa", f"/models/{NAME}/pipeline/feature-extraction"])
+@pytest.mark.parametrize("path", ["", "/models/minilm-qa", "/models/models/minilm-qa/pipeline/feature-extraction"])
 def test_the_client_gets_the_engines_embeddings(server: str, replica: Replica, path: str) -> None:
     client = InferenceClient(base_url=f"{server}{path}")
     expected = _embeddings(replica, TEXTS, EmbeddingParameters())
@@ -175,7 +176,43 @@ def test_what_is_wrong_is_named(server: str, path: str, body: Any, said: str) ->
 
 def test_the_client_shows_what_is_wrong(server: str) -> None:
     client = InferenceClient(base_url=f"{server}/models/other/model")
-    with pytest.raises(HfHubHTTPError, match="there is no model 'other/model' here; ask for 'models/minilm-qa'"):
+    with pytest.raises(HfHubHTTPError, match="there is no model 'other/model' here; ask for 'minilm-qa'"):
         client.question_answering(question=WHERE, context=LOVELACE)
     with pytest.raises(HfHubHTTPError, match="the question of input 0 is empty"):
         InferenceClient(base_url=server).question_answering(question="", context=LOVELACE)
+
+
+@pytest.mark.parametrize("path", ["", "/models/minilm-qa", "/pipeline/sentence-similarity"])
+def test_the_client_compares_sentences(server: str, replica: Replica, path: str) -> None:
+    client = InferenceClient(base_url=f"{server}{path}")
+    found = client.sentence_similarity(TEXTS[0], other_sentences=[TEXTS[0], *TEXTS[1:]])
+    expected = _embeddings(replica, TEXTS, EmbeddingParameters())
+    assert found[0] == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(found, expected @ expected[0], atol=1e-4)
+    alone = client.sentence_similarity(TEXTS[1], other_sentences=TEXTS[:1])
+    np.testing.assert_allclose(alone, [expected[1] @ expected[0]], atol=1e-4)
+
+
+def test_similarity_does_not_depend_on_how_the_service_embeds(server: str, serve: Serve) -> None:
+    otherwise = serve(embedding=EmbeddingParameters(normalize=False, dtype="float16"))
+    body = {"inputs": {"source_sentence": TEXTS[0], "sentences": TEXTS}}
+    np.testing.assert_allclose(post(otherwise, "/", body)[1], post(server, "/", body)[1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "parameters", "status", "said"),
+    [
+        ({"source_sentence": "Ada", "sentences": []}, {}, 422, "there are no inputs"),
+        ({"source_sentence": "Ada", "sentences": ["x"] * 256}, {}, 413, "257 inputs are more than 256"),
+        ({"source_sentence": " ", "sentences": ["x"]}, {}, 422, "the text of input 0 is empty"),
+        ({"source_sentence": "Ada", "sentences": ["x", ""]}, {}, 422, "the text of input 2 is empty"),
+        ({"source_sentence": "Ada", "sentences": "x"}, {}, 422, "inputs.sentences: input should be a valid list"),
+        ({"source_sentence": "Ada"}, {}, 422, "inputs.sentences: field required"),
+        ({"sentences": ["x"]}, {}, 422, "inputs.source_sentence: field required"),
+        ({"source_sentence": "Ada", "sentences": [TEXTS[2]]}, {"truncate": False}, 413, "input 1 has 902 tokens"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(server: str, inputs: Any, parameters: Any, status: int, said: str) -> None:
+    got, told = post(server, "/", {"inputs": inputs, "parameters": parameters})
+    assert got == status
+    assert said in told["error"]

@@ -84,3 +84,28 @@ def test_pairs_and_a_passage_together_are_refused(server: str) -> None:
     status, told = post(server, body)
     assert (status, set(told)) == (422, {"error", "reason"})
     assert told["error"] == "context: there is no such field here; questions: there is no such field here"
+
+
+def test_one_question_may_be_called_so(server: str) -> None:
+    status, told = post(server, {"context": LOVELACE, "question": WHERE, "parameters": {"top_k": 2}})
+    _, listed = post(server, {"context": LOVELACE, "questions": [WHERE], "parameters": {"top_k": 2}})
+    assert status == 200
+    assert [[one["answer"] for one in row] for row in told["answers"]] == [
+        [one["answer"] for one in row] for row in listed["answers"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"context": LOVELACE}, "questions: field required"),
+        ({"question": WHERE}, "context: field required"),
+        ({"context": LOVELACE, "question": [WHERE]}, "question: input should be a valid string"),
+        ({"context": LOVELACE, "question": WHERE, "questions": [WHERE]}, "question: there is no such field here"),
+        ({"context": LOVELACE, "question": WHERE, "top_k": 2}, "top_k: there is no such field here"),
+    ],
+)
+def test_what_is_missing_or_too_much_is_named(server: str, body: Any, said: str) -> None:
+    status, told = post(server, body)
+    assert (status, told["reason"]) == (422, "invalid")
+    assert said in told["error"]

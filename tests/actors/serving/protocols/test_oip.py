@@ -132,7 +132,7 @@ def test_health_and_metadata(client: httpx2.Client, replica: Replica) -> None:
         "version": version("spanmill"),
         "extensions": ["binary_tensor_data"],
     }
-    for name in ("minilm-qa", NAME):
+    for name in ("models/minilm-qa", NAME):
         assert client.get(f"/v2/models/{name}/ready").json() == {"name": NAME, "ready": True}
         metadata = client.get(f"/v2/models/{name}").json()
         assert metadata["name"] == NAME

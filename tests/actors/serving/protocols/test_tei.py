@@ -111,7 +111,7 @@ def test_tokens_without_a_frame_and_of_a_long_text(client: httpx2.Client) -> Non
 
 def test_info_says_what_is_true(client: httpx2.Client, replica: Replica) -> None:
     info = client.get("/info").json()
-    assert info["model_id"] == info["served_model_name"] == "models/minilm-qa"
+    assert info["model_id"] == info["served_model_name"] == "minilm-qa"
     assert info["model_sha"] == replica.actor.fingerprint
     assert info["model_dtype"] == "float32"
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
@@ -135,7 +135,7 @@ def test_health_is_an_empty_body(client: httpx2.Client) -> None:
         ("/embed", {"prompt_name": "query"}, "prompt_name: there are no prompts here"),
         ("/embed", {"truncation_direction": "Left"}, "truncation_direction: texts are cut on the right"),
         ("/embed", {"truncation_direction": "Up"}, "truncation_direction: "),
-        ("/embed", {"dimensions": 256}, "dimensions: models/minilm-qa gives 384, not 256"),
+        ("/embed", {"dimensions": 256}, "dimensions: minilm-qa gives 384, not 256"),
         ("/embed_all", {"normalize": True}, "normalize: there is no such"),
         ("/embed_all", {"inputs": [[101, 102]]}, "inputs.0: "),
         ("/tokenize", {"truncate": True}, "truncate: there is no such"),

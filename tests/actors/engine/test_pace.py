@@ -1,6 +1,6 @@
 import pytest
 
-from actors.scheduling.pace import Pace
+from actors.engine.pace import Pace
 
 
 def test_it_follows_what_is_seen() -> None:
@@ -32,3 +32,11 @@ def test_a_single_hang_hardly_counts_and_a_slow_device_soon_does() -> None:
     for _ in range(30):
         pace.observe(1.0, 10.0)
     assert pace.seconds_per_unit > 8
+
+
+def test_what_is_believed_at_first_counts_for_as_much_work_as_is_said() -> None:
+    forgets, keeps = Pace(1.0), Pace(1.0, seen=9.0)
+    for pace in (forgets, keeps):
+        pace.observe(0.9, 1.8)
+    assert forgets.seconds_per_unit == pytest.approx(2.0)
+    assert keeps.seconds_per_unit == pytest.approx((0.9 * 9 + 1.8) / (0.9 * 9 + 0.9))

@@ -9,10 +9,14 @@ _KEPT = 0.9
 class Pace:
     """Seconds per unit of work, over the last ten times or so; long ones count for more."""
 
-    def __init__(self, at_first: float) -> None:
-        """Takes the pace that is believed until work has been seen."""
+    def __init__(self, at_first: float, seen: float = 0.0) -> None:
+        """Takes the pace that is believed until work has been seen.
+
+        Args:
+            seen: work that this pace counts for afterwards, as if it had been seen; 0 forgets it at once.
+        """
         self.seconds_per_unit = at_first
-        self._work = self._seconds = 0.0
+        self._work, self._seconds = seen, seen * at_first
 
     def observe(self, work: float, seconds: float) -> None:
         """Learns from work that took so long; nothing where the work was none.

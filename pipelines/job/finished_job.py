@@ -1,0 +1,69 @@
+"""A job that is complete already: found without its model being loaded or Ray being started."""
+
+import re
+from dataclasses import dataclass
+
+from actors.models.hub import find_model, fingerprint
+from pipelines.config.job import OfflineConfig
+from pipelines.errors import JobError
+from pipelines.job.job import Places, make_manifest, wanted_of
+from pipelines.output.manifest import Manifest, read_manifest
+from pipelines.output.manifest_extension import InputChange, read_plan
+from pipelines.output.parts import REPORT_JSON, has_success
+from pipelines.output.row_counts import RowCounts, read_counts
+from pipelines.output.sinks.base import find_sink
+from pipelines.planning.plan import Plan
+from pipelines.schemas import output_schema
+from pipelines.storage.filesystem import Store, exists
+
+_WIDTH = re.compile(r"^embedding: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job of which nothing is left to do."""
+
+    store: Store
+    counts: RowCounts
+    """Of the whole job."""
+
+
+def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> FinishedJob | None:
+    """The job in OUTPUT where it is the one that is asked for, and complete.
+
+    None wherever there may be something to do or to say: another input, model or config, a part that is gone. Whoever
+    gets None plans and binds the job, which finds out what it is, with the same errors as ever.
+
+    Raises:
+        ManifestError, StorageError: OUTPUT cannot be read.
+        ModelError: there is no such model.
+    """
+    store = places.store
+    stored = read_manifest(store) if has_success(store) and exists(store.fs, store.path(REPORT_JSON)) else None
+    if stored is None:
+        return None
+    plan = read_plan(store, stored)
+    if not _is_asked_for(stored, plan, places, config, limit):
+        return None
+    parts = find_sink(config.output.sink, config.output.format)(store, stored.job8, config.output.format)
+    committed = parts.committed()
+    if committed.foreign or not all(committed.is_complete(unit.index) for unit in plan.units):
+        return None
+    counts = read_counts(parts, committed)
+    try:
+        if config.quarantine_limit is not None:
+            config.quarantine_limit.check(counts)
+    except JobError:
+        return None
+    return FinishedJob(store, counts)
+
+
+def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineConfig, limit: int | None) -> bool:
+    change = InputChange.between(plan.files, places.listing.files)
+    if change.new or change.gone or change.changed or plan.layout.damaged != config.corpus.damaged:
+        return False
+    # The width of the model's vectors follows from its fingerprint, which is compared too.
+    width = _WIDTH.search(stored.output_schema)
+    schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) if width else 0)
+    model = fingerprint(find_model(config.model), config.model.backend)
+    return not stored.differences(make_manifest(config, limit, model, schema, plan))

@@ -1,0 +1,96 @@
+"""Jobs that are complete already are known without their model being loaded, and no others are taken for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
+from pipelines.job.finished_job import FinishedJob, find_finished
+from pipelines.job.job import Job, bind, find_places
+from pipelines.output.parts import REPORT_JSON, ShardId, write_success
+from pipelines.schemas import QUARANTINE_SCHEMA
+from tests.pipelines.helpers import qa_rows
+from tests.pipelines.jobs import make_job, write_jsonl
+
+WORDS = ("embedding.pooling=mean", "corpus.carry=[day]")
+
+
+def _asked(folder: Path, model: Path, *words: str, limit: int | None = None) -> FinishedJob | None:
+    config = load_config(AnswerConfig, None, [f"model.name={model}", *WORDS, *words])
+    return find_finished(find_places([str(folder / "in")], str(folder / "out"), config), config, limit)
+
+
+@pytest.fixture
+def finished(tmp_path: Path, untrained_model: Path) -> Path:
+    """A folder with the input `in`, and with `out` as a job leaves it that is done: four rows and a bad one."""
+    write_jsonl(tmp_path / "in" / "a.jsonl", [{**row, "day": 1} for row in qa_rows(5)])
+    job = bind(make_job([tmp_path / "in"], tmp_path / "out", untrained_model, *WORDS), replace=False)
+    _commit(job, ShardId(0, 0, True))
+    write_success(job.store, {})
+    (tmp_path / "out" / REPORT_JSON).write_text("{}")
+    return tmp_path
+
+
+def _commit(job: Job, shard: ShardId) -> None:
+    rows = pa.Table.from_pylist([{"id": "q0"}] * 4, job.schema)
+    bad = pa.table({name: [None] for name in QUARANTINE_SCHEMA.names}, schema=QUARANTINE_SCHEMA)
+    job.parts.commit(shard, rows, bad, {})
+
+
+def test_a_job_that_is_done_is_found_with_its_counts(finished: Path, untrained_model: Path) -> None:
+    found = _asked(finished, untrained_model)
+    assert found is not None
+    assert (found.counts.total, found.counts.rows, found.counts.quarantined) == (5, 4, 1)
+    # Keys that change no row may be others.
+    assert _asked(finished, untrained_model, "pool.size=3", "corpus.shard_rows=7") is not None
+
+
+@pytest.mark.parametrize(
+    "words", [("qa.top_k=2",), ("embedding=null",), ("corpus.carry=[]",), ("corpus.damaged=quarantine",)]
+)
+def test_another_config_is_another_job(finished: Path, untrained_model: Path, words: tuple[str, ...]) -> None:
+    assert _asked(finished, untrained_model, *words) is None
+
+
+def test_another_limit_is_another_job(finished: Path, untrained_model: Path) -> None:
+    assert _asked(finished, untrained_model, limit=3) is None
+
+
+def test_too_many_bad_rows_are_for_the_job_to_say(finished: Path, untrained_model: Path) -> None:
+    assert _asked(finished, untrained_model, "max_quarantined=0") is None
+
+
+def _new_file(folder: Path) -> None:
+    write_jsonl(folder / "in" / "b.jsonl", qa_rows(1))
+
+
+def _changed_file(folder: Path) -> None:
+    write_jsonl(folder / "in" / "a.jsonl", qa_rows(6))
+
+
+def _lost_part(folder: Path) -> None:
+    next((folder / "out").glob("part-*")).unlink()
+
+
+def _lost_mark(folder: Path) -> None:
+    (folder / "out" / "_SUCCESS").unlink()
+
+
+def _lost_report(folder: Path) -> None:
+    (folder / "out" / REPORT_JSON).unlink()
+
+
+def _other_schema(folder: Path) -> None:
+    manifest = folder / "out" / "_manifest.json"
+    manifest.write_text(manifest.read_text().replace("score: double", "score: float"))
+
+
+@pytest.mark.parametrize("change", [_new_file, _changed_file, _lost_part, _lost_mark, _lost_report, _other_schema])
+def test_whatever_is_not_as_it_was_is_for_the_job_to_find(
+    finished: Path, untrained_model: Path, change: Callable[[Path], None]
+) -> None:
+    change(finished)
+    assert _asked(finished, untrained_model) is None
