@@ -594,7 +594,7 @@ def test_finding_spans_counts_in_what_a_request_is_predicted_to_take() -> None:
     assert engine.predicted(asked.lengths, listed) == 0.0, "nothing is known yet"
     # Next to nothing for the pass itself, which a busy machine would make of any length.
     for windows in (16, 8, 4, 2, 1) * 3:
-        engine.batcher.costs.observe(PassShape(windows, 54), 1e-6 * windows)
+        engine.batcher.costs.observe(PassShape.padded(windows, 54), 1e-6 * windows)
     plain, some, more = (engine.predicted(asked.lengths, task) for task in (embedded, asked, listed))
     assert 0 < plain == engine.predicted(asked.lengths) < some < more
     quantum = engine.predicted(asked.lengths[:8], asked)
