@@ -29,10 +29,10 @@ class ModelOutput(Enum):
 
 
 class BatchLayout(Enum):
-    """How the windows of a pass lie in memory."""
+    """How the windows of a pass lie on the device while they are computed."""
 
     PADDED = "padded"
-    """[n, S]: a row for each window, padded on the right to the longest; see `actors.batch.Batch`."""
+    """[n, S]: a row for each window, padded on the right to the longest. Padding costs as much as tokens."""
     PACKED = "packed"
     """[T]: the windows end to end, without padding."""
 
@@ -68,6 +68,11 @@ class Backend(Protocol):
     @property
     def device(self) -> str:
         """Where passes run: "cpu", "cuda", "cuda:1"."""
+        ...
+
+    @property
+    def layout(self) -> BatchLayout:
+        """How it lays out the windows of a batch: what a pass is predicted to cost follows from that."""
         ...
 
     @property
@@ -112,8 +117,6 @@ class Runtime:
     pattern that matches any are what `load` reads, and what the model's fingerprint follows."""
     outputs: frozenset[ModelOutput]
     """What its passes can give."""
-    layout: BatchLayout = BatchLayout.PADDED
-    """What its passes take."""
     runs_on_cpu: bool = True
     """False where it needs another device: a driver, which tries the model before a job, then needs one as well."""
 

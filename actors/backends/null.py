@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from actors.arrays import Floats, Ints
-from actors.backends.base import TRANSFORMERS_WEIGHTS, ModelOutput, PassOutput, Runtime
+from actors.backends.base import TRANSFORMERS_WEIGHTS, BatchLayout, ModelOutput, PassOutput, Runtime
 from actors.batch import Batch
 from actors.model_config import load_config
 from actors.parameters import ModelParameters
@@ -30,6 +30,11 @@ class NullBackend:
     def device(self) -> str:
         """Numpy's."""
         return "cpu"
+
+    @property
+    def layout(self) -> BatchLayout:
+        """Padded: numbers are looked up for padding too."""
+        return BatchLayout.PADDED
 
     @property
     def hidden_size(self) -> int:

@@ -1,9 +1,9 @@
 """The batcher: chooses how many windows go into the next forward pass, and learns from the passes it has seen.
 
-Windows are taken in order of length, so that the windows of a pass are of like length (a length bucket that
-follows the data), and their number is the one with the best predicted throughput: real work, padding left
-out, per predicted second. Sizes that nobody has tried yet are tried from small to large for as long as that
-pays, so a CPU settles at small passes and a GPU at large ones.
+Windows are taken in order of length. Where a pass pads its windows, they are so of like length (a length bucket that
+follows the data); where it packs them, those of one length have their attention together. Their number is the one
+with the best predicted throughput: real work, padding left out, per predicted second. Sizes that nobody has tried yet
+are tried from small to large for as long as that pays, so a CPU settles at small passes and a GPU at large ones.
 """
 
 import math
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.arrays import Doubles, Ints, Longs
-from actors.engine.cost_model import CostModel, PassShape
+from actors.backends.base import BatchLayout
+from actors.engine.cost_model import CostModel, PassShape, of_one_width
 from actors.engine.memory_ceiling import MemoryCeiling
 from actors.errors import WindowTooLarge
 from actors.parameters import BatchingParameters
@@ -32,12 +33,13 @@ _STALE = 256
 class WindowQueue:
     """The windows of one shard that still wait for a pass, longest first."""
 
-    def __init__(self, lengths: Ints) -> None:
-        """Takes the tokens of every window, [W]."""
+    def __init__(self, lengths: Ints, layout: BatchLayout = BatchLayout.PADDED) -> None:
+        """Takes the tokens of every window, [W], and how the windows of a pass lie."""
         self._order: Longs = np.argsort(-lengths, kind="stable")
         self._lengths = lengths[self._order].astype(np.float64)
         self._tokens = np.concatenate([[0.0], np.cumsum(self._lengths)])
         self._squares = np.concatenate([[0.0], np.cumsum(self._lengths**2)])
+        self._layout = layout
         self._position = 0
 
     def __len__(self) -> int:
@@ -53,6 +55,17 @@ class WindowQueue:
         """Windows, tokens and squared lengths, without padding, of the next windows: [N] for [N] numbers of them."""
         start, stop = self._position, self._position + windows
         return windows, self._tokens[stop] - self._tokens[start], self._squares[stop] - self._squares[start]
+
+    def computed(self, windows: Longs) -> tuple[Longs, Doubles, Doubles]:
+        """As `real`, of what passes over the next windows compute, padding included."""
+        if self._layout is BatchLayout.PACKED:
+            return self.real(windows)
+        return of_one_width(windows, self.width)
+
+    def shape(self, windows: int) -> PassShape:
+        """Of a pass over the next windows."""
+        _, tokens, squares = self.computed(np.array([windows]))
+        return PassShape(windows, self.width, int(tokens[0]), int(squares[0]))
 
     def peek(self, windows: int) -> Longs:
         """Positions of the next `windows` windows."""
@@ -107,21 +120,20 @@ class Batcher:
         Args:
             quantum: longest time that the pass may be predicted to take, in seconds. A single window may take longer.
         """
-        width = schedule.width
         fixed = self.parameters.fixed_windows
         if fixed is not None:
             fixed = min(fixed, len(schedule))
-            most = next((n for n in range(fixed, 1, -1) if self._fits(PassShape(n, width))), 1)
-            return int(self._in_time(np.arange(1, most + 1), width, quantum)[-1])
-        windows = np.array([n for n in _ladder(len(schedule)) if self._fits(PassShape(n, width))] or [1])
-        windows = self._in_time(windows, width, quantum)
+            most = next((n for n in range(fixed, 1, -1) if self._fits(schedule.shape(n))), 1)
+            return int(self._in_time(schedule, np.arange(1, most + 1), quantum)[-1])
+        windows = np.array([n for n in _ladder(len(schedule)) if self._fits(schedule.shape(n))] or [1])
+        windows = self._in_time(schedule, windows, quantum)
         probe = self._windows_to_try(schedule, windows)
         if probe is not None:
             return probe
-        costs = self.costs
-        throughput = costs.work(*schedule.real(windows)) / costs.seconds_each(windows, width)
+        costs, computed = self.costs, schedule.computed(windows)
+        throughput = costs.work(*schedule.real(windows)) / costs.seconds_each(*computed)
         # Beyond the largest level that was ever tried the model knows nothing.
-        tried = windows * width <= CostModel.tokens(costs.known_levels()[-1] + 0.5)
+        tried = computed[1] <= CostModel.tokens(costs.known_levels()[-1] + 0.5)
         return int(windows[np.argmax(np.where(tried, throughput, 0.0))])
 
     def _fits(self, size: PassShape) -> bool:
@@ -130,24 +142,26 @@ class Batcher:
             return False
         return self.memory_limit is None or self.costs.bytes(size) <= self.memory_limit
 
-    def _in_time(self, windows: Longs, width: int, quantum: float) -> Longs:
+    def _in_time(self, schedule: WindowQueue, windows: Longs, quantum: float) -> Longs:
         """Those of several numbers of windows, [N], that are predicted to fit the quantum; always the first."""
         if quantum == math.inf:
             return windows
         # Before any pass was timed every prediction is inf, so the first pass holds one window.
-        fits = self.costs.seconds_each(windows, width) <= quantum
+        fits = self.costs.seconds_each(*schedule.computed(windows)) <= quantum
         fits[0] = True
         return windows[fits]
 
     def _windows_to_try(self, schedule: WindowQueue, windows: Longs) -> int | None:
         """A number of windows whose pass would tell something about the device; None when there is nothing to learn."""
-        costs, width = self.costs, schedule.width
+        costs, tokens = self.costs, schedule.computed(windows)[1]
         known = costs.known_levels()
         if not known:
             return int(windows[0])
         # A pass of unlike lengths would pay more for padding than its size can be worth.
-        tight = windows * width * (1 - _PROBE_PADDING) <= schedule.real(windows)[1]
-        reachable: dict[int, int] = {costs.level(n * width): n for n in windows[tight].tolist()}
+        tight = tokens * (1 - _PROBE_PADDING) <= schedule.real(windows)[1]
+        reachable: dict[int, int] = {
+            costs.level(int(size)): n for n, size in zip(windows[tight].tolist(), tokens[tight], strict=True)
+        }
         for level in known:
             if costs.samples(level) < _TRIES and level in reachable:
                 return reachable[level]

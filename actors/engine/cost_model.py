@@ -1,10 +1,10 @@
 """What a forward pass costs: a model of time and memory that learns from the passes it has seen.
 
-A pass of n windows padded to S tokens is described by three sizes: its windows n, its tokens n * S and its
-squared lengths n * S². Their weighted sum is the pass's *work*. The time is work times a *rate*, and the rate
-depends on how many tokens share the pass: small passes pay for launches, large ones fall out of a CPU's
-caches or fill a GPU. Neither has a formula that holds everywhere, so the rate is learnt level by level, a
-level being half an octave of tokens.
+A pass is described by three sizes: its windows, its tokens and the sum of its windows' squared lengths. Where n
+windows are padded to S tokens, these are n, n * S and n * S²; where they lie end to end, there is no padding. Their
+weighted sum is the pass's *work*. The time is work times a *rate*, and the rate depends on how many tokens share the
+pass: small passes pay for launches, large ones fall out of a CPU's caches or fill a GPU. Neither has a formula that
+holds everywhere, so the rate is learnt level by level, a level being half an octave of tokens.
 """
 
 import math
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from actors.arrays import Doubles, Longs
+from actors.arrays import Doubles, Ints, Longs
+from actors.backends.base import BatchLayout
 
 Amount = float | npt.NDArray[Any]
 
@@ -28,20 +29,36 @@ _PULL = 0.2
 
 
 class PassShape(NamedTuple):
-    """A pass of `windows` windows, padded to `width` tokens."""
+    """What a pass computes."""
 
     windows: int
     width: int
+    """Tokens of the longest window."""
+    tokens: int
+    """Padding included."""
+    squares: int
+    """Sum of squared lengths, padding included."""
 
-    @property
-    def tokens(self) -> int:
-        """Tokens, padding included."""
-        return self.windows * self.width
+    @classmethod
+    def padded(cls, windows: int, width: int) -> "PassShape":
+        """A pass of `windows` windows, all padded to `width` tokens."""
+        return cls(windows, width, windows * width, windows * width * width)
 
-    @property
-    def squares(self) -> int:
-        """Sum of squared lengths, padding included."""
-        return self.windows * self.width * self.width
+    @classmethod
+    def of(cls, lengths: Ints, layout: BatchLayout) -> "PassShape":
+        """A pass over windows of these lengths, [n], at least one."""
+        width = int(lengths.max())
+        if layout is BatchLayout.PADDED:
+            return cls.padded(len(lengths), width)
+        exact = lengths.astype(np.int64)
+        return cls(len(lengths), width, int(exact.sum()), int(exact @ exact))
+
+
+def of_one_width(windows: Longs, width: int) -> tuple[Longs, Doubles, Doubles]:
+    """Windows, tokens and sums of squared lengths of passes over so many windows of one width, [N] each."""
+    tokens: Doubles = windows * np.float64(width)
+    squares: Doubles = tokens * np.float64(width)
+    return windows, tokens, squares
 
 
 @dataclass
@@ -117,13 +134,12 @@ class CostModel:
 
     def seconds(self, size: PassShape) -> float:
         """Predicted time of a pass; inf when nothing is known yet."""
-        return float(self.seconds_each(np.array([size.windows]), size.width)[0])
+        return float(self.seconds_each(*(np.array([float(amount)]) for amount in (size.windows, *size[2:])))[0])
 
-    def seconds_each(self, windows: Longs, width: int) -> Doubles:
-        """Predicted times of passes of several numbers of windows, [N], of one width."""
-        tokens = windows * float(width)
+    def seconds_each(self, windows: Longs | Doubles, tokens: Doubles, squares: Doubles) -> Doubles:
+        """Predicted times of passes of these windows, tokens and sums of squared lengths, [N] each."""
         rates = self.rates(_LEVELS_PER_OCTAVE * np.log2(np.maximum(tokens, 1)))
-        predicted: Doubles = rates * self.work(windows, tokens, tokens * width)
+        predicted: Doubles = rates * self.work(windows, tokens, squares)
         return predicted
 
     def seconds_at_best(self, windows: int, tokens: int, squares: int) -> float:

@@ -16,7 +16,7 @@ from actors.backends.speed_probe import blank_windows
 from actors.batch import Batch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
-from actors.engine.cost_model import Amount, PassShape
+from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pace import Pace
@@ -150,7 +150,7 @@ class Engine:
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         for number, windows in enumerate(task.rounds):
-            schedule = WindowQueue(task.lengths[windows])
+            schedule = self.queue(task.lengths[windows])
             while len(schedule):
                 size = self.choose(schedule, self.device_lock.quantum())
                 if self.run([Share(task, windows[schedule.peek(size)])], self.device_lock.offline):
@@ -160,6 +160,10 @@ class Engine:
                     time.sleep(task.pause)
             task.end_round(number)
         return task.results()
+
+    def queue(self, lengths: Ints) -> WindowQueue:
+        """Windows of these lengths, [W], as they wait for passes of this model."""
+        return WindowQueue(lengths, self._backend.layout)
 
     def choose(self, schedule: WindowQueue, quantum: float) -> int:
         """Windows of the next pass, predicted to take at most `quantum` seconds, or one."""
@@ -174,7 +178,8 @@ class Engine:
         """
         windows = np.arange(1, most + 1)
         with self._learning:
-            each = self.batcher.costs.seconds_each(windows, width) + self.decoding_seconds(task, windows, width)
+            each = self.batcher.costs.seconds_each(*of_one_width(windows, width))
+            each = each + self.decoding_seconds(task, windows, width)
         return max(int((each <= seconds).sum()), 1)
 
     def predicted(self, lengths: Ints, task: InferenceTask | None = None) -> float:
@@ -185,10 +190,10 @@ class Engine:
         """
         if not len(lengths):
             return 0.0
-        windows, width = np.array([len(lengths)]), int(lengths.max())
+        size = PassShape.of(lengths, self._backend.layout)
         with self._learning:
-            each = self.batcher.costs.seconds_each(windows, width) + self.decoding_seconds(task, windows, width)
-        return float(each[0]) if np.isfinite(each[0]) else 0.0
+            seconds = self.batcher.costs.seconds(size) + self.decoding_seconds(task, size.windows, size.width)
+        return float(seconds) if np.isfinite(seconds) else 0.0
 
     def decoding_seconds(self, task: InferenceTask | None, windows: Amount, width: int) -> Any:
         """Seconds that finding the spans of so many windows is predicted to take, after their pass; 0 without a task.
@@ -226,7 +231,7 @@ class Engine:
         """
         batches = [share.task.batch(share.chosen) for share in shares]
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
-        size = PassShape(sum(b.windows for b in batches), max(b.width for b in batches))
+        size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), self._backend.layout)
         joined, joined_weights = stack(batches, self.spec.pad_id), stack_weights(weights, size.width)
         output, seconds = self._forward(joined, joined_weights, shares[0].task, size, turn)
         if output is None:
@@ -234,7 +239,7 @@ class Engine:
         first = 0
         for share, batch in zip(shares, batches, strict=True):
             rows = slice(first, first + batch.windows)
-            share.task.stats.add_pass(batch, seconds * batch.windows / size.windows)
+            share.task.stats.add_pass(batch, self._backend.layout, seconds * batch.windows / size.windows)
             share.task.tries_without_room = 0
             self._keep(share, batch, output.part(rows, batch.width))
             first = rows.stop

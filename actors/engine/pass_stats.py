@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
+from actors.backends.base import BatchLayout
 from actors.batch import Batch
 
 BUCKET = 64
@@ -42,15 +43,17 @@ class PassStats:
     """Counts over passes."""
 
     buckets: dict[int, LengthBucket] = field(default_factory=dict)
-    """By length bucket: the padded width of a pass, rounded up to `BUCKET`."""
+    """By length bucket: tokens of the longest window of a pass, rounded up to `BUCKET`."""
     milliseconds: Counter[int] = field(default_factory=Counter)
     """Passes by their time: milliseconds, rounded up to a power of two."""
     out_of_memory: int = 0
     """Passes that did not fit and were halved."""
 
-    def add_pass(self, batch: Batch, seconds: float) -> None:
+    def add_pass(self, batch: Batch, layout: BatchLayout, seconds: float) -> None:
         """Counts one pass."""
-        done = LengthBucket(1, batch.windows, int(batch.lengths.sum()), batch.windows * batch.width, seconds)
+        tokens = int(batch.lengths.sum())
+        computed = batch.windows * batch.width if layout is BatchLayout.PADDED else tokens
+        done = LengthBucket(1, batch.windows, tokens, computed, seconds)
         self._bucket(-(-batch.width // BUCKET) * BUCKET).add(done)
         self.milliseconds[1 << max(int(seconds * 1000), 0).bit_length()] += 1
 

@@ -6,7 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.backends.base import Backend, BatchLayout, ModelOutput, check_outputs, find_runtime
+from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
 from actors.backends.device_errors import device_error
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
@@ -64,15 +64,10 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
 
     Raises:
         ModelError: no weights, broken weights, a QA head is wanted and the folder has none, or the runtime gives no
-            logits or takes batches that the engine does not make.
+            logits.
         DeviceLost: the device does not take it.
     """
     runtime = find_runtime(model.backend)
-    if runtime.layout is not BatchLayout.PADDED:
-        raise ModelError(
-            f"model.backend: the {runtime.name} runtime takes {runtime.layout.value} batches, and the engine makes "
-            "padded ones only; choose another"
-        )
     if with_qa_head:
         check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
     with _judged():

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from actors.arrays import Longs
-from actors.engine.batcher import WindowQueue
 from actors.engine.engine import Engine
 from actors.scheduling.request import QueuedRequest
 
@@ -47,7 +46,7 @@ def next_pass(
     place = int(np.argmax(owner[order] == 0))
 
     def size_from(start: int) -> int:
-        return engine.choose(WindowQueue(lengths[order[start:]]), limit)
+        return engine.choose(engine.queue(lengths[order[start:]]), limit)
 
     start, size = 0, size_from(0)
     for next_start in (place - size + 1, place):

@@ -90,9 +90,9 @@ class Device:
         for lengths in shards:
             schedule = WindowQueue(lengths)
             while len(schedule):
-                size = PassShape(batcher.choose(schedule, quantum), schedule.width)
+                size = schedule.shape(batcher.choose(schedule, quantum))
                 real = int(lengths[schedule.peek(size.windows)].sum())
-                seconds, need = self.curve(*size), self.need(size)
+                seconds, need = self.curve(size.windows, size.width), self.need(size)
                 self.passes.append(Pass(size, real, len(schedule), seconds, need <= self.room))
                 if need > self.room:
                     batcher.out_of_memory(size)
@@ -111,7 +111,7 @@ class Device:
         return float(max(n / self.curve(n, width) for n in counts))
 
     def _fits(self, n: int, width: int) -> bool:
-        return self.need(PassShape(n, width)) <= self.room
+        return self.need(PassShape.padded(n, width)) <= self.room
 
     def efficiency(self, passes: Sequence[Pass], parameters: BatchingParameters | None = None) -> float:
         """Throughput of these passes as a share of the best fixed choice at every width; failures cost their time."""

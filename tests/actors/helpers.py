@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedModel
 
 from actors.arrays import Floats, Ints
-from actors.backends.base import PassOutput
+from actors.backends.base import BatchLayout, PassOutput
 from actors.batch import Batch
 from actors.engine.answers import Answers
 from actors.engine.inference_task import Results
@@ -92,6 +93,18 @@ class Answer:
     score: float
 
 
+def batch_of(model: PreTrainedModel, lengths: Sequence[int]) -> Batch:
+    """Windows of these lengths, of tokens that are not special; the second half of each is the passage."""
+    tokens, width = np.array(lengths, np.int64), max(lengths)
+    real = np.arange(width) < tokens[:, None]
+    ids = np.random.default_rng(0).integers(10, model.config.vocab_size, real.shape)
+    half = tokens // 2
+    types = (np.arange(width) >= half[:, None]).astype(np.int64)
+    has_types = getattr(model.config, "type_vocab_size", 1) > 1
+    mask = None if real.all() else real.astype(np.int64)
+    return Batch(ids, mask, types if has_types else None, tokens, half, tokens - half, None)
+
+
 def answers_of(answers: Answers) -> list[list[Answer]]:
     """Every row's answers."""
     texts = answers.text.to_pylist()
@@ -160,6 +173,10 @@ class TableBackend:
     @property
     def device(self) -> str:
         return "cpu"
+
+    @property
+    def layout(self) -> BatchLayout:
+        return BatchLayout.PADDED
 
     @property
     def hidden_size(self) -> int:

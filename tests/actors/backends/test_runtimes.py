@@ -34,7 +34,7 @@ from actors.errors import ModelError
 
 
 class Table:
-    device, hidden_size, memory_limit = "cpu", 4, None
+    device, hidden_size, memory_limit, layout = "cpu", 4, None, BatchLayout.PADDED
 
     def __init__(self, logits):
         self.logits = logits
@@ -52,7 +52,6 @@ def load(folder, model, with_qa_head):
 
 RUNTIME = Runtime("toy", load, weights=("toy.bin",), outputs=frozenset({ModelOutput.LOGITS}))
 POOLING = Runtime("pooling toy", load, weights=("toy.bin",), outputs=frozenset({ModelOutput.POOLED}))
-PACKED = Runtime("packed toy", load, weights=("toy.bin",), outputs=RUNTIME.outputs, layout=BatchLayout.PACKED)
 NONE = "no runtime"
 '''
 MODEL = ModelParameters(name="toy", backend="toy_package:RUNTIME")
@@ -167,12 +166,6 @@ def test_a_model_that_is_loaded_without_its_head_is_asked_for_no_answers(folder:
     prepared, _ = prepare(engine.spec, QA, PAIRS)
     with pytest.raises(ModelError, match="logits cannot be had"):
         engine.answer(prepared, QA)
-
-
-def test_a_runtime_that_takes_packed_batches_is_refused(folder: Path) -> None:
-    packed = MODEL.model_copy(update={"backend": "toy_package:PACKED"})
-    with pytest.raises(ModelError, match=r"the packed toy runtime takes packed batches.*padded ones only"):
-        load_backend(folder, packed, with_qa_head=True)
 
 
 def test_what_a_task_needs_of_a_pass() -> None:

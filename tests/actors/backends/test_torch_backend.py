@@ -5,12 +5,15 @@ import sys
 import threading
 import weakref
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering
+from transformers.modeling_outputs import BaseModelOutput
 
+from actors.backends.base import BatchLayout
 from actors.backends.torch_backend import TorchBackend
 from actors.backends.torch_weights import load_model
 from actors.batch import Batch
@@ -103,7 +106,8 @@ def test_one_thread_with_the_threads_of_the_parameters_makes_all_passes(models: 
     network = load_model(models["distilbert"].folder, with_qa_head=True)
     backend = TorchBackend(network, ModelParameters(device="cpu", threads=3))
     seen: list[tuple[int, int]] = []
-    network.register_forward_hook(lambda *_: seen.append((threading.get_ident(), torch.get_num_threads())))
+    head: Any = network.qa_outputs
+    head.register_forward_hook(lambda *_: seen.append((threading.get_ident(), torch.get_num_threads())))
     batch = _batch(models["distilbert"])
     callers = [threading.Thread(target=backend.forward, args=(batch, True, None)) for _ in range(3)]
     for caller in callers:
@@ -123,27 +127,18 @@ def test_a_cpu_names_what_the_machine_has_left(models: dict[str, Loaded]) -> Non
     assert limit > 0
 
 
-class _Failing(torch.nn.Module):
-    """Stands in for an allocator that is out of room."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__()
-        self.message = message
-
-    def forward(self, *args: object, **kwargs: object) -> None:
-        raise RuntimeError(self.message)
-
-
 def test_a_host_without_room_is_out_of_memory(models: dict[str, Loaded]) -> None:
     network = load_model(models["distilbert"].folder, with_qa_head=True)
     backend = TorchBackend(network, ModelParameters(device="cpu"))
-    head = network.qa_outputs
-    network.qa_outputs = _Failing(
-        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB"
-    )
+
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+
+    head: Any = network.qa_outputs
+    allocator = head.register_forward_pre_hook(full)
     with pytest.raises(OutOfMemory, match="can't allocate memory"):
         backend.forward(_batch(models["distilbert"]), True, None)
-    network.qa_outputs = head
+    allocator.remove()
     assert backend.forward(_batch(models["distilbert"]), True, None).start_logits is not None, "it goes on afterwards"
 
 
@@ -171,9 +166,18 @@ def test_a_gpu_reports_its_memory_and_agrees_with_the_cpu(models: dict[str, Load
     np.testing.assert_allclose(mine.start_logits[inside], cpu.start_logits[inside], atol=1e-3)
 
 
-def test_the_weights_go_with_the_backend(models: dict[str, Loaded]) -> None:
+def _something_else(module: torch.nn.Module, inputs: object, output: BaseModelOutput) -> BaseModelOutput:
+    return BaseModelOutput(output[0] + 0.01)
+
+
+@pytest.mark.parametrize("layout", BatchLayout)
+def test_the_weights_go_with_the_backend(models: dict[str, Loaded], layout: BatchLayout) -> None:
     module = load_model(models[MODELS[0]].folder, with_qa_head=True)
-    backend, weights = TorchBackend(module, ModelParameters(device="cpu", threads=1)), weakref.ref(module)
+    if layout is BatchLayout.PADDED:
+        module.base_model.register_forward_hook(_something_else)
+    weights = weakref.ref(module.get_input_embeddings())
+    backend = TorchBackend(module, ModelParameters(device="cpu", threads=1))
+    assert backend.layout is layout
     batch = _batch(models[MODELS[0]])
     backend.forward(batch, True, np.zeros(batch.input_ids.shape, np.float32))
     gc.collect()

@@ -128,7 +128,7 @@ def test_a_window_that_fits_no_pass_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(WindowTooLarge, match=r"single window of 300 tokens.*max_seq_len"):
         device.run(device.batcher(), [ints([300, 20])])
     assert not device.passes[-1].fitted
-    assert device.passes[-1].size == PassShape(1, 300)
+    assert device.passes[-1].size == PassShape.padded(1, 300)
 
 
 def test_a_shard_goes_on_when_only_single_windows_fit() -> None:
@@ -229,10 +229,10 @@ def test_whatever_was_measured_a_choice_fits_the_quantum_or_is_one_window(
     """Times without rhyme or reason, where more windows may take less time: the turn would be refused for ever."""
     batcher = Batcher(BatchingParameters(fixed_windows=fixed))
     for windows, width, seconds in passes:
-        batcher.costs.observe(PassShape(windows, width), seconds)
+        batcher.costs.observe(PassShape.padded(windows, width), seconds)
     schedule = WindowQueue(lengths)
     windows = batcher.choose(schedule, quantum)
-    assert windows == 1 or batcher.costs.seconds(PassShape(windows, schedule.width)) <= quantum
+    assert windows == 1 or batcher.costs.seconds(PassShape.padded(windows, schedule.width)) <= quantum
     assert windows <= len(lengths) if fixed is None else windows <= fixed
 
 

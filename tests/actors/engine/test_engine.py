@@ -594,7 +594,7 @@ def test_finding_spans_counts_in_what_a_request_is_predicted_to_take() -> None:
     assert engine.predicted(asked.lengths, listed) == 0.0, "nothing is known yet"
     # Next to nothing for the pass itself, which a busy machine would make of any length.
     for windows in (16, 8, 4, 2, 1) * 3:
-        engine.batcher.costs.observe(PassShape(windows, 54), 1e-6 * windows)
+        engine.batcher.costs.observe(PassShape.padded(windows, 54), 1e-6 * windows)
     plain, some, more = (engine.predicted(asked.lengths, task) for task in (embedded, asked, listed))
     assert 0 < plain == engine.predicted(asked.lengths) < some < more
     quantum = engine.predicted(asked.lengths[:8], asked)
@@ -634,7 +634,7 @@ def test_offline_passes_are_short_from_the_moment_that_a_request_comes() -> None
     backend = _Visited(lambda: device_lock.arrived() if len(backend.shapes) == 1 else None)
     engine = Engine(backend, SPEC, BatchingParameters(fixed_windows=16), device_lock)
     for windows in (16, 16, 8, 4, 2, 1):
-        engine.batcher.costs.observe(PassShape(windows, 14), 0.02 * windows)
+        engine.batcher.costs.observe(PassShape.padded(windows, 14), 0.02 * windows)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 40)
     results = engine.answer(prepared, QA)
     assert len(_checked(results).text) == 40
@@ -647,7 +647,7 @@ def test_a_pass_whose_turn_is_not_given_leaves_no_trace() -> None:
     backend = TableBackend()
     engine = Engine(backend, SPEC, BatchingParameters(), device_lock)
     for _ in range(2):
-        engine.batcher.costs.observe(PassShape(2, 14), 1.0)
+        engine.batcher.costs.observe(PassShape.padded(2, 14), 1.0)
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 2)
     task = engine.begin(prepared, Wanted(QA))
     device_lock.arrived()
@@ -662,7 +662,7 @@ def test_windows_within_some_seconds() -> None:
     assert engine.windows_within(1.0, 10, 5) == 1, "nothing is known yet"
     assert engine.windows_within(math.inf, 10, 5) == 5
     for windows in (4, 4, 1, 2):
-        engine.batcher.costs.observe(PassShape(windows, 10), 0.1 * windows)
+        engine.batcher.costs.observe(PassShape.padded(windows, 10), 0.1 * windows)
     assert [engine.windows_within(s, 10, 5) for s in (0.01, 0.25, 0.31, 9.0)] == [1, 2, 3, 5]
 
 
@@ -674,7 +674,12 @@ def test_who_watches_is_told_of_every_pass() -> None:
     stats = engine.answer(prepared, QA).stats
     task = engine.begin(prepared, Wanted(QA))
     assert engine.run([Share(task, np.arange(2))], lambda _: engine.device_lock.online())
-    assert [p.size for p in passes] == [PassShape(4, 14), PassShape(4, 14), PassShape(1, 5), PassShape(2, 14)]
+    assert [p.size for p in passes] == [
+        PassShape.padded(4, 14),
+        PassShape.padded(4, 14),
+        PassShape.padded(1, 5),
+        PassShape.padded(2, 14),
+    ]
     assert [p.tokens for p in passes] == [56, 56, 5, 28]
     assert [p.online for p in passes] == [False] * 3 + [True]
     assert sum(p.seconds for p in passes[:3]) == pytest.approx(stats.total.seconds)

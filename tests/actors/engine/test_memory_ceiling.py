@@ -14,7 +14,7 @@ def test_it_finds_any_room_and_stays_close_below_it(room: int, width: int) -> No
     """Passes as large as they may be; those of one window fit in any case."""
     ceiling, failed = MemoryCeiling(), 0
     for _ in range(3000):
-        size = PassShape(max(int(min(ceiling.tokens, 1 << 20)) // width, 1), width)
+        size = PassShape.padded(max(int(min(ceiling.tokens, 1 << 20)) // width, 1), width)
         if size.windows > 1 and size.tokens > room:
             ceiling.fell(size)
             failed += 1
@@ -24,13 +24,13 @@ def test_it_finds_any_room_and_stays_close_below_it(room: int, width: int) -> No
     assert ceiling.tokens > room / math.sqrt(2) - 2 * width
     # What is there twice over is found from wherever it stands.
     for _ in range(2 * 1024):
-        ceiling.held(PassShape(max(int(ceiling.tokens) // width, 1), width))
+        ceiling.held(PassShape.padded(max(int(ceiling.tokens) // width, 1), width))
     assert ceiling.tokens > 2 * room
 
 
 def test_small_passes_do_not_raise_it() -> None:
     ceiling = MemoryCeiling()
-    ceiling.fell(PassShape(64, 100))
+    ceiling.fell(PassShape.padded(64, 100))
     for _ in range(10_000):
-        ceiling.held(PassShape(8, 100))
+        ceiling.held(PassShape.padded(8, 100))
     assert ceiling.tokens == 3200

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
+from actors.backends.base import BatchLayout
 from actors.engine.pass_stats import LengthBucket, PassStats
 from tests.actors.helpers import hand_batch
 
 
 def _stats() -> PassStats:
     stats = PassStats()
-    stats.add_pass(hand_batch([10, 8], [1, 1], [1, 1], 0), 0.5)
-    stats.add_pass(hand_batch([64], [1], [1], 0), 0.25)
-    stats.add_pass(hand_batch([65, 60, 40], [1, 1, 1], [1, 1, 1], 0), 0.25)
+    stats.add_pass(hand_batch([10, 8], [1, 1], [1, 1], 0), BatchLayout.PADDED, 0.5)
+    stats.add_pass(hand_batch([64], [1], [1], 0), BatchLayout.PADDED, 0.25)
+    stats.add_pass(hand_batch([65, 60, 40], [1, 1, 1], [1, 1, 1], 0), BatchLayout.PADDED, 0.25)
     return stats
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, DistilBertModel, XLNetConfig, XLNetForQuestionAnsweringSimple
 
 from actors.arrays import Floats
-from actors.backends.base import ModelOutput, PassOutput, Runtime
+from actors.backends.base import BatchLayout, ModelOutput, PassOutput, Runtime
 from actors.backends.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.engine import Engine
@@ -75,6 +75,8 @@ class _GoneBackend:
 
     def __init__(self, says: str) -> None:
         self._says = says
+
+    layout = BatchLayout.PADDED
 
     @property
     def memory_limit(self) -> int | None:

@@ -82,7 +82,7 @@ class SimulatedEngine(Engine):
 
     def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
         lengths = np.concatenate([share.task.lengths[share.chosen] for share in shares])
-        size = PassShape(len(lengths), int(lengths.max()))
+        size = PassShape.padded(len(lengths), int(lengths.max()))
         seconds = self._cost(size) * float(self._rng.lognormal(0.0, self._noise))
         ended = self._clock.now + seconds
         self.meanwhile(ended)

@@ -27,7 +27,7 @@ def _engine(per_token: float = TOKEN, per_pass: float = 0.0) -> Engine:
     """One that has learnt what a pass takes."""
     engine = Engine(TableBackend(), SPEC, BatchingParameters())
     for _ in range(3):
-        for size in (PassShape(n, width) for n in (1, 2, 4, 8, 16) for width in (8, 32)):
+        for size in (PassShape.padded(n, width) for n in (1, 2, 4, 8, 16) for width in (8, 32)):
             engine.batcher.costs.observe(size, per_pass + size.tokens * per_token)
     return engine
 

@@ -378,7 +378,7 @@ def test_a_request_without_windows_gets_its_empty_results() -> None:
 def _slow_engine() -> Engine:
     """One that has learnt that a pass over a window of four tokens takes 20 ms."""
     engine = _engine(TableBackend(), ONE_BY_ONE)
-    for size in [PassShape(n, width) for n in (1, 2, 4, 8) for width in (4, 8)] * 3:
+    for size in [PassShape.padded(n, width) for n in (1, 2, 4, 8) for width in (4, 8)] * 3:
         engine.batcher.costs.observe(size, 0.005 * size.tokens)
     return engine
 

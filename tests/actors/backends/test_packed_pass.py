@@ -1,0 +1,61 @@
+"""A packed pass gives what a padded pass of the same model gives, place for place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel
+
+from actors.backends.packed_pass import packed_pass
+from actors.backends.padded_pass import PaddedPass
+from tests.actors.conftest import Loaded
+from tests.actors.helpers import MODELS, batch_of
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest, models: dict[str, Loaded]) -> PreTrainedModel:
+    folder: Path = models[request.param].folder
+    loaded: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(folder, dtype="float32").eval()
+    return loaded
+
+
+@torch.inference_mode()
+def test_it_gives_what_a_padded_pass_gives(model: PreTrainedModel) -> None:
+    batch = batch_of(model, lengths=[9, 30, 4, 9, 17])
+    real = np.arange(batch.width) < batch.lengths[:, None]
+    weights = np.random.default_rng(0).random(real.shape).astype(np.float32) * real
+    theirs = PaddedPass(model).run(batch, True, weights, True)
+    packed = packed_pass(model)
+    assert packed is not None
+    mine = packed.run(batch, True, weights, True)
+    for name in ("start_logits", "end_logits", "hidden"):
+        np.testing.assert_allclose(getattr(mine, name)[real], getattr(theirs, name)[real], atol=1e-5)
+    assert mine.pooled is not None
+    assert theirs.pooled is not None
+    np.testing.assert_allclose(mine.pooled, theirs.pooled, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_only_what_was_asked_for_comes_back(model: PreTrainedModel) -> None:
+    batch, packed = batch_of(model, lengths=[5, 3]), packed_pass(model)
+    assert packed is not None
+    spans = packed.run(batch, True, None, False)
+    assert (spans.pooled, spans.hidden) == (None, None)
+    pooled = packed.run(batch, False, np.ones((2, 5), np.float32), False)
+    assert (pooled.start_logits, pooled.end_logits, pooled.hidden) == (None, None, None)
+
+
+def test_a_model_that_computes_something_else_is_padded(
+    model: PreTrainedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.base_model.register_forward_hook(lambda _module, _inputs, output: (output[0] + 0.01,))
+    assert packed_pass(model) is None
+    (said,) = caplog.messages
+    assert "differ by 0.01" in said
+    assert str(model.config.model_type) in said
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_near_enough(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    assert packed_pass(torch.nn.Module.to(model, dtype=dtype)) is not None
