@@ -117,7 +117,8 @@ def _words(report: Report) -> list[tuple[str, str]]:
         ("pass", "one computation of the model over some windows together"),
         (
             "padding",
-            "what the shorter windows of a pass are filled up with to the length of its longest: work for nothing",
+            "what the shorter windows of a pass are filled up with to the length of its longest: work for nothing; "
+            "models of BERT's kind are computed without it",
         ),
         ("rows/s", "rows per second while the model was at work, those in quarantine included"),
     ]

@@ -216,7 +216,7 @@ class Report:
     """Of an embedding job; None where there are not two texts."""
     speed: ThroughputCurve
     buckets: list[LengthFigures]
-    """Forward passes by padded width."""
+    """Forward passes by the length of the longest window."""
     pass_milliseconds: dict[str, int]
     """Passes by their time: milliseconds, rounded up to a power of two."""
     scores: list[int]
