@@ -19,6 +19,8 @@ from xdist.workermanage import WorkerController
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Ray ends workers where the memory of the machine is nearly full, whoever has taken it.
 os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+# By default a cluster that is not up in half a minute is an error, which a busy machine may make of any.
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "180")
 
 # Hypothesis without clocks or dice: machines that share a core with others are slow at times, and a failure must come
 # back when it is looked into. Before any test is imported, so that it holds for all, whichever are run.
