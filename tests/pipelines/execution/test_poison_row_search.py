@@ -96,7 +96,7 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
     config = load_config(AnswerConfig, None, [f"model.name={model}", *words])
     assert run_job(config, [str(tmp_path / "in.jsonl")], str(tmp_path / "out")) == POISON_ROWS
     said = capsys.readouterr().out
-    assert said.startswith("complete: 9 rows, nothing to do\n quarantined  4")
+    assert "complete: 9 rows, nothing to do\n quarantined  4" in said
     assert "3 rows broke the model or its worker" in said
 
 

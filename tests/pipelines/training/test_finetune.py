@@ -173,7 +173,9 @@ def test_two_workers_learn_what_one_does_from_a_teacher(
     )
     store.fs.get("bucket/model/", f"{tmp_path}/found/", recursive=True)
     alone = _undisturbed(data, config, Sources(untrained_model, untrained_model, True))
-    said = re.findall(r"step (\d+)/\d+ · loss ([\d.]+) · distance ([\d.]+) · weight ([\d.]+) ", log.getvalue())
+    said = re.findall(
+        r"step (\d+)/\d+ · loss ([\d.]+) · ETA [\d:]+ · distance ([\d.]+) · weight ([\d.]+) ", log.getvalue()
+    )
     assert int(said[-1][0]) == alone.loop.total > 6
     assert np.isfinite(np.array(said, dtype=float)).all()
     assert float(said[-1][3]) == pytest.approx(alone.loop.trainer.weight, rel=0.02)
