@@ -21,9 +21,16 @@ from actors.parameters import BatchingParameters
 _TRIES = 2
 """Passes of a level before its rate is believed."""
 _SLACK = 1.03
-"""Climbing goes on while one of the two largest levels costs at most this times the best."""
+"""With padding, climbing goes on while one of the two largest levels costs at most this times the best."""
 _PROBE_PADDING = 0.1
 """Most padding of a pass that is tried only to learn."""
+_FIRST_TOKENS = 1024
+"""Of the first pass that packs its windows: they fill most devices that are not large, and no cache."""
+_GAIN = 0.9
+"""Without padding the largest passes are no worse for their company, and on a CPU no better either: climbing goes on
+only while the largest level costs at most this times the best of the others."""
+_HOPELESS = 1.1
+"""Without padding, a level that costs more than this times the best after its first pass has no second one."""
 _STEP = 2
 """Levels that climbing goes up at once: an octave."""
 _STALE = 256
@@ -39,7 +46,7 @@ class WindowQueue:
         self._lengths = lengths[self._order].astype(np.float64)
         self._tokens = np.concatenate([[0.0], np.cumsum(self._lengths)])
         self._squares = np.concatenate([[0.0], np.cumsum(self._lengths**2)])
-        self._layout = layout
+        self.layout = layout
         self._position = 0
 
     def __len__(self) -> int:
@@ -58,7 +65,7 @@ class WindowQueue:
 
     def computed(self, windows: Longs) -> tuple[Longs, Doubles, Doubles]:
         """As `real`, of what passes over the next windows compute, padding included."""
-        if self._layout is BatchLayout.PACKED:
+        if self.layout is BatchLayout.PACKED:
             return self.real(windows)
         return of_one_width(windows, self.width)
 
@@ -156,25 +163,35 @@ class Batcher:
         costs, tokens = self.costs, schedule.computed(windows)[1]
         known = costs.known_levels()
         if not known:
-            return int(windows[0])
+            first = int(np.searchsorted(tokens, _FIRST_TOKENS)) if schedule.layout is BatchLayout.PACKED else 0
+            return int(windows[min(first, len(windows) - 1)])
         # A pass of unlike lengths would pay more for padding than its size can be worth.
         tight = tokens * (1 - _PROBE_PADDING) <= schedule.real(windows)[1]
         reachable: dict[int, int] = {
             costs.level(int(size)): n for n, size in zip(windows[tight].tolist(), tokens[tight], strict=True)
         }
-        for level in known:
-            if costs.samples(level) < _TRIES and level in reachable:
-                return reachable[level]
+        is_packed = schedule.layout is BatchLayout.PACKED
         rates = costs.rates(np.array(known, dtype=np.float64))
+        for level, rate in zip(known, rates, strict=True):
+            is_hopeless = is_packed and rate > _HOPELESS * rates.min()
+            if costs.samples(level) < _TRIES and level in reachable and not is_hopeless:
+                return reachable[level]
         best, top = known[int(np.argmin(rates))], known[-1]
-        if rates[-2:].min() <= _SLACK * rates.min():
+        if _climbs(rates, schedule.layout):
             higher = [level for level in reachable if level > top]
             if higher:
                 return reachable[min(higher, key=lambda level: abs(level - top - _STEP))]
-        for level in (best + 1, best - 1, best + 2, best - 2):
+        for level in (best + 1, best - 1) if is_packed else (best + 1, best - 1, best + 2, best - 2):
             if level in reachable and costs.passes_since(level) > _STALE:
                 return reachable[level]
         return None
+
+
+def _climbs(rates: Doubles, layout: BatchLayout) -> bool:
+    """Whether a larger pass than all before should be tried, by the rates of the levels that are known, ascending."""
+    if layout is BatchLayout.PACKED:
+        return len(rates) == 1 or bool(rates[-1] <= _GAIN * rates[:-1].min())
+    return bool(rates[-2:].min() <= _SLACK * rates.min())
 
 
 def _ladder(most: int) -> list[int]:

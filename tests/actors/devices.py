@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.arrays import Ints
+from actors.backends.base import BatchLayout
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.cost_model import PassShape
 from actors.parameters import BatchingParameters
@@ -73,6 +74,7 @@ class Device:
     bytes_per_token: float = 1000.0
     bytes_per_square: float = 2.0
     seed: int = 0
+    layout: BatchLayout = BatchLayout.PADDED
     passes: list[Pass] = field(default_factory=list)
 
     def need(self, size: PassShape) -> float:
@@ -88,11 +90,11 @@ class Device:
         """Takes the shards through the device, as the engine does; passes are predicted to fit the quantum."""
         rng = np.random.default_rng(self.seed)
         for lengths in shards:
-            schedule = WindowQueue(lengths)
+            schedule = WindowQueue(lengths, self.layout)
             while len(schedule):
                 size = schedule.shape(batcher.choose(schedule, quantum))
                 real = int(lengths[schedule.peek(size.windows)].sum())
-                seconds, need = self.curve(size.windows, size.width), self.need(size)
+                seconds, need = self.curve(size.windows, round(size.tokens / size.windows)), self.need(size)
                 self.passes.append(Pass(size, real, len(schedule), seconds, need <= self.room))
                 if need > self.room:
                     batcher.out_of_memory(size)

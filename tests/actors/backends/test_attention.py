@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.backends.attention import Windows, attend_by_length, attention_for, variable_length_kernel
+from actors.backends.attention import AttentionInCache, Windows, attend_by_length, attention_for, variable_length_kernel
 
 CPU = torch.device("cpu")
 
@@ -22,11 +22,21 @@ def test_every_window_attends_to_itself_alone(lengths: list[int]) -> None:
     generator = torch.Generator().manual_seed(len(lengths))
     # As they come out of one product: views whose neighbours in memory are of another kind.
     query, key, value = torch.randn(sum(lengths), 3, 2, 4, generator=generator).unbind(1)
-    mixed = attend_by_length(query, key, value, Windows(tuple(lengths), CPU))
-    ends = np.cumsum(lengths)
-    for first, stop in zip(ends - lengths, ends, strict=True):
-        own = slice(first, stop)
-        torch.testing.assert_close(mixed[own], _by_hand(query[own], key[own], value[own]), atol=1e-5, rtol=0)
+    in_cache, ends = AttentionInCache(), np.cumsum(lengths)
+    # Twice, since the second time it finds the scores of the first in its memory.
+    for attend in (attend_by_length, in_cache, in_cache):
+        mixed = attend(query, key, value, Windows(tuple(lengths), CPU))
+        for first, stop in zip(ends - lengths, ends, strict=True):
+            own = slice(first, stop)
+            torch.testing.assert_close(mixed[own], _by_hand(query[own], key[own], value[own]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", [(300,) * 3, (40,) * 200, (600, 20)], ids=["one by one", "in parts", "very long"])
+def test_windows_that_are_not_attended_at_once(lengths: tuple[int, ...]) -> None:
+    query, key, value = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(0)).unbind(1)
+    windows = Windows(lengths, CPU)
+    mixed = AttentionInCache()(query, key, value, windows)
+    torch.testing.assert_close(mixed, attend_by_length(query, key, value, windows), atol=1e-5, rtol=0)
 
 
 def test_windows_know_where_they_lie() -> None:
@@ -37,9 +47,9 @@ def test_windows_know_where_they_lie() -> None:
     assert windows.longest == 5
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_cpu_has_no_kernel_for_windows_of_any_length(dtype: torch.dtype) -> None:
-    assert attention_for(CPU, dtype) is attend_by_length
+def test_a_cpu_has_no_kernel_for_windows_of_any_length() -> None:
+    assert attention_for(CPU, torch.bfloat16) is attend_by_length
+    assert isinstance(attention_for(CPU, torch.float32), AttentionInCache)
 
 
 def test_the_kernel_of_this_torch_takes_what_is_passed() -> None:

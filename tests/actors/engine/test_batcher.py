@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.backends.base import BatchLayout
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.cost_model import PassShape
 from actors.errors import WindowTooLarge
@@ -241,3 +242,34 @@ def test_of_a_device_that_nobody_knows_a_quantum_lets_one_window_pass() -> None:
     for fixed in (None, 4):
         assert Batcher(BatchingParameters(fixed_windows=fixed)).choose(schedule, 10.0) == 1
     assert Batcher(BatchingParameters(fixed_windows=4)).choose(schedule, math.inf) == 4
+
+
+def _packed_seconds(curve: Curve, shards: list[np.ndarray], parameters: BatchingParameters | None = None) -> float:
+    device = Device(curve, noise=0.05 if parameters is None else 0.0, layout=BatchLayout.PACKED)
+    return sum(one.seconds for one in device.run(device.batcher(parameters), shards))
+
+
+@pytest.mark.parametrize(
+    ("curve", "shards", "loss"),
+    [(gentle_knee, [squad_like(120)], 0.06), (cache_knee, [squad_like(32, seed=seed) for seed in range(12)], 0.08)],
+)
+def test_a_short_job_on_a_cpu_pays_little_for_learning_where_windows_are_packed(
+    curve: Curve, shards: list[np.ndarray], loss: float
+) -> None:
+    fixed = (BatchingParameters(fixed_windows=windows) for windows in (1, 2, 4, 8, 16, 32))
+    best = min(_packed_seconds(curve, shards, parameters) for parameters in fixed)
+    assert _packed_seconds(curve, shards) <= (1 + loss) * best
+
+
+@pytest.mark.parametrize("curve", [saturating, quadratic])
+def test_packed_passes_grow_as_large_as_a_gpu_wants_them(curve: Curve) -> None:
+    shards = [squad_like(4000, seed=seed) for seed in range(3)]
+    best = min(_packed_seconds(curve, shards, BatchingParameters(fixed_windows=4**n)) for n in range(7))
+    assert _packed_seconds(curve, shards) <= 1.15 * best
+
+
+def test_packed_windows_are_counted_without_padding() -> None:
+    lengths = ints([10, 30, 20])
+    packed, padded = (WindowQueue(lengths, layout).shape(2) for layout in (BatchLayout.PACKED, BatchLayout.PADDED))
+    assert packed == PassShape.of(lengths[1:], BatchLayout.PACKED) == (2, 30, 50, 1300)
+    assert padded == PassShape.of(lengths[1:], BatchLayout.PADDED) == (2, 30, 60, 1800)
