@@ -95,7 +95,8 @@ def _memory() -> Finding:
 
 
 def _room(folder: Path) -> Finding:
-    disk = os.statvfs(folder)
+    # Ray makes the folder where it is missing.
+    disk = os.statvfs(next(place for place in (folder, *folder.absolute().parents) if place.is_dir()))
     free = disk.f_bavail * disk.f_frsize
     found = f"{free / _GIB:.1f} GiB free in {folder}, where Ray keeps its sessions"
     if free < _LEAST_FREE:

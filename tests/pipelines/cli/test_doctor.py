@@ -44,3 +44,10 @@ def test_a_port_that_is_taken_is_told() -> None:
         assert _findings("minilm-qa")["port"] == Finding(
             "port", "note", "8000 is taken", "`spanmill serve --port` takes another"
         )
+
+
+def test_a_folder_that_ray_has_yet_to_make_is_no_fault(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "not" / "yet"))
+    assert _findings(str(untrained_model))["disk"].state in ("ok", "wrong")
