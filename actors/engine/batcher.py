@@ -46,7 +46,7 @@ class WindowQueue:
         self._lengths = lengths[self._order].astype(np.float64)
         self._tokens = np.concatenate([[0.0], np.cumsum(self._lengths)])
         self._squares = np.concatenate([[0.0], np.cumsum(self._lengths**2)])
-        self.layout = layout
+        self.is_packed = layout is BatchLayout.PACKED
         self._position = 0
 
     def __len__(self) -> int:
@@ -65,14 +65,15 @@ class WindowQueue:
 
     def computed(self, windows: Longs) -> tuple[Longs, Doubles, Doubles]:
         """As `real`, of what passes over the next windows compute, padding included."""
-        if self.layout is BatchLayout.PACKED:
-            return self.real(windows)
-        return of_one_width(windows, self.width)
+        return self.real(windows) if self.is_packed else of_one_width(windows, self.width)
 
     def shape(self, windows: int) -> PassShape:
         """Of a pass over the next windows."""
-        _, tokens, squares = self.computed(np.array([windows]))
-        return PassShape(windows, self.width, int(tokens[0]), int(squares[0]))
+        if not self.is_packed:
+            return PassShape.padded(windows, self.width)
+        start, stop = self._position, self._position + windows
+        tokens, squares = self._tokens[stop] - self._tokens[start], self._squares[stop] - self._squares[start]
+        return PassShape(windows, self.width, int(tokens), int(squares))
 
     def peek(self, windows: int) -> Longs:
         """Positions of the next `windows` windows."""
@@ -163,33 +164,32 @@ class Batcher:
         costs, tokens = self.costs, schedule.computed(windows)[1]
         known = costs.known_levels()
         if not known:
-            first = int(np.searchsorted(tokens, _FIRST_TOKENS)) if schedule.layout is BatchLayout.PACKED else 0
+            first = int(np.searchsorted(tokens, _FIRST_TOKENS)) if schedule.is_packed else 0
             return int(windows[min(first, len(windows) - 1)])
         # A pass of unlike lengths would pay more for padding than its size can be worth.
         tight = tokens * (1 - _PROBE_PADDING) <= schedule.real(windows)[1]
         reachable: dict[int, int] = {
             costs.level(int(size)): n for n, size in zip(windows[tight].tolist(), tokens[tight], strict=True)
         }
-        is_packed = schedule.layout is BatchLayout.PACKED
         rates = costs.rates(np.array(known, dtype=np.float64))
         for level, rate in zip(known, rates, strict=True):
-            is_hopeless = is_packed and rate > _HOPELESS * rates.min()
+            is_hopeless = schedule.is_packed and rate > _HOPELESS * rates.min()
             if costs.samples(level) < _TRIES and level in reachable and not is_hopeless:
                 return reachable[level]
         best, top = known[int(np.argmin(rates))], known[-1]
-        if _climbs(rates, schedule.layout):
+        if _climbs(rates, schedule.is_packed):
             higher = [level for level in reachable if level > top]
             if higher:
                 return reachable[min(higher, key=lambda level: abs(level - top - _STEP))]
-        for level in (best + 1, best - 1) if is_packed else (best + 1, best - 1, best + 2, best - 2):
+        for level in (best + 1, best - 1) if schedule.is_packed else (best + 1, best - 1, best + 2, best - 2):
             if level in reachable and costs.passes_since(level) > _STALE:
                 return reachable[level]
         return None
 
 
-def _climbs(rates: Doubles, layout: BatchLayout) -> bool:
+def _climbs(rates: Doubles, is_packed: bool) -> bool:
     """Whether a larger pass than all before should be tried, by the rates of the levels that are known, ascending."""
-    if layout is BatchLayout.PACKED:
+    if is_packed:
         return len(rates) == 1 or bool(rates[-1] <= _GAIN * rates[:-1].min())
     return bool(rates[-2:].min() <= _SLACK * rates.min())
 

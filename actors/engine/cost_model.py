@@ -45,7 +45,7 @@ class PassShape(NamedTuple):
         return cls(windows, width, windows * width, windows * width * width)
 
     @classmethod
-    def of(cls, lengths: Ints, layout: BatchLayout) -> "PassShape":
+    def of(cls, lengths: Ints | Longs, layout: BatchLayout) -> "PassShape":
         """A pass over windows of these lengths, [n], at least one."""
         width = int(lengths.max())
         if layout is BatchLayout.PADDED:
@@ -134,7 +134,8 @@ class CostModel:
 
     def seconds(self, size: PassShape) -> float:
         """Predicted time of a pass; inf when nothing is known yet."""
-        return float(self.seconds_each(*(np.array([float(amount)]) for amount in (size.windows, *size[2:])))[0])
+        amounts = np.array([[size.windows], [size.tokens], [size.squares]], dtype=np.float64)
+        return float(self.seconds_each(*amounts)[0])
 
     def seconds_each(self, windows: Longs | Doubles, tokens: Doubles, squares: Doubles) -> Doubles:
         """Predicted times of passes of these windows, tokens and sums of squared lengths, [N] each."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from actors.backends.base import BatchLayout
 from actors.batch import Batch
+from actors.engine.cost_model import PassShape
 
 BUCKET = 64
 """Width of the length buckets that statistics are kept by, in tokens."""
@@ -51,9 +52,8 @@ class PassStats:
 
     def add_pass(self, batch: Batch, layout: BatchLayout, seconds: float) -> None:
         """Counts one pass."""
-        tokens = int(batch.lengths.sum())
-        computed = batch.windows * batch.width if layout is BatchLayout.PADDED else tokens
-        done = LengthBucket(1, batch.windows, tokens, computed, seconds)
+        computed = PassShape.of(batch.lengths, layout).tokens
+        done = LengthBucket(1, batch.windows, int(batch.lengths.sum()), computed, seconds)
         self._bucket(-(-batch.width // BUCKET) * BUCKET).add(done)
         self.milliseconds[1 << max(int(seconds * 1000), 0).bit_length()] += 1
 
