@@ -43,6 +43,13 @@ export function reveal(shown) {
   shown.scrollIntoView({ block: "center", behavior: still ? "auto" : "smooth" });
 }
 
+/** A bar that is filled as far as a score from 0 to 1 goes; the number stands beside it. */
+export function meter(score) {
+  const filled = element("span");
+  filled.style.width = `${100 * Math.min(Math.max(score, 0), 1)}%`;
+  return element("span", { className: "meter", "aria-hidden": "true" }, filled);
+}
+
 /** "1 answer", "2 answers" */
 export function counted(number, word) {
   return `${number} ${word}${number === 1 ? "" : "s"}`;

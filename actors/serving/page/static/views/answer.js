@@ -1,6 +1,7 @@
 // Questions on a passage: the answers with their scores, and marked in the passage.
 
-import { counted, element, field, lines, needs, reveal } from "../dom.js";
+import { ask } from "../asking.js";
+import { counted, element, field, lines, meter, needs } from "../dom.js";
 import { requestCode } from "../request.js";
 
 const ROUTE = "answer";
@@ -20,8 +21,7 @@ export const answer = {
 };
 
 class AnswerView {
-  #service;
-  #notice;
+  #asking;
   #passage = element("textarea", { id: "passage", rows: 9, value: PASSAGE });
   #questions = element("textarea", { id: "questions", rows: 3, value: QUESTIONS });
   #topK = element("input", { id: "top-k", type: "number", min: 1, max: 20, step: 1, value: "1", required: true });
@@ -32,8 +32,7 @@ class AnswerView {
   #code = requestCode();
 
   constructor(service, notice) {
-    this.#service = service;
-    this.#notice = notice;
+    this.#asking = { service, notice, submit: this.#submit, status: this.#status, results: this.#results };
     this.element = element(
       "div",
       { className: "view" },
@@ -95,31 +94,16 @@ class AnswerView {
   #showCode() {
     needs(this.#passage, "Write or paste a passage.");
     needs(this.#questions, "Write a question.");
-    this.#code.show(this.#service.url(ROUTE), Boolean(this.#service.key), this.#body());
+    this.#code.show(this.#asking.service.url(ROUTE), Boolean(this.#asking.service.key), this.#body());
   }
 
-  async #ask(event) {
+  #ask(event) {
     event.preventDefault();
     const body = this.#body();
-    this.#notice.say("");
-    this.#submit.disabled = true;
-    this.#status.className = "status";
-    this.#status.textContent = "Asking …";
-    const began = performance.now();
-    try {
-      const { answers } = await this.#service.post(ROUTE, body);
-      const ms = Math.round(performance.now() - began);
-      this.#status.textContent = `${counted(answers.length, "question")} answered in ${ms} ms.`;
+    ask(this.#asking, ROUTE, body, ({ answers }, ms) => {
       this.#results.replaceChildren(answersOn(body.context, body.questions, answers));
-      reveal(this.#results);
-    } catch (refused) {
-      this.#status.className = "status refused";
-      this.#status.textContent = refused.message;
-      this.#results.replaceChildren();
-      if (refused.status === 401) this.#notice.refuse(refused);
-    } finally {
-      this.#submit.disabled = false;
-    }
+      return `${counted(answers.length, "question")} answered in ${ms} ms.`;
+    });
   }
 }
 
@@ -164,8 +148,7 @@ function answersOn(passage, questions, answers) {
 /** An answer with its score, and the words around it. */
 function spoken(points, one) {
   const score = element("span", { className: "score" }, `score ${one.score.toFixed(3)}`);
-  const bar = element("span", { className: "meter", "aria-hidden": "true" }, element("span"));
-  bar.firstChild.style.width = `${100 * Math.min(Math.max(one.score, 0), 1)}%`;
+  const bar = meter(one.score);
   if (one.answer === null) return [element("strong", {}, "No answer in this passage"), " ", score, bar];
   const before = points.slice(Math.max(one.start - AROUND, 0), one.start).join("");
   const after = points.slice(one.end, one.end + AROUND).join("");

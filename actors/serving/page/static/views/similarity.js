@@ -1,6 +1,7 @@
 // A text compared with others by their embeddings.
 
-import { counted, element, field, lines, needs, reveal } from "../dom.js";
+import { ask } from "../asking.js";
+import { counted, element, field, lines, meter, needs } from "../dom.js";
 import { requestCode } from "../request.js";
 
 const ROUTE = "pipeline/sentence-similarity";
@@ -15,8 +16,7 @@ export const similarity = {
 };
 
 class SimilarityView {
-  #service;
-  #notice;
+  #asking;
   #source = element("textarea", { id: "source", rows: 2, value: SOURCE });
   #others = element("textarea", { id: "others", rows: 6, value: OTHERS });
   #submit = element("button", { type: "submit" }, "Compare");
@@ -25,8 +25,7 @@ class SimilarityView {
   #code = requestCode();
 
   constructor(service, notice) {
-    this.#service = service;
-    this.#notice = notice;
+    this.#asking = { service, notice, submit: this.#submit, status: this.#status, results: this.#results };
     const form = element(
       "form",
       { className: "card", oninput: () => this.#showCode(), onsubmit: (event) => this.#ask(event) },
@@ -59,35 +58,20 @@ class SimilarityView {
   #showCode() {
     needs(this.#source, "Write a text.");
     needs(this.#others, "Write a text to compare with.");
-    this.#code.show(this.#service.url(ROUTE), Boolean(this.#service.key), this.#body());
+    this.#code.show(this.#asking.service.url(ROUTE), Boolean(this.#asking.service.key), this.#body());
   }
 
-  async #ask(event) {
+  #ask(event) {
     event.preventDefault();
     const body = this.#body();
-    this.#notice.say("");
-    this.#submit.disabled = true;
-    this.#status.className = "status";
-    this.#status.textContent = "Asking …";
-    try {
-      const scores = await this.#service.post(ROUTE, body);
+    ask(this.#asking, ROUTE, body, (scores) => {
       const compared = scores.map((score, index) => ({ score, text: body.inputs.sentences[index] }));
-      this.#status.textContent = `${counted(scores.length, "text")} compared.`;
       this.#results.replaceChildren(...compared.sort((a, b) => b.score - a.score).map(item));
-      reveal(this.#results);
-    } catch (refused) {
-      this.#status.className = "status refused";
-      this.#status.textContent = refused.message;
-      this.#results.replaceChildren();
-      if (refused.status === 401) this.#notice.refuse(refused);
-    } finally {
-      this.#submit.disabled = false;
-    }
+      return `${counted(scores.length, "text")} compared.`;
+    });
   }
 }
 
 function item({ score, text }) {
-  const bar = element("span", { className: "meter", "aria-hidden": "true" }, element("span"));
-  bar.firstChild.style.width = `${100 * Math.min(Math.max(score, 0), 1)}%`;
-  return element("li", {}, element("span", { className: "score" }, score.toFixed(3)), " ", text, bar);
+  return element("li", {}, element("span", { className: "score" }, score.toFixed(3)), " ", text, meter(score));
 }
