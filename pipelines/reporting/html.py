@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.reporting.report_model import Report
 from pipelines.rows.misfits import advice, describe
+from pipelines.words import counted
 
 _LINE_WIDTH, _LINE_HEIGHT = 1000, 100
 _FEWEST_IN_HISTOGRAM = 20
@@ -46,7 +47,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "duration": duration, "size": size}
+    environment.filters |= {"number": number, "counted": counted, "duration": duration, "size": size}
     return environment.get_template("report.html.j2").render(
         report=report,
         rows=steps(report.speed.rows),
