@@ -48,10 +48,10 @@ def run_job(
     if not (dry_run or estimate or overwrite):
         from pipelines.job.finished_job import find_finished
 
-        finished = find_finished(places, config, limit)
-        if finished is not None:
-            _say_finished(config, str(places.store.url), finished.counts)
-            return config.poison_exit_code if finished.counts.poison_rows else 0
+        counts = find_finished(places, config, limit)
+        if counts is not None:
+            _say_finished(config, str(places.store.url), counts)
+            return config.poison_exit_code if counts.poison_rows else 0
     job = plan_in(places, config, limit)
     if dry_run:
         from pipelines.cli.dry_run import show_plan

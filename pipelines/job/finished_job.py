@@ -1,7 +1,6 @@
 """A job that is complete already: found without its model being loaded or Ray being started."""
 
 import re
-from dataclasses import dataclass
 
 from actors.models.hub import find_model, fingerprint
 from pipelines.config.job import OfflineConfig
@@ -14,22 +13,13 @@ from pipelines.output.row_counts import RowCounts, read_counts
 from pipelines.output.sinks.base import find_sink
 from pipelines.planning.plan import Plan
 from pipelines.schemas import output_schema
-from pipelines.storage.filesystem import Store, exists
+from pipelines.storage.filesystem import exists
 
 _WIDTH = re.compile(r"^embedding: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class FinishedJob:
-    """A job of which nothing is left to do."""
-
-    store: Store
-    counts: RowCounts
-    """Of the whole job."""
-
-
-def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> FinishedJob | None:
-    """The job in OUTPUT where it is the one that is asked for, and complete.
+def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> RowCounts | None:
+    """The rows of the job in OUTPUT where it is the one that is asked for, and complete.
 
     None wherever there may be something to do or to say: another input, model or config, a part that is gone. Whoever
     gets None plans and binds the job, which finds out what it is, with the same errors as ever.
@@ -55,7 +45,7 @@ def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> F
             config.quarantine_limit.check(counts)
     except JobError:
         return None
-    return FinishedJob(store, counts)
+    return counts
 
 
 def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineConfig, limit: int | None) -> bool:

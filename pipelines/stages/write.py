@@ -135,6 +135,9 @@ def _best_answers(part: pa.Table) -> pa.Table | None:
 
 
 def _samples(candidates: pa.Table, part: pa.Table) -> ShardSamples:
+    if not len(candidates):
+        # As of most shards of a large job: the best answers need not be looked for.
+        return ShardSamples()
     vectors = part["embedding"] if "embedding" in part.column_names else None
     return ShardSamples.of(candidates, _best_answers(part), vectors)
 

@@ -8,9 +8,10 @@ import pytest
 
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
-from pipelines.job.finished_job import FinishedJob, find_finished
+from pipelines.job.finished_job import find_finished
 from pipelines.job.job import Job, bind, find_places
 from pipelines.output.parts import REPORT_JSON, ShardId, write_success
+from pipelines.output.row_counts import RowCounts
 from pipelines.schemas import QUARANTINE_SCHEMA
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
@@ -18,7 +19,7 @@ from tests.pipelines.jobs import make_job, write_jsonl
 WORDS = ("embedding.pooling=mean", "corpus.carry=[day]")
 
 
-def _asked(folder: Path, model: Path, *words: str, limit: int | None = None) -> FinishedJob | None:
+def _asked(folder: Path, model: Path, *words: str, limit: int | None = None) -> RowCounts | None:
     config = load_config(AnswerConfig, None, [f"model.name={model}", *WORDS, *words])
     return find_finished(find_places([str(folder / "in")], str(folder / "out"), config), config, limit)
 
@@ -43,7 +44,7 @@ def _commit(job: Job, shard: ShardId) -> None:
 def test_a_job_that_is_done_is_found_with_its_counts(finished: Path, untrained_model: Path) -> None:
     found = _asked(finished, untrained_model)
     assert found is not None
-    assert (found.counts.total, found.counts.rows, found.counts.quarantined) == (5, 4, 1)
+    assert (found.total, found.rows, found.quarantined) == (5, 4, 1)
     # Keys that change no row may be others.
     assert _asked(finished, untrained_model, "pool.size=3", "corpus.shard_rows=7") is not None
 
