@@ -118,7 +118,8 @@ def packed_pass(model: PreTrainedModel) -> PackedPass | None:
     # Where it is NaN, nothing can be said for it.
     if not off <= most:
         _LOG.warning(
-            "passes pad their windows: packed, hidden states of this %s differ by %.2g from its own, more than %.2g",
+            "this %s is computed with padding, which is slower: without it, hidden states differ by %.2g from its own "
+            "forward pass's, and %.2g is allowed",
             model.config.model_type,
             off,
             most,
