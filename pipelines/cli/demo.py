@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.text import Text
 
+from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.process_clock import seconds_waited
 from pipelines.cli.run_job import outcome_table
 from pipelines.config.job import AnswerConfig
@@ -24,7 +24,7 @@ _AROUND = 90
 
 def main() -> None:
     """Runs the demo from the root of the repository; replaces the output of an earlier one."""
-    console = Console(highlight=False)
+    console = open_console()
     config = load_config(AnswerConfig, None, ["corpus.carry=[title]"])
     job = bind(plan_job([str(CORPUS)], str(OUTPUT), config, limit=None), replace=True)
     outcome = execute(job, open_console(stderr=True))
@@ -53,4 +53,5 @@ def _marked(context: str, start: int, end: int) -> Text:
 
 
 if __name__ == "__main__":
-    main()
+    with without_ray_lines():
+        main()
