@@ -20,7 +20,9 @@ import typer
 from rich.console import Console
 
 from actors.arrays import Ints
+from actors.backends.base import PassRequest
 from actors.backends.padded_pass import PaddedPass
+from actors.backends.prepared_pass import run
 from actors.backends.torch_backend import TorchBackend
 from actors.backends.torch_weights import load_model
 from actors.engine.collate import collate
@@ -74,7 +76,7 @@ def naive_seconds(padded: PaddedPass, spec: EncoderSpec, prepared: Tokenized, wi
     started = time.perf_counter()
     for i in range(0, len(order), windows):
         batch = collate(prepared, spec.pair, order[i : i + windows], spec.pad_id, spec.uses_type_ids)
-        padded.run(batch, want_spans=True, pool_weights=None, want_hidden=False)
+        run(padded, PassRequest(batch, want_spans=True), torch.device("cpu"))
     return time.perf_counter() - started
 
 

@@ -1,13 +1,15 @@
 """What a runtime is: the description that is known before a model is loaded, and the loaded model."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from actors.arrays import Floats
 from actors.batch import Batch
+from actors.candidates import Candidates, SpanSearch
 from actors.errors import ModelError
 from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES, find_object
@@ -38,6 +40,22 @@ class BatchLayout(Enum):
 
 
 @dataclass(frozen=True)
+class PassRequest:
+    """What a forward pass is asked for."""
+
+    batch: Batch
+    want_spans: bool = False
+    """Whether start and end logits are needed, or what `searches` find in them."""
+    pool_weights: Floats | None = None
+    """[n, S] weights of the last hidden states in the pooled vectors; None when no embedding is needed."""
+    want_hidden: bool = False
+    """Whether the hidden states themselves are needed."""
+    searches: tuple[SpanSearch, ...] = ()
+    """The spans that are wanted, of all windows of the batch. A backend may find them itself, where the logits are, and
+    give them in place of the logits."""
+
+
+@dataclass(frozen=True)
 class PassOutput:
     """What one forward pass gives back, on the host."""
 
@@ -51,6 +69,10 @@ class PassOutput:
     """Most memory the pass held beyond the weights; None where the device does not say."""
     hidden: Floats | None = None
     """[n, S, D] last hidden states; None when they were not asked for."""
+    candidates: Candidates | None = None
+    """What the searches found, n windows of it; None where the logits are given for it."""
+    seconds: float = 0.0
+    """Time that the device spent on the pass."""
 
     def part(self, rows: slice, width: int) -> "PassOutput":
         """What some windows got, cut to a width that holds all of their tokens."""
@@ -59,11 +81,31 @@ class PassOutput:
             for values in (self.start_logits, self.end_logits, self.hidden)
         )
         pooled = None if self.pooled is None else self.pooled[rows]
-        return PassOutput(start, end, pooled, self.peak_bytes, hidden)
+        found = None if self.candidates is None else self.candidates.part(rows)
+        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds)
+
+
+class SubmittedPass(Protocol):
+    """A pass that the device has, or will have when it is done with those before."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `collect` would not wait."""
+        ...
+
+    def collect(self) -> PassOutput:
+        """Waits for the device, and gives what came back; to be called once.
+
+        Raises:
+            OutOfMemory: the batch does not fit; nothing is left allocated.
+            DeviceLost: no further pass can succeed. Other errors are looked at by `device_errors` as well, and one
+                after which a pass of one token fails too counts as this.
+        """
+        ...
 
 
 class Backend(Protocol):
-    """A loaded model on one device. Calls come from one thread at a time."""
+    """A loaded model on one device."""
 
     @property
     def device(self) -> str:
@@ -85,22 +127,48 @@ class Backend(Protocol):
         """Bytes that are free for a pass; None where the device does not say."""
         ...
 
+    def submit(self, request: PassRequest) -> SubmittedPass:
+        """Hands the device a pass, and returns before it is computed where the device works beside its caller.
+
+        Passes are computed in the order in which they are submitted. Whatever goes wrong is raised by `collect`.
+        """
+        ...
+
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
-        """Runs the model.
-
-        Args:
-            want_spans: whether start and end logits are needed.
-            pool_weights: [n, S] weights of the last hidden states in `pooled`; None when no embedding is needed.
-            want_hidden: whether the hidden states themselves are needed.
-
-        Raises:
-            OutOfMemory: the batch does not fit; nothing is left allocated.
-            DeviceLost: no further pass can succeed. Other errors are looked at by `device_errors` as well, and one
-                after which a pass of one token fails too counts as this.
-        """
+        """Runs a pass, and waits for it; see `PassRequest` and `SubmittedPass.collect`."""
         ...
+
+
+class SynchronousBackend:
+    """For a backend whose device is the thread that calls: it has `forward`, and a submitted pass is one that ran."""
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        """Runs a pass; see `Backend.forward`."""
+        raise NotImplementedError
+
+    def submit(self, request: PassRequest) -> SubmittedPass:
+        """Runs the pass; calls come from one thread at a time."""
+        started = time.perf_counter()
+        try:
+            output = self.forward(request.batch, request.want_spans, request.pool_weights, request.want_hidden)
+        except Exception as error:
+            return _RanPass(error)
+        return _RanPass(replace(output, seconds=time.perf_counter() - started))
+
+
+@dataclass(frozen=True)
+class _RanPass:
+    outcome: PassOutput | Exception
+    is_done = True
+
+    def collect(self) -> PassOutput:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from actors.arrays import Floats, Ints
-from actors.backends.base import TRANSFORMERS_WEIGHTS, BatchLayout, ModelOutput, PassOutput, Runtime
+from actors.backends.base import (
+    TRANSFORMERS_WEIGHTS,
+    BatchLayout,
+    ModelOutput,
+    PassOutput,
+    Runtime,
+    SynchronousBackend,
+)
 from actors.batch import Batch
 from actors.model_config import load_config
 from actors.parameters import ModelParameters
@@ -16,7 +23,7 @@ _SEED = 16
 _SPREAD = 3.0
 
 
-class NullBackend:
+class NullBackend(SynchronousBackend):
     """Numbers that depend on a token's id and place alone, for less than the rest of the engine costs."""
 
     def __init__(self, hidden_size: int) -> None:

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -12,9 +12,12 @@ from transformers import PreTrainedModel
 
 from actors.arrays import Floats, Longs, segments
 from actors.backends.attention import Attention, Windows, attention_for
-from actors.backends.base import BatchLayout, PassOutput
+from actors.backends.base import BatchLayout, PassOutput, PassRequest
 from actors.backends.packed_encoder import PackedEncoder
-from actors.backends.padded_pass import model_inputs, to_host
+from actors.backends.padded_pass import model_inputs
+from actors.backends.prepared_pass import HostResults, run
+from actors.backends.span_search import SpanFinder, read_candidates
+from actors.backends.transfer import Transfer
 from actors.batch import Batch
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
@@ -22,6 +25,7 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
 _TRIED = (37, 5, 37)
 """Tokens of the windows that are tried."""
 
+_Numbers = TypeVar("_Numbers", Longs, Floats)
 _LOG = logging.getLogger("spanmill.model")
 
 
@@ -51,9 +55,9 @@ class _Packing:
         """[T] place of each token within its window."""
         return segments(np.zeros_like(self.lengths), self.lengths)
 
-    def pack(self, values: Longs | Floats) -> Tensor:
+    def pack(self, values: _Numbers) -> _Numbers:
         """[T] of [n, S]."""
-        return torch.from_numpy(values.reshape(-1)[self.cells])
+        return values.reshape(-1)[self.cells]
 
     def unpack(self, values: Floats) -> Floats:
         """[n, S, ...] of [T, ...]; 0 on padding."""
@@ -71,35 +75,87 @@ class PackedPass:
     head: nn.Module | None
     """[T, D] to [T, 2]: start and end logits."""
     attention: Attention
-    device: torch.device
+    transfer: Transfer
 
     layout: ClassVar = BatchLayout.PACKED
 
-    def run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
-        """See `Backend.forward`; what stands on padding is 0, and the peak is not told."""
+    def prepare(self, request: PassRequest) -> "_PackedRun":
+        """The pass with its arrays, as the device takes them."""
+        batch, stage = request.batch, self.transfer.stage
         packing = _Packing(batch)
-        states = self._encode(packing)
-        start = end = pooled = hidden = None
-        if want_spans and self.head is not None:
-            logits = packing.unpack(to_host(self.head(states)))
-            start, end = np.ascontiguousarray(logits[..., 0]), np.ascontiguousarray(logits[..., 1])
-        if pool_weights is not None:
-            weights = packing.pack(pool_weights).to(self.device, non_blocking=True)
-            lengths = torch.from_numpy(packing.lengths).to(self.device, non_blocking=True)
-            sums = torch.segment_reduce(states.float() * weights[:, None], "sum", lengths=lengths, axis=0, unsafe=True)
-            pooled = np.empty((batch.windows, sums.shape[1]), dtype=np.float32)
-            pooled[packing.order] = to_host(sums)
-        if want_hidden:
-            hidden = packing.unpack(to_host(states))
-        return PassOutput(start, end, pooled, None, hidden)
+        finder = None
+        if request.searches:
+            finder = SpanFinder.of(batch, packing.order, request.searches, self.transfer)
+        return _PackedRun(
+            self,
+            request,
+            packing,
+            ids=stage(packing.pack(batch.input_ids)),
+            positions=stage(packing.positions),
+            types=None if batch.token_type_ids is None else stage(packing.pack(batch.token_type_ids)),
+            lengths=stage(packing.lengths),
+            pool_weights=None if request.pool_weights is None else stage(packing.pack(request.pool_weights)),
+            finder=finder,
+        )
 
-    def _encode(self, packing: _Packing) -> Tensor:
-        ids = packing.pack(packing.batch.input_ids).to(self.device, non_blocking=True)
-        positions = torch.from_numpy(packing.positions).to(self.device, non_blocking=True)
-        types = packing.batch.token_type_ids
-        type_ids = None if types is None else packing.pack(types).to(self.device, non_blocking=True)
-        windows = Windows(tuple(packing.lengths.tolist()), self.device)
-        return self.encoder(ids, positions, type_ids, windows, self.attention)
+
+@dataclass
+class _PackedRun:
+    owner: PackedPass
+    request: PassRequest
+    packing: _Packing
+    ids: Tensor
+    positions: Tensor
+    types: Tensor | None
+    lengths: Tensor
+    pool_weights: Tensor | None
+    finder: SpanFinder | None
+    results: HostResults | None = None
+
+    def launch(self) -> None:
+        """See `PreparedPass`."""
+        owner, transfer, results = self.owner, self.owner.transfer, HostResults()
+        positions = transfer.to_device(self.positions)
+        types = None if self.types is None else transfer.to_device(self.types)
+        windows = Windows(tuple(self.packing.lengths.tolist()), transfer.device)
+        states = owner.encoder(transfer.to_device(self.ids), positions, types, windows, owner.attention)
+        if self.request.want_spans and owner.head is not None:
+            logits = owner.head(states)
+            if self.finder is None:
+                results.start, results.end = (transfer.to_host(logits[:, column]) for column in (0, 1))
+            else:
+                results.found = self.finder.find(*self._padded(logits, positions))
+        if self.pool_weights is not None:
+            weights, lengths = transfer.to_device(self.pool_weights), transfer.to_device(self.lengths)
+            weighted = states.float() * weights[:, None]
+            sums = torch.segment_reduce(weighted, "sum", lengths=lengths, axis=0, unsafe=True)
+            results.pooled = transfer.to_host(sums)
+        if self.request.want_hidden:
+            results.hidden = transfer.to_host(states)
+        self.results = results
+
+    def _padded(self, logits: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Start and end logits, [n, S] each, of [T, 2]; whatever on padding."""
+        n, width = self.request.batch.input_ids.shape
+        lengths = self.owner.transfer.to_device(self.lengths)
+        rows = torch.repeat_interleave(torch.arange(n, device=logits.device), lengths, output_size=len(logits))
+        room = torch.zeros((2, n, width), dtype=logits.dtype, device=logits.device)
+        room[:, rows, positions] = logits.T
+        return room[0], room[1]
+
+    def read(self) -> PassOutput:
+        """See `PreparedPass`; what stands on padding is 0."""
+        results, packing = self.results or HostResults(), self.packing
+        start, end, hidden = (
+            None if tensor is None else packing.unpack(tensor.numpy())
+            for tensor in (results.start, results.end, results.hidden)
+        )
+        pooled = None
+        if results.pooled is not None:
+            pooled = np.empty(results.pooled.shape, dtype=np.float32)
+            pooled[packing.order] = results.pooled.numpy()
+        found = None if results.found is None else read_candidates(results.found, packing.order)
+        return PassOutput(start, end, pooled, None, hidden, found)
 
 
 @torch.inference_mode()
@@ -113,7 +169,7 @@ def packed_pass(model: PreTrainedModel) -> PackedPass | None:
     if encoder is None:
         return None
     head = getattr(model, "qa_outputs", None)
-    packed = PackedPass(encoder, head, attention_for(model.device, model.dtype), model.device)
+    packed = PackedPass(encoder, head, attention_for(model.device, model.dtype), Transfer(model.device))
     off, most = _difference(packed, model), _TOLERANCE[model.dtype]
     # Where it is NaN, nothing can be said for it.
     if not off <= most:
@@ -139,6 +195,6 @@ def _difference(packed: PackedPass, model: PreTrainedModel) -> float:
         np.zeros_like(ids) + (np.arange(ids.shape[1]) >= 3) if getattr(model.config, "type_vocab_size", 1) > 1 else None
     )
     batch = Batch(ids, real.astype(np.int64), types, lengths, np.ones_like(lengths), lengths - 2, None)
-    mine = packed.run(batch, False, None, want_hidden=True).hidden
-    theirs = to_host(model.base_model(**model_inputs(batch, model.device))[0])
+    mine = run(packed, PassRequest(batch, want_hidden=True), model.device).hidden
+    theirs = model.base_model(**model_inputs(batch, model.device))[0].float().cpu().numpy()
     return float(np.abs(np.asarray(mine) - theirs)[real].max())

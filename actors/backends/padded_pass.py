@@ -1,50 +1,92 @@
 """A pass over the padded windows of a batch, by the forward of a transformers model."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors.arrays import Floats
-from actors.backends.base import BatchLayout, PassOutput
+from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.prepared_pass import HostResults
+from actors.backends.span_search import SpanFinder, read_candidates
+from actors.backends.transfer import Transfer
 from actors.batch import Batch
 
 
 class PaddedPass:
     """Runs batches through a transformers model, with or without its QA head."""
 
-    layout = BatchLayout.PADDED
+    layout: ClassVar = BatchLayout.PADDED
 
     def __init__(self, model: PreTrainedModel) -> None:
         """Takes a model on its device and in its precision."""
-        self._model = model
-        self._encoder: nn.Module = model.base_model
-        self._last = _LastHidden()
-        self._encoder.register_forward_hook(self._last.keep)
+        self.model = model
+        self.encoder: nn.Module = model.base_model
+        self.transfer = Transfer(model.device)
+        self.last = _LastHidden()
+        self.encoder.register_forward_hook(self.last.keep)
 
-    def run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
-        """See `Backend.forward`; the peak is not told."""
+    def prepare(self, request: PassRequest) -> "_PaddedRun":
+        """The pass with its arrays, as the device takes them."""
+        batch, stage = request.batch, self.transfer.stage
+        finder = None
+        if request.searches:
+            finder = SpanFinder.of(batch, np.arange(batch.windows), request.searches, self.transfer)
+        return _PaddedRun(
+            self,
+            request,
+            {name: stage(array) for name, array in _arrays(batch).items()},
+            None if request.pool_weights is None else stage(request.pool_weights),
+            finder,
+        )
+
+
+@dataclass
+class _PaddedRun:
+    owner: PaddedPass
+    request: PassRequest
+    inputs: dict[str, Tensor]
+    pool_weights: Tensor | None
+    finder: SpanFinder | None
+    results: HostResults | None = None
+
+    def launch(self) -> None:
+        """See `PreparedPass`."""
         try:
-            return self._run(batch, want_spans, pool_weights, want_hidden)
+            self.results = self._compute()
         finally:
-            self._last.states = None
+            self.owner.last.states = None
 
-    def _run(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
-        device = self._model.device
-        module: Callable[..., Any] = self._model if want_spans else self._encoder
-        output = module(**model_inputs(batch, device))
-        states = self._last.states
-        start = end = pooled = None
-        if want_spans:
-            start, end = to_host(output.start_logits), to_host(output.end_logits)
-        if pool_weights is not None and states is not None:
-            weights = torch.from_numpy(pool_weights).to(device)
-            pooled = to_host(torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1))
-        hidden = to_host(states) if want_hidden and states is not None else None
-        return PassOutput(start, end, pooled, None, hidden)
+    def _compute(self) -> HostResults:
+        owner, request, transfer = self.owner, self.request, self.owner.transfer
+        module: Callable[..., Any] = owner.model if request.want_spans else owner.encoder
+        output = module(**{name: transfer.to_device(tensor) for name, tensor in self.inputs.items()})
+        states, results = owner.last.states, HostResults()
+        if self.finder is not None:
+            results.found = self.finder.find(output.start_logits, output.end_logits)
+        elif request.want_spans:
+            results.start, results.end = transfer.to_host(output.start_logits), transfer.to_host(output.end_logits)
+        if self.pool_weights is not None and states is not None:
+            weights = transfer.to_device(self.pool_weights)
+            results.pooled = transfer.to_host(torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1))
+        if request.want_hidden and states is not None:
+            results.hidden = transfer.to_host(states)
+        return results
+
+    def read(self) -> PassOutput:
+        """See `PreparedPass`."""
+        results = self.results or HostResults()
+        start, end, pooled, hidden = (
+            None if tensor is None else tensor.numpy()
+            for tensor in (results.start, results.end, results.pooled, results.hidden)
+        )
+        found = None
+        if results.found is not None:
+            found = read_candidates(results.found, np.arange(self.request.batch.windows))
+        return PassOutput(start, end, pooled, None, hidden, found)
 
 
 class _LastHidden:
@@ -63,19 +105,13 @@ class _LastHidden:
 
 def model_inputs(batch: Batch, device: torch.device) -> dict[str, Tensor]:
     """What a model's forward takes of a batch, [n, S] int64 each, by the names of its arguments."""
+    return {name: torch.from_numpy(array).to(device) for name, array in _arrays(batch).items()}
+
+
+def _arrays(batch: Batch) -> dict[str, Any]:
     arrays = {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
         "token_type_ids": batch.token_type_ids,
     }
-    return {
-        name: torch.from_numpy(array).to(device, non_blocking=True)
-        for name, array in arrays.items()
-        if array is not None
-    }
-
-
-def to_host(tensor: Tensor) -> Floats:
-    """The numbers as float32, once the device has computed them."""
-    array: Floats = tensor.float().cpu().numpy()
-    return array.astype(np.float32, copy=False)
+    return {name: array for name, array in arrays.items() if array is not None}

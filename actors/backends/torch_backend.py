@@ -1,18 +1,20 @@
 """The forward pass in PyTorch, on a CPU or a GPU."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats
-from actors.backends.base import BatchLayout, PassOutput
+from actors.backends.base import BatchLayout, PassOutput, PassRequest
 from actors.backends.device_errors import device_error
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
-from actors.backends.packed_pass import PackedPass, packed_pass
+from actors.backends.packed_pass import packed_pass
 from actors.backends.padded_pass import PaddedPass
+from actors.backends.prepared_pass import PassKind, PreparedPass
+from actors.backends.transfer import Timer, start_timer
 from actors.batch import Batch
 from actors.errors import OutOfMemory
 from actors.parameters import ModelParameters
@@ -31,8 +33,12 @@ class TorchBackend:
     31 ms took 45 ms in the second thread of a process.
     """
 
-    def __init__(self, model: PreTrainedModel, parameters: ModelParameters) -> None:
-        """Moves the model to its device and precision."""
+    def __init__(self, model: PreTrainedModel, parameters: ModelParameters, searches_spans: bool | None = None) -> None:
+        """Moves the model to its device and precision.
+
+        Args:
+            searches_spans: whether the device finds the best spans itself; None where it is none of the host's.
+        """
         self._device = _device(parameters.device)
         threads = parameters.threads or torch.get_num_threads()
         # In that thread, since OpenMP keeps their number for every thread by itself: one that never set it has
@@ -42,7 +48,8 @@ class TorchBackend:
         self._model = model.train(False)
         torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
-        self._pass: PackedPass | PaddedPass = self._thread.submit(packed_pass, model).result() or PaddedPass(model)
+        self._searches = self._device.type != "cpu" if searches_spans is None else searches_spans
+        self._pass: PassKind = self._thread.submit(packed_pass, model).result() or PaddedPass(model)
 
     @property
     def device(self) -> str:
@@ -64,20 +71,29 @@ class TorchBackend:
         """Bytes that are free for a pass; None where that cannot be told."""
         return self._memory.limit()
 
+    def submit(self, request: PassRequest) -> "_TorchPass":
+        """Hands a pass to the thread of the device; see `Backend.submit`."""
+        if not self._searches:
+            request = replace(request, searches=())
+        prepared = self._pass.prepare(request)
+        launched = self._thread.submit(self._launch, prepared)
+        self._thread.submit(self._memory.tidy)
+        return _TorchPass(launched, prepared)
+
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
-        """Runs the model; see `Backend.forward`."""
-        output = self._thread.submit(self._forward, batch, want_spans, pool_weights, want_hidden).result()
-        self._thread.submit(self._memory.tidy)
-        return output
+        """Runs a pass, and waits for it; see `Backend.forward`."""
+        return self.submit(PassRequest(batch, want_spans, pool_weights, want_hidden)).collect()
 
     @torch.inference_mode()
-    def _forward(self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool) -> PassOutput:
+    def _launch(self, prepared: PreparedPass) -> "_Launched":
         self._memory.start()
         try:
-            output = self._pass.run(batch, want_spans, pool_weights, want_hidden)
-            return replace(output, peak_bytes=self._memory.peak())
+            timer = start_timer(self._device)
+            prepared.launch()
+            timer.stop()
+            return _Launched(timer, self._memory.peak())
         except (RuntimeError, MemoryError) as error:
             no_room = device_error(error)
             if not isinstance(no_room, OutOfMemory):
@@ -85,6 +101,31 @@ class TorchBackend:
         # Not before here, with the error's traceback gone, are the activations of the failed pass free.
         self._memory.release()
         raise no_room
+
+
+@dataclass(frozen=True)
+class _Launched:
+    timer: Timer
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class _TorchPass:
+    """See `SubmittedPass`."""
+
+    launched: Future[_Launched]
+    prepared: PreparedPass
+
+    @property
+    def is_done(self) -> bool:
+        if not self.launched.done():
+            return False
+        return self.launched.exception() is not None or self.launched.result().timer.is_over
+
+    def collect(self) -> PassOutput:
+        launched = self.launched.result()
+        seconds = launched.timer.seconds()
+        return replace(self.prepared.read(), peak_bytes=launched.peak_bytes, seconds=seconds)
 
 
 def _device(name: str) -> torch.device:

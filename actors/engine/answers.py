@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.arrays import Doubles, Ints, Longs, segments
-from actors.engine.span_decoding import Candidates
+from actors.candidates import Candidates
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.tokenizer import TokenPositions

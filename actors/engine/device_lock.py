@@ -8,16 +8,20 @@ from contextlib import contextmanager
 
 from actors.parameters import SharingParameters
 
+_OFFLINE_PASSES = 2
+"""Offline passes that the device has at a time: one that it computes, and one that it begins in the next moment."""
+
 
 class DeviceLock:
-    """Lets one pass at a time run on the device, and decides which is next."""
+    """Decides whose passes the device has: those of online requests, or a few of shards."""
 
     def __init__(self, sharing: SharingParameters | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Without `sharing` there are no online requests, and passes take as long as is best for throughput."""
         self._sharing = sharing
         self._clock = clock
         self._free = threading.Condition()
-        self._taken = False
+        self._is_online = False
+        self._offline = 0
         self._online_waiting = 0
         self._last_online = -math.inf
 
@@ -33,38 +37,42 @@ class DeviceLock:
 
     @contextmanager
     def online(self) -> Iterator[bool]:
-        """Takes the device for online passes as soon as the pass that runs has ended. Yields True."""
+        """Takes the device for online passes as soon as it is done with those that it has. Yields True."""
         with self._free:
             self._online_waiting += 1
-            self._free.wait_for(lambda: not self._taken)
+            self._free.wait_for(lambda: not self._is_online and not self._offline)
             self._online_waiting -= 1
-            self._taken = True
+            self._is_online = True
         try:
             yield True
         finally:
-            self._leave()
+            with self._free:
+                self._is_online = False
+                self._free.notify_all()
 
     @contextmanager
-    def offline(self, seconds: float) -> Iterator[bool]:
-        """Takes the device for one offline pass, once it is free and no online pass waits for it.
+    def offline(self, seconds: float, waits: bool = True) -> Iterator[bool]:
+        """Takes the device for one offline pass, once it has room for another and no online pass waits for it.
 
         Args:
             seconds: predicted time of the pass; 0 for one that cannot be made smaller.
+            waits: whether to wait for that, which nobody may who has another pass on the device still.
 
         Yields:
             Whether the device was taken. It is not where online traffic began meanwhile and the pass would take longer
             than the quantum allows now; the caller then chooses a smaller pass.
         """
         with self._free:
-            self._free.wait_for(lambda: not self._taken and not self._online_waiting)
-            granted = self._taken = seconds <= self.quantum()
+            if waits:
+                self._free.wait_for(self._has_room)
+            granted = self._has_room() and seconds <= self.quantum()
+            self._offline += granted
         try:
             yield granted
         finally:
-            if granted:
-                self._leave()
+            with self._free:
+                self._offline -= granted
+                self._free.notify_all()
 
-    def _leave(self) -> None:
-        with self._free:
-            self._taken = False
-            self._free.notify_all()
+    def _has_room(self) -> bool:
+        return not self._is_online and not self._online_waiting and self._offline < _OFFLINE_PASSES

@@ -2,24 +2,27 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 
-from actors.arrays import Floats, Ints, Longs
-from actors.backends.base import Backend, ModelOutput, PassOutput, check_outputs
+from actors.arrays import Ints, Longs
+from actors.backends.base import Backend, ModelOutput, PassOutput, PassRequest, check_outputs
 from actors.backends.device_errors import device_error
 from actors.backends.speed_probe import blank_windows
 from actors.batch import Batch
+from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pace import Pace
+from actors.engine.passes import Pass, PassInFlight, Share
 from actors.errors import DeviceLost, NoRoom, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -31,6 +34,8 @@ _READ_EVERY = 16
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds before one window is tried again that fitted before: another actor's pass may hold the memory that it needs.
 After the last one its task fails, and no other: the device computes all that has room."""
+_IN_FLIGHT = 2
+"""Passes of one shard that the device has at a time: it begins the second while the results of the first are read."""
 _USUAL_PACE, _TELLING_WORK = 1e-8, 100_000
 """Finding spans: seconds for one that is scored, before that was measured; and the least of a pass that says something
 of it, since calls of numpy cost most of a small one."""
@@ -40,29 +45,12 @@ DeviceTurn = Callable[[float], AbstractContextManager[bool]]
 device is not taken, where the pass should be chosen again."""
 
 
-class Share(NamedTuple):
-    """The windows of one task in a pass."""
-
-    task: InferenceTask
-    chosen: Longs
-    """[n] positions of these windows among those of the task."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A forward pass that took place."""
-
-    online: bool
-    size: PassShape
-    tokens: int
-    """Without padding."""
-    seconds: float
-    waited: float
-    """Seconds that it waited for the device."""
-
-
 class Engine:
-    """A model with its batcher. Several threads may call at once: the device runs one pass after the other."""
+    """A model with its batcher. Several threads may call at once: the device runs one pass after the other.
+
+    A pass has three parts: `submit` hands it to the device, `wait` returns once the device is done with it, and `keep`
+    finds the spans in what came back. While one pass is in the last part, the device computes the next.
+    """
 
     def __init__(
         self,
@@ -84,6 +72,7 @@ class Engine:
         self._outputs = outputs
         self.batcher = Batcher(batching)
         self._learning = threading.Lock()
+        self._submitting = threading.Lock()
         self._passes_to_read = 0
         self._decoding_pace = Pace(_USUAL_PACE, seen=_TELLING_WORK)
         self._read_memory_limit()
@@ -150,16 +139,40 @@ class Engine:
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         for number, windows in enumerate(task.rounds):
-            schedule = self.queue(task.lengths[windows])
-            while len(schedule):
-                size = self.choose(schedule, self.device_lock.quantum())
-                if self.run([Share(task, windows[schedule.peek(size)])], self.device_lock.offline):
-                    schedule.drop(size)
-                elif task.pause:
+            while len(windows):
+                windows = self._run_while_there_is_room(task, windows)
+                if task.pause:
                     # Without the device, so that whoever else wants it does not wait too.
                     time.sleep(task.pause)
             task.end_round(number)
         return task.results()
+
+    def _run_while_there_is_room(self, task: InferenceTask, windows: Longs) -> Longs:
+        """Runs passes over windows of a task; those that are left where one had no room."""
+        schedule, in_flight, left = self.queue(task.lengths[windows]), deque[PassInFlight](), list[Longs]()
+        try:
+            while in_flight or (len(schedule) and not left):
+                is_wanted = len(schedule) and not left and len(in_flight) < _IN_FLIGHT
+                # What is known by now helps to choose the next.
+                if is_wanted and not (in_flight and in_flight[0].submitted.is_done):
+                    size = self.choose(schedule, self.device_lock.quantum())
+                    turn = partial(self.device_lock.offline, waits=not in_flight)
+                    submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
+                    if submitted is not None:
+                        schedule.drop(size)
+                        in_flight.append(submitted)
+                        continue
+                if in_flight:
+                    done = in_flight.popleft()
+                    output = self.wait(done)
+                    if output is None:
+                        left.append(done.shares[0].chosen)
+                    else:
+                        _raise_first(self.keep(done, output))
+        finally:
+            for abandoned in in_flight:
+                self._abandon(abandoned)
+        return np.concatenate([*left, windows[schedule.peek(len(schedule))]])
 
     def queue(self, lengths: Ints) -> WindowQueue:
         """Windows of these lengths, [W], as they wait for passes of this model."""
@@ -216,74 +229,124 @@ class Engine:
             seconds = self.batcher.costs.seconds_at_best(windows, tokens, squares)
         return seconds if np.isfinite(seconds) else 0.0
 
-    def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
-        """Runs one pass over windows of one or several tasks of one kind, and hands each task its own results.
+    def submit(self, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> PassInFlight | None:
+        """Hands the device a pass over windows of one or several tasks of one kind, for `wait`, which has to follow.
 
         Returns:
-            False where the pass did not run, because it was too large or the device was not granted: choose again, and
-            where a window has no room that it had before, after the `pause` of its task.
+            None where the device was not granted: choose again.
+
+        Raises:
+            DeviceLost: the device computes nothing any more; every later pass fails with it too.
+        """
+        asked = time.perf_counter()
+        batches = tuple(share.task.batch(share.chosen) for share in shares)
+        size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), self._backend.layout)
+        request = self._request(shares, batches, size.width)
+        task = shares[0].task
+        task.pause = 0.0
+        with ExitStack() as stack:
+            if not stack.enter_context(turn(self._predicted(size))):
+                return None
+            waited = time.perf_counter() - asked
+            with self._submitting:
+                self.check_device()
+                # Here and not while a pass is chosen: the device is at its least busy now.
+                self._passes_to_read -= 1
+                if self._passes_to_read <= 0:
+                    self._try_to_read_memory_limit(task.wanted)
+                submitted = self._backend.submit(request)
+            return PassInFlight(tuple(shares), batches, size, online, waited, submitted, stack.pop_all())
+
+    def _request(self, shares: Sequence[Share], batches: Sequence[Batch], width: int) -> PassRequest:
+        wanted, first, searches = shares[0].task.wanted, 0, list[SpanSearch]()
+        for share, batch in zip(shares, batches, strict=True):
+            searches += share.task.search(slice(first, first + batch.windows))
+            first += batch.windows
+        weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
+        return PassRequest(
+            stack(batches, self.spec.pad_id),
+            wanted.qa is not None,
+            stack_weights(weights, width),
+            wanted.tokens,
+            tuple(searches),
+        )
+
+    def wait(self, flight: PassInFlight) -> PassOutput | None:
+        """Waits until the device is done with a pass, and leaves the device to the next; what came back is for `keep`.
+
+        Returns:
+            None where the pass did not fit: choose a smaller one, and where a window has no room that it had before,
+            after the `pause` of its task.
 
         Raises:
             WindowTooLarge: the device cannot hold even one window.
-            NotANumber: the model computes NaN.
             NoRoom: a window that fitted before has no room now.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
-        batches = [share.task.batch(share.chosen) for share in shares]
-        weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
-        size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), self._backend.layout)
-        joined, joined_weights = stack(batches, self.spec.pad_id), stack_weights(weights, size.width)
-        output, seconds = self._forward(joined, joined_weights, shares[0].task, size, turn)
-        if output is None:
-            return False
-        first = 0
-        for share, batch in zip(shares, batches, strict=True):
-            rows = slice(first, first + batch.windows)
-            share.task.stats.add_pass(batch, self._backend.layout, seconds * batch.windows / size.windows)
+        with flight.turn:
+            try:
+                output = flight.submitted.collect()
+            except Exception as error:
+                if not isinstance(self._judged(error, flight.task.wanted), OutOfMemory):
+                    raise
+                flight.task.stats.out_of_memory += 1
+                self._make_room(flight.size, flight.task, error)
+                return None
+        with self._learning:
+            self.batcher.observe(flight.size, output.seconds, output.peak_bytes)
+        for share, batch in zip(flight.shares, flight.batches, strict=True):
+            part_of_pass = batch.windows / flight.size.windows
+            share.task.stats.add_pass(batch, self._backend.layout, output.seconds * part_of_pass)
             share.task.tries_without_room = 0
-            self._keep(share, batch, output.part(rows, batch.width))
-            first = rows.stop
+        if self._watcher is not None:
+            self._watcher(Pass(flight.online, flight.size, flight.tokens, output.seconds, flight.waited))
+        return output
+
+    def keep(self, flight: PassInFlight, output: PassOutput) -> list[Exception | None]:
+        """Hands each task its own results of a pass, and learns how long it takes to find the spans among them.
+
+        Returns:
+            For each share what went wrong with it: NotANumber where the model computes NaN; None where all is well.
+        """
+        return [self._keep(share, batch, part) for share, batch, part in flight.parts(output)]
+
+    def run(self, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> bool:
+        """Runs a pass from its beginning to its end; False where `submit` or `wait` says to choose again.
+
+        Raises:
+            NotANumber: the model computes NaN.
+            WindowTooLarge, NoRoom, DeviceLost: as `wait`.
+        """
+        flight = self.submit(shares, turn, online=online)
+        output = None if flight is None else self.wait(flight)
+        if flight is None or output is None:
+            return False
+        _raise_first(self.keep(flight, output))
         return True
 
-    def _keep(self, share: Share, batch: Batch, output: PassOutput) -> None:
-        """Hands a task its results, and learns how long it takes to find the spans among them."""
+    def _abandon(self, flight: PassInFlight) -> None:
+        """Waits for a pass whose results nobody wants any more."""
+        with flight.turn, suppress(Exception):
+            flight.submitted.collect()
+
+    def _keep(self, share: Share, batch: Batch, output: PassOutput) -> Exception | None:
         began = time.perf_counter()
-        share.task.keep(share.chosen, batch, output)
+        try:
+            share.task.keep(share.chosen, batch, output)
+        except Exception as error:
+            return error
         seconds, work = time.perf_counter() - began, float(share.task.decoding_work(batch.windows, batch.width))
-        if work >= _TELLING_WORK:
+        if work >= _TELLING_WORK and output.candidates is None:
             with self._learning:
                 self._decoding_pace.observe(work, seconds)
+        return None
 
-    def _forward(
-        self, batch: Batch, weights: Floats | None, task: InferenceTask, size: PassShape, turn: DeviceTurn
-    ) -> tuple[PassOutput | None, float]:
-        asked = time.perf_counter()
-        task.pause = 0.0
-        with turn(self._predicted(size)) as granted:
-            if not granted:
-                return None, 0.0
-            self.check_device()
-            # Here and not while a pass is chosen: another thread's pass may be holding its memory then.
-            self._passes_to_read -= 1
-            started = time.perf_counter()
-            try:
-                if self._passes_to_read <= 0:
-                    self._read_memory_limit()
-                    started = time.perf_counter()
-                output = self._backend.forward(batch, task.wanted.qa is not None, weights, task.wanted.tokens)
-            except Exception as error:
-                if not isinstance(self._judged(error, task.wanted), OutOfMemory):
-                    raise
-                task.stats.out_of_memory += 1
-                self._make_room(size, task, error)
-                return None, 0.0
-            seconds = time.perf_counter() - started
-        with self._learning:
-            self.batcher.observe(size, seconds, output.peak_bytes)
-        if self._watcher is not None:
-            online = turn != self.device_lock.offline
-            self._watcher(Pass(online, size, int(batch.lengths.sum()), seconds, started - asked))
-        return output, seconds
+    def _try_to_read_memory_limit(self, wanted: Wanted) -> None:
+        try:
+            self._read_memory_limit()
+        except Exception as failed:
+            if self._judged(failed, wanted) is None:
+                raise
 
     def _make_room(self, size: PassShape, task: InferenceTask, error: Exception) -> None:
         """After a pass that did not fit: the next one is smaller, or comes later where nothing is smaller.
@@ -292,11 +355,7 @@ class Engine:
             WindowTooLarge: the device cannot hold even one window.
             NoRoom: it could before, and could not in all the tries that this task has had.
         """
-        try:
-            self._read_memory_limit()
-        except Exception as failed:
-            if self._judged(failed, task.wanted) is None:
-                raise
+        self._try_to_read_memory_limit(task.wanted)
         with self._learning:
             smaller_is_left = self.batcher.out_of_memory(size)
         if smaller_is_left:
@@ -352,3 +411,9 @@ class Engine:
         with self._learning:
             seconds = self.batcher.costs.seconds(size)
         return seconds if np.isfinite(seconds) else 0.0
+
+
+def _raise_first(errors: Sequence[Exception | None]) -> None:
+    error = next(filter(None, errors), None)
+    if error is not None:
+        raise error

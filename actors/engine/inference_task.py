@@ -7,12 +7,13 @@ import numpy as np
 from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
 from actors.batch import Batch
+from actors.candidates import Candidates, SpanSearch
 from actors.engine.answers import Answers, read_answers
 from actors.engine.collate import collate
 from actors.engine.cost_model import Amount
 from actors.engine.pass_stats import PassStats
 from actors.engine.pooling import Pooling, embed_owners
-from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted, decoding_work
+from actors.engine.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.errors import ModelError, NotANumber
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
@@ -114,6 +115,10 @@ class InferenceTask:
         """[n, S] weights of the tokens in the pooled vectors; None where none are wanted."""
         return None if self._pooled is None else self._pooled.weigh(chosen, batch)
 
+    def search(self, windows: slice) -> tuple[SpanSearch, ...]:
+        """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are."""
+        return () if self._asked is None else (self._asked.search(windows),)
+
     def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
         """Takes what a pass gave to these windows.
 
@@ -155,6 +160,9 @@ class _Asked:
 
     def work_of_window(self, width: int) -> int:
         return decoding_work(width, self._k, self._qa.max_answer_len)
+
+    def search(self, windows: slice) -> SpanSearch:
+        return SpanSearch(windows, self._k, self._qa.max_answer_len)
 
     def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
         found = _spans_of(output, batch, self._k, self._qa.max_answer_len)
@@ -224,9 +232,13 @@ def _checked(vectors: Floats) -> Floats:
 
 
 def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> Candidates:
-    if output.start_logits is None or output.end_logits is None:
+    if output.candidates is not None:
+        # Found together with those of other tasks, which may want more.
+        found = output.candidates.first(k)
+    elif output.start_logits is not None and output.end_logits is not None:
+        found = best_spans(output.start_logits, output.end_logits, batch, k, max_answer_len)
+    else:
         raise ModelError("the backend returned no logits")
-    found = best_spans(output.start_logits, output.end_logits, batch, k, max_answer_len)
     if (found.start[:, 0] < 0).any():
         raise NotANumber(_NOT_A_NUMBER)
     return found

@@ -1,6 +1,7 @@
 """An online request in the scheduler: its windows that wait for a forward pass, and the future of its results."""
 
 import math
+import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class QueuedRequest:
     """Sizes of the windows that may join the next pass."""
     slice_decoding: float = 0.0
     """Predicted seconds of finding their spans, after the pass."""
+    _settling: threading.Lock = field(default_factory=threading.Lock)
     seconds_per_window: float = 0.0
     """Predicted time of one pending window in a pass with all the others."""
 
@@ -115,10 +117,11 @@ class QueuedRequest:
         return True
 
     def settle(self, results: Results | None = None, error: Exception | None = None) -> None:
-        """Gives the future its results or its error; does nothing where it was cancelled."""
-        if not self.future.set_running_or_notify_cancel():
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        elif results is not None:
-            self.future.set_result(results)
+        """Gives the future its results or its error; does nothing where it has either, or was cancelled."""
+        with self._settling:
+            if self.future.done() or not self.future.set_running_or_notify_cancel():
+                return
+            if error is not None:
+                self.future.set_exception(error)
+            elif results is not None:
+                self.future.set_result(results)

@@ -4,12 +4,14 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 from actors.arrays import Longs
-from actors.engine.engine import Engine, Share
+from actors.backends.base import PassOutput
+from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask
+from actors.engine.passes import PassInFlight, Share
 from actors.errors import DeviceLost, ModelError, NoRoom, QueueFull, WindowTooLarge
 from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
@@ -27,8 +29,8 @@ class OnlineScheduler:
     considered too. `SchedulingPolicy` chooses the request that a pass is for, and `next_pass` chooses which windows
     of the others share it. The thread is a daemon, and ends with the process.
 
-    A request that has had its last pass is finished in another thread, where its candidates are merged: the next pass
-    does not wait for that.
+    What a pass gave is read in another thread: spans are found there, and the candidates of a request that has had its
+    last pass are merged. The device has the next pass meanwhile; that one's results are read after these.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class OnlineScheduler:
         self._submitted = threading.Condition()
         self._requests: list[QueuedRequest] = []
         self._policy = SchedulingPolicy()
-        self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finish")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self._last_read: Future[None] = Future()
+        self._last_read.set_result(None)
         self._thread = threading.Thread(target=self._serve, name="online", daemon=True)
         self._thread.start()
 
@@ -159,8 +163,10 @@ class OnlineScheduler:
         for request in windows:
             if math.isnan(request.first_pass_began):
                 request.first_pass_began = began
+        shares = [Share(request.task, own) for request, own in windows.items()]
         try:
-            ran = self._engine.run([Share(request.task, own) for request, own in windows.items()], _device_is_held)
+            flight = self._engine.submit(shares, _device_is_held, online=True)
+            output = None if flight is None else self._engine.wait(flight)
         except Exception as error:
             if len(windows) == 1:
                 (request,) = windows
@@ -174,7 +180,7 @@ class OnlineScheduler:
                     self._run_pass({request: own})
             return
         # A pass that was too large for the device did not run, and is chosen again.
-        if not ran:
+        if flight is None or output is None:
             if len(windows) == 1:
                 (request,) = windows
                 request.not_before = time.monotonic() + request.task.pause
@@ -185,21 +191,34 @@ class OnlineScheduler:
         for request, own in windows.items():
             request.has_failed = False
             request.complete(own)
+        self._read(flight, output, list(windows))
+        for request in windows:
             self._plan_slice(request)
-            if not len(request.pending):
-                self._finish(request)
         ended = self._clock()
         worked_off = before - self._admission.backlog(queued)
         self._admission.observe(worked_off, ended - began, of_first / sum(map(len, windows.values())), ended)
 
-    def _finish(self, request: QueuedRequest) -> None:
-        """Has the candidates of a request that had its last pass merged, beside the passes of others."""
-        self._finishing.submit(self._settle, request)
+    def _read(self, flight: PassInFlight, output: PassOutput, requests: Sequence[QueuedRequest]) -> None:
+        """Has what a pass gave read, once what the one before gave was read: passes wait where that takes longer."""
+        self._last_read.result()
+        finished = [request for request in requests if not len(request.pending)]
+        self._last_read = self._reading.submit(self._keep, flight, output, requests, finished)
 
-    def _settle(self, request: QueuedRequest) -> None:
-        _settle_with_results(request)
+    def _keep(
+        self,
+        flight: PassInFlight,
+        output: PassOutput,
+        requests: Sequence[QueuedRequest],
+        finished: Sequence[QueuedRequest],
+    ) -> None:
+        """Hands requests what a pass gave, and settles those that have all of their results, or cannot have them."""
+        for request, error in zip(requests, self._engine.keep(flight, output), strict=True):
+            if error is not None:
+                request.settle(error=error)
+        for request in finished:
+            _settle_with_results(request)
         with self._submitted:
-            self._requests = [other for other in self._requests if other is not request]
+            self._requests = [other for other in self._requests if not other.future.done()]
 
     def _plan_slice(self, request: QueuedRequest) -> None:
         if not len(request.pending):
@@ -216,6 +235,8 @@ class OnlineScheduler:
 
 
 def _settle_with_results(request: QueuedRequest) -> None:
+    if request.future.done():
+        return
     try:
         request.settle(request.task.results())
     except Exception as error:

@@ -18,7 +18,7 @@ from actors.serving.types import Refusal, Reply
 
 if TYPE_CHECKING:
     # A gateway counts requests, and has neither.
-    from actors.engine.engine import Pass
+    from actors.engine.passes import Pass
     from actors.serving.replica import Replica
 
 _PREFIX = "ray_spanmill_"

@@ -19,7 +19,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats, Ints
-from actors.backends.base import BatchLayout, PassOutput
+from actors.backends.base import BatchLayout, PassOutput, SynchronousBackend
 from actors.batch import Batch
 from actors.engine.answers import Answers
 from actors.engine.inference_task import Results
@@ -156,7 +156,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
 
 
-class TableBackend:
+class TableBackend(SynchronousBackend):
     """A model of two tables: a token's logits and hidden state depend on its id alone.
 
     Like a real device it computes padding too, and has no more room than `room` tokens a pass.

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from actors.arrays import Floats
-from actors.backends.base import Backend, BatchLayout, PassOutput, Runtime
+from actors.backends.base import Backend, BatchLayout, PassOutput, Runtime, SynchronousBackend
 from actors.backends.null import RUNTIME as NULL
 from actors.batch import Batch
 from actors.parameters import ModelParameters
@@ -20,7 +20,7 @@ MESSAGE = (
 )
 
 
-class LossyBackend:
+class LossyBackend(SynchronousBackend):
     """The null runtime's numbers, from a device that may be lost; then every pass fails, until the process ends."""
 
     device, memory_limit, layout = "cpu", None, BatchLayout.PADDED

@@ -20,11 +20,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from actors.backends.torch_backend import TorchBackend
+from actors.backends.torch_weights import load_model
 from actors.engine.collate import collate
 from actors.engine.engine import Engine
 from actors.errors import ModelError
-from actors.parameters import QAParameters
+from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import Rejection, qa_window_size
+from tests.actors.conftest import Loaded
 from tests.actors.helpers import (
     GOLDEN,
     MODELS,
@@ -126,17 +129,32 @@ def _check(results: Iterable[tuple[Case, list[Answer]]]) -> None:
     assert tied <= 0.02 * total
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["spans on the host", "spans on the device"])
+def engines_of_both_kinds(models: dict[str, Loaded], request: pytest.FixtureRequest) -> dict[str, Engine]:
+    """An engine for each golden model; what finds the spans on a GPU may do so here."""
+    if not request.param:
+        return {name: model.engine() for name, model in models.items()}
+    cpu = ModelParameters(device="cpu")
+    found = {}
+    for name, model in models.items():
+        backend = TorchBackend(load_model(model.folder, with_qa_head=True), cpu, searches_spans=True)
+        found[name] = Engine(backend, model.spec, BatchingParameters())
+    return found
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_every_case_alone(engines: dict[str, Engine], model: str) -> None:
-    engine = engines[model]
+def test_every_case_alone(engines_of_both_kinds: dict[str, Engine], model: str) -> None:
+    engine = engines_of_both_kinds[model]
     cases = _compared(model, engine)
     assert len(cases) > 170
     _check((case, _answer(engine, [case], QAParameters(**case.given))[0]) for case in cases)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_case_in_one_shard_with_all_others_of_its_parameters(engines: dict[str, Engine], model: str) -> None:
-    engine = engines[model]
+def test_every_case_in_one_shard_with_all_others_of_its_parameters(
+    engines_of_both_kinds: dict[str, Engine], model: str
+) -> None:
+    engine = engines_of_both_kinds[model]
     shards: dict[QAParameters, list[Case]] = defaultdict(list)
     for case in _compared(model, engine):
         shards[QAParameters(**case.given)].append(case)

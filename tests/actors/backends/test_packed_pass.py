@@ -7,10 +7,14 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
+from actors.backends.base import PassRequest
 from actors.backends.packed_pass import packed_pass
 from actors.backends.padded_pass import PaddedPass
+from actors.backends.prepared_pass import run
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, batch_of
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(params=MODELS)
@@ -25,10 +29,10 @@ def test_it_gives_what_a_padded_pass_gives(model: PreTrainedModel) -> None:
     batch = batch_of(model, lengths=[9, 30, 4, 9, 17])
     real = np.arange(batch.width) < batch.lengths[:, None]
     weights = np.random.default_rng(0).random(real.shape).astype(np.float32) * real
-    theirs = PaddedPass(model).run(batch, True, weights, True)
+    theirs = run(PaddedPass(model), PassRequest(batch, True, weights, True), CPU)
     packed = packed_pass(model)
     assert packed is not None
-    mine = packed.run(batch, True, weights, True)
+    mine = run(packed, PassRequest(batch, True, weights, True), CPU)
     for name in ("start_logits", "end_logits", "hidden"):
         np.testing.assert_allclose(getattr(mine, name)[real], getattr(theirs, name)[real], atol=1e-5)
     assert mine.pooled is not None
@@ -40,9 +44,9 @@ def test_it_gives_what_a_padded_pass_gives(model: PreTrainedModel) -> None:
 def test_only_what_was_asked_for_comes_back(model: PreTrainedModel) -> None:
     batch, packed = batch_of(model, lengths=[5, 3]), packed_pass(model)
     assert packed is not None
-    spans = packed.run(batch, True, None, False)
+    spans = run(packed, PassRequest(batch, True), CPU)
     assert (spans.pooled, spans.hidden) == (None, None)
-    pooled = packed.run(batch, False, np.ones((2, 5), np.float32), False)
+    pooled = run(packed, PassRequest(batch, False, np.ones((2, 5), np.float32)), CPU)
     assert (pooled.start_logits, pooled.end_logits, pooled.hidden) == (None, None, None)
 
 

@@ -29,11 +29,11 @@ TOY = '''
 
 import numpy as np
 
-from actors.backends.base import BatchLayout, ModelOutput, PassOutput, Runtime
+from actors.backends.base import BatchLayout, ModelOutput, PassOutput, Runtime, SynchronousBackend
 from actors.errors import ModelError
 
 
-class Table:
+class Table(SynchronousBackend):
     device, hidden_size, memory_limit, layout = "cpu", 4, None, BatchLayout.PADDED
 
     def __init__(self, logits):

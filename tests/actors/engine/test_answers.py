@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.candidates import Candidates
 from actors.engine import answers as answers_module
 from actors.engine.answers import read_answers
-from actors.engine.span_decoding import Candidates
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
 from actors.tokenization.tokenized import Tokenized

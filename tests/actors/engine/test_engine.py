@@ -18,8 +18,9 @@ from actors.engine.answers import Answers
 from actors.engine.collate import collate
 from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
-from actors.engine.engine import Engine, Pass, Share
+from actors.engine.engine import Engine
 from actors.engine.inference_task import Results, Wanted
+from actors.engine.passes import Pass, Share
 from actors.errors import DeviceLost, ModelError, NoRoom, OutOfMemory, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.tokenization.preprocess import prepare_texts
@@ -673,7 +674,7 @@ def test_who_watches_is_told_of_every_pass() -> None:
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 8 + [("w1", "w2")])
     stats = engine.answer(prepared, QA).stats
     task = engine.begin(prepared, Wanted(QA))
-    assert engine.run([Share(task, np.arange(2))], lambda _: engine.device_lock.online())
+    assert engine.run([Share(task, np.arange(2))], lambda _: engine.device_lock.online(), online=True)
     assert [p.size for p in passes] == [
         PassShape.padded(4, 14),
         PassShape.padded(4, 14),

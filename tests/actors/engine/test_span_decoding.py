@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine.span_decoding import Candidates, best_spans, candidates_wanted
+from actors.candidates import Candidates
+from actors.engine.span_decoding import best_spans, candidates_wanted
 from tests.actors.helpers import hand_batch
 
 Logits = npt.NDArray[np.float32]

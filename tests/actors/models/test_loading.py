@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, DistilBertModel, XLNetConfig, XLNetForQuestionAnsweringSimple
 
 from actors.arrays import Floats
-from actors.backends.base import BatchLayout, ModelOutput, PassOutput, Runtime
+from actors.backends.base import BatchLayout, ModelOutput, PassOutput, Runtime, SynchronousBackend
 from actors.backends.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.engine import Engine
@@ -68,7 +68,7 @@ def test_a_bare_null_in_yaml_names_the_null_backend() -> None:
     assert ModelParameters.model_validate({"backend": None}).backend == "null"
 
 
-class _GoneBackend:
+class _GoneBackend(SynchronousBackend):
     """A device that took the model, and is lost at the first look at its memory."""
 
     device, hidden_size = "cpu", 4

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from actors.backends.base import PassOutput, PassRequest
+from actors.backends.speed_probe import blank_windows
 from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
-from actors.engine.engine import DeviceTurn, Engine, Share
+from actors.engine.engine import DeviceTurn, Engine
 from actors.engine.inference_task import Wanted
+from actors.engine.passes import PassInFlight, Share
 from actors.errors import QueueFull
 from actors.parameters import BatchingParameters, EmbeddingParameters, SharingParameters
 from actors.scheduling.admission import Admission
@@ -71,6 +75,9 @@ class Outcome:
         return self.done - self.arrived - self.own
 
 
+_NO_PASS = PassRequest(blank_windows(1, 2, SPEC))
+
+
 class SimulatedEngine(Engine):
     """Its passes take simulated time; whatever arrives meanwhile is submitted at its moment."""
 
@@ -80,15 +87,21 @@ class SimulatedEngine(Engine):
         self._rng = np.random.default_rng(5)
         self.meanwhile: Callable[[float], None] = lambda until: None
 
-    def run(self, shares: Sequence[Share], turn: DeviceTurn) -> bool:
+    def submit(self, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> PassInFlight:
         lengths = np.concatenate([share.task.lengths[share.chosen] for share in shares])
         size = PassShape.padded(len(lengths), int(lengths.max()))
-        seconds = self._cost(size) * float(self._rng.lognormal(0.0, self._noise))
+        return PassInFlight(tuple(shares), (), size, online, 0.0, self._backend.submit(_NO_PASS), ExitStack())
+
+    def wait(self, flight: PassInFlight) -> PassOutput:
+        seconds = self._cost(flight.size) * float(self._rng.lognormal(0.0, self._noise))
         ended = self._clock.now + seconds
         self.meanwhile(ended)
         self._clock.now = ended
-        self.batcher.costs.observe(size, seconds)
-        return True
+        self.batcher.costs.observe(flight.size, seconds)
+        return flight.submitted.collect()
+
+    def keep(self, flight: PassInFlight, output: PassOutput) -> list[Exception | None]:
+        return [None] * len(flight.shares)
 
 
 class SteppedScheduler(OnlineScheduler):
@@ -97,9 +110,10 @@ class SteppedScheduler(OnlineScheduler):
     def _serve(self) -> None:
         """Nothing."""
 
-    def _finish(self, request: QueuedRequest) -> None:
-        """At the simulated moment of its last pass."""
-        self._settle(request)
+    def _read(self, flight: PassInFlight, output: PassOutput, requests: Sequence[QueuedRequest]) -> None:
+        """At the simulated moment of the pass's end."""
+        super()._read(flight, output, requests)
+        self._last_read.result()
 
     def run_all(self) -> None:
         self._run_all()

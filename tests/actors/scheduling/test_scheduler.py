@@ -22,7 +22,7 @@ from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.errors import DeadlinePassed, ModelError, NoRoom, QueueFull, WindowTooLarge
+from actors.errors import DeadlinePassed, ModelError, NoRoom, NotANumber, QueueFull, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.scheduling.scheduler import OnlineScheduler
@@ -62,6 +62,18 @@ class GatedBackend(TableBackend):
         self.begun.release()
         self.may_go_on.acquire()
         return super().forward(batch, want_spans, pool_weights, want_hidden)
+
+
+class _GatedAndFailing(GatedBackend):
+    """Has one word that no pass survives."""
+
+    def forward(
+        self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
+    ) -> PassOutput:
+        output = super().forward(batch, want_spans, pool_weights, want_hidden)
+        if (batch.input_ids == FIRST_WORD + 7).any():
+            raise ModelError("no pass with w7")
+        return output
 
 
 def _engine(backend: TableBackend, batching: BatchingParameters = TOGETHER) -> Engine:
@@ -460,8 +472,7 @@ def test_what_goes_wrong_after_a_request_has_its_results_costs_no_other_its_own(
 
 
 def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fails() -> None:
-    backend = GatedBackend()
-    backend.hidden_table[FIRST_WORD + 7] = np.nan
+    backend = _GatedAndFailing()
     engine = _engine(backend)
     with _scheduler(engine) as scheduler:
         with _device_taken(engine):
@@ -471,7 +482,20 @@ def test_those_who_left_meanwhile_have_no_pass_of_their_own_when_a_shared_one_fa
         backend.may_go_on.release(9)
         assert_same_results(stays.future.result(), _alone(EMBED, "w2 w3"))
         assert isinstance(bad.future.exception(), ModelError)
-    assert backend.shapes == [(3, 5), (1, 3), (1, 4)]
+    # Passes of one pad token and a word look whether the device is lost.
+    assert [shape for shape in backend.shapes if shape != (1, 2)] == [(3, 5), (1, 3), (1, 4)]
+
+
+def test_a_window_that_the_model_computes_nan_for_costs_the_others_of_its_pass_no_second_one() -> None:
+    backend = TableBackend()
+    backend.hidden_table[FIRST_WORD + 7] = np.nan
+    engine = _engine(backend)
+    with _scheduler(engine) as scheduler:
+        with _device_taken(engine):
+            bad, good = (scheduler.submit(_task(engine, EMBED, text)) for text in ("w7", "w2 w3"))
+        assert_same_results(good.future.result(), _alone(EMBED, "w2 w3"))
+        assert isinstance(bad.future.exception(), NotANumber)
+    assert backend.shapes == [(2, 4)]
 
 
 def test_before_the_first_pass_nobody_is_refused_for_time() -> None:

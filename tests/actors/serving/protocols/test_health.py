@@ -1,7 +1,7 @@
 import httpx2
 import pytest
 
-from actors.engine.engine import Pass
+from actors.engine.passes import Pass
 from actors.serving.replica import Replica
 from actors.serving.types import Refusal, Refused
 from tests.actors.serving.conftest import Serve
