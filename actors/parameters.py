@@ -131,8 +131,8 @@ class SharingParameters(Settings):
     """How a model actor divides its device between online requests and offline jobs."""
 
     quantum_ms: float = Field(default=50.0, gt=0.0)
-    """Longest that an offline pass is predicted to take while requests come in, in milliseconds: an online request
-    waits for one such pass at most. A single window may take longer."""
+    """Longest that the offline passes which a device has at a time are predicted to take together while requests come
+    in, in milliseconds: an online request waits for no others. A single window may take longer."""
 
     idle_seconds: float = Field(default=10.0, ge=0.0)
     """After so long without an online request, offline passes are as large as is best for throughput."""

@@ -21,7 +21,7 @@ class DeviceLock:
         self._clock = clock
         self._free = threading.Condition()
         self._is_online = False
-        self._offline = 0
+        self._offline: list[float] = []
         self._online_waiting = 0
         self._last_online = -math.inf
 
@@ -29,8 +29,14 @@ class DeviceLock:
         """Notes that an online request came in: offline passes are short until none came for `sharing.idle_seconds`."""
         self._last_online = self._clock()
 
+    def longest_pass(self) -> float:
+        """Longest that one offline pass should be predicted to take now, in seconds: all of them fit the quantum."""
+        return self.quantum() / _OFFLINE_PASSES
+
     def quantum(self) -> float:
-        """Longest time that an offline pass may be predicted to take now, in seconds; inf without online traffic."""
+        """Longest time that the offline passes which the device has may be predicted to take together now, in seconds;
+        inf without online traffic.
+        """
         if self._sharing is None or self._clock() - self._last_online > self._sharing.idle_seconds:
             return math.inf
         return self._sharing.quantum_ms / 1000
@@ -51,11 +57,12 @@ class DeviceLock:
                 self._free.notify_all()
 
     @contextmanager
-    def offline(self, seconds: float, waits: bool = True) -> Iterator[bool]:
+    def offline(self, seconds: float, is_least: bool = False, waits: bool = True) -> Iterator[bool]:
         """Takes the device for one offline pass, once it has room for another and no online pass waits for it.
 
         Args:
-            seconds: predicted time of the pass; 0 for one that cannot be made smaller.
+            seconds: predicted time of the pass.
+            is_least: that it cannot be made smaller; then it may take longer than the quantum, alone.
             waits: whether to wait for that, which nobody may who has another pass on the device still.
 
         Yields:
@@ -64,15 +71,20 @@ class DeviceLock:
         """
         with self._free:
             if waits:
-                self._free.wait_for(self._has_room)
-            granted = self._has_room() and seconds <= self.quantum()
-            self._offline += granted
+                self._free.wait_for(lambda: self._has_room(seconds))
+            granted = self._has_room(seconds) and (is_least or seconds <= self.quantum())
+            if granted:
+                self._offline.append(seconds)
         try:
             yield granted
         finally:
-            with self._free:
-                self._offline -= granted
-                self._free.notify_all()
+            if granted:
+                with self._free:
+                    self._offline.remove(seconds)
+                    self._free.notify_all()
 
-    def _has_room(self) -> bool:
-        return not self._is_online and not self._online_waiting and self._offline < _OFFLINE_PASSES
+    def _has_room(self, seconds: float) -> bool:
+        if self._is_online or self._online_waiting:
+            return False
+        others = len(self._offline)
+        return not others or (others < _OFFLINE_PASSES and sum(self._offline, seconds) <= self.quantum())

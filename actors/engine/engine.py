@@ -40,9 +40,9 @@ _USUAL_PACE, _TELLING_WORK = 1e-8, 100_000
 """Finding spans: seconds for one that is scored, before that was measured; and the least of a pass that says something
 of it, since calls of numpy cost most of a small one."""
 
-DeviceTurn = Callable[[float], AbstractContextManager[bool]]
-"""Waits until the device is free for a pass that is predicted to take so many seconds. The context is False, and the
-device is not taken, where the pass should be chosen again."""
+DeviceTurn = Callable[[float, bool], AbstractContextManager[bool]]
+"""Waits until the device is free for a pass that is predicted to take so many seconds; the second argument says that
+none can be smaller. The context is False, and the device is not taken, where the pass should be chosen again."""
 
 
 class Engine:
@@ -155,7 +155,7 @@ class Engine:
                 is_wanted = len(schedule) and not left and len(in_flight) < _IN_FLIGHT
                 # What is known by now helps to choose the next.
                 if is_wanted and not (in_flight and in_flight[0].submitted.is_done):
-                    size = self.choose(schedule, self.device_lock.quantum())
+                    size = self.choose(schedule, self.device_lock.longest_pass())
                     turn = partial(self.device_lock.offline, waits=not in_flight)
                     submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
                     if submitted is not None:
@@ -245,7 +245,7 @@ class Engine:
         task = shares[0].task
         task.pause = 0.0
         with ExitStack() as stack:
-            if not stack.enter_context(turn(self._predicted(size))):
+            if not stack.enter_context(turn(self._predicted(size), size.windows == 1)):
                 return None
             waited = time.perf_counter() - asked
             with self._submitting:
@@ -405,9 +405,7 @@ class Engine:
         return True
 
     def _predicted(self, size: PassShape) -> float:
-        """Seconds; 0 for a pass that cannot be made smaller, or where no pass has been timed yet."""
-        if size.windows == 1:
-            return 0.0
+        """Seconds; 0 where no pass has been timed yet."""
         with self._learning:
             seconds = self.batcher.costs.seconds(size)
         return seconds if np.isfinite(seconds) else 0.0

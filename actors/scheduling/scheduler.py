@@ -243,6 +243,6 @@ def _settle_with_results(request: QueuedRequest) -> None:
         request.settle(error=error)
 
 
-def _device_is_held(seconds: float) -> AbstractContextManager[bool]:
+def _device_is_held(seconds: float, is_least: bool) -> AbstractContextManager[bool]:
     """Waits for nothing: the thread of the scheduler holds the device already."""
     return nullcontext(True)

@@ -67,9 +67,37 @@ def test_an_offline_pass_that_has_become_too_long_is_sent_back_without_the_devic
         assert not granted
         with device_lock.online() as other:
             assert other, "the device is free"
-    for seconds in (0.05, 0.0):
-        with device_lock.offline(seconds) as granted:
+    for seconds, is_least in ((0.05, False), (0.06, True)):
+        with device_lock.offline(seconds, is_least) as granted:
             assert granted
+
+
+def test_offline_passes_fit_the_quantum_together() -> None:
+    device_lock = DeviceLock(SHARING, Clock())
+    with device_lock.offline(0.03), device_lock.offline(0.03, waits=False) as second:
+        assert second, "nobody has come yet"
+    device_lock.arrived()
+    assert device_lock.longest_pass() == 0.025
+    with device_lock.offline(0.03):
+        with device_lock.offline(0.02, waits=False) as fits:
+            assert fits
+        for is_least in (False, True):
+            with device_lock.offline(0.03, is_least, waits=False) as fits:
+                assert not fits
+
+
+def test_a_pass_that_does_not_fit_beside_another_waits_for_its_end() -> None:
+    device_lock, order = DeviceLock(SHARING, Clock()), list[str]()
+    device_lock.arrived()
+
+    def wait() -> None:
+        with device_lock.offline(0.03) as granted:
+            order.append(f"granted: {granted}")
+
+    with ThreadPoolExecutor(1) as pool, device_lock.offline(0.03):
+        pool.submit(wait)
+        order.append("the first is there")
+    assert order == ["the first is there", "granted: True"]
 
 
 def test_the_quantum_counts_when_the_turn_comes_not_when_the_waiting_began() -> None:

@@ -674,7 +674,7 @@ def test_who_watches_is_told_of_every_pass() -> None:
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 8 + [("w1", "w2")])
     stats = engine.answer(prepared, QA).stats
     task = engine.begin(prepared, Wanted(QA))
-    assert engine.run([Share(task, np.arange(2))], lambda _: engine.device_lock.online(), online=True)
+    assert engine.run([Share(task, np.arange(2))], lambda *_: engine.device_lock.online(), online=True)
     assert [p.size for p in passes] == [
         PassShape.padded(4, 14),
         PassShape.padded(4, 14),
