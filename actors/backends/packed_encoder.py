@@ -4,7 +4,6 @@ A pass over [T] tokens has no padding and no mask, and its matrix products are a
 lengths: only attention knows of windows. The weights are those of a transformers module.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.backends.attention import Attention, Windows
+from actors.backends.cpu_linear import MakeProduct, Product, plain
 
 _AFTER_PADDING = frozenset({"camembert", "roberta", "xlm-roberta"})
 """Models that count positions from the id of the pad token on."""
@@ -25,7 +25,7 @@ class _Embeddings:
     positions: nn.Embedding
     types: nn.Embedding | None
     norm: nn.LayerNorm
-    project: nn.Linear | None
+    project: Product | None
     """To the width of the layers, where ELECTRA's embeddings are narrower."""
     pad_id: int | None
     """Of the pad token, where positions are counted from it on, and a pad token in a text has no place of its own (as
@@ -46,14 +46,14 @@ class _Embeddings:
 
 @dataclass(frozen=True)
 class _Layer:
-    queries_keys_values: nn.Linear
+    queries_keys_values: Product
     """Three products in one: [D] to [3 * D]."""
     heads: int
-    attended: nn.Linear
+    attended: Product
     attention_norm: nn.LayerNorm
-    widen: nn.Linear
-    activation: Callable[[Tensor], Tensor]
-    narrow: nn.Linear
+    widen: Product
+    """With the activation."""
+    narrow: Product
     norm: nn.LayerNorm
 
     def __call__(self, states: Tensor, windows: Windows, attention: Attention) -> Tensor:
@@ -62,7 +62,7 @@ class _Layer:
         mixed = self.attended(attention(query, key, value, windows).view(tokens, width))
         mixed += states
         states = self.attention_norm(mixed)
-        fed = self.narrow(self.activation(self.widen(states)))
+        fed = self.narrow(self.widen(states))
         fed += states
         normed: Tensor = self.norm(fed)
         return normed
@@ -76,19 +76,19 @@ class PackedEncoder:
     layers: tuple[_Layer, ...]
 
     @classmethod
-    def of(cls, model: PreTrainedModel) -> "PackedEncoder | None":
-        """The encoder of a model; None where its kind is not known here.
+    def of(cls, model: PreTrainedModel, make: MakeProduct = plain) -> "PackedEncoder | None":
+        """The encoder of a model, with products of its weights as `make` gives them; None where its kind is not known.
 
         Afterwards the model's query, key and value weights are views of one matrix, so that both can be used.
         """
         kind = model.config.model_type
         if kind == "distilbert":
-            return _distilbert(model.base_model)
+            return _distilbert(model.base_model, make)
         if kind not in _BERT_LIKE or getattr(model.config, "is_decoder", False):
             return None
         if getattr(model.config, "position_embedding_type", "absolute") not in ("absolute", None):
             return None
-        return _bert(model.base_model, kind)
+        return _bert(model.base_model, kind, make)
 
     def __call__(
         self, ids: Tensor, positions: Tensor, types: Tensor | None, windows: Windows, attention: Attention
@@ -117,18 +117,17 @@ def _places_beside_padding(ids: Tensor, positions: Tensor, pad_id: int) -> Tenso
     return in_window * counts + pad_id
 
 
-def _distilbert(model: Any) -> PackedEncoder:
+def _distilbert(model: Any, make: MakeProduct) -> PackedEncoder:
     found = model.embeddings
     embeddings = _Embeddings(found.word_embeddings, found.position_embeddings, None, found.LayerNorm, None, None)
     layers = tuple(
         _Layer(
-            _join(layer.attention.q_lin, layer.attention.k_lin, layer.attention.v_lin),
+            make(_join(layer.attention.q_lin, layer.attention.k_lin, layer.attention.v_lin), None),
             layer.attention.n_heads,
-            layer.attention.out_lin,
+            make(layer.attention.out_lin, None),
             layer.sa_layer_norm,
-            layer.ffn.lin1,
-            layer.ffn.activation,
-            layer.ffn.lin2,
+            make(layer.ffn.lin1, layer.ffn.activation),
+            make(layer.ffn.lin2, None),
             layer.output_layer_norm,
         )
         for layer in model.transformer.layer
@@ -136,7 +135,7 @@ def _distilbert(model: Any) -> PackedEncoder:
     return PackedEncoder(embeddings, layers)
 
 
-def _bert(model: Any, kind: str) -> PackedEncoder:
+def _bert(model: Any, kind: str, make: MakeProduct) -> PackedEncoder:
     found = model.embeddings
     pad_id = int(found.padding_idx) if kind in _AFTER_PADDING else None
     project = getattr(model, "embeddings_project", None)
@@ -145,18 +144,17 @@ def _bert(model: Any, kind: str) -> PackedEncoder:
         found.position_embeddings,
         found.token_type_embeddings,
         found.LayerNorm,
-        project,
+        None if project is None else make(project, None),
         pad_id,
     )
     layers = tuple(
         _Layer(
-            _join(layer.attention.self.query, layer.attention.self.key, layer.attention.self.value),
+            make(_join(layer.attention.self.query, layer.attention.self.key, layer.attention.self.value), None),
             layer.attention.self.num_attention_heads,
-            layer.attention.output.dense,
+            make(layer.attention.output.dense, None),
             layer.attention.output.LayerNorm,
-            layer.intermediate.dense,
-            layer.intermediate.intermediate_act_fn,
-            layer.output.dense,
+            make(layer.intermediate.dense, layer.intermediate.intermediate_act_fn),
+            make(layer.output.dense, None),
             layer.output.LayerNorm,
         )
         for layer in model.encoder.layer

@@ -1,6 +1,7 @@
 """A pass over the windows of a batch, packed end to end; its results are put back where a padded batch has them."""
 
 import logging
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, TypeVar
@@ -13,17 +14,13 @@ from transformers import PreTrainedModel
 from actors.arrays import Floats, Longs, segments
 from actors.backends.attention import Attention, Windows, attention_for
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.cpu_linear import fastest_of, plain
 from actors.backends.packed_encoder import PackedEncoder
-from actors.backends.padded_pass import model_inputs
+from actors.backends.parity import TOLERANCE, difference, own_states, trial_batch
 from actors.backends.prepared_pass import HostResults, run
 from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
 from actors.batch import Batch
-
-_TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
-"""Most that a hidden state, which is about 1, may differ from the model's own."""
-_TRIED = (37, 5, 37)
-"""Tokens of the windows that are tried."""
 
 _Numbers = TypeVar("_Numbers", Longs, Floats)
 _LOG = logging.getLogger("spanmill.model")
@@ -165,36 +162,26 @@ def packed_pass(model: PreTrainedModel) -> PackedPass | None:
     None where the model's kind is not known here, or where what it computes differs from the model's own pass: then a
     warning is logged.
     """
-    encoder = PackedEncoder.of(model)
-    if encoder is None:
+    if PackedEncoder.of(model) is None:
         return None
-    head = getattr(model, "qa_outputs", None)
-    packed = PackedPass(encoder, head, attention_for(model.device, model.dtype), Transfer(model.device))
-    off, most = _difference(packed, model), _TOLERANCE[model.dtype]
-    # Where it is NaN, nothing can be said for it.
-    if not off <= most:
-        _LOG.warning(
-            "this %s is computed with padding, which is slower: without it, hidden states differ by %.2g from its own "
-            "forward pass's, and %.2g is allowed",
-            model.config.model_type,
-            off,
-            most,
-        )
-        return None
-    return packed
-
-
-def _difference(packed: PackedPass, model: PreTrainedModel) -> float:
-    """The largest difference of a hidden state, over some windows of random tokens."""
-    lengths = np.minimum(_TRIED, model.config.max_position_embeddings - 2)
-    real = np.arange(lengths.max()) < lengths[:, None]
-    # Neither the first ids nor the last: special tokens stand there, and RoBERTa's kin do not count pad tokens.
-    rows = model.config.vocab_size
-    ids = np.random.default_rng(0).integers(rows // 4, 3 * rows // 4, real.shape)
-    types = (
-        np.zeros_like(ids) + (np.arange(ids.shape[1]) >= 3) if getattr(model.config, "type_vocab_size", 1) > 1 else None
+    batch = trial_batch(model)
+    own, most = own_states(model, batch), TOLERANCE[model.dtype]
+    for make in dict.fromkeys((fastest_of(model.base_model), plain)):
+        encoder = PackedEncoder.of(model, make)
+        if encoder is None:
+            return None
+        head = getattr(model, "qa_outputs", None)
+        packed = PackedPass(encoder, head, attention_for(model.device, model.dtype), Transfer(model.device))
+        mine = run(packed, PassRequest(batch, want_hidden=True), model.device).hidden
+        off = math.nan if mine is None else difference(mine, own, batch)
+        # Where it is NaN, nothing can be said for it.
+        if off <= most:
+            return packed
+    _LOG.warning(
+        "this %s is computed with padding, which is slower: without it, hidden states differ by %.2g from its own "
+        "forward pass's, and %.2g is allowed",
+        model.config.model_type,
+        off,
+        most,
     )
-    batch = Batch(ids, real.astype(np.int64), types, lengths, np.ones_like(lengths), lengths - 2, None)
-    mine = run(packed, PassRequest(batch, want_hidden=True), model.device).hidden
-    theirs = model.base_model(**model_inputs(batch, model.device))[0].float().cpu().numpy()
-    return float(np.abs(np.asarray(mine) - theirs)[real].max())
+    return None

@@ -13,6 +13,7 @@ from actors.backends.device_errors import device_error
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
 from actors.backends.packed_pass import packed_pass
 from actors.backends.padded_pass import PaddedPass
+from actors.backends.parity import lay_out_weights
 from actors.backends.prepared_pass import PassKind, PreparedPass
 from actors.backends.transfer import Timer, start_timer
 from actors.batch import Batch
@@ -45,11 +46,11 @@ class TorchBackend:
         # OMP_NUM_THREADS, which Ray sets to 1, whatever torch says.
         self._thread = ThreadPoolExecutor(1, "forward", partial(torch.set_num_threads, threads))
         dtype = getattr(torch, parameters.dtype)
-        self._model = model.train(False)
-        torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
+        torch.nn.Module.to(model.train(False), device=self._device, dtype=dtype)
+        self._hidden_size = int(model.config.hidden_size)
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._searches = self._device.type != "cpu" if searches_spans is None else searches_spans
-        self._pass: PassKind = self._thread.submit(packed_pass, model).result() or PaddedPass(model)
+        self._pass: PassKind = self._thread.submit(_fastest_pass, model).result()
 
     @property
     def device(self) -> str:
@@ -64,7 +65,7 @@ class TorchBackend:
     @property
     def hidden_size(self) -> int:
         """D, the width of an embedding."""
-        return int(self._model.config.hidden_size)
+        return self._hidden_size
 
     @property
     def memory_limit(self) -> int | None:
@@ -126,6 +127,15 @@ class _TorchPass:
         launched = self.launched.result()
         seconds = launched.timer.seconds()
         return replace(self.prepared.read(), peak_bytes=launched.peak_bytes, seconds=seconds)
+
+
+def _fastest_pass(model: PreTrainedModel) -> PassKind:
+    """In the thread of the passes, since what is faster is measured."""
+    packed = packed_pass(model)
+    if packed is not None:
+        return packed
+    lay_out_weights(model)
+    return PaddedPass(model)
 
 
 def _device(name: str) -> torch.device:

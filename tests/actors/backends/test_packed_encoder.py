@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from actors.backends.attention import Windows, attend_by_length
+from actors.backends.cpu_linear import MakeProduct, laid_out, plain
 from actors.backends.packed_encoder import PackedEncoder
 
 SMALL: dict[str, Any] = {
@@ -59,15 +60,16 @@ def _own_states(model: PreTrainedModel, ids: torch.Tensor, types: torch.Tensor |
     return states[0]
 
 
+@pytest.mark.parametrize("make", [plain, laid_out])
 @pytest.mark.parametrize("kind", CONFIGS)
 @torch.inference_mode()
-def test_hidden_states_are_those_of_the_model(kind: str) -> None:
+def test_hidden_states_are_those_of_the_model(kind: str, make: MakeProduct) -> None:
     model = _model(CONFIGS[kind])
     ids = [torch.randint(5, 90, (length,)) for length in LENGTHS]
     has_types = getattr(model.config, "type_vocab_size", 1) > 1
     types = [torch.randint(0, 2, (length,)) if has_types else None for length in LENGTHS]
     before = [_own_states(model, *window) for window in zip(ids, types, strict=True)]
-    encoder = PackedEncoder.of(model)
+    encoder = PackedEncoder.of(model, make)
     assert encoder is not None
     states = encoder(
         torch.cat(ids),
@@ -111,7 +113,9 @@ def test_the_weights_are_held_once() -> None:
     assert encoder is not None
     layers: Any = model.base_model.encoder
     own = layers.layer[0].attention.self
-    joined = encoder.layers[0].queries_keys_values.weight
+    product = encoder.layers[0].queries_keys_values
+    assert isinstance(product, torch.nn.Linear)
+    joined = product.weight
     assert joined.shape == (72, 24)
     for number, part in enumerate((own.query, own.key, own.value)):
         assert part.weight.data_ptr() == joined[number * 24 :].data_ptr()
