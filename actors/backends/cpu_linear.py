@@ -20,7 +20,7 @@ MakeProduct = Callable[[nn.Linear, Callable[[Tensor], Tensor] | None], Product]
 
 _TOKENS = 512
 """Of the product that is timed, and for which weights are laid out; another number of them is as fast."""
-_TRIES = 3
+_TRIES = 5
 _CLEARLY_FASTER = 0.9
 _DTYPES = (torch.float32, torch.bfloat16)
 
