@@ -68,3 +68,11 @@ def test_lengths_count_question_passage_and_specials() -> None:
     prepared, _ = prepare(word_spec(), QAParameters(max_seq_len=10, doc_stride=2), [("w1 w2", words(range(9)))])
     # 10 - 3 specials - 2 of the question leave 5 a window: tokens 0-4, 3-7, 6-8.
     assert prepared.lengths(specials=3).tolist() == [10, 10, 8]
+
+
+def test_a_part_is_its_owners_windows_numbered_from_nought() -> None:
+    long, short = words(range(9)), words(range(3))
+    prepared, _ = prepare(word_spec(), QAParameters(max_seq_len=10, doc_stride=2), [("w1 w2", long), ("", short)] * 2)
+    assert prepared.windows.owner.tolist() == [0, 0, 0, 1, 2, 2, 2, 3]
+    _assert_same(prepared.part(slice(3, 7)), prepared.of_owners(np.array([1, 2], dtype=np.int32)))
+    assert prepared.part(slice(3, 3)).owners == 0
