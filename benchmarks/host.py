@@ -13,9 +13,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -33,6 +34,7 @@ from actors.arrays import Ints, Longs
 from actors.backends.attention import attention_for
 from actors.backends.null import NullBackend
 from actors.backends.packed_pass import PackedPass
+from actors.batch import Batch
 from actors.engine.answers import read_answers
 from actors.engine.collate import collate, stack
 from actors.engine.inference_task import Results, Wanted
@@ -102,12 +104,15 @@ def _answer(clock: CpuClock, spec: EncoderSpec, pairs: pa.Buffer, windows: int) 
     for chosen in _passes(lengths, windows):
         with clock.of("collate"):
             batch = collate(prepared, spec.pair, chosen, spec.pad_id, spec.uses_type_ids)
+        with clock.of("collate and pad"):
+            again = collate(prepared, spec.pair, chosen, spec.pad_id, spec.uses_type_ids)
+            _ = again.input_ids, again.attention_mask, again.token_type_ids
         with clock.of("packed pass without its encoder"):
             packed.run(batch, True, None, False)
         shares = np.array_split(chosen, _SHARING)
         parts = [collate(prepared, spec.pair, share, spec.pad_id, spec.uses_type_ids) for share in shares]
         with clock.of(f"stack {_SHARING} batches"):
-            stack(parts, spec.pad_id)
+            _stack(parts, spec.pad_id)
         output = backend.forward(batch, True, None)
         if output.start_logits is None or output.end_logits is None:
             raise RuntimeError("the null backend gave no logits")
@@ -138,6 +143,11 @@ def _embed(clock: CpuClock, spec: EncoderSpec, texts: pa.Buffer, windows: int) -
     sums = np.ones((len(lengths), _HIDDEN), dtype=np.float32)
     with clock.of("embed: join"):
         embed_owners(prepared, sums, total, normalize=True)
+
+
+def _stack(parts: Sequence[Batch], pad_id: int) -> None:
+    # Older checkouts pad there.
+    stack(*(parts, pad_id)[: len(signature(stack).parameters)])  # type: ignore[arg-type]
 
 
 def _passes(lengths: Ints, windows: int) -> Iterator[Longs]:

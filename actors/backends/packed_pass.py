@@ -1,16 +1,16 @@
 """A pass over the windows of a batch, packed end to end; its results are put back where a padded batch has them."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors.arrays import Floats, Longs, segments
+from actors.arrays import Floats, Ints, Longs, segments
 from actors.backends.attention import Attention, Windows, attention_for
 from actors.backends.base import BatchLayout, PassOutput
 from actors.backends.packed_encoder import PackedEncoder
@@ -22,14 +22,23 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
 _TRIED = (37, 5, 37)
 """Tokens of the windows that are tried."""
 
+_Numbers = TypeVar("_Numbers", Ints, Floats)
 _LOG = logging.getLogger("spanmill.model")
 
 
 @dataclass(frozen=True)
 class _Packing:
-    """Where the tokens of a padded batch stand when its windows lie end to end, in order of length."""
+    """The windows of a batch in the order in which they are computed: those of one length side by side."""
 
     batch: Batch
+
+    @cached_property
+    def order(self) -> Longs:
+        """[n] windows of the batch, by length unless they are so already, from either end."""
+        steps = np.diff(self.batch.lengths)
+        if (steps >= 0).all() or (steps <= 0).all():
+            return np.arange(self.batch.windows)
+        return np.argsort(self.batch.lengths, kind="stable")
 
     @cached_property
     def lengths(self) -> Longs:
@@ -37,30 +46,23 @@ class _Packing:
         return self.batch.lengths[self.order]
 
     @cached_property
-    def order(self) -> Longs:
-        """[n] windows of the batch, shortest first: those of one length are side by side."""
-        return np.argsort(self.batch.lengths, kind="stable")
+    def tokens(self) -> Longs | None:
+        """[T] which of the batch each token is; None where the order is the batch's own."""
+        if (np.diff(self.order) == 1).all():
+            return None
+        return segments(self.batch.first[self.order], self.lengths)
 
-    @cached_property
-    def cells(self) -> Longs:
-        """[T] where each token stands among the n * S places of the batch."""
-        return segments(self.order * self.batch.width, self.lengths)
-
-    @cached_property
-    def positions(self) -> Longs:
-        """[T] place of each token within its window."""
-        return segments(np.zeros_like(self.lengths), self.lengths)
-
-    def pack(self, values: Longs | Floats) -> Tensor:
-        """[T] of [n, S]."""
-        return torch.from_numpy(values.reshape(-1)[self.cells])
+    def pack(self, values: _Numbers) -> _Numbers:
+        """[T] in the new order of [T] in the batch's."""
+        return values if self.tokens is None else values[self.tokens]
 
     def unpack(self, values: Floats) -> Floats:
-        """[n, S, ...] of [T, ...]; 0 on padding."""
-        shape = self.batch.input_ids.shape
-        room = np.zeros((shape[0] * shape[1], *values.shape[1:]), dtype=np.float32)
-        room[self.cells] = values
-        return room.reshape(*shape, *values.shape[1:])
+        """[n, S, ...] of [T, ...] in the new order; 0 on padding."""
+        if self.tokens is not None:
+            room = np.empty_like(values)
+            room[self.tokens] = values
+            values = room
+        return self.batch.pad(values)
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,11 @@ class PackedPass:
         states = self._encode(packing)
         start = end = pooled = hidden = None
         if want_spans and self.head is not None:
-            logits = packing.unpack(to_host(self.head(states)))
-            start, end = np.ascontiguousarray(logits[..., 0]), np.ascontiguousarray(logits[..., 1])
+            logits = to_host(self.head(states))
+            start, end = packing.unpack(logits[:, 0]), packing.unpack(logits[:, 1])
         if pool_weights is not None:
-            weights = packing.pack(pool_weights).to(self.device, non_blocking=True)
-            lengths = torch.from_numpy(packing.lengths).to(self.device, non_blocking=True)
+            weights = self._to_device(packing.pack(batch.unpad(pool_weights)))
+            lengths = self._to_device(packing.lengths)
             sums = torch.segment_reduce(states.float() * weights[:, None], "sum", lengths=lengths, axis=0, unsafe=True)
             pooled = np.empty((batch.windows, sums.shape[1]), dtype=np.float32)
             pooled[packing.order] = to_host(sums)
@@ -94,12 +96,14 @@ class PackedPass:
         return PassOutput(start, end, pooled, None, hidden)
 
     def _encode(self, packing: _Packing) -> Tensor:
-        ids = packing.pack(packing.batch.input_ids).to(self.device, non_blocking=True)
-        positions = torch.from_numpy(packing.positions).to(self.device, non_blocking=True)
-        types = packing.batch.token_type_ids
-        type_ids = None if types is None else packing.pack(types).to(self.device, non_blocking=True)
+        batch = packing.batch
+        ids, positions = (self._to_device(packing.pack(values)) for values in (batch.ids, batch.positions))
+        types = None if batch.types is None else self._to_device(packing.pack(batch.types))
         windows = Windows(tuple(packing.lengths.tolist()), self.device)
-        return self.encoder(ids, positions, type_ids, windows, self.attention)
+        return self.encoder(ids, positions, types, windows, self.attention)
+
+    def _to_device(self, values: Ints | Longs | Floats) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
 
 @torch.inference_mode()
@@ -131,14 +135,12 @@ def packed_pass(model: PreTrainedModel) -> PackedPass | None:
 def _difference(packed: PackedPass, model: PreTrainedModel) -> float:
     """The largest difference of a hidden state, over some windows of random tokens."""
     lengths = np.minimum(_TRIED, model.config.max_position_embeddings - 2)
-    real = np.arange(lengths.max()) < lengths[:, None]
     # Neither the first ids nor the last: special tokens stand there, and RoBERTa's kin do not count pad tokens.
     rows = model.config.vocab_size
-    ids = np.random.default_rng(0).integers(rows // 4, 3 * rows // 4, real.shape)
-    types = (
-        np.zeros_like(ids) + (np.arange(ids.shape[1]) >= 3) if getattr(model.config, "type_vocab_size", 1) > 1 else None
-    )
-    batch = Batch(ids, real.astype(np.int64), types, lengths, np.ones_like(lengths), lengths - 2, None)
+    ids = np.random.default_rng(0).integers(rows // 4, 3 * rows // 4, lengths.sum(), dtype=np.int32)
+    batch = Batch(ids, None, lengths, np.ones_like(lengths), lengths - 2, None, pad_id=0)
+    if getattr(model.config, "type_vocab_size", 1) > 1:
+        batch = replace(batch, types=(batch.positions >= 3).astype(np.int32))
     mine = packed.run(batch, False, None, want_hidden=True).hidden
     theirs = to_host(model.base_model(**model_inputs(batch, model.device))[0])
-    return float(np.abs(np.asarray(mine) - theirs)[real].max())
+    return float(np.abs(batch.unpad(np.asarray(mine) - theirs)).max())

@@ -232,7 +232,7 @@ class Engine:
         batches = [share.task.batch(share.chosen) for share in shares]
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
         size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), self._backend.layout)
-        joined, joined_weights = stack(batches, self.spec.pad_id), stack_weights(weights, size.width)
+        joined, joined_weights = stack(batches), stack_weights(weights, size.width)
         output, seconds = self._forward(joined, joined_weights, shares[0].task, size, turn)
         if output is None:
             return False
