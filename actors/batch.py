@@ -65,11 +65,12 @@ class Batch:
             return None
         return np.arange(self.width) < self.lengths[:, None]
 
-    def pad(self, values: npt.NDArray[_Number], fill: int = 0) -> npt.NDArray[_Number]:
-        """[n, S, ...] of [T, ...], with `fill` on padding."""
+    def pad(self, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+        """[n, S, ...] of [T, ...], 0 on padding."""
+        shape = self.windows, self.width, *values.shape[1:]
         if self.real is None:
-            return values.reshape(self.windows, self.width, *values.shape[1:])
-        padded = np.full((self.windows, self.width, *values.shape[1:]), fill, dtype=values.dtype)
+            return values.reshape(shape)
+        padded = np.zeros(shape, dtype=values.dtype)
         padded[self.real] = values
         return padded
 
@@ -80,7 +81,7 @@ class Batch:
     @cached_property
     def input_ids(self) -> Longs:
         """[n, S]"""
-        return self.pad(self.ids.astype(np.int64), self.pad_id)
+        return self._widened(self.ids, self.pad_id)
 
     @cached_property
     def attention_mask(self) -> Longs | None:
@@ -90,7 +91,15 @@ class Batch:
     @cached_property
     def token_type_ids(self) -> Longs | None:
         """[n, S]; None for models without token types."""
-        return None if self.types is None else self.pad(self.types.astype(np.int64))
+        return None if self.types is None else self._widened(self.types, 0)
+
+    def _widened(self, values: Ints, fill: int) -> Longs:
+        padded = np.full((self.windows, self.width), fill, dtype=np.int64)
+        if self.real is None:
+            padded.reshape(-1)[:] = values
+        else:
+            padded[self.real] = values
+        return padded
 
     @cached_property
     def passage_mask(self) -> Flags:

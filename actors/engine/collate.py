@@ -12,11 +12,7 @@ from actors.tokenization.tokenized import Tokenized
 
 def collate(prepared: Tokenized, template: WindowTemplate, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
     """Assembles the windows at the positions `chosen` ([n])."""
-    windows = prepared.windows
-    question, passage, first = windows.question[chosen], windows.passage[chosen], windows.first[chosen]
-    q_from, p_from = prepared.question.offsets[question], prepared.passage.offsets[passage] + first
-    q_len = prepared.question.offsets[question + 1] - q_from
-    p_len = (windows.stop[chosen] - first).astype(np.int64)
+    q_from, q_len, p_from, p_len = np.ascontiguousarray(prepared.window_tokens[chosen].T)
     lengths = q_len + p_len + template.specials
     # A window has two parts: the first text with the special tokens around it, and the other with those after it.
     first_start = np.full(len(chosen), len(template.prefix), dtype=np.int64)

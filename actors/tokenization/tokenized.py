@@ -1,6 +1,7 @@
 """A tokenised shard: token ids and windows as flat arrays, in the form that is sent to a model actor."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,15 @@ class Tokenized:
     def owners(self) -> int:
         """Number of results."""
         return int(self.windows.owner[-1]) + 1 if len(self.windows) else 0
+
+    @cached_property
+    def window_tokens(self) -> Longs:
+        """[W, 4] of every window: where its question begins among those of all questions, and how many tokens it has;
+        where its part of a passage begins among those of all passages, and how many it has.
+        """
+        windows, asked, read = self.windows, self.question.offsets, self.passage.offsets
+        q_from, p_from = asked[windows.question], read[windows.passage] + windows.first
+        return np.stack([q_from, asked[windows.question + 1] - q_from, p_from, windows.stop - windows.first], axis=1)
 
     def text_bytes(self) -> Longs:
         """[P] bytes of every distinct passage in UTF-8; 0 where the texts are not here."""
