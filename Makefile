@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNTRAINED := models/untrained/model.safetensors
 
-.PHONY: demo test test-fast test-more style chaos bench bench-size bench-serving clean
+.PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.cli.demo
@@ -27,6 +27,9 @@ chaos: $(UNTRAINED) ## Eight kinds of faults, each at least twenty times at rand
 
 bench: .venv/installed ## The engine and the job against the speed of a large sgemm on the same threads
 	$(BIN)/python -m benchmarks.offline
+
+bench-host: .venv/installed ## What the engine does beside the passes: CPU time a row by function
+	$(BIN)/python -m benchmarks.host
 
 bench-size: .venv/installed ## The whole job without a model against the tokenizer alone; memory; 100,000 shards
 	$(BIN)/python -m benchmarks.size

@@ -96,9 +96,9 @@ class PackedEncoder:
         """The last hidden states of a pass.
 
         Args:
-            ids: [T] int64 tokens, window after window.
-            positions: [T] int64 place of each token within its window.
-            types: [T] int64 token types; None where the model has none or all are 0.
+            ids: [T] int32 or int64 tokens, window after window.
+            positions: [T], likewise, place of each token within its window.
+            types: [T], likewise, token types; None where the model has none or all are 0.
 
         Returns:
             [T, D]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors.arrays import Floats, Longs, segments
+from actors.arrays import Floats, Ints, Longs, segments
 from actors.backends.attention import Attention, Windows, attention_for
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
 from actors.backends.cpu_linear import fastest_of, plain
@@ -22,15 +22,23 @@ from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
 from actors.batch import Batch
 
-_Numbers = TypeVar("_Numbers", Longs, Floats)
+_Numbers = TypeVar("_Numbers", Ints, Floats)
 _LOG = logging.getLogger("spanmill.model")
 
 
 @dataclass(frozen=True)
 class _Packing:
-    """Where the tokens of a padded batch stand when its windows lie end to end, in order of length."""
+    """The windows of a batch in the order in which they are computed: those of one length side by side."""
 
     batch: Batch
+
+    @cached_property
+    def order(self) -> Longs:
+        """[n] windows of the batch, by length unless they are so already, from either end."""
+        steps = np.diff(self.batch.lengths)
+        if (steps >= 0).all() or (steps <= 0).all():
+            return np.arange(self.batch.windows)
+        return np.argsort(self.batch.lengths, kind="stable")
 
     @cached_property
     def lengths(self) -> Longs:
@@ -38,30 +46,23 @@ class _Packing:
         return self.batch.lengths[self.order]
 
     @cached_property
-    def order(self) -> Longs:
-        """[n] windows of the batch, shortest first: those of one length are side by side."""
-        return np.argsort(self.batch.lengths, kind="stable")
-
-    @cached_property
-    def cells(self) -> Longs:
-        """[T] where each token stands among the n * S places of the batch."""
-        return segments(self.order * self.batch.width, self.lengths)
-
-    @cached_property
-    def positions(self) -> Longs:
-        """[T] place of each token within its window."""
-        return segments(np.zeros_like(self.lengths), self.lengths)
+    def tokens(self) -> Longs | None:
+        """[T] which of the batch each token is; None where the order is the batch's own."""
+        if (np.diff(self.order) == 1).all():
+            return None
+        return segments(self.batch.first[self.order], self.lengths)
 
     def pack(self, values: _Numbers) -> _Numbers:
-        """[T] of [n, S]."""
-        return values.reshape(-1)[self.cells]
+        """[T] in the new order of [T] in the batch's."""
+        return values if self.tokens is None else values[self.tokens]
 
     def unpack(self, values: Floats) -> Floats:
-        """[n, S, ...] of [T, ...]; 0 on padding."""
-        shape = self.batch.input_ids.shape
-        room = np.zeros((shape[0] * shape[1], *values.shape[1:]), dtype=np.float32)
-        room[self.cells] = values
-        return room.reshape(*shape, *values.shape[1:])
+        """[n, S, ...] of [T, ...] in the new order; 0 on padding."""
+        if self.tokens is not None:
+            room = np.empty_like(values)
+            room[self.tokens] = values
+            values = room
+        return self.batch.pad(values)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class PackedPass:
 
     def prepare(self, request: PassRequest) -> "_PackedRun":
         """The pass with its arrays, as the device takes them."""
-        batch, stage = request.batch, self.transfer.stage
+        batch, weights, stage = request.batch, request.pool_weights, self.transfer.stage
         packing = _Packing(batch)
         finder = None
         if request.searches:
@@ -87,11 +88,11 @@ class PackedPass:
             self,
             request,
             packing,
-            ids=stage(packing.pack(batch.input_ids)),
-            positions=stage(packing.positions),
-            types=None if batch.token_type_ids is None else stage(packing.pack(batch.token_type_ids)),
+            ids=stage(packing.pack(batch.ids)),
+            positions=stage(packing.pack(batch.positions)),
+            types=None if batch.types is None else stage(packing.pack(batch.types)),
             lengths=stage(packing.lengths),
-            pool_weights=None if request.pool_weights is None else stage(packing.pack(request.pool_weights)),
+            pool_weights=None if weights is None else stage(packing.pack(batch.unpad(weights))),
             finder=finder,
         )
 
@@ -133,7 +134,7 @@ class _PackedRun:
 
     def _padded(self, logits: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Start and end logits, [n, S] each, of [T, 2]; whatever on padding."""
-        n, width = self.request.batch.input_ids.shape
+        n, width = self.request.batch.windows, self.request.batch.width
         lengths = self.owner.transfer.to_device(self.lengths)
         rows = torch.repeat_interleave(torch.arange(n, device=logits.device), lengths, output_size=len(logits))
         room = torch.zeros((2, n, width), dtype=logits.dtype, device=logits.device)

@@ -1,6 +1,7 @@
 """Whether another way to compute a model's hidden states gives what the model gives, on a few windows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,14 +21,13 @@ _TRIED = (37, 5, 37)
 def trial_batch(model: PreTrainedModel) -> Batch:
     """Some windows of random tokens."""
     lengths = np.minimum(_TRIED, model.config.max_position_embeddings - 2)
-    real = np.arange(lengths.max()) < lengths[:, None]
     # Neither the first ids nor the last: special tokens stand there, and RoBERTa's kin do not count pad tokens.
     rows = model.config.vocab_size
-    ids = np.random.default_rng(0).integers(rows // 4, 3 * rows // 4, real.shape)
-    types = (
-        np.zeros_like(ids) + (np.arange(ids.shape[1]) >= 3) if getattr(model.config, "type_vocab_size", 1) > 1 else None
-    )
-    return Batch(ids, real.astype(np.int64), types, lengths, np.ones_like(lengths), lengths - 2, None)
+    ids = np.random.default_rng(0).integers(rows // 4, 3 * rows // 4, lengths.sum(), dtype=np.int32)
+    batch = Batch(ids, None, lengths, np.ones_like(lengths), lengths - 2, None, pad_id=0)
+    if getattr(model.config, "type_vocab_size", 1) > 1:
+        batch = replace(batch, types=(batch.positions >= 3).astype(np.int32))
+    return batch
 
 
 @torch.inference_mode()
@@ -39,8 +39,7 @@ def own_states(model: PreTrainedModel, batch: Batch) -> Floats:
 
 def difference(mine: Floats, own: Floats, batch: Batch) -> float:
     """The largest between two hidden states, padding left out; NaN where one of them is."""
-    real = np.arange(batch.width) < batch.lengths[:, None]
-    return float(np.abs(mine - own)[real].max())
+    return float(np.abs(batch.unpad(mine - own)).max())
 
 
 def lay_out_weights(model: PreTrainedModel) -> None:

@@ -42,13 +42,12 @@ def _seconds(backend: Backend, batch: Batch, want_spans: bool) -> float:
 
 def blank_windows(count: int, width: int, spec: EncoderSpec) -> Batch:
     """Windows of `width` pad tokens, at least two, which any model computes without an error."""
-    zeros = np.zeros((count, width), dtype=np.int64)
     return Batch(
-        input_ids=zeros + spec.pad_id,
-        attention_mask=None,
-        token_type_ids=zeros if spec.uses_type_ids else None,
+        ids=np.full(count * width, spec.pad_id, dtype=np.int32),
+        types=np.zeros(count * width, dtype=np.int32) if spec.uses_type_ids else None,
         lengths=np.full(count, width, dtype=np.int64),
         passage_start=np.ones(count, dtype=np.int64),
         passage_length=np.full(count, width - 2, dtype=np.int64),
         cls=np.zeros(count, dtype=np.int64),
+        pad_id=spec.pad_id,
     )

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.arrays import Doubles, Ints, Longs, segments
+from actors.arrays import Doubles, Ints, Longs
 from actors.candidates import Candidates
+from actors.engine.passages import Hashes, Passages
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.tokenizer import TokenPositions
@@ -54,12 +54,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class _Spans:
-    """Candidates of all windows, end to end, in reading order of the windows and best first."""
+    """Candidates of all windows, end to end, in reading order of the windows and best first; every array is [N]."""
 
-    owner: Ints
-    passage: Ints
-    char_start: Ints
-    char_end: Ints
+    owner: Longs
+    text: Longs
+    """Number of the owner's passage."""
+    start: Ints
+    """First code point."""
+    end: Ints
+    """Code point after the last."""
     score: Doubles
 
 
@@ -76,16 +79,16 @@ def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) 
         raise ValueError("these windows were prepared for embedding: they hold no places to read answers from")
     return Answers.joined(
         [
-            _read(prepared.of_owners(owners), prepared.places, prepared.texts, candidates.part(windows), qa)
-            for owners, windows in _parts(prepared, candidates)
+            _read(prepared.part(windows), prepared.places, prepared.texts, candidates.part(windows), qa)
+            for windows in _parts(prepared, candidates)
         ]
     )
 
 
-def _parts(prepared: Tokenized, candidates: Candidates) -> Iterator[tuple[Ints, slice]]:
-    """Owners and their windows, so many at a time that merging them takes little memory; once at least."""
+def _parts(prepared: Tokenized, candidates: Candidates) -> Iterator[slice]:
+    """The windows of some owners, so many at a time that merging them takes little memory; once at least."""
     windows, owners = prepared.windows, prepared.owners
-    bounds = np.searchsorted(windows.owner, np.arange(owners + 1))
+    bounds = np.searchsorted(windows.owner, np.arange(owners + 1, dtype=np.int32))
     spans = bounds * candidates.start.shape[1]
     text = np.concatenate([[0], np.cumsum(prepared.text_bytes()[windows.passage[bounds[:-1]]])])
     first = 0
@@ -95,86 +98,118 @@ def _parts(prepared: Tokenized, candidates: Candidates) -> Iterator[tuple[Ints, 
             int(np.searchsorted(text, text[first] + _MOST_BYTES, "right")),
         )
         stop = min(max(last - 1, first + 1), owners)
-        yield np.arange(first, stop, dtype=np.int32), slice(int(bounds[first]), int(bounds[stop]))
+        yield slice(int(bounds[first]), int(bounds[stop]))
         first = max(stop, 1)
 
 
 def _read(
     prepared: Tokenized, places: TokenPositions, texts: pa.StringArray, candidates: Candidates, qa: QAParameters
 ) -> Answers:
-    spans = _locate(prepared, places, candidates, qa.align_to_words)
-    text = _slice_texts(texts, spans.passage, spans.char_start, spans.char_end)
-    merged, score = _merge(spans.owner, text, spans.score)
-    owner, start, end = spans.owner[merged], spans.char_start[merged], spans.char_end[merged]
-    text = text.take(pa.array(merged))
-    null_score = _null_scores(prepared, candidates)
-    if qa.handle_impossible_answer:
-        owners = prepared.owners
-        nothing = np.full(owners, -1, dtype=np.int32)
-        owner = np.concatenate([owner, np.arange(owners, dtype=np.int32)])
-        start, end = np.concatenate([start, nothing]), np.concatenate([end, nothing])
-        score = np.concatenate([score, null_score])
-        text = pa.concat_arrays([text, pa.nulls(owners, pa.large_string())])
+    passages, text = Passages.of(texts, prepared.windows.passage)
+    spans = _locate(prepared, places, candidates, text, qa.align_to_words)
+    merged, score = _merge(spans, passages)
+    owner, null_score = spans.owner[merged], _null_scores(prepared, candidates)
+    abstentions = np.arange(prepared.owners if qa.handle_impossible_answer else 0)
+    if qa.top_k == 1:
+        # An answer below the best of its row is none: nearly all are left out before anything is sorted.
+        best = _best_scores(prepared.owners, owner, score)
+        abstentions = abstentions[null_score[abstentions] > best[abstentions]]
+        kept = np.flatnonzero(score == best[owner])
+        merged, owner, score = merged[kept], owner[kept], score[kept]
+    # Abstaining has no place in any passage, and comes after all spans of its score.
+    merged = np.concatenate([merged, np.full(len(abstentions), len(spans.owner))])
+    owner = np.concatenate([owner, abstentions])
+    score = np.concatenate([score, null_score[abstentions]])
     offsets, kept = _best(prepared.owners, owner, score, qa.top_k)
-    texts = text.take(pa.array(kept)).cast(pa.string())
-    return Answers(offsets, texts, score[kept], start[kept], end[kept], null_score)
+    return _answers(spans, passages, merged[kept], offsets, score[kept], null_score)
 
 
-def _locate(prepared: Tokenized, places: TokenPositions, candidates: Candidates, align_to_words: bool) -> _Spans:
-    window, place = np.nonzero(candidates.start >= 0)
+def _answers(
+    spans: _Spans, passages: Passages, chosen: Longs, offsets: Ints, score: Doubles, null_score: Doubles
+) -> Answers:
+    """Answers at these positions, [A], among the spans; those past the last abstain."""
+    abstains = chosen == len(spans.owner)
+    own = chosen[~abstains]
+    start, end = np.full(len(chosen), -1, dtype=np.int32), np.full(len(chosen), -1, dtype=np.int32)
+    start[~abstains], end[~abstains] = spans.start[own], spans.end[own]
+    text = passages.slices(spans.text[own], spans.start[own], spans.end[own]).cast(pa.string())
+    if len(own) < len(chosen):
+        text = text.take(pa.array(np.cumsum(~abstains) - 1, mask=abstains))
+    return Answers(offsets, text, score, start, end, null_score)
+
+
+def _locate(
+    prepared: Tokenized, places: TokenPositions, candidates: Candidates, text: Longs, align_to_words: bool
+) -> _Spans:
+    """Where the candidates stand in their passages; `text`, [n], is the number of each window's passage."""
     windows = prepared.windows
-    passage = windows.passage[window]
-    first, last = windows.first[window], windows.stop[window] - 1
-    start = candidates.start[window, place] + first
-    end = candidates.end[window, place] + first
-    base = prepared.passage.offsets[passage]
+    found = np.flatnonzero(candidates.start.reshape(-1) >= 0)
+    window = np.repeat(np.arange(len(windows)), candidates.start.shape[1])[found]
+    base = prepared.passage.offsets[windows.passage]
+    origin = base + windows.first
+    start = origin[window] + candidates.start.reshape(-1)[found]
+    end = origin[window] + candidates.end.reshape(-1)[found]
     if align_to_words:
-        word_first, word_last = places.word_first[base + start], places.word_last[base + end]
-        in_words = (word_first >= 0) & (places.word_first[base + end] >= 0)
+        word_first, word_last = places.word_first[start], places.word_last[end]
+        in_words = (word_first >= 0) & (word_last >= 0)
         # A word that the window's border cuts ends at the border, since the window's encoding ends there.
-        start = np.where(in_words, np.maximum(word_first, first), start)
-        end = np.where(in_words, np.minimum(word_last, last), end)
+        start = np.where(in_words, np.maximum(base[window] + word_first, origin[window]), start)
+        end = np.where(in_words, np.minimum(base[window] + word_last, (base + windows.stop - 1)[window]), end)
     return _Spans(
-        owner=windows.owner[window],
-        passage=passage,
-        char_start=places.char_start[base + start],
-        char_end=places.char_end[base + end],
-        score=candidates.score[window, place].astype(np.float64),
+        owner=windows.owner[window].astype(np.int64),
+        text=text[window],
+        start=places.char_start[start],
+        end=places.char_end[end],
+        score=candidates.score.reshape(-1)[found].astype(np.float64),
     )
 
 
-def _slice_texts(texts: pa.StringArray, index: Ints, start: Ints, end: Ints) -> pa.LargeStringArray:
-    """`texts[index][start:end]` in code points, for all spans at once. Looks at no other texts than these."""
-    used, place = np.unique(index, return_inverse=True)
-    texts, index = texts.take(pa.array(used)), place.astype(np.int32)
-    data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
-    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    byte_start, byte_end = _to_bytes(data, offsets, index, start), _to_bytes(data, offsets, index, end)
-    lengths = np.maximum(byte_end - byte_start, 0)
-    sliced = np.zeros(len(index) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=sliced[1:])
-    body = data[segments(byte_start, lengths)]
-    return pa.LargeStringArray.from_buffers(len(index), pa.py_buffer(sliced), pa.py_buffer(body))
+def _merge(spans: _Spans, passages: Passages) -> tuple[Longs, Doubles]:
+    """Positions of the first span of every (owner, lower-cased text), and the sums of their scores.
+
+    Only spans of one row whose hashes are equal can have equal texts, and those at one place have: few texts are read.
+    """
+    order, group = _grouped(spans.owner, passages.hashes(spans.text, spans.start, spans.end))
+    first = order[np.flatnonzero(np.diff(group, prepend=-1))]
+    elsewhere = (spans.start[order] != spans.start[first][group]) | (spans.end[order] != spans.end[first][group])
+    if elsewhere.any():
+        unsure = np.zeros(len(first), dtype=bool)
+        unsure[group[elsewhere]] = True
+        some = np.flatnonzero(unsure[group])
+        own = order[some]
+        text = _lower(passages.slices(spans.text[own], spans.start[own], spans.end[own]))
+        codes = text.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        same = codes == codes[np.searchsorted(group[some], group[some])]
+        if not same.all():
+            exact = np.zeros(len(group), dtype=np.int64)
+            exact[some] = codes
+            _, index, group = np.unique(group * len(group) + exact, return_index=True, return_inverse=True)
+            first = order[index]
+    total = np.zeros(len(order))
+    total[first] = np.bincount(group, weights=spans.score[order], minlength=len(first))
+    is_first = np.zeros(len(order), dtype=bool)
+    is_first[first] = True
+    reading_order = np.flatnonzero(is_first)
+    return reading_order, total[reading_order]
 
 
-def _to_bytes(data: npt.NDArray[np.uint8], offsets: Ints, index: Ints, chars: Ints) -> Longs:
-    begin = offsets[index].astype(np.int64)
-    if not (data & 0x80).any():
-        return begin + chars
-    leads = np.flatnonzero((data & 0xC0) != 0x80)
-    nth = np.searchsorted(leads, begin) + chars
-    positions: Longs = np.append(leads, len(data))[nth]
-    return positions
+def _grouped(owner: Longs, hashes: Hashes) -> tuple[Longs, Longs]:
+    """Spans by owner and hash, [N], and within that in their order; and a number for each such group, [N], ascending.
 
-
-def _merge(owner: Ints, text: pa.LargeStringArray, score: Doubles) -> tuple[Longs, Doubles]:
-    """Positions of the first span of every (owner, lower-cased text), and the sums of their scores."""
-    codes = _lower(text).dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    key = owner.astype(np.int64) * (len(text) + 1) + codes
-    _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    total: Doubles = np.bincount(group, weights=score, minlength=len(first)).astype(np.float64)
-    reading_order = np.argsort(first)
-    return first[reading_order], total[reading_order]
+    Of a hash, as many bits count as are left beside the owner and the span's own number: all are sorted at once.
+    """
+    most = np.uint64(max(int(owner.max(initial=0)).bit_length(), 1))
+    own = np.uint64((1 << len(owner).bit_length()) - 1)
+    key = owner.astype(np.uint64) << (np.uint64(64) - most)
+    key |= hashes >> most
+    key &= ~own
+    key |= np.arange(len(owner), dtype=np.uint64)
+    key.sort()
+    order = (key & own).astype(np.int64)
+    key &= ~own
+    group = np.zeros(len(key), dtype=np.int64)
+    np.cumsum(key[1:] != key[:-1], out=group[1:])
+    return order, group
 
 
 def _lower(text: pa.LargeStringArray) -> pa.LargeStringArray:
@@ -191,12 +226,27 @@ def _null_scores(prepared: Tokenized, candidates: Candidates) -> Doubles:
     return least
 
 
-def _best(owners: int, owner: Ints, score: Doubles, top_k: int) -> tuple[Ints, Longs]:
-    """Offsets of every owner's answers, and which of all they are, best first."""
-    order = np.lexsort((-score, owner))
-    ranked = owner[order]
-    rank = np.arange(len(ranked)) - np.searchsorted(ranked, ranked)
-    kept = order[rank < top_k]
+def _best_scores(owners: int, owner: Longs, score: Doubles) -> Doubles:
+    """[owners] the most that a span of each has; -inf where it has none. Spans are there owner by owner."""
+    best = np.full(owners, -np.inf)
+    begins = np.flatnonzero(np.diff(owner, prepend=-1))
+    if len(begins):
+        best[owner[begins]] = np.maximum.reduceat(score, begins)
+    return best
+
+
+def _best(owners: int, owner: Longs, score: Doubles, top_k: int) -> tuple[Ints, Longs]:
+    """Offsets of every owner's answers, and which of all they are, best first; of equal scores the first."""
+    by_score = np.argsort(-score)
+    rank = np.zeros(len(score), dtype=np.int64)
+    rank[by_score[1:]] = np.cumsum(score[by_score[1:]] != score[by_score[:-1]])
+    bits = len(score).bit_length()
+    # One sort of plain numbers takes a tenth of the time of one by several keys.
+    key = (owner << 2 * bits) | (rank << bits) | np.arange(len(score))
+    key.sort()
+    ranked = key >> 2 * bits
+    nth = np.arange(len(ranked)) - np.searchsorted(ranked, ranked)
+    kept = (key & ((1 << bits) - 1))[nth < top_k]
     offsets = np.zeros(owners + 1, dtype=np.int32)
     np.cumsum(np.bincount(owner[kept], minlength=owners), out=offsets[1:])
     return offsets, kept

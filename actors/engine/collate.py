@@ -1,78 +1,57 @@
-"""Builds the padded arrays of a forward pass from windows, without a loop over windows."""
+"""Builds the arrays of a forward pass from windows, without a loop over windows."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from actors.arrays import Floats, Ints, Longs, segments
-from actors.batch import Batch, between
+from actors.batch import Batch
 from actors.tokenization.encoder_spec import WindowTemplate
 from actors.tokenization.tokenized import Tokenized
 
 
 def collate(prepared: Tokenized, template: WindowTemplate, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
     """Assembles the windows at the positions `chosen` ([n])."""
-    windows = prepared.windows
-    question, passage = windows.question[chosen], windows.passage[chosen]
-    q_from, q_len = prepared.question.offsets[question], prepared.question.lengths[question].astype(np.int64)
-    p_len = (windows.stop[chosen] - windows.first[chosen]).astype(np.int64)
-    p_from = prepared.passage.offsets[passage] + windows.first[chosen]
+    q_from, q_len, p_from, p_len = np.ascontiguousarray(prepared.window_tokens[chosen].T)
     lengths = q_len + p_len + template.specials
-    n, width = len(chosen), int(lengths.max())
+    # A window has two parts: the first text with the special tokens around it, and the other with those after it.
+    first_start = np.full(len(chosen), len(template.prefix), dtype=np.int64)
+    first_stop = first_start + (p_len if template.passage_first else q_len)
+    second_start = first_stop + len(template.middle)
+    p_start, q_start = (first_start, second_start) if template.passage_first else (second_start, first_start)
 
-    head = np.full(n, len(template.prefix), dtype=np.int64)
-    if template.passage_first:
-        p_start, q_start = head, head + p_len + len(template.middle)
-        m_start = head + p_len
-    else:
-        q_start, p_start = head, head + q_len + len(template.middle)
-        m_start = head + q_len
-    s_start = lengths - len(template.suffix)
-
-    ids = np.full((n, width), pad_id, dtype=np.int64)
-    _scatter(ids, q_start, q_len, prepared.question.ids, q_from)
-    _scatter(ids, p_start, p_len, prepared.passage.ids, p_from)
-    for start, tokens in (
-        (np.zeros_like(head), template.prefix),
-        (m_start, template.middle),
-        (s_start, template.suffix),
-    ):
-        _place(ids, start, tokens)
-
-    padded = bool((lengths < width).any())
-    mask = (np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None
+    begin = np.cumsum(lengths) - lengths
+    special = begin, begin + first_stop, begin + lengths - len(template.suffix)
+    ids = _gather(prepared.passage.ids, p_from - p_start, begin, lengths)
+    ids[segments(begin + q_start, q_len)] = prepared.question.ids[segments(q_from, q_len)]
+    _place(ids, special, (template.prefix, template.middle, template.suffix))
     types = None
     if uses_type_ids:
-        types = np.zeros((n, width), dtype=np.int64)
-        types += template.question_type * between(width, q_start, q_len)
-        types += template.passage_type * between(width, p_start, p_len)
-        _place(types, np.zeros_like(head), template.prefix_types)
-        _place(types, m_start, template.middle_types)
-        _place(types, s_start, template.suffix_types)
-    return Batch(ids, mask, types, lengths, p_start, p_len, _cls_positions(template, lengths))
+        kinds = np.array([template.question_type, template.passage_type], dtype=np.int32)
+        parts = np.stack([second_start, lengths - second_start], axis=1).reshape(-1)
+        types = np.repeat(np.tile(kinds[::-1] if template.passage_first else kinds, len(chosen)), parts)
+        _place(types, special, (template.prefix_types, template.middle_types, template.suffix_types))
+    return Batch(ids, types, lengths, p_start, p_len, _cls_positions(template, lengths), pad_id)
 
 
-def stack(batches: Sequence[Batch], pad_id: int) -> Batch:
-    """The windows of several batches as one batch, padded to the widest.
+def stack(batches: Sequence[Batch]) -> Batch:
+    """The windows of several batches as one batch.
 
     Args:
         batches: of one model, so that all or none of them have token types and CLS tokens.
     """
     if len(batches) == 1:
         return batches[0]
-    width = max(batch.width for batch in batches)
-    lengths = np.concatenate([batch.lengths for batch in batches])
-    padded = bool((lengths < width).any())
-    types = [batch.token_type_ids for batch in batches if batch.token_type_ids is not None]
+    types = [batch.types for batch in batches if batch.types is not None]
     cls = [batch.cls for batch in batches if batch.cls is not None]
     return Batch(
-        input_ids=np.concatenate([_widen(batch.input_ids, width, pad_id) for batch in batches]),
-        attention_mask=(np.arange(width) < lengths[:, None]).astype(np.int64) if padded else None,
-        token_type_ids=np.concatenate([_widen(t, width, 0) for t in types]) if types else None,
-        lengths=lengths,
+        ids=np.concatenate([batch.ids for batch in batches]),
+        types=np.concatenate(types) if types else None,
+        lengths=np.concatenate([batch.lengths for batch in batches]),
         passage_start=np.concatenate([batch.passage_start for batch in batches]),
         passage_length=np.concatenate([batch.passage_length for batch in batches]),
         cls=np.concatenate(cls) if cls else None,
+        pad_id=batches[0].pad_id,
     )
 
 
@@ -84,19 +63,21 @@ def stack_weights(weights: Sequence[Floats | None], width: int) -> Floats | None
     return np.concatenate([np.pad(w, ((0, 0), (0, width - w.shape[1]))) for w in given])
 
 
-def _widen(values: Longs, width: int, fill: int) -> Longs:
-    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
+def _gather(source: Ints, places: Longs, begin: Longs, lengths: Longs) -> Ints:
+    """What stands in `source` from these places on, end to end; anything beyond its ends.
+
+    Args:
+        places, begin, lengths: [n] where a window's tokens stand, where they are to stand, and how many there are.
+    """
+    of_token = np.repeat(places - begin, lengths)
+    of_token += np.arange(len(of_token))
+    return source.take(of_token, mode="clip")
 
 
-def _scatter(target: Longs, starts: Longs, lengths: Longs, source: Ints, source_starts: Longs) -> None:
-    rows = np.arange(len(starts), dtype=np.int64) * target.shape[1]
-    target.reshape(-1)[segments(rows + starts, lengths)] = source[segments(source_starts, lengths)]
-
-
-def _place(target: Longs, starts: Longs, values: tuple[int, ...]) -> None:
-    rows = np.arange(len(starts))
-    for i, value in enumerate(values):
-        target[rows, starts + i] = value
+def _place(target: Ints, starts: tuple[Longs, ...], values: tuple[tuple[int, ...], ...]) -> None:
+    for start, tokens in zip(starts, values, strict=True):
+        for i, value in enumerate(tokens):
+            target[start + i] = value
 
 
 def _cls_positions(template: WindowTemplate, lengths: Longs) -> Longs | None:

@@ -264,7 +264,7 @@ class Engine:
             first += batch.windows
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
         return PassRequest(
-            stack(batches, self.spec.pad_id),
+            stack(batches),
             wanted.qa is not None,
             stack_weights(weights, width),
             wanted.tokens,

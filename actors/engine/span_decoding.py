@@ -1,6 +1,7 @@
 """Finds the best answer spans of every window in its start and end logits."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from actors.arrays import Flags, Floats, Longs
 from actors.batch import Batch
@@ -68,9 +69,9 @@ def _top_spans(start: Floats, end: Floats, k: int, longest: int) -> tuple[Longs,
     padded_end[:, :width] = end
     best_from = start + _sliding_max(padded_end, longest, width)
     starts = _top_columns(best_from, min(k, width))
-    reach = np.arange(longest)
     rows = np.arange(n)[:, None]
-    spans = start[rows, starts][:, :, None] + padded_end[rows[:, :, None], starts[:, :, None] + reach]
+    spans = sliding_window_view(padded_end, longest, axis=1)[rows, starts]
+    spans += start[rows, starts][:, :, None]
     flat = spans.reshape(n, -1)
     chosen = _top_columns(flat, min(k, flat.shape[1]))
     s = starts[rows, chosen // longest]
@@ -89,10 +90,13 @@ def _sliding_max(padded: Floats, length: int, width: int) -> Floats:
 
 def _top_columns(values: Floats, k: int) -> Longs:
     """[n, k] columns of the k largest values of every row, largest first; ties go to the left."""
-    if k < values.shape[1]:
-        columns = np.sort(np.argpartition(-values, k - 1, axis=1)[:, :k], axis=1)
-    else:
-        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
-    chosen: Longs = np.take_along_axis(columns, order, axis=1)
+    # Whole numbers in the order of the values (-0 is added to 0, being equal to it), and each with its column below it:
+    # numpy sorts plain numbers several times as fast as it finds their order.
+    bits = (values + np.float32(0)).view(np.int32)
+    bits ^= (bits >> 31) & 0x7FFF_FFFF
+    keys = np.invert(bits).astype(np.int64)
+    keys <<= 32
+    keys |= np.arange(values.shape[1])
+    keys.sort(axis=1)
+    chosen: Longs = keys[:, :k] & 0xFFFF_FFFF
     return chosen

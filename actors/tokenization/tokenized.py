@@ -1,6 +1,7 @@
 """A tokenised shard: token ids and windows as flat arrays, in the form that is sent to a model actor."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,15 @@ class Tokenized:
         """Number of results."""
         return int(self.windows.owner[-1]) + 1 if len(self.windows) else 0
 
+    @cached_property
+    def window_tokens(self) -> Longs:
+        """[W, 4] of every window: where its question begins among those of all questions, and how many tokens it has;
+        where its part of a passage begins among those of all passages, and how many it has.
+        """
+        windows, asked, read = self.windows, self.question.offsets, self.passage.offsets
+        q_from, p_from = asked[windows.question], read[windows.passage] + windows.first
+        return np.stack([q_from, asked[windows.question + 1] - q_from, p_from, windows.stop - windows.first], axis=1)
+
     def text_bytes(self) -> Longs:
         """[P] bytes of every distinct passage in UTF-8; 0 where the texts are not here."""
         if self.texts is None:
@@ -52,6 +62,13 @@ class Tokenized:
         rows = np.arange(len(owners), dtype=np.int32)
         windows = Windows(**cut | {"owner": np.repeat(rows, end - begin)})
         return replace(self, row_owner=rows, windows=windows)
+
+    def part(self, windows: slice) -> "Tokenized":
+        """These windows, which are all of their owners', and a row for each owner; nothing is copied but numbers."""
+        cut = {field.name: getattr(self.windows, field.name)[windows] for field in fields(Windows)}
+        owner = cut["owner"] - cut["owner"][:1]
+        rows = np.arange(int(owner[-1]) + 1 if len(owner) else 0, dtype=np.int32)
+        return replace(self, row_owner=rows, windows=Windows(**cut | {"owner": owner}))
 
     def to_ipc(self) -> pa.Buffer:
         """Arrow IPC stream of one row whose columns are lists; reading it back copies nothing."""

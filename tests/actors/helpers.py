@@ -95,14 +95,12 @@ class Answer:
 
 def batch_of(model: PreTrainedModel, lengths: Sequence[int]) -> Batch:
     """Windows of these lengths, of tokens that are not special; the second half of each is the passage."""
-    tokens, width = np.array(lengths, np.int64), max(lengths)
-    real = np.arange(width) < tokens[:, None]
-    ids = np.random.default_rng(0).integers(10, model.config.vocab_size, real.shape)
+    tokens = np.array(lengths, np.int64)
+    ids = np.random.default_rng(0).integers(10, model.config.vocab_size, sum(lengths), dtype=np.int32)
     half = tokens // 2
-    types = (np.arange(width) >= half[:, None]).astype(np.int64)
+    types = np.concatenate([np.arange(length) >= length // 2 for length in lengths]).astype(np.int32)
     has_types = getattr(model.config, "type_vocab_size", 1) > 1
-    mask = None if real.all() else real.astype(np.int64)
-    return Batch(ids, mask, types if has_types else None, tokens, half, tokens - half, None)
+    return Batch(ids, types if has_types else None, tokens, half, tokens - half, None, PAD)
 
 
 def answers_of(answers: Answers) -> list[list[Answer]]:
@@ -204,15 +202,14 @@ def hand_batch(
     lengths: Sequence[int], passage_start: Sequence[int], passage_length: Sequence[int], cls: int | None
 ) -> Batch:
     """A batch that only says where passages stand."""
-    n, width = len(lengths), max(lengths)
     return Batch(
-        input_ids=np.zeros((n, width), dtype=np.int64),
-        attention_mask=None,
-        token_type_ids=None,
+        ids=np.zeros(sum(lengths), dtype=np.int32),
+        types=None,
         lengths=np.array(lengths, dtype=np.int64),
         passage_start=np.array(passage_start, dtype=np.int64),
         passage_length=np.array(passage_length, dtype=np.int64),
-        cls=None if cls is None else np.full(n, cls, dtype=np.int64),
+        cls=None if cls is None else np.full(len(lengths), cls, dtype=np.int64),
+        pad_id=PAD,
     )
 
 

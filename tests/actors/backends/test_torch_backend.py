@@ -145,7 +145,7 @@ def test_a_host_without_room_is_out_of_memory(models: dict[str, Loaded]) -> None
 def test_other_errors_stay_what_they_are(models: dict[str, Loaded]) -> None:
     model = models["distilbert"]
     batch = _batch(model)
-    wrong = replace(batch, input_ids=batch.input_ids + 10_000)
+    wrong = replace(batch, ids=batch.ids + 10_000)
     with pytest.raises((IndexError, RuntimeError)):
         model.backend.forward(wrong, True, None)
 

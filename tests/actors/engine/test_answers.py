@@ -18,8 +18,9 @@ from actors.tokenization.windows import cut
 from tests.actors.helpers import Answer, answers_of, ints, strings, word_spec
 
 # Texts that differ in case only, where lower-casing depends on the context (sigma), changes the length (dotted
-# İ) or leaves ASCII (the Kelvin sign); and code points of one to four bytes.
-PIECES = ["a", "A", "ΑΣ", "ας", "Σ", "σ", "İ", "i̇", "K", "k", "é", "É", "日", "😀", "ß"]
+# İ) or leaves ASCII (the Kelvin sign); code points of one to four bytes; and texts that differ but have one hash.
+PIECES = ["a", "A", "ΑΣ", "ας", "Σ", "σ", "İ", "i̇", "K", "k", "é", "É", "日", "å", "😀", "😁", "ß", "[", "{"]
+PIECES += [f"riverbank {at} riverbank" for at in "xyY"]
 PASSAGE = st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=3), min_size=1, max_size=8)
 SCORES = st.sampled_from([0.0, 0.125, 0.25, 0.25, 0.5, 0.7])
 

@@ -50,6 +50,10 @@ def test_a_batch_is_what_the_tokenizer_would_frame(
         assert list(range(start, start + count)) == mine
         assert batch.cls is not None
         assert batch.cls[row] == (length - 1 if passage_first else 0)
+        own = slice(batch.first[row], batch.first[row] + length)
+        assert batch.types is not None
+        assert (batch.ids[own].tolist(), batch.types[own].tolist()) == (framed.ids, framed.type_ids)
+    assert len(batch.ids) == sum(batch.lengths)
     assert batch.width == max(batch.lengths)
     assert batch.windows == len(chosen)
     assert (batch.attention_mask is None) == (len(set(batch.lengths.tolist())) == 1)
@@ -75,12 +79,13 @@ def test_models_without_token_types_get_none() -> None:
 
 
 def _assert_equal(got: Batch, expected: Batch) -> None:
-    for field in fields(Batch):
-        mine, theirs = getattr(got, field.name), getattr(expected, field.name)
-        assert (mine is None) == (theirs is None), field.name
+    padded = ("input_ids", "attention_mask", "token_type_ids")
+    for name in (*(field.name for field in fields(Batch)), *padded):
+        mine, theirs = getattr(got, name), getattr(expected, name)
+        assert (mine is None) == (theirs is None), name
         if mine is not None:
-            assert mine.dtype == theirs.dtype
-            np.testing.assert_array_equal(mine, theirs, err_msg=field.name)
+            assert np.asarray(mine).dtype == np.asarray(theirs).dtype
+            np.testing.assert_array_equal(mine, theirs, err_msg=name)
 
 
 @pytest.mark.parametrize("passage_first", [False, True])
@@ -95,7 +100,7 @@ def test_batches_stacked_are_the_batch_of_all_their_windows(
     cuts = data.draw(st.lists(st.integers(1, len(order)), max_size=3))
     parts = [part for part in np.split(order, sorted(cuts)) if len(part)]
     batches = [collate(prepared, spec.pair, part, PAD, uses_type_ids) for part in parts]
-    _assert_equal(stack(batches, PAD), collate(prepared, spec.pair, order, PAD, uses_type_ids))
+    _assert_equal(stack(batches), collate(prepared, spec.pair, order, PAD, uses_type_ids))
 
 
 def test_stacked_weights_are_padded_with_nothing() -> None:

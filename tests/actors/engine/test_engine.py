@@ -144,15 +144,15 @@ def test_hidden_states_agree_alone_and_in_company(models: dict[str, Loaded], nam
 
 def _row_of(batch: Batch, row: int) -> Batch:
     """One window of a batch, by itself and without its padding."""
-    one, length = slice(row, row + 1), int(batch.lengths[row])
+    one, own = slice(row, row + 1), slice(batch.first[row], batch.first[row] + batch.lengths[row])
     return Batch(
-        input_ids=batch.input_ids[one, :length],
-        attention_mask=None,
-        token_type_ids=None if batch.token_type_ids is None else batch.token_type_ids[one, :length],
+        ids=batch.ids[own],
+        types=None if batch.types is None else batch.types[own],
         lengths=batch.lengths[one],
         passage_start=batch.passage_start[one],
         passage_length=batch.passage_length[one],
         cls=None if batch.cls is None else batch.cls[one],
+        pad_id=batch.pad_id,
     )
 
 

@@ -143,3 +143,11 @@ def test_candidates_are_stored_by_window() -> None:
     assert store.start.tolist() == [[5, 5, -1, -1], [-1] * 4, [5, 5, -1, -1]]
     assert store.end[:, 0].tolist() == [6, -1, 6]
     assert store.null_score.tolist() == [0.25, 0.0, 0.5]
+
+
+def test_of_more_equal_spans_than_are_kept_the_leftmost_stay() -> None:
+    batch = hand_batch([60], [1], [58], 0)
+    logits = np.zeros((1, 60), dtype=np.float32)
+    logits[0, 1::3] = -0.0
+    found = best_spans(logits, logits, batch, 4, 1)
+    assert list(zip(found.start[0].tolist(), found.end[0].tolist(), strict=True)) == [(at, at) for at in range(4)]

@@ -68,3 +68,20 @@ def test_lengths_count_question_passage_and_specials() -> None:
     prepared, _ = prepare(word_spec(), QAParameters(max_seq_len=10, doc_stride=2), [("w1 w2", words(range(9)))])
     # 10 - 3 specials - 2 of the question leave 5 a window: tokens 0-4, 3-7, 6-8.
     assert prepared.lengths(specials=3).tolist() == [10, 10, 8]
+
+
+def test_a_part_is_its_owners_windows_numbered_from_nought() -> None:
+    long, short = words(range(9)), words(range(3))
+    prepared, _ = prepare(word_spec(), QAParameters(max_seq_len=10, doc_stride=2), [("w1 w2", long), ("", short)] * 2)
+    assert prepared.windows.owner.tolist() == [0, 0, 0, 1, 2, 2, 2, 3]
+    _assert_same(prepared.part(slice(3, 7)), prepared.of_owners(np.array([1, 2], dtype=np.int32)))
+    assert prepared.part(slice(3, 3)).owners == 0
+
+
+def test_the_tokens_of_a_window_are_found_by_place_and_number() -> None:
+    prepared, _ = prepare(word_spec(), QAParameters(max_seq_len=10, doc_stride=2), [("w1 w2", words(range(9)))] * 2)
+    windows, question, passage = prepared.windows, prepared.question, prepared.passage
+    for window, (q_from, q_len, p_from, p_len) in enumerate(prepared.window_tokens.tolist()):
+        assert (q_from, q_len) == (question.offsets[windows.question[window]], 2)
+        assert p_from == passage.offsets[windows.passage[window]] + windows.first[window]
+        assert p_len == windows.stop[window] - windows.first[window]
