@@ -53,6 +53,7 @@ from actors.tokenization.tokenized import Tokenized
 from benchmarks.corpus import write_model, write_questions
 
 _HIDDEN = 384
+_CPU = torch.device("cpu")
 _QA, _EMBEDDING = QAParameters(), EmbeddingParameters()
 _SHARING = 4
 """Tasks that share a pass where batches are stacked."""

@@ -138,7 +138,7 @@ class _PackedRun:
         lengths = self.owner.transfer.to_device(self.lengths)
         rows = torch.repeat_interleave(torch.arange(n, device=logits.device), lengths, output_size=len(logits))
         room = torch.zeros((2, n, width), dtype=logits.dtype, device=logits.device)
-        room[:, rows, positions] = logits.T
+        room[:, rows, positions.long()] = logits.T
         return room[0], room[1]
 
     def read(self) -> PassOutput:
