@@ -1,7 +1,7 @@
 """A pass over the windows of a batch, packed end to end; its results are put back where a padded batch has them."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats, Longs, segments
-from actors.backends.attention import Attention, Windows, attention_for
+from actors.backends.attention import Attention, Windows, attend_by_length, attention_for
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.device_errors import device_error
 from actors.backends.packed_encoder import PackedEncoder
 from actors.backends.padded_pass import model_inputs
 from actors.backends.prepared_pass import HostResults, run
 from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
 from actors.batch import Batch
+from actors.errors import first_line
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
 """Most that a hidden state, which is about 1, may differ from the model's own."""
@@ -159,8 +161,11 @@ class _PackedRun:
 
 
 @torch.inference_mode()
-def packed_pass(model: PreTrainedModel) -> PackedPass | None:
+def packed_pass(model: PreTrainedModel, attention: Attention | None = None) -> PackedPass | None:
     """A pass with the weights of a model, on its device and in its precision, if it computes what the model computes.
+
+    Args:
+        attention: None takes the fastest; one that fails is replaced by `attend_by_length`, with a warning.
 
     None where the model's kind is not known here, or where what it computes differs from the model's own pass: then a
     warning is logged.
@@ -169,8 +174,23 @@ def packed_pass(model: PreTrainedModel) -> PackedPass | None:
     if encoder is None:
         return None
     head = getattr(model, "qa_outputs", None)
-    packed = PackedPass(encoder, head, attention_for(model.device, model.dtype), Transfer(model.device))
-    off, most = _difference(packed, model), _TOLERANCE[model.dtype]
+    packed = PackedPass(encoder, head, attention or attention_for(model.device, model.dtype), Transfer(model.device))
+    try:
+        off = _difference(packed, model)
+    except Exception as error:
+        if packed.attention is attend_by_length or device_error(error) is not None:
+            raise
+        # Torch's kernel takes no heads of some widths, and is not there in every build for every GPU.
+        _LOG.warning(
+            "windows of this %s are attended one length after the other, which is slower: the kernel for any length "
+            "fails with %s: %s",
+            model.config.model_type,
+            type(error).__name__,
+            first_line(error),
+        )
+        packed = replace(packed, attention=attend_by_length)
+        off = _difference(packed, model)
+    most = _TOLERANCE[model.dtype]
     # Where it is NaN, nothing can be said for it.
     if not off <= most:
         _LOG.warning(
