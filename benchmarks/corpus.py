@@ -1,6 +1,7 @@
 """Corpora with lengths like SQuAD's, and a DistilBERT-base-shaped model to run over them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,26 @@ import torch
 from transformers import DistilBertConfig, DistilBertForQuestionAnswering
 from transformers.utils import logging
 
+from actors.arrays import Ints, Longs
 from models.make_untrained import make_tokenizer, make_vocabulary, read_texts
 
 _SEED = 7
 _SAMPLES = Path(__file__).parents[1] / "samples" / "corpus.jsonl"
 _GROUP_PASSAGES = 4096
 _RARE = 0.06
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the arithmetic of a forward pass."""
+
+    layers: int
+    dim: int
+
+    def flops(self, lengths: Ints | Longs) -> float:
+        """Multiply-adds of windows without padding, times two: projections, feed-forward, attention."""
+        tokens, squares = float(lengths.sum()), float((lengths.astype(np.float64) ** 2).sum())
+        return self.layers * (24 * self.dim**2 * tokens + 4 * self.dim * squares)
 
 
 def write_model(folder: Path, layers: int = 6, dim: int = 768) -> None:
@@ -42,6 +57,24 @@ def write_corpus(path: Path, rows: int) -> None:
         }
     )
     pq.write_table(table, path)
+
+
+def pairs_of_length(tokens: int, rows: int) -> tuple[pa.StringArray, pa.StringArray]:
+    """Questions and passages, [rows] each, of so many tokens a pair on average, 384 at most, for `write_model`'s model.
+
+    Short ones vary as SQuAD's do; those that are nearly as long as a window vary little.
+    """
+    rng = np.random.default_rng(_SEED)
+    words = np.array([w for w in make_vocabulary(read_texts(_SAMPLES)) if w.isalpha() and len(w) > 1], dtype=object)
+    question = np.clip(rng.normal(12, 3, size=rows), 4, 15).astype(int)
+    rest, shape = tokens - 15, 5.0 if tokens < 250 else 200.0
+    passage = np.clip(rng.gamma(shape, rest / shape, size=rows), 8, 366).astype(int)
+    return pa.array(_joined(rng, words, question)), pa.array(_joined(rng, words, passage))
+
+
+def _joined(rng: np.random.Generator, words: npt.NDArray[np.object_], lengths: npt.NDArray[np.int_]) -> list[str]:
+    drawn, stops = words[rng.integers(len(words), size=int(lengths.sum()))].tolist(), np.cumsum(lengths).tolist()
+    return [" ".join(drawn[stop - length : stop]) for stop, length in zip(stops, lengths.tolist(), strict=True)]
 
 
 def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = _GROUP_PASSAGES) -> None:

@@ -9,7 +9,7 @@ are ratios, and hold on a noisy machine.
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,6 @@ import torch
 import typer
 from rich.console import Console
 
-from actors.arrays import Ints
 from actors.backends.base import PassRequest
 from actors.backends.padded_pass import PaddedPass
 from actors.backends.prepared_pass import run
@@ -33,7 +32,7 @@ from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs
 from actors.tokenization.tokenized import Tokenized
-from benchmarks.corpus import write_corpus, write_model
+from benchmarks.corpus import Shape, write_corpus, write_model
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.execution.ray_pipeline import build, receipts
@@ -44,19 +43,6 @@ from pipelines.job.ray_cluster import cluster_size, connected
 from pipelines.stages.pending_units import PendingUnit
 
 QA = QAParameters()
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What decides the arithmetic of a forward pass."""
-
-    layers: int
-    dim: int
-
-    def flops(self, lengths: Ints) -> float:
-        """Multiply-adds of windows without padding, times two: projections, feed-forward, attention."""
-        tokens, squares = float(lengths.sum()), float((lengths.astype(np.float64) ** 2).sum())
-        return self.layers * (24 * self.dim**2 * tokens + 4 * self.dim * squares)
 
 
 def sgemm_flops_per_second() -> float:
@@ -80,13 +66,15 @@ def naive_seconds(padded: PaddedPass, spec: EncoderSpec, prepared: Tokenized, wi
     return time.perf_counter() - started
 
 
-def job_tokens_per_second(corpus: Path, output: Path, model: Path, threads: int) -> tuple[float, PassStats]:
+def job_tokens_per_second(corpus: Path, output: Path, words: Sequence[str]) -> tuple[float, PassStats]:
     """Tokens per second (padding left out) of a whole job between its second commit and its last.
 
     Two shards are in an actor's hands at once, so at the second commit two shards' work is done.
+
+    Args:
+        words: settings of the job, as `--set` takes them.
     """
-    words = [f"model.name={model}", f"model.threads={threads}", "corpus.shard_rows=128"]
-    config = load_config(AnswerConfig, None, words)
+    config = load_config(AnswerConfig, None, list(words))
     job = bind(plan_job([str(corpus)], str(output), config, limit=None), replace=True)
     pool = plan_pool(config.pool, config.model.threads, *cluster_size())
     times, tokens, stats = [], [], PassStats()
@@ -135,9 +123,12 @@ def main(
             last = engine.answer(prepared, QA).stats
             bare = time.perf_counter() - started
             one, many = (naive_seconds(padded, spec, prepared, n) for n in (1, 32))
-            job_rate, job_stats = job_tokens_per_second(
-                folder / "large.parquet", folder / "out", folder / "model", torch.get_num_threads()
+            words = (
+                f"model.name={folder / 'model'}",
+                f"model.threads={torch.get_num_threads()}",
+                "corpus.shard_rows=128",
             )
+            job_rate, job_stats = job_tokens_per_second(folder / "large.parquet", folder / "out", words)
             measured = {
                 "engine / sgemm floor": floor / bare,
                 "batches of 1 / floor": floor / one,

@@ -7,9 +7,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+from actors.backends.transfer import Transfer
 
 Attention = Callable[[Tensor, Tensor, Tensor, "Windows"], Tensor]
 """Of queries, keys and values, [T, H, D / H] each, within the windows of a pass; [T, H, D / H]."""
@@ -39,9 +42,11 @@ class Windows:
     @cached_property
     def bounds(self) -> Tensor:
         """[n + 1] int32, where each window begins, and T."""
-        bounds = torch.zeros(len(self.lengths) + 1, dtype=torch.int32)
-        torch.cumsum(torch.tensor(self.lengths, dtype=torch.int32), 0, out=bounds[1:])
-        return bounds.to(self.device, non_blocking=True)
+        bounds = np.zeros(len(self.lengths) + 1, dtype=np.int32)
+        np.cumsum(self.lengths, out=bounds[1:])
+        transfer = Transfer(self.device)
+        # By pinned memory: CUDA may wait for all passes before it copies any other.
+        return transfer.to_device(transfer.stage(bounds))
 
     @cached_property
     def longest(self) -> int:

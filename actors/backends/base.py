@@ -156,16 +156,19 @@ class SynchronousBackend:
         try:
             output = self.forward(request.batch, request.want_spans, request.pool_weights, request.want_hidden)
         except Exception as error:
-            return _RanPass(error)
-        return _RanPass(replace(output, seconds=time.perf_counter() - started))
+            return RanPass(error)
+        return RanPass(replace(output, seconds=time.perf_counter() - started))
 
 
 @dataclass(frozen=True)
-class _RanPass:
+class RanPass:
+    """A pass of which all is known when it is submitted: what came of it, or why it failed."""
+
     outcome: PassOutput | Exception
     is_done = True
 
     def collect(self) -> PassOutput:
+        """See `SubmittedPass`."""
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome

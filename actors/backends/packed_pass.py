@@ -1,8 +1,7 @@
 """A pass over the windows of a batch, packed end to end; its results are put back where a padded batch has them."""
 
 import logging
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
@@ -12,15 +11,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats, Ints, Longs, segments
-from actors.backends.attention import Attention, Windows, attention_for
+from actors.backends.attention import Attention, Windows, attend_by_length, attention_for
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.cpu_linear import fastest_of, plain
+from actors.backends.cpu_linear import MakeProduct, fastest_of, plain
+from actors.backends.device_errors import device_error
 from actors.backends.packed_encoder import PackedEncoder
 from actors.backends.parity import TOLERANCE, difference, own_states, trial_batch
 from actors.backends.prepared_pass import HostResults, run
 from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
 from actors.batch import Batch
+from actors.errors import first_line
 
 _Numbers = TypeVar("_Numbers", Ints, Floats)
 _LOG = logging.getLogger("spanmill.model")
@@ -157,24 +158,23 @@ class _PackedRun:
 
 
 @torch.inference_mode()
-def packed_pass(model: PreTrainedModel) -> PackedPass | None:
+def packed_pass(model: PreTrainedModel, attention: Attention | None = None) -> PackedPass | None:
     """A pass with the weights of a model, on its device and in its precision, if it computes what the model computes.
 
     None where the model's kind is not known here, or where what it computes differs from the model's own pass: then a
     warning is logged.
+
+    Args:
+        attention: None takes the fastest.
     """
     if PackedEncoder.of(model) is None:
         return None
     batch = trial_batch(model)
     own, most = own_states(model, batch), TOLERANCE[model.dtype]
+    attention = attention or attention_for(model.device, model.dtype)
     for make in dict.fromkeys((fastest_of(model.base_model), plain)):
-        encoder = PackedEncoder.of(model, make)
-        if encoder is None:
-            return None
-        head = getattr(model, "qa_outputs", None)
-        packed = PackedPass(encoder, head, attention_for(model.device, model.dtype), Transfer(model.device))
-        mine = run(packed, PassRequest(batch, want_hidden=True), model.device).hidden
-        off = math.nan if mine is None else difference(mine, own, batch)
+        packed, states = _tried(model, make, attention, batch)
+        off = difference(states, own, batch)
         # Where it is NaN, nothing can be said for it.
         if off <= most:
             return packed
@@ -186,3 +186,33 @@ def packed_pass(model: PreTrainedModel) -> PackedPass | None:
         most,
     )
     return None
+
+
+def _tried(model: PreTrainedModel, make: MakeProduct, attention: Attention, batch: Batch) -> tuple[PackedPass, Floats]:
+    """A pass that runs, and the hidden states that it gives."""
+    encoder = PackedEncoder.of(model, make)
+    if encoder is None:
+        raise ValueError(f"{model.config.model_type} is not known")
+    packed = PackedPass(encoder, getattr(model, "qa_outputs", None), attention, Transfer(model.device))
+    try:
+        return packed, _states(packed, batch)
+    except Exception as error:
+        if attention is attend_by_length or device_error(error) is not None:
+            raise
+        # Torch's kernel takes no heads of some widths, and is not there in every build for every GPU.
+        _LOG.warning(
+            "windows of this %s are attended one length after the other, which is slower: the kernel for any length "
+            "fails with %s: %s",
+            model.config.model_type,
+            type(error).__name__,
+            first_line(error),
+        )
+    packed = replace(packed, attention=attend_by_length)
+    return packed, _states(packed, batch)
+
+
+def _states(packed: PackedPass, batch: Batch) -> Floats:
+    states = run(packed, PassRequest(batch, want_hidden=True), packed.transfer.device).hidden
+    if states is None:
+        raise ValueError("a pass gave no hidden states")
+    return states

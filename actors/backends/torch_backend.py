@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats
-from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.base import BatchLayout, PassOutput, PassRequest, RanPass, SubmittedPass
 from actors.backends.device_errors import device_error
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
 from actors.backends.packed_pass import packed_pass
@@ -72,11 +72,15 @@ class TorchBackend:
         """Bytes that are free for a pass; None where that cannot be told."""
         return self._memory.limit()
 
-    def submit(self, request: PassRequest) -> "_TorchPass":
+    def submit(self, request: PassRequest) -> SubmittedPass:
         """Hands a pass to the thread of the device; see `Backend.submit`."""
         if not self._searches:
             request = replace(request, searches=())
-        prepared = self._pass.prepare(request)
+        try:
+            prepared = self._pass.prepare(request)
+        except Exception as error:
+            # Pinned memory is asked of the device's driver, which may have none, or raise what a pass before did.
+            return RanPass(error)
         launched = self._thread.submit(self._launch, prepared)
         self._thread.submit(self._memory.tidy)
         return _TorchPass(launched, prepared)
@@ -121,7 +125,13 @@ class _TorchPass:
     def is_done(self) -> bool:
         if not self.launched.done():
             return False
-        return self.launched.exception() is not None or self.launched.result().timer.is_over
+        if self.launched.exception() is not None:
+            return True
+        try:
+            return self.launched.result().timer.is_over
+        except RuntimeError:
+            # A device that is lost cannot even be asked; `collect` raises that where it is expected.
+            return True
 
     def collect(self) -> PassOutput:
         launched = self.launched.result()

@@ -41,6 +41,12 @@ class DeviceLock:
             return math.inf
         return self._sharing.quantum_ms / 1000
 
+    @property
+    def has_room(self) -> bool:
+        """Whether an offline pass would have the device at once, for now: another may take it in the next moment."""
+        with self._free:
+            return self._has_room()
+
     @contextmanager
     def online(self) -> Iterator[bool]:
         """Takes the device for online passes as soon as it is done with those that it has. Yields True."""
@@ -83,7 +89,7 @@ class DeviceLock:
                     self._offline.remove(seconds)
                     self._free.notify_all()
 
-    def _has_room(self, seconds: float) -> bool:
+    def _has_room(self, seconds: float = 0.0) -> bool:
         if self._is_online or self._online_waiting:
             return False
         others = len(self._offline)

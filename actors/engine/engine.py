@@ -153,8 +153,8 @@ class Engine:
         try:
             while in_flight or (len(schedule) and not left):
                 is_wanted = len(schedule) and not left and len(in_flight) < _IN_FLIGHT
-                # What is known by now helps to choose the next.
-                if is_wanted and not (in_flight and in_flight[0].submitted.is_done):
+                # What is known by now helps to choose the next; and a second one is not made for a device without room.
+                if is_wanted and not (in_flight and (in_flight[0].submitted.is_done or not self.device_lock.has_room)):
                     size = self.choose(schedule, self.device_lock.longest_pass())
                     turn = partial(self.device_lock.offline, waits=not in_flight)
                     submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)

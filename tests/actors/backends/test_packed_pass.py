@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
+from actors.backends.attention import attend_by_length, variable_length_kernel
 from actors.backends.base import PassRequest
 from actors.backends.packed_pass import packed_pass
 from actors.backends.padded_pass import PaddedPass
@@ -63,3 +64,15 @@ def test_a_model_that_computes_something_else_is_padded(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_near_enough(model: PreTrainedModel, dtype: torch.dtype) -> None:
     assert packed_pass(torch.nn.Module.to(model, dtype=dtype)) is not None
+
+
+def test_a_kernel_that_fails_is_done_without(model: PreTrainedModel, caplog: pytest.LogCaptureFixture) -> None:
+    varlen = pytest.importorskip("torch.nn.attention.varlen", reason="this torch has no such kernel")
+    # It has no code for a CPU.
+    packed = packed_pass(model, variable_length_kernel(varlen.varlen_attn))
+    assert packed is not None
+    assert packed.attention is attend_by_length
+    (said,) = caplog.messages
+    assert "the kernel for any length fails" in said
+    batch = batch_of(model, lengths=[5, 3])
+    assert run(packed, PassRequest(batch, True), CPU).start_logits is not None

@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import weakref
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 from transformers.modeling_outputs import BaseModelOutput
 
-from actors.backends.base import BatchLayout
-from actors.backends.torch_backend import TorchBackend
+from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.torch_backend import TorchBackend, _Launched, _TorchPass
 from actors.backends.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.collate import collate
@@ -148,6 +149,46 @@ def test_other_errors_stay_what_they_are(models: dict[str, Loaded]) -> None:
     wrong = replace(batch, ids=batch.ids + 10_000)
     with pytest.raises((IndexError, RuntimeError)):
         model.backend.forward(wrong, True, None)
+
+
+def test_a_pass_that_cannot_be_prepared_fails_when_it_is_collected(models: dict[str, Loaded]) -> None:
+    batch = _batch(models["distilbert"])
+    wrong = replace(batch, lengths=batch.lengths + 1000)
+    submitted = models["distilbert"].backend.submit(PassRequest(wrong, want_spans=True))
+    assert submitted.is_done
+    with pytest.raises(IndexError):
+        submitted.collect()
+
+
+class _LostTimer:
+    """As of a GPU whose last kernel broke it: every call says so."""
+
+    @property
+    def is_over(self) -> bool:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def stop(self) -> None:
+        raise AssertionError
+
+    def seconds(self) -> float:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_lost_device_is_found_out_when_a_pass_is_collected() -> None:
+    launched: Future[_Launched] = Future()
+    launched.set_result(_Launched(_LostTimer(), None))
+    submitted = _TorchPass(launched, _Nothing())
+    assert submitted.is_done, "nobody waits for it"
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        submitted.collect()
+
+
+class _Nothing:
+    def launch(self) -> None:
+        raise AssertionError
+
+    def read(self) -> PassOutput:
+        raise AssertionError
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

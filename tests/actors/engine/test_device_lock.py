@@ -168,6 +168,7 @@ def test_whoever_has_a_pass_on_the_device_is_told_at_once_whether_it_takes_anoth
     device_lock = DeviceLock(SHARING)
     with device_lock.offline(0.0), device_lock.offline(0.0, waits=False) as second:
         assert second
+        assert not device_lock.has_room
         with device_lock.offline(0.0, waits=False) as third:
             assert not third
     with ThreadPoolExecutor(1) as pool, device_lock.offline(0.0):
@@ -175,4 +176,5 @@ def test_whoever_has_a_pass_on_the_device_is_told_at_once_whether_it_takes_anoth
         until(lambda: device_lock._online_waiting == 1)
         with device_lock.offline(0.0, waits=False) as behind:
             assert not behind, "a request comes first"
+            assert not device_lock.has_room
     assert online.result()

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from actors.arrays import Longs
 from actors.backends.base import Backend, PassOutput, PassRequest, SubmittedPass
 from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
+from actors.batch import Batch
 from actors.engine.answers import Answers
 from actors.engine.engine import Engine
-from actors.engine.inference_task import Results, Wanted
+from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pass_stats import PassStats
 from actors.engine.passes import Share
 from actors.errors import NotANumber
@@ -145,3 +147,22 @@ def test_tasks_that_want_spans_of_other_kinds_share_a_pass_whose_device_finds_th
     for task, shard, qa in zip(tasks, shards, kinds, strict=True):
         alone = _engine(TableBackend()).answer(shard, qa)
         _same(task.results(), alone)
+
+
+class _CollatedTask(InferenceTask):
+    """Counts the batches that are made of its windows."""
+
+    collated = 0
+
+    def batch(self, chosen: Longs) -> Batch:
+        self.collated += 1
+        return super().batch(chosen)
+
+
+def test_no_pass_is_made_for_a_device_that_has_no_room_for_it() -> None:
+    engine = _engine(ThreadDevice(TableBackend()), 10)
+    prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 60)
+    task = _CollatedTask(prepared, SPEC, Wanted(QA), engine.hidden_size)
+    with engine.device_lock.offline(0.0):  # another shard's
+        results = engine.finish(task)
+    assert results.stats.total.passes == task.collated == 6
