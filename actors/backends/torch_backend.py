@@ -13,6 +13,7 @@ from actors.backends.device_errors import device_error
 from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
 from actors.backends.packed_pass import PackedPass, packed_pass
 from actors.backends.padded_pass import PaddedPass
+from actors.backends.precision import EXACT
 from actors.batch import Batch
 from actors.errors import OutOfMemory
 from actors.parameters import ModelParameters
@@ -32,13 +33,13 @@ class TorchBackend:
     """
 
     def __init__(self, model: PreTrainedModel, parameters: ModelParameters) -> None:
-        """Moves the model to its device and precision."""
+        """Moves the model to its device and type: float32 where `dtype` is not decided."""
         self._device = _device(parameters.device)
         threads = parameters.threads or torch.get_num_threads()
         # In that thread, since OpenMP keeps their number for every thread by itself: one that never set it has
         # OMP_NUM_THREADS, which Ray sets to 1, whatever torch says.
         self._thread = ThreadPoolExecutor(1, "forward", partial(torch.set_num_threads, threads))
-        dtype = getattr(torch, parameters.dtype)
+        dtype = getattr(torch, parameters.dtype or EXACT)
         self._model = model.train(False)
         torch.nn.Module.to(self._model, device=self._device, dtype=dtype)
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
