@@ -18,6 +18,8 @@ from actors.backends.half_precision import (
     uses_gpu,
 )
 from actors.backends.torch_weights import load_model
+from actors.models.loading import load_backend
+from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
 
 MODELS = GOLDEN / "models"
@@ -115,3 +117,15 @@ def test_where_half_precision_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert not is_slow_here("float16")
     assert uses_gpu("auto")
+
+
+def test_a_half_precision_that_a_cpu_has_to_imitate_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = ModelParameters(threads=1).in_type("float16")
+    with caplog.at_level("WARNING", "spanmill.model"):
+        load_backend(MODELS / "distilbert", model.model_copy(update={"device": "cpu"}), with_qa_head=True)
+        assert "torch sees no GPU" not in caplog.text, "who names the CPU knows"
+        load_backend(MODELS / "distilbert", model, with_qa_head=True)
+    assert "torch sees no GPU here, and on this CPU float16 may take many times as long as float32" in caplog.text

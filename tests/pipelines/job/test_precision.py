@@ -39,7 +39,7 @@ def _config(*words: str) -> AnswerConfig:
 @pytest.mark.parametrize(
     ("words", "dtype"),
     [
-        ((), "float32"),
+        (("model.device=cpu",), "float32"),
         (("pool.gpus=0",), "float32"),
         (("model.device=cuda",), "float16"),
         (("model.device=cuda", "model.precision=exact"), "float32"),
