@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import ray
+
 from actors.backends.base import ModelOutput, check_outputs, find_runtime
 from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
@@ -12,8 +14,8 @@ from actors.parameters import ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
-from pipelines.job.precision import asks_cluster, computes_on_gpus, job_precision
-from pipelines.job.ray_cluster import cluster_of, connected_for, count_gpus
+from pipelines.job.precision import job_precision, known_precision
+from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
 from pipelines.output.manifest import Manifest
 
 _GPU_FACTOR = 50.0
@@ -60,6 +62,28 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
     speed = factor * measure_speed(backend, spec, want_spans=answers)
     return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed, precision)
+
+
+def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:
+    """Whether only the cluster can tell the precision of a job: whether it has GPUs, or what its service computes in.
+
+    What is pinned must not be a guess, so a cluster that cannot be reached is an error then.
+    """
+    known = known_precision(config.model, begun)
+    if known is not None or config.pool.kind == "serve":
+        return known is None
+    may_be_fast = find_runtime(config.model.backend).fast is not None and config.model.device == "auto"
+    return may_be_fast and config.pool.gpus is None and address_of(config.ray) != "local"
+
+
+def computes_on_gpus(config: OfflineConfig, with_gpus: bool) -> bool:
+    """Whether the actors of a pool compute on the GPUs that Ray gives them.
+
+    On a cluster of this machine they do not where the runtime sees none of them, as a torch without CUDA does.
+    """
+    fast, model = find_runtime(config.model.backend).fast, config.model
+    is_here = config.pool.kind == "own" and address_of(config.ray) == "local" and not ray.is_initialized()
+    return with_gpus and not (is_here and fast is not None and not fast.uses_gpu(model.device))
 
 
 def _actors_have_gpus(config: OfflineConfig) -> bool:

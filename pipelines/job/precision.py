@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-import ray
-
-from actors.backends.base import find_runtime
 from actors.backends.precision import EXACT, Precision
 from actors.models.precision import choose_precision, decided_precision
 from actors.parameters import ModelParameters
 from pipelines.config.job import OfflineConfig
-from pipelines.job.ray_cluster import address_of
 from pipelines.output.manifest import Manifest
 
 
@@ -27,6 +23,11 @@ def begun_precision(model: ModelParameters, begun: Manifest | None) -> Precision
     return Precision(dtype, "as the job was begun")
 
 
+def known_precision(model: ModelParameters, begun: Manifest | None) -> Precision | None:
+    """The precision of a job, where its config or the manifest that it goes on with say it."""
+    return decided_precision(model) or begun_precision(model, begun)
+
+
 def job_precision(config: OfflineConfig, folder: Path, begun: Manifest | None, on_gpu: bool) -> Precision:
     """The precision of a job.
 
@@ -39,7 +40,7 @@ def job_precision(config: OfflineConfig, folder: Path, begun: Manifest | None, o
         ModelError: the runtime cannot do what `model.precision` asks for.
         JobError: the service whose replicas the job shares does not answer; Ray has to be connected to its cluster.
     """
-    known = decided_precision(config.model) or begun_precision(config.model, begun)
+    known = known_precision(config.model, begun)
     if known is not None:
         return known
     if config.pool.kind == "serve":
@@ -48,25 +49,3 @@ def job_precision(config: OfflineConfig, folder: Path, begun: Manifest | None, o
 
         return Precision(service_dtype(config.pool.application), "as the service computes")
     return choose_precision(folder, config.model, on_gpu)
-
-
-def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:
-    """Whether only the cluster can tell the precision of a job: whether it has GPUs, or what its service computes in.
-
-    What is pinned must not be a guess, so a cluster that cannot be reached is an error then.
-    """
-    known = decided_precision(config.model) or begun_precision(config.model, begun)
-    if known is not None or config.pool.kind == "serve":
-        return known is None
-    may_be_fast = find_runtime(config.model.backend).fast is not None and config.model.device == "auto"
-    return may_be_fast and config.pool.gpus is None and address_of(config.ray) != "local"
-
-
-def computes_on_gpus(config: OfflineConfig, with_gpus: bool) -> bool:
-    """Whether the actors of a pool compute on the GPUs that Ray gives them.
-
-    On a cluster of this machine they do not where the runtime sees none of them, as a torch without CUDA does.
-    """
-    fast, model = find_runtime(config.model.backend).fast, config.model
-    is_here = config.pool.kind == "own" and address_of(config.ray) == "local" and not ray.is_initialized()
-    return with_gpus and not (is_here and fast is not None and not fast.uses_gpu(model.device))

@@ -6,14 +6,10 @@ from pathlib import Path
 import pytest
 
 from actors.errors import ModelError
-from pipelines.config.job import AnswerConfig
-from pipelines.config.loader import load_config
-from pipelines.errors import JobError, ManifestError
+from pipelines.errors import ManifestError
 from pipelines.job.job import Job, bind
-from pipelines.job.precision import asks_cluster, computes_on_gpus
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
-from tests.pipelines.processes import deaf_address
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +26,6 @@ def corpus(tmp_path: Path) -> Path:
 
 def _plan(corpus: Path, model: Path, *words: str) -> Job:
     return make_job([corpus], corpus.parent / "out", model, *words)
-
-
-def _config(*words: str) -> AnswerConfig:
-    return load_config(AnswerConfig, None, list(words))
 
 
 @pytest.mark.parametrize(
@@ -89,34 +81,3 @@ def test_a_job_that_replaces_another_does_not_take_its_precision(corpus: Path, u
 def test_a_runtime_that_is_not_fast_says_so_before_anything_runs(corpus: Path, untrained_model: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.precision: fast asks for more than the runtime null can do"):
         _plan(corpus, untrained_model, "model.backend='null'", "model.precision=fast")
-
-
-@pytest.mark.parametrize(
-    ("words", "asks"),
-    [
-        ((), False),
-        (("pool.kind=serve",), True),
-        (("pool.kind=serve", "model.precision=exact"), False),
-        (("pool.kind=serve", "model.dtype=float16"), False),
-        (("ray.address=mill:6379",), True),
-        (("ray.address=mill:6379", "pool.gpus=1"), False),
-        (("ray.address=mill:6379", "model.device=cpu"), False),
-        (("ray.address=mill:6379", "model.backend='null'"), False),
-    ],
-)
-def test_a_cluster_is_asked_where_nothing_else_can_tell(words: tuple[str, ...], asks: bool) -> None:
-    assert asks_cluster(_config(*words), None) is asks
-
-
-def test_a_cluster_that_cannot_be_asked_pins_no_guess(corpus: Path, untrained_model: Path) -> None:
-    with deaf_address() as address, pytest.raises(JobError, match=f"ray.address: {address} cannot be used"):
-        _plan(corpus, untrained_model, f"ray.address={address}")
-    assert not (corpus.parent / "out").exists()
-
-
-def test_gpus_that_the_runtime_does_not_see_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    for sees in (False, True):
-        monkeypatch.setattr("torch.cuda.is_available", lambda sees=sees: sees)
-        assert computes_on_gpus(_config("pool.gpus=1"), with_gpus=True) is sees
-        assert computes_on_gpus(_config("ray.address=mill:6379"), with_gpus=True), "other machines have other ones"
-        assert not computes_on_gpus(_config(), with_gpus=False)
