@@ -27,8 +27,13 @@ class ModelParameters(Settings):
     """The runtime that executes the forward pass: torch; "null", which has none and makes logits up, to measure all the
     rest; or one of another package, as package.module:OBJECT."""
 
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Precision of weights and activations. float32 is the exact mode: a batch never changes an answer."""
+    precision: Literal["exact", "fast", "auto"] = "auto"
+    """exact is float32: a batch never changes an answer. fast is the half precision of a GPU that agrees better with
+    float32, float16 or bfloat16, and bfloat16 on a CPU that computes it itself. auto is fast on GPUs and exact on CPUs.
+    A job stays at what it was begun with."""
+
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    """Deprecated, model.precision is what to set: the very type of weights and activations. float32 is exact."""
 
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes the GPU that Ray gave the actor, or the CPU where it gave none."""
@@ -43,6 +48,24 @@ class ModelParameters(Settings):
         """As one actor runs it, with its CPU threads; without a GPU of its own it may still see the machine's."""
         device = self.device if with_gpu else self.device.replace("auto", "cpu")
         return self.model_copy(update={"threads": threads, "device": device})
+
+    def in_type(self, dtype: str) -> "ModelParameters":
+        """The same model, with the type of its weights and activations decided."""
+        return self.model_copy(update={"precision": "auto", "dtype": dtype})
+
+    def on_gpu(self, with_gpu: bool) -> bool:
+        """Whether an actor computes on a GPU, where Ray gives it one of its own or none."""
+        return with_gpu if self.device == "auto" else self.device != "cpu"
+
+    @model_validator(mode="after")
+    def _one_precision(self) -> "ModelParameters":
+        is_half = self.dtype in ("float16", "bfloat16")
+        if self.dtype is not None and self.precision == ("exact" if is_half else "fast"):
+            raise ValueError(
+                f"precision is {self.precision} and dtype is {self.dtype}, which contradict each other; "
+                "leave dtype out, which is deprecated"
+            )
+        return self
 
     @field_validator("backend", mode="before")
     @classmethod

@@ -31,7 +31,8 @@ class Embedder:
         max_seq_len: int | None = None,
         doc_stride: int = 0,
         device: str | int = "auto",
-        dtype: str = "float32",
+        precision: str = "auto",
+        dtype: str | None = None,
         revision: str | None = None,
         threads: int | None = None,
         storage: dict[str, object] | None = None,
@@ -44,14 +45,21 @@ class Embedder:
             max_seq_len: tokens of a window; None is min(the model's limit, 512). Longer texts are several windows,
                 and every token counts once: no text is cut.
             doc_stride: tokens that neighbouring windows share.
-            device, dtype, revision, threads, storage: as those of `QuestionAnswering`.
+            device, precision, dtype, revision, threads, storage: as those of `QuestionAnswering`.
 
         Raises:
             ModelError: the model cannot be found or used; the message says how to mend it.
         """
         self._embedding = EmbeddingParameters(pooling=pooling, max_seq_len=max_seq_len, doc_stride=doc_stride)
         self._engine = open_engine(
-            model, False, device=device, dtype=dtype, revision=revision, threads=threads, storage=storage
+            model,
+            False,
+            device=device,
+            precision=precision,
+            dtype=dtype,
+            revision=revision,
+            threads=threads,
+            storage=storage,
         )
 
     @property

@@ -208,7 +208,7 @@ def _run(
 ) -> JobResult:
     console = open_console(stderr=True)
     console.quiet = quiet
-    job = plan_job(_paths(input), fspath(output), _config(kind, config), limit)
+    job = plan_job(_paths(input), fspath(output), _config(kind, config), limit, anew=overwrite)
     for line in job.left_out:
         console.print(line, soft_wrap=True)
     job = bind(job, overwrite)

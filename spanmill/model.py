@@ -25,7 +25,8 @@ def open_engine(
     with_qa_head: bool,
     *,
     device: str | int = "auto",
-    dtype: str = "float32",
+    precision: str = "auto",
+    dtype: str | None = None,
     revision: str | None = None,
     threads: int | None = None,
     storage: dict[str, object] | None = None,
@@ -38,8 +39,8 @@ def open_engine(
     """
     place = device if isinstance(device, str) else "cpu" if device < 0 else f"cuda:{device}"
     parameters = ModelParameters.model_validate(
-        {"name": model, "device": place, "dtype": dtype, "revision": revision, "threads": threads}
-        | {"storage": storage or {}}
+        {"name": model, "device": place, "precision": precision, "dtype": dtype, "revision": revision}
+        | {"threads": threads, "storage": storage or {}}
     )
     return load_engine(find_model(parameters), parameters, BatchingParameters(), with_qa_head)
 

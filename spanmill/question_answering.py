@@ -46,7 +46,8 @@ class QuestionAnswering:
         model: str = DEFAULT_MODEL,
         *,
         device: str | int = "auto",
-        dtype: str = "float32",
+        precision: str = "auto",
+        dtype: str | None = None,
         revision: str | None = None,
         threads: int | None = None,
         storage: dict[str, object] | None = None,
@@ -57,7 +58,9 @@ class QuestionAnswering:
         Args:
             model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
             device: auto, cpu, cuda, cuda:1; or a number as transformers takes it, -1 for the CPU.
-            dtype: float32 (exact), float16 or bfloat16.
+            precision: exact (float32: a batch never changes an answer), fast (half precision where the device computes
+                it by itself), or auto: fast on a GPU, exact on a CPU.
+            dtype: deprecated; the very type instead: float32 (exact), float16 or bfloat16.
             revision: branch, tag or commit of a hub id.
             threads: CPU threads; None is as many as torch takes.
             storage: fsspec options for a model that is named by a URL.
@@ -69,7 +72,14 @@ class QuestionAnswering:
         """
         self._defaults = QAParameters(**_known(parameters))
         self._engine = open_engine(
-            model, True, device=device, dtype=dtype, revision=revision, threads=threads, storage=storage
+            model,
+            True,
+            device=device,
+            precision=precision,
+            dtype=dtype,
+            revision=revision,
+            threads=threads,
+            storage=storage,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

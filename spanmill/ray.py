@@ -83,7 +83,7 @@ class Answer(_Mapper):
             model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
             question, context: columns of the rows.
             prefix: begins the names of the columns that are added, where the rows have some of these names already.
-            options: `device`, `dtype`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
+            options: `device`, `precision`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
             qa: as `qa.*` of a job's config, such as `top_k`.
 
         Raises:
@@ -114,7 +114,7 @@ class Embed(_Mapper):
             text: column of the rows.
             pooling, normalize, embedding: as `embedding.*` of a job's config.
             prefix: begins the name of the column that is added, where the rows have an `embedding` already.
-            options: `device`, `dtype`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
+            options: `device`, `precision`, `revision`, `threads` and `storage`, as those of `QuestionAnswering`.
 
         Raises:
             ModelError: the model cannot be found or used.

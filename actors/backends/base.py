@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.arrays import Floats
+from actors.backends.precision import FastPrecision
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 from actors.errors import ModelError
@@ -190,6 +191,8 @@ class Runtime:
     """What its passes can give."""
     runs_on_cpu: bool = True
     """False where it needs another device: a driver, which tries the model before a job, then needs one as well."""
+    fast: FastPrecision | None = None
+    """Who chooses what `model.precision: fast` is; None where its passes know float32 only."""
 
 
 def find_runtime(name: str) -> Runtime:

@@ -40,6 +40,28 @@ def laid_out(linear: nn.Linear, activation: Callable[[Tensor], Tensor] | None) -
     return lambda states: multiply(states, weight, bias, name, [], form)
 
 
+def in_bfloat16(linear: nn.Linear, activation: Callable[[Tensor], Tensor] | None) -> Product:
+    """As `laid_out`, of a float32 layer, whose weights and inputs are rounded to bfloat16; what comes out is float32.
+
+    CPUs that compute bfloat16 by themselves multiply it twice as fast, and all but the products stays exact.
+    """
+    half = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+    half.weight = nn.Parameter(linear.weight.detach().bfloat16(), requires_grad=False)
+    half.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().bfloat16(), requires_grad=False)
+    product = laid_out(half, activation)
+    return lambda states: product(states.bfloat16()).float()
+
+
+@torch.inference_mode()
+def multiplies_bfloat16() -> bool:
+    """Whether torch has such products for this CPU."""
+    try:
+        in_bfloat16(nn.Linear(32, 32), None)(torch.ones(1, 32))
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
 def use_products(module: nn.Module, make: MakeProduct) -> Callable[[], None]:
     """Has a module compute with products in place of its linear layers, which keep their weights for whoever looks.
 

@@ -16,7 +16,7 @@ from actors.backends.base import BatchLayout, PassOutput, PassRequest
 from actors.backends.cpu_linear import MakeProduct, fastest_of, plain
 from actors.backends.device_errors import device_error
 from actors.backends.packed_encoder import PackedEncoder
-from actors.backends.parity import TOLERANCE, difference, own_states, trial_batch
+from actors.backends.parity import difference, own_states, tolerance, trial_batch
 from actors.backends.prepared_pass import HostResults, run
 from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
@@ -158,23 +158,26 @@ class _PackedRun:
 
 
 @torch.inference_mode()
-def packed_pass(model: PreTrainedModel, attention: Attention | None = None) -> PackedPass | None:
+def packed_pass(
+    model: PreTrainedModel, attention: Attention | None = None, make: MakeProduct | None = None
+) -> PackedPass | None:
     """A pass with the weights of a model, on its device and in its precision, if it computes what the model computes.
 
     None where the model's kind is not known here, or where what it computes differs from the model's own pass: then a
     warning is logged.
 
     Args:
-        attention: None takes the fastest.
+        attention: None takes the fastest; one that fails is replaced by `attend_by_length`, with a warning.
+        make: products of the layers; None takes the fastest.
     """
     if PackedEncoder.of(model) is None:
         return None
     batch = trial_batch(model)
-    own, most = own_states(model, batch), TOLERANCE[model.dtype]
+    own = own_states(model, batch)
     attention = attention or attention_for(model.device, model.dtype)
-    for make in dict.fromkeys((fastest_of(model.base_model), plain)):
-        packed, states = _tried(model, make, attention, batch)
-        off = difference(states, own, batch)
+    for one in (make,) if make else dict.fromkeys((fastest_of(model.base_model), plain)):
+        packed, states = _tried(model, one, attention, batch)
+        off, most = difference(states, own, batch), tolerance(model, one)
         # Where it is NaN, nothing can be said for it.
         if off <= most:
             return packed

@@ -8,12 +8,11 @@ import torch
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats
-from actors.backends.cpu_linear import fastest_of, plain, use_products
+from actors.backends.cpu_linear import MakeProduct, fastest_of, in_bfloat16, plain, use_products
 from actors.backends.padded_pass import model_inputs
 from actors.batch import Batch
 
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
-"""Most that a hidden state, which is about 1, may differ from the model's own."""
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}
 _TRIED = (37, 5, 37)
 """Tokens of the windows that are tried."""
 
@@ -42,9 +41,18 @@ def difference(mine: Floats, own: Floats, batch: Batch) -> float:
     return float(np.abs(batch.unpad(mine - own)).max())
 
 
-def lay_out_weights(model: PreTrainedModel) -> None:
-    """Has a transformers model on a CPU compute with products of `cpu_linear`, where they are faster and agree."""
-    make = fastest_of(model.base_model)
+def tolerance(model: PreTrainedModel, make: MakeProduct) -> float:
+    """Most that a hidden state, which is about 1, may differ from the model's own."""
+    return _TOLERANCE[torch.bfloat16 if make is in_bfloat16 else model.dtype]
+
+
+def lay_out_weights(model: PreTrainedModel, make: MakeProduct | None = None) -> None:
+    """Has a transformers model on a CPU compute with products of `cpu_linear`, where they agree.
+
+    Args:
+        make: None takes the faster ones.
+    """
+    make = make or fastest_of(model.base_model)
     if make is plain:
         return
     put_back: Callable[[], None] | None = None
@@ -52,7 +60,7 @@ def lay_out_weights(model: PreTrainedModel) -> None:
         batch = trial_batch(model)
         own = own_states(model, batch)
         put_back = use_products(model.base_model, make)
-        agrees = difference(own_states(model, batch), own, batch) <= TOLERANCE[model.dtype]
+        agrees = difference(own_states(model, batch), own, batch) <= tolerance(model, make)
     except Exception:
         # Whatever a model does with its layers beside calling them, and what it lacks that others have.
         agrees = False

@@ -1,17 +1,42 @@
 """The PyTorch runtime as the registry knows it; torch is imported when a model is loaded."""
 
+import logging
 from pathlib import Path
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
+from actors.backends.precision import EXACT, FastPrecision, Precision
 from actors.parameters import ModelParameters
+
+_LOG = logging.getLogger("spanmill.model")
 
 
 def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
     # Here and not above: torch takes seconds and hundreds of MB, and fingerprints are computed without it.
+    from actors.backends.half_precision import is_slow_here
     from actors.backends.torch_backend import TorchBackend
     from actors.backends.torch_weights import load_model
 
+    dtype = model.dtype or EXACT
+    # A device that is named is meant.
+    if model.device == "auto" and is_slow_here(dtype):
+        _LOG.warning(
+            "torch sees no GPU here, and on this CPU %s may take many times as long as float32; install a torch with "
+            "CUDA, or set model.precision: exact",
+            dtype,
+        )
     return TorchBackend(load_model(folder, with_qa_head), model)
+
+
+def _choose(folder: Path, on_gpu: bool) -> Precision:
+    from actors.backends.half_precision import choose_half
+
+    return choose_half(folder, on_gpu)
+
+
+def _uses_gpu(device: str) -> bool:
+    from actors.backends.half_precision import uses_gpu
+
+    return uses_gpu(device)
 
 
 RUNTIME = Runtime(
@@ -19,4 +44,5 @@ RUNTIME = Runtime(
     load=_load,
     weights=TRANSFORMERS_WEIGHTS,
     outputs=frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN}),
+    fast=FastPrecision(_uses_gpu, _choose),
 )

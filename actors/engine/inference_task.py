@@ -21,7 +21,7 @@ from actors.tokenization.tokenized import Tokenized
 
 _MOST_CANDIDATES = 1 << 22
 """Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
-_NOT_A_NUMBER = "the model computes NaN; try model.dtype: float32 or bfloat16"
+_NOT_A_NUMBER = "the model computes NaN; try model.precision: exact"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.errors import DeviceLost, ModelError, first_line
 from actors.model_config import load_config
+from actors.models.precision import with_precision
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 
@@ -64,14 +65,14 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
 
     Raises:
         ModelError: no weights, broken weights, a QA head is wanted and the folder has none, or the runtime gives no
-            logits.
+            logits, or no precision of the kind that is asked for.
         DeviceLost: the device does not take it.
     """
     runtime = find_runtime(model.backend)
     if with_qa_head:
         check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
     with _judged():
-        return runtime.load(folder, model, with_qa_head)
+        return runtime.load(folder, with_precision(folder, model), with_qa_head)
 
 
 @contextmanager

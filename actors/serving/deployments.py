@@ -19,11 +19,13 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import DeviceLost, NoRoom
 from actors.model_actor import ModelActor
+from actors.models.hub import find_model
 from actors.models.names import public_name
+from actors.models.precision import with_precision
 from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway import app_builder
-from actors.serving.model_card import describe_named
+from actors.serving.model_card import describe
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
@@ -51,7 +53,9 @@ class ModelDeployment:
     def __init__(self, service: ServiceParameters) -> None:
         """Loads the model, and runs real forward passes; the replica is ready after them."""
         model = _placed_model(service)
-        card = describe_named(model)
+        folder = find_model(model)
+        model = with_precision(folder, model)
+        card = describe(folder, model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
         self._replica = Replica(actor, card, service.sharing, service.limits)
         self._metrics = ReplicaMetrics(self._replica)

@@ -113,6 +113,7 @@ class ModelCard:
     architecture: str
     """The transformers class, e.g. DistilBertForQuestionAnswering."""
     dtype: str
+    """In which it computes: float32, float16 or bfloat16."""
     max_length: int
     """Longest window in tokens, special tokens included."""
     hidden_size: int

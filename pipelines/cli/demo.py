@@ -26,7 +26,7 @@ def main() -> None:
     """Runs the demo from the root of the repository; replaces the output of an earlier one."""
     console = open_console()
     config = load_config(AnswerConfig, None, ["corpus.carry=[title]"])
-    job = bind(plan_job([str(CORPUS)], str(OUTPUT), config, limit=None), replace=True)
+    job = bind(plan_job([str(CORPUS)], str(OUTPUT), config, limit=None, anew=True), replace=True)
     outcome = execute(job, open_console(stderr=True))
 
     gold = {row["id"]: row for row in pq.read_table(CORPUS).to_pylist()}

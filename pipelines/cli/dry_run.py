@@ -36,6 +36,7 @@ def show_plan(job: Job, console: Console) -> None:
     if len(plan.files) > 5:
         console.print(f"  ... and {len(plan.files) - 5:,} more")
     console.print(f"model {job.model_name}  fingerprint {job.model.fingerprint[:12]}")
+    console.print(f"precision {job.model.precision}", soft_wrap=True)
     console.print(f"output {job.store.url}  job {job.manifest.job8}")
     console.print("schema of the parts")
     for field in job.schema:

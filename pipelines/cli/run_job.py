@@ -52,7 +52,7 @@ def run_job(
         if counts is not None:
             _say_finished(config, str(places.store.url), counts)
             return config.poison_exit_code if counts.poison_rows else 0
-    job = plan_in(places, config, limit)
+    job = plan_in(places, config, limit, anew=overwrite)
     if dry_run:
         from pipelines.cli.dry_run import show_plan
 

@@ -41,10 +41,12 @@ def run_service(config: ServeConfig, console: Console) -> None:
     """
     service = service_of(config)
     # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
-    card = in_side_process(describe_named, service.model)
+    card = in_side_process(describe_named, service.model, service.model.on_gpu(service.replicas.gpus > 0))
+    # Decided once, so that all replicas have the same, whatever machines they come to lie on.
+    service = service.model_copy(update={"model": service.model.in_type(card.dtype)})
     check_free(config.http.port, "http.port", config.http.host)
     with _stopped() as stopped, connected(config.ray, models=(config.model.name,)), _announced(config):
-        console.print(f"starting Ray Serve and {card.name} ...")
+        console.print(f"starting Ray Serve and {card.name}, in {card.dtype} ...")
         _start(config, service)
         try:
             address = f"http://{config.http.host}:{config.http.port}"

@@ -46,7 +46,9 @@ def predict(
         SpanmillError, ModelError: the job does not complete.
     """
     corpus = _write_corpus(examples, folder, config.output)
-    job = plan_job([corpus], f"{folder.rstrip('/')}/answers", _job_config(config, may_abstain), limit=None)
+    job = plan_job(
+        [corpus], f"{folder.rstrip('/')}/answers", _job_config(config, may_abstain), limit=None, anew=overwrite
+    )
     job = bind(job, replace=overwrite)
     outcome = execute(job, console)
     return JobPredictions(_aligned(_read_parts(job), len(examples), may_abstain), job, outcome)

@@ -98,7 +98,11 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
         "model": {"name": job.model_name, "fingerprint": job.model.fingerprint},
         "data": {"files": files, "left_out": left_out, "answers_dropped": read.answers_dropped},
         "settings": {
-            **job.config.model_dump(mode="json", include={"qa": True, "model": {"backend", "dtype", "device"}}),
+            **job.config.model_dump(mode="json", include={"qa"}),
+            "model": {
+                **job.config.model.model_dump(include={"backend", "precision", "device"}),
+                "dtype": job.model.precision.dtype,
+            },
             "limit": evaluation.limit,
         },
         "rows": evaluation.rows,

@@ -68,7 +68,7 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
     began = time.time() - waited
     console.print("starting Ray and the model ...")
     with connected_for(job.config), progress.shown():
-        replicas = shared_replicas(job.config.pool, job.model.fingerprint)
+        replicas = shared_replicas(job.config.pool, job.model.fingerprint, job.model.precision.dtype)
         pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
         for receipt in receipts(build(stages, pending)):

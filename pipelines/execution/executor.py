@@ -60,12 +60,14 @@ def execute(job: Job, console: Console) -> Outcome:
     try:
         if earlier is not None:
             remove_success(job.store)
+            if job.config.model.precision == "fast" or not job.model.precision.is_exact:
+                console.print(f"precision: {job.model.precision}")
             console.print("starting Ray and the model ...")
             watchers: list[Watcher] = [progress, observer, _DeviceWatch()]
             if limit is not None:
                 watchers.append(_Guard(limit, earlier, job.plan.exact_rows))
             with connected_for(job.config), progress.shown():
-                replicas = shared_replicas(job.config.pool, job.model.fingerprint)
+                replicas = shared_replicas(job.config.pool, job.model.fingerprint, job.model.precision.dtype)
                 resources, nodes = cluster_size()
                 pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes, replicas)
                 observer.begin(pool, resources, nodes)
@@ -124,7 +126,8 @@ class _Run:
             pending = PendingUnit.left(self.job.plan, self.job.committed())
             if pending:
                 # What a service that is gone could not do must not be put down to shards.
-                shared_replicas(self.job.config.pool, self.job.model.fingerprint)
+                model = self.job.model
+                shared_replicas(self.job.config.pool, model.fingerprint, model.precision.dtype)
             # A pass that was broken off while it got on does not count: the next one goes on.
             passes += 0 if broken_off and self.progress.tally.shards > before else 1
         suspects = [unit for unit in pending if self._is_suspect_unit(unit)]
@@ -204,7 +207,7 @@ class _DeviceWatch:
                 raise JobError(
                     f"{receipt.error}. This happened at {len(self.lost)} shards in a row, in a new process each time. "
                     "What is committed stays; see to the machine's device (`nvidia-smi`, `dmesg`) and its driver, or "
-                    "try another model.device, model.dtype or model.backend, and run the same command again"
+                    "try another model.device, model.precision or model.backend, and run the same command again"
                 )
 
 

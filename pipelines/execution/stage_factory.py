@@ -7,6 +7,7 @@ from pipelines.job.pool_size import ActorPool
 from pipelines.output.row_samples import Sampling
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.precision_check import PrecisionCheck
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
 from pipelines.stages.write import WriteStage
@@ -17,16 +18,18 @@ _READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
 def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList:
     """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written."""
     layout, task, config = job.plan.layout, job.task, job.config
-    named = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
+    decided = config.model.in_type(job.model.precision.dtype)
+    named = decided.model_copy(update={"name": from_anywhere(config.model.name)})
     own = OwnModel(named.placed(pool.threads, pool.gpus > 0), config.batching, task, job.model.fingerprint)
     model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
+    check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
         compute=(
             TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling), _PREPARE_CPUS),
-            ActorStage(ModelStage, (model, None if rehearsal else job.parts, True), (own,), pool),
+            ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
     )

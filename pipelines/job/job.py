@@ -14,7 +14,7 @@ from actors.models.names import SHIPPED
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
-from pipelines.errors import CorpusError, JobError, ManifestError
+from pipelines.errors import CorpusError, JobError, ManifestError, SpanmillError
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed, ShardId
@@ -112,17 +112,20 @@ def find_places(inputs: Sequence[str], output: str, config: OfflineConfig) -> Pl
     return Places(store, list_inputs(inputs, config.corpus))
 
 
-def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: int | None) -> Job:
+def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: int | None, anew: bool = False) -> Job:
     """Lists the input, cuts it up and says what will be written; touches nothing.
+
+    Args:
+        anew: whether the job is to replace what is in OUTPUT; otherwise it may go on with it, in its precision.
 
     Raises:
         CorpusError, StorageError, ModelError: the input, the output's URL or the model cannot be used.
         ConfigError: there is no such sink or part format.
     """
-    return plan_in(find_places(inputs, output, config), config, limit)
+    return plan_in(find_places(inputs, output, config), config, limit, anew)
 
 
-def plan_in(places: Places, config: OfflineConfig, limit: int | None) -> Job:
+def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool = False) -> Job:
     """As `plan_job`, of an input that is listed.
 
     Raises:
@@ -131,7 +134,7 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None) -> Job:
     # Not before here: it brings torch and Ray, seconds in which whoever mistyped a path would wait for the error.
     from pipelines.job.model_probe import probe_model
 
-    model = probe_model(config)
+    model = probe_model(config, None if anew else _begun(places.store))
     task = wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
@@ -139,7 +142,7 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None) -> Job:
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
     schema = output_schema(plan.layout.carry, task, model.hidden_size)
-    manifest = make_manifest(config, limit, model.fingerprint, schema, plan)
+    manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
 
 
@@ -153,23 +156,34 @@ def wanted_of(config: OfflineConfig) -> Wanted:
     return Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
 
 
-def make_manifest(config: OfflineConfig, limit: int | None, model: str, schema: pa.Schema, plan: Plan) -> Manifest:
+def make_manifest(
+    config: OfflineConfig, limit: int | None, model: str, dtype: str, schema: pa.Schema, plan: Plan
+) -> Manifest:
     """The manifest of a job that is to be begun now.
 
     Args:
         model: its fingerprint.
+        dtype: in which it computes.
         schema: of the parts.
     """
     return Manifest(
         kind=kind_of(config),
         model=model,
-        backend=f"{config.model.backend} {config.model.dtype}",
+        backend=f"{config.model.backend} {dtype}",
         results=_results(config, limit),
         output_schema=str(schema),
         plan=plan.to_json(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spanmill=release(),
     )
+
+
+def _begun(store: Store) -> Manifest | None:
+    """The manifest in OUTPUT; None where it cannot be read, which is for `bind` to say."""
+    try:
+        return read_manifest(store)
+    except SpanmillError:
+        return None
 
 
 def bind(job: Job, replace: bool, extend: bool = False) -> Job:

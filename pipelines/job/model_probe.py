@@ -1,8 +1,12 @@
 """What the driver must know of the model before it can plan a job."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import ray
+
 from actors.backends.base import ModelOutput, check_outputs, find_runtime
+from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
@@ -10,7 +14,9 @@ from actors.parameters import ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
-from pipelines.job.ray_cluster import cluster_of, count_gpus
+from pipelines.job.precision import job_precision, known_precision
+from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
+from pipelines.output.manifest import Manifest
 
 _GPU_FACTOR = 50.0
 """How much faster a GPU is taken to be than the driver's CPU."""
@@ -25,13 +31,19 @@ class ProbedModel:
     hidden_size: int
     tokens_per_second: float
     """Of one actor, as the driver's machine lets it expect."""
+    precision: Precision
+    """Of all that the job writes."""
 
 
-def probe_model(config: OfflineConfig) -> ProbedModel:
+def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedModel:
     """Finds the model, and makes sure that it can do what the job asks.
+
+    Args:
+        begun: the manifest in OUTPUT that the job may go on with.
 
     Raises:
         ModelError: there is no such model, or it cannot.
+        JobError: the precision of the job hangs on the cluster, or on the service there, and that does not answer.
     """
     folder = find_model(config.model)
     spec = load_spec(folder)
@@ -42,17 +54,42 @@ def probe_model(config: OfflineConfig) -> ProbedModel:
     if config.embedding is not None:
         check_outputs(frozenset({ModelOutput.POOLED}), find_runtime(config.model.backend).outputs)
     answers = isinstance(config, AnswerConfig)
-    with_gpus = _actors_have_gpus(config)
-    backend = load_backend(folder, _placed_here(config.model, with_gpus), with_qa_head=answers)
+    cluster: AbstractContextManager[None] = connected_for(config) if asks_cluster(config, begun) else nullcontext()
+    with cluster:
+        with_gpus = computes_on_gpus(config, _actors_have_gpus(config))
+        precision = job_precision(config, folder, begun, with_gpus)
+    backend = load_backend(folder, _placed_here(config.model.in_type(precision.dtype), with_gpus), with_qa_head=answers)
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
     speed = factor * measure_speed(backend, spec, want_spans=answers)
-    return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed)
+    return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed, precision)
+
+
+def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:
+    """Whether only the cluster can tell the precision of a job: whether it has GPUs, or what its service computes in.
+
+    What is pinned must not be a guess, so a cluster that cannot be reached is an error then.
+    """
+    known = known_precision(config.model, begun)
+    if known is not None or config.pool.kind == "serve":
+        return known is None
+    may_be_fast = find_runtime(config.model.backend).fast is not None and config.model.device == "auto"
+    return may_be_fast and config.pool.gpus is None and address_of(config.ray) != "local"
+
+
+def computes_on_gpus(config: OfflineConfig, with_gpus: bool) -> bool:
+    """Whether the actors of a pool compute on the GPUs that Ray gives them.
+
+    On a cluster of this machine they do not where the runtime sees none of them, as a torch without CUDA does.
+    """
+    fast, model = find_runtime(config.model.backend).fast, config.model
+    is_here = config.pool.kind == "own" and address_of(config.ray) == "local" and not ray.is_initialized()
+    return with_gpus and not (is_here and fast is not None and not fast.uses_gpu(model.device))
 
 
 def _actors_have_gpus(config: OfflineConfig) -> bool:
     """Whether the actors of the job will compute on GPUs, as `plan_pool` places them."""
     if config.model.device != "auto":
-        return config.model.device != "cpu"
+        return config.model.on_gpu(with_gpu=False)
     gpus = config.pool.gpus if config.pool.kind == "own" else None
     return bool(count_gpus(cluster_of(config)) if gpus is None else gpus)
 
@@ -62,4 +99,4 @@ def _placed_here(model: ModelParameters, with_gpus: bool) -> ModelParameters:
     if not find_runtime(model.backend).runs_on_cpu:
         return model
     # Half precision is for GPUs; many a CPU computes with it a hundred times slower, or not at all.
-    return model.model_copy(update={"device": "cpu", **({"dtype": "float32"} if with_gpus else {})})
+    return (model.in_type(EXACT) if with_gpus else model).model_copy(update={"device": "cpu"})

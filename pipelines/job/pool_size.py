@@ -21,19 +21,19 @@ class ActorPool:
     """CPU threads of an actor."""
 
 
-def shared_replicas(parameters: PoolParameters, fingerprint: str) -> int:
+def shared_replicas(parameters: PoolParameters, fingerprint: str, dtype: str) -> int:
     """Number of running replicas of the service that a job shares, after checking it; 0 for a job with its own actors.
 
     Raises:
         JobError: the service is not running, or does not answer.
-        ConfigError: it runs another model than that of the fingerprint.
+        ConfigError: it runs another model than that of the fingerprint, or in another type than the job's.
     """
     if parameters.kind == "own":
         return 0
     # Imported here, because other jobs need not load Ray Serve and FastAPI.
     from pipelines.job.service_check import check_service
 
-    return check_service(parameters.application, fingerprint)
+    return check_service(parameters.application, fingerprint, dtype)
 
 
 def plan_pool(

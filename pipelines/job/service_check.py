@@ -18,7 +18,16 @@ _ANSWER_SECONDS = 60.0
 _STATUS_SECONDS = 10.0
 
 
-def check_service(application: str, fingerprint: str) -> int:
+def service_dtype(application: str) -> str:
+    """The type in which an application of the connected cluster computes: float32, float16, bfloat16.
+
+    Raises:
+        JobError: the application is not running, or does not answer.
+    """
+    return _asked(application)[0].dtype
+
+
+def check_service(application: str, fingerprint: str, dtype: str) -> int:
     """Checks that an application of the connected cluster can run a job's shards.
 
     Returns:
@@ -26,8 +35,25 @@ def check_service(application: str, fingerprint: str) -> int:
 
     Raises:
         JobError: the application is not running, or does not answer.
-        ConfigError: the application runs another model than the job was planned with.
+        ConfigError: the application runs another model than the job was planned with, or in another precision.
     """
+    card, running = _asked(application)
+    if card.fingerprint != fingerprint:
+        raise ConfigError(
+            f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
+            f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
+        )
+    if card.dtype != dtype:
+        raise ConfigError(
+            f"--pool serve: the application {application} computes in {card.dtype}, and this job in {dtype}. One "
+            f"output has one precision: start the service with --set model.dtype={dtype}, or the job with --pool own; "
+            "or leave model.precision out and name another OUTPUT, and the job takes the service's"
+        )
+    return max(running, 1)
+
+
+def _asked(application: str) -> tuple[ModelCard, int]:
+    """What the application says of its model, and its running replicas."""
     try:
         status = within(_STATUS_SECONDS, "--pool serve: Ray Serve", serve.status)
     except (TimeoutError, RayError) as error:
@@ -44,12 +70,7 @@ def check_service(application: str, fingerprint: str) -> int:
         card = within(_ANSWER_SECONDS, f"--pool serve: the application {application}", lambda: _card(application))
     except (RayServeException, RayActorError, TimeoutError) as error:
         raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
-    if card.fingerprint != fingerprint:
-        raise ConfigError(
-            f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
-            f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
-        )
-    return max(int(replicas.get("RUNNING", 0)), 1)
+    return card, int(replicas.get("RUNNING", 0))
 
 
 @retry(

@@ -39,9 +39,11 @@ RECEIPT_SCHEMA = pa.schema(
         ("stats", pa.string()),
         ("misfits", pa.string()),
         ("samples", pa.string()),
+        ("agreement", pa.string()),
     ]
 )
-"""Of a receipt as a row, one field for each of `Receipt`'s; reasons, stats, misfits and samples are JSON."""
+"""Of a receipt as a row, one field for each of `Receipt`'s; reasons, stats, misfits, samples and agreement are
+JSON."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class Receipt:
     """Rows in its part with a value that could not be written as it is, by column and `rows.misfits.Outcome`."""
     samples: str = ""
     """Rows of it for the report, `ShardSamples.to_json`; empty in most shards of a large job."""
+    agreement: str = ""
+    """How far some rows of it agree with float32, `RowAgreement.to_json`; empty in most shards, and in all of a job in
+    float32."""
 
     @staticmethod
     def to_table(receipts: Sequence["Receipt"]) -> pa.Table:
@@ -116,6 +121,7 @@ class Receipt:
                 stats=PassStats.from_json(row.pop("stats")),
                 misfits=misfits_from_json(row.pop("misfits") or "[]"),
                 samples=row.pop("samples") or "",
+                agreement=row.pop("agreement") or "",
                 **row,
             )
             for row in table.to_pylist()

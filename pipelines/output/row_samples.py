@@ -155,6 +155,22 @@ class Sampling:
         )
 
 
+def best_answers(columns: pa.Table) -> pa.Table | None:
+    """Columns answer, score, start and end of every row's best answer; None in an embedding job.
+
+    Args:
+        columns: the model's columns of some rows, others beside them.
+    """
+    names = ("answer", "score", "start", "end")
+    if "answer" in columns.column_names:
+        return columns.select(names)
+    if "answers" not in columns.column_names:
+        return None
+    # Of no rows at all Arrow cannot take the first element.
+    best = pc.list_element(columns["answers"], 0) if len(columns) else columns["answers"].combine_chunks().flatten()
+    return pa.table({name: pc.struct_field(best, name) for name in names})
+
+
 def _first_of_each(texts: pa.ChunkedArray) -> Flags:
     """[R] whether no earlier row has the same text."""
     codes = np.asarray(texts.combine_chunks().dictionary_encode().indices)

@@ -1,12 +1,13 @@
 """Builds the report of a job and writes it beside the parts: `_report.json` and `_report.html`."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ from pipelines.config.job import OfflineConfig
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
+from pipelines.output.agreement import RowAgreement
 from pipelines.output.manifest import flat_keys
 from pipelines.output.parts import REPORT_HTML, REPORT_JSON
 from pipelines.output.row_counts import RowCounts
@@ -24,6 +26,7 @@ from pipelines.reporting.progress import Tally
 from pipelines.reporting.quarantine_samples import quarantine_samples
 from pipelines.reporting.receipt_stats import PassTotals, nodes, runs, scores, slowest
 from pipelines.reporting.report_model import (
+    Agreement,
     Failure,
     LengthFigures,
     Machines,
@@ -91,6 +94,7 @@ def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowC
         totals=_totals(job, counts, passes, curve),
         answers=answers(samples),
         neighbours=neighbours(samples),
+        agreement=_agreement(job, receipts),
         speed=curve,
         buckets=[
             LengthFigures(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
@@ -134,6 +138,28 @@ def _subject(job: Job) -> Subject:
         config=_keys(job.config, exclude_defaults=False),
         changed=flat_keys(_keys(job.config, exclude_defaults=True)),
         versions={name: version(name) for name in _PACKAGES},
+    )
+
+
+def _agreement(job: Job, receipts: pa.Table) -> Agreement | None:
+    texts = receipts["agreement"].filter(pc.greater(pc.binary_length(receipts["agreement"]), 0)).to_pylist()
+    found = RowAgreement.joined([RowAgreement.from_json(text) for text in texts])
+    if not found.rows:
+        return None
+
+    def figure(values: Sequence[float], percent: int | None = None) -> float | None:
+        if not values:
+            return None
+        return round(float(np.mean(values) if percent is None else np.percentile(values, percent)), 6)
+
+    return Agreement(
+        precision=job.model.precision.dtype,
+        rows=found.rows,
+        equal_spans=figure(found.equal_spans),
+        score_difference=figure(found.score_differences),
+        score_difference_p95=figure(found.score_differences, 95),
+        cosine=figure(found.cosines),
+        cosine_p5=figure(found.cosines, 5),
     )
 
 

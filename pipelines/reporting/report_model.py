@@ -120,6 +120,26 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far the job's precision agrees with float32, by some of its rows that were computed in both."""
+
+    precision: str
+    """float16 or bfloat16."""
+    rows: int
+    """Rows that were compared, in a few shards."""
+    equal_spans: float | None
+    """Share of rows whose best answer is the same text at the same place; None in an embedding job, and so below."""
+    score_difference: float | None
+    """Mean of the absolute difference of the best answers' scores."""
+    score_difference_p95: float | None
+    """Its 95th percentile."""
+    cosine: float | None
+    """Mean cosine of embeddings; None where there are none, and so below."""
+    cosine_p5: float | None
+    """Its 5th percentile."""
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """A text near another one."""
 
@@ -214,6 +234,8 @@ class Report:
     """None where no shard with a receipt gave any."""
     neighbours: Neighbours | None
     """Of an embedding job; None where there are not two texts."""
+    agreement: Agreement | None
+    """None of a job in float32, and where no shard with a receipt was compared."""
     speed: ThroughputCurve
     buckets: list[LengthFigures]
     """Forward passes by the length of the longest window."""

@@ -39,6 +39,8 @@ class RunObserver:
             "run began",
             kind=self._job.kind,
             model=self._job.model.fingerprint,
+            precision=self._job.model.precision.dtype,
+            precision_because=self._job.model.precision.reason,
             output=str(self._job.store.url),
             nodes=nodes,
             actors=pool.size,

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import pyarrow as pa
 import ray
@@ -15,6 +16,7 @@ from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, TokenizedMessage
 from pipelines.stages.model_run import ModelRun
 from pipelines.stages.model_runner import OwnModel, RunShard, SharedModel
+from pipelines.stages.precision_check import PrecisionCheck
 
 _FAREWELL_SECONDS = 3.0
 """A process whose device is lost lives so long, for the shard that found it out to reach the next stage on a busy
@@ -28,14 +30,20 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
     takes = TokenizedMessage
 
     def __init__(
-        self, model: OwnModel | SharedModel, parts: Sink | None = None, ends_with_device: bool = False
+        self,
+        model: OwnModel | SharedModel,
+        parts: Sink | None = None,
+        ends_with_device: bool = False,
+        check: PrecisionCheck | None = None,
     ) -> None:
         """Loads the model, or finds the service that has one; it must be the one that the driver saw.
 
         Args:
             parts: where to look, just before the work, whether another run has done it; None does not look.
             ends_with_device: whether the process, an actor of a pool, ends when its device is lost.
+            check: compares some rows with float32; None where that is not wanted.
         """
+        self._check = check
         self._parts = parts
         self._ends_with_device = ends_with_device
         self._first_to_lose = threading.Lock()
@@ -59,12 +67,16 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
         except DeviceLost:
             self._leave()
             raise
+        done = begun.done(stats)
+        if self._check is not None:
+            agreement = self._check.compare(message.header.shard, message.windows.data, columns)
+            done = replace(done, agreement=agreement)
         return ResultsMessage(
             message.header,
             message.rows,
             message.quarantine,
             IpcTable.of(columns),
-            IpcTable.of(begun.done(stats).to_table()),
+            IpcTable.of(done.to_table()),
             message.candidates,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from actors.engine.pass_stats import PassStats
+from pipelines.output.agreement import RowAgreement
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class ModelRun:
     node: str
     """Name of the machine."""
     stats: PassStats = field(default_factory=PassStats)
+    agreement: RowAgreement = field(default_factory=RowAgreement)
+    """Of some of its rows with float32."""
 
     @classmethod
     def begin(cls) -> "ModelRun":
@@ -31,10 +34,12 @@ class ModelRun:
 
     def to_table(self) -> pa.Table:
         """A one-row table."""
-        return pa.table({name: [value] for name, value in (vars(self) | {"stats": self.stats.to_json()}).items()})
+        texts = {"stats": self.stats.to_json(), "agreement": self.agreement.to_json()}
+        return pa.table({name: [value] for name, value in (vars(self) | texts).items()})
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "ModelRun":
         """The inverse of `to_table`."""
         row = table.to_pylist()[0]
-        return cls(**row | {"stats": PassStats.from_json(row["stats"])})
+        stats, agreement = PassStats.from_json(row["stats"]), RowAgreement.from_json(row["agreement"])
+        return cls(**row | {"stats": stats, "agreement": agreement})

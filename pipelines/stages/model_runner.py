@@ -3,16 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.parameters import BatchingParameters, ModelParameters
 
+if TYPE_CHECKING:
+    from actors.model_actor import ModelActor
+
 RunShard = Callable[[pa.Buffer], tuple[pa.Table, PassStats]]
 """Runs a tokenised shard, an IPC stream (`Tokenized.to_ipc`); the columns have one row per row of the shard. Several
 threads may call at once."""
+RunPart = Callable[[pa.Buffer, Ints], tuple[pa.Table, PassStats]]
+"""The same for some of its owners, [n]; one row for each of them, in this order."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,18 @@ class OwnModel:
         Raises:
             ModelError: it cannot be used, or is another one.
         """
+        return partial(self._actor().process, wanted=self.task)
+
+    def open_parts(self) -> RunPart:
+        """As `open`, for some rows of a shard at a time."""
+        actor = self._actor()
+        return lambda prepared, owners: actor.process_part(prepared, self.task, owners)
+
+    def _actor(self) -> "ModelActor":
         # Here and not above: torch takes seconds and hundreds of MB, in every worker of the other stages too.
         from actors.model_actor import ModelActor
 
-        actor = ModelActor(self.model, self.batching, with_qa_head=self.task.qa is not None, expected=self.fingerprint)
-        return partial(actor.process, wanted=self.task)
+        return ModelActor(self.model, self.batching, with_qa_head=self.task.qa is not None, expected=self.fingerprint)
 
 
 @dataclass(frozen=True)

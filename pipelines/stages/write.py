@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.output.receipt import SCORE_BINS, Receipt
-from pipelines.output.row_samples import ShardSamples
+from pipelines.output.row_samples import ShardSamples, best_answers
 from pipelines.output.sinks.base import Sink
 from pipelines.rows.misfits import MisfitCounts, misfits_of
 from pipelines.schemas import empty_table
@@ -61,7 +60,7 @@ class WrittenMessage(ShardMessage):
     def receipt(self) -> Receipt:
         """What the driver is told."""
         part, quarantine, run = self.shard.part, self.shard.quarantine, self.shard.model_run
-        best = _best_answers(part)
+        best = best_answers(part)
         return Receipt(
             shard=self.header.shard,
             file=self.header.file,
@@ -79,6 +78,7 @@ class WrittenMessage(ShardMessage):
             stats=run.stats,
             misfits=self.shard.misfits,
             samples=self.shard.samples.to_json(),
+            agreement=run.agreement.to_json(),
         )
 
 
@@ -122,24 +122,12 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
         return len(self.parts.encode(empty_table(self.schema), self.metadata))
 
 
-def _best_answers(part: pa.Table) -> pa.Table | None:
-    """Columns answer, score, start and end of every row's best answer; None in an embedding job."""
-    names = ("answer", "score", "start", "end")
-    if "answer" in part.column_names:
-        return part.select(names)
-    if "answers" not in part.column_names:
-        return None
-    # Of no rows at all Arrow cannot take the first element.
-    best = pc.list_element(part["answers"], 0) if len(part) else part["answers"].combine_chunks().flatten()
-    return pa.table({name: pc.struct_field(best, name) for name in names})
-
-
 def _samples(candidates: pa.Table, part: pa.Table) -> ShardSamples:
     if not len(candidates):
         # As of most shards of a large job: the best answers need not be looked for.
         return ShardSamples()
     vectors = part["embedding"] if "embedding" in part.column_names else None
-    return ShardSamples.of(candidates, _best_answers(part), vectors)
+    return ShardSamples.of(candidates, best_answers(part), vectors)
 
 
 def _score_bins(best: pa.Table) -> tuple[int, ...]:

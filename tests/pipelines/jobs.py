@@ -51,10 +51,11 @@ def make_job(
     *words: str,
     kind: Kind = AnswerConfig,
     limit: int | None = None,
+    anew: bool = False,
 ) -> Job:
     """Planned, not bound; the words are those of --set."""
     config = load_config(kind, None, [f"model.name={model}", "model.threads=1", *words])
-    return plan_job([str(path) for path in inputs], str(output), config, limit)
+    return plan_job([str(path) for path in inputs], str(output), config, limit, anew)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from actors.parameters import EmbeddingParameters
 from spanmill import Embedder
@@ -47,3 +48,10 @@ def test_texts_without_a_vector_are_named(embedder: Embedder) -> None:
         embedder.encode(["a", " "])
     with pytest.raises(TypeError, match="text 1 is of type NoneType"):
         embedder.encode(["a", None])  # type: ignore[list-item]
+
+
+def test_precision_and_dtype_cannot_contradict_each_other() -> None:
+    with pytest.raises(ValidationError, match="precision is exact and dtype is float16, which contradict"):
+        Embedder(precision="exact", dtype="float16")
+    with pytest.raises(ValidationError, match="'exact', 'fast' or 'auto'"):
+        Embedder(precision="half")

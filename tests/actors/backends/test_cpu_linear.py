@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from actors.backends import cpu_linear
-from actors.backends.cpu_linear import fastest, laid_out, plain, use_products
+from actors.backends.cpu_linear import fastest, in_bfloat16, laid_out, multiplies_bfloat16, plain, use_products
 
 needs_one_dnn = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
@@ -61,6 +61,18 @@ def test_where_torch_has_none_its_own_product_is_taken(monkeypatch: pytest.Monke
     monkeypatch.setattr(cpu_linear, "laid_out", missing)
     assert fastest(_linear(8, 8)) is plain
     assert fastest(_linear(8, 8).to(torch.float16)) is plain
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="torch has no such products for this CPU")
+@pytest.mark.parametrize("activation", [None, "gelu", "relu"])
+@torch.inference_mode()
+def test_products_in_bfloat16_take_and_give_float32(activation: str | None) -> None:
+    after: Callable[[Tensor], Tensor] | None = None if activation is None else ACT2FN[activation]
+    for linear in (_linear(48, 80), _linear(48, 80, bias=False)):
+        states = torch.randn(7, 48)
+        found, exact = in_bfloat16(linear, after)(states), plain(linear, after)(states)
+        assert found.dtype is torch.float32
+        assert 0 < (found - exact).abs().max() < 0.03
 
 
 @needs_one_dnn

@@ -236,7 +236,7 @@ def test_logits_that_are_nan_are_an_error_not_an_answer() -> None:
     backend = TableBackend()
     backend.start_table[FIRST_WORD + 7] = np.nan
     prepared, _ = prepare(SPEC, QA, [("w1", "w2 w3"), ("w1", "w7 w8")])
-    with pytest.raises(ModelError, match=r"NaN.*model\.dtype"):
+    with pytest.raises(ModelError, match=r"NaN.*model\.precision: exact"):
         _table_engine(backend).answer(prepared, QA)
 
 
@@ -244,7 +244,7 @@ def test_embeddings_that_are_nan_are_an_error_too() -> None:
     backend = TableBackend()
     backend.hidden_table[FIRST_WORD + 7] = np.nan
     prepared, _ = prepare(SPEC, QA, [("w1", "w2 w3"), ("w1", "w7 w8")])
-    with pytest.raises(ModelError, match=r"NaN.*model\.dtype"):
+    with pytest.raises(ModelError, match=r"NaN.*model\.precision: exact"):
         _table_engine(backend).answer(prepared, QA, EmbeddingParameters())
 
 

@@ -136,7 +136,7 @@ def test_a_number_that_is_none_is_an_error_whatever_is_asked_for(wanted: Wanted)
         table[FIRST_WORD + 7] = np.nan
     task = _begin(wanted, ["w3 w4", "w5 w7"])
     _pass(task, backend, [0])
-    with pytest.raises(ModelError, match=r"NaN.*model\.dtype"):
+    with pytest.raises(ModelError, match=r"NaN.*model\.precision: exact"):
         _pass(task, backend, [1])
 
 

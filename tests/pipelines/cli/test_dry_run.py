@@ -35,6 +35,15 @@ def test_nested_views_and_uuids(tmp_path: Path, untrained_model: Path) -> None:
     assert "tags=['x']  seen=[{'at': b'y'}]  words=[('a', 'b')]  refs=[UUID('00000000-" in text
 
 
+def test_the_precision_with_its_reason(tmp_path: Path, untrained_model: Path) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(1))
+    assert "precision float32 (model.precision: auto, on CPUs)\n" in _shown(
+        tmp_path / "in", untrained_model, "pool.gpus=0"
+    )
+    on_gpu = _shown(tmp_path / "in", untrained_model, "model.device=cuda")
+    assert "precision float16 (hidden states against float32: float16 0." in on_gpu
+
+
 def test_values_that_do_not_fit(tmp_path: Path, untrained_model: Path) -> None:
     write_jsonl(tmp_path / "in" / "a.jsonl", [{**qa_rows(1)[0], "zip": "02134", "id": 1.5}])
     text = _shown(tmp_path / "in", untrained_model, "corpus.carry=[zip]", "corpus.types={zip: int64}")

@@ -107,5 +107,10 @@ def test_the_report_is_json_without_nan(make: Any) -> None:
     }
     assert report["quarantined"] == {"rows": 1, "reasons": {"no_tokens": 1}}
     assert set(report["settings"]) == {"qa", "model", "limit"}
-    assert "storage" not in report["settings"]["model"]
+    assert report["settings"]["model"] == {
+        "backend": "torch",
+        "precision": "auto",
+        "dtype": "float32",
+        "device": "auto",
+    }
     assert report["rows_per_second"] == 20.0

@@ -12,6 +12,7 @@ from pipelines.execution.stage_list import ActorStage, StageList
 from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
 from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.precision_check import PrecisionCheck
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
@@ -52,11 +53,27 @@ def test_an_actor_without_a_gpu_takes_none(
 def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     job = _job(tmp_path / "own", untrained_model)
     own = make_stages(job, CPU_POOL)
-    assert _model_stage(own).arguments == (_own(own), job.parts, True), "an actor ends with its device"
-    job = _job(tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both")
+    assert _model_stage(own).arguments == (_own(own), job.parts, True, None), "an actor ends with its device"
+    job = _job(
+        tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both", "model.precision=exact"
+    )
     shared = make_stages(job, CPU_POOL)
-    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts, True)
+    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts, True, None)
     assert _own(shared) == _own(own)
+
+
+@pytest.mark.parametrize("words", [("model.dtype=bfloat16",), ("model.dtype=bfloat16", "pool.kind=serve")])
+def test_half_precision_is_compared_with_float32_on_the_cpu(
+    tmp_path: Path, untrained_model: Path, words: tuple[str, ...]
+) -> None:
+    job = _job(tmp_path, untrained_model, *words)
+    stages = make_stages(job, GPU_POOL)
+    own, check = _own(stages), _model_stage(stages).arguments[3]
+    assert own.model.dtype == "bfloat16"
+    assert isinstance(check, PrecisionCheck)
+    assert (check.exact.model.dtype, check.exact.model.device) == ("float32", "cpu")
+    assert check.exact.fingerprint == own.fingerprint
+    assert _model_stage(make_stages(job, GPU_POOL, rehearsal=True)).arguments[3] is None
 
 
 def test_a_model_is_found_from_any_folder(
@@ -81,7 +98,7 @@ def test_what_is_written_names_its_model_and_its_job(tmp_path: Path, untrained_m
 
 def test_a_rehearsal_neither_looks_at_parts_nor_writes_them(tmp_path: Path, untrained_model: Path) -> None:
     stages = make_stages(_job(tmp_path, untrained_model), CPU_POOL, rehearsal=True)
-    assert _model_stage(stages).arguments == (_own(stages), None, True)
+    assert _model_stage(stages).arguments == (_own(stages), None, True, None)
     assert stages.write.stage.rehearsal
 
 

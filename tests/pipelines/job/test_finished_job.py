@@ -47,10 +47,20 @@ def test_a_job_that_is_done_is_found_with_its_counts(finished: Path, untrained_m
     assert (found.total, found.rows, found.quarantined) == (5, 4, 1)
     # Keys that change no row may be others.
     assert _asked(finished, untrained_model, "pool.size=3", "corpus.shard_rows=7") is not None
+    # Its precision is what it was begun with, also where there are GPUs now.
+    assert _asked(finished, untrained_model, "model.device=cuda") is not None
 
 
 @pytest.mark.parametrize(
-    "words", [("qa.top_k=2",), ("embedding=null",), ("corpus.carry=[]",), ("corpus.damaged=quarantine",)]
+    "words",
+    [
+        ("qa.top_k=2",),
+        ("embedding=null",),
+        ("corpus.carry=[]",),
+        ("corpus.damaged=quarantine",),
+        ("model.dtype=bfloat16",),
+        ("model.precision=fast",),
+    ],
 )
 def test_another_config_is_another_job(finished: Path, untrained_model: Path, words: tuple[str, ...]) -> None:
     assert _asked(finished, untrained_model, *words) is None

@@ -53,6 +53,7 @@ def test_planning_touches_nothing(corpus: Path, tmp_path: Path, untrained_model:
         (["corpus.columns.question=context"], 'corpus.columns.question: "question" -> "context"'),
         (["output.format=jsonl"], 'output.format: "parquet" -> "jsonl"'),
         (["model.dtype=bfloat16"], 'backend: "torch float32" -> "torch bfloat16"'),
+        (["model.precision=fast", "model.device=cuda"], 'backend: "torch float32" -> "torch float16"'),
     ],
 )
 def test_a_key_that_changes_rows_is_another_job(
@@ -71,6 +72,9 @@ def test_a_key_that_changes_rows_is_another_job(
         ["batching.fixed_windows=2", "model.threads=1"],
         ["corpus.unit_bytes=100", "corpus.shard_rows=2"],
         ["ray.passes=1", "ray.object_store_mb=100"],
+        ["pool.gpus=1", "model.device=cuda"],
+        ["model.precision=exact"],
+        ["model.dtype=float32"],
     ],
 )
 def test_keys_that_change_no_row_are_the_same_job_and_the_stored_plan_holds(

@@ -8,7 +8,10 @@ import pytest
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters
 from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
-from pipelines.job.model_probe import probe_model
+from pipelines.config.loader import load_config
+from pipelines.errors import JobError
+from pipelines.job.model_probe import asks_cluster, computes_on_gpus, probe_model
+from tests.pipelines.processes import deaf_address
 
 WITHOUT_VECTORS = """
 from dataclasses import replace
@@ -81,3 +84,47 @@ def test_the_driver_tries_the_model_on_its_cpu_whatever_the_actors_have(
 
     assert recording.loaded == [("cpu", "bfloat16"), ("cpu", "float32"), ("cpu", "float32"), ("auto", "float32")]
     assert min(fast, named) > 5 * slow
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that is named, nor one that other tests of this process have connected to."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+
+
+def _words(*words: str) -> AnswerConfig:
+    return load_config(AnswerConfig, None, list(words))
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(
+    ("words", "asks"),
+    [
+        ((), False),
+        (("pool.kind=serve",), True),
+        (("pool.kind=serve", "model.precision=exact"), False),
+        (("pool.kind=serve", "model.dtype=float16"), False),
+        (("ray.address=mill:6379",), True),
+        (("ray.address=mill:6379", "pool.gpus=1"), False),
+        (("ray.address=mill:6379", "model.device=cpu"), False),
+        (("ray.address=mill:6379", "model.backend='null'"), False),
+    ],
+)
+def test_a_cluster_is_asked_where_nothing_else_can_tell(words: tuple[str, ...], asks: bool) -> None:
+    assert asks_cluster(_words(*words), None) is asks
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_cluster_that_cannot_be_asked_is_no_guess(untrained_model: Path) -> None:
+    with deaf_address() as address, pytest.raises(JobError, match=f"ray.address: {address} cannot be used"):
+        probe_model(_words(f"model.name={untrained_model}", f"ray.address={address}"))
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_gpus_that_the_runtime_does_not_see_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for sees in (False, True):
+        monkeypatch.setattr("torch.cuda.is_available", lambda sees=sees: sees)
+        assert computes_on_gpus(_words("pool.gpus=1"), with_gpus=True) is sees
+        assert computes_on_gpus(_words("ray.address=mill:6379"), with_gpus=True), "other machines have other ones"
+        assert not computes_on_gpus(_words(), with_gpus=False)

@@ -5,6 +5,7 @@ from collections import Counter
 import pyarrow as pa
 
 from actors.engine.pass_stats import LengthBucket, PassStats
+from pipelines.output.agreement import RowAgreement
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import RECEIPT_SCHEMA, Receipt
 
@@ -23,6 +24,7 @@ DONE = Receipt(
     reasons=Counter(null_text=2, crashed=1),
     scores=(0,) * 19 + (8,),
     misfits=Counter({("zip", "null"): 2}),
+    agreement=RowAgreement(1, (True,), (0.25,), ()).to_json(),
     stats=PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2}), 1),
 )
 

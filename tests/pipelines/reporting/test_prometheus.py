@@ -151,6 +151,8 @@ def test_the_log_and_the_report_tell_of_the_same_job(ran: Ran) -> None:
     output = Path(ran.job.store.root)
     first, *shards, last = _log(output.parent)
     assert (first["event"], first["actors"], first["metrics"]) == ("run began", 1, metrics_endpoint())
+    precision = ran.job.model.precision
+    assert (first["precision"], first["precision_because"]) == (precision.dtype, precision.reason)
     assert (last["event"], last["rows"], last["quarantined"]) == ("job complete", 20, 3)
     assert {line["event"] for line in shards} == {"shard committed"}
     assert {line["job"] for line in (first, *shards, last)} == {ran.job.manifest.job8}

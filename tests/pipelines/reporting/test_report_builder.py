@@ -14,7 +14,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.config.job import EmbedConfig
+from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
@@ -27,7 +27,7 @@ from pipelines.reporting.progress import Tally
 from pipelines.reporting.report_builder import RunCluster, make_report, write_report
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import resolve
-from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
+from tests.pipelines.jobs import Kind, make_job, mixed_rows, part_rows, write_jsonl
 
 HOSTILE = "</pre><script>alert(1)</script><img src=https://evil.example/x.png onerror=alert(2)>"
 BAD: list[object] = [
@@ -213,6 +213,41 @@ def test_embeddings_are_shown_as_neighbours(tmp_path: Path, untrained_model: Pat
         nearest = around.nearest[0]
         assert nearest.similarity == pytest.approx(float(rows[around.id] @ rows[nearest.id]), abs=2e-3)
     assert "Texts and their nearest neighbours" in _Page(render(report)).text
+
+
+@pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig])
+def test_half_precision_is_held_against_float32(tmp_path: Path, untrained_model: Path, kind: Kind) -> None:
+    rows = [{**row, "text": row["context"]} for row in mixed_rows(10)]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    words = ("model.dtype=bfloat16", "model.device=cpu", "corpus.shard_rows=5")
+    job = bind(make_job([tmp_path / "in.jsonl"], tmp_path / "out", untrained_model, *words, kind=kind), replace=False)
+    tally = _run_here(job, last_receipt=True)
+    report = make_report(job, None, tally, read_counts(job.parts, job.committed()), complete=True)
+    found = report.agreement
+    assert found is not None
+    texts = {(row["question"] if kind is AnswerConfig else "", row["text"]) for row in rows}
+    assert (found.precision, found.rows) == ("bfloat16", len(texts))
+    text = " ".join(_Page(render(report)).text.split())
+    assert f"{found.rows} rows of this job were computed in float32 as well" in text
+    if kind is AnswerConfig:
+        assert found.equal_spans is not None
+        assert 0 <= found.equal_spans <= 1
+        assert found.score_difference is not None
+        assert found.score_difference_p95 is not None
+        assert 0 < found.score_difference <= found.score_difference_p95 < 0.1
+        assert found.cosine is None
+        assert "the same span" in text
+    else:
+        assert found.cosine is not None
+        assert found.cosine_p5 is not None
+        assert 0.99 < found.cosine_p5 <= found.cosine <= 1.0001
+        assert found.equal_spans is None
+        assert "cosine of embeddings" in text
+
+
+def test_nothing_is_said_of_precision_where_it_is_exact(reported: Reported) -> None:
+    assert reported.json["agreement"] is None
+    assert "Precision" not in _Page(reported.html).text
 
 
 def test_values_that_are_lost_are_named_with_their_mend(reported: Reported) -> None:

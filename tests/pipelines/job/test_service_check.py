@@ -1,0 +1,27 @@
+"""What a job is told of the service that it would share; tests/pipelines/cli/test_serve.py asks a running one."""
+
+import pytest
+
+from actors.serving.types import ModelCard
+from pipelines.errors import ConfigError
+from pipelines.job import service_check
+from pipelines.job.service_check import check_service, service_dtype
+
+CARD = ModelCard("mill", "0" * 64, "BertModel", "bfloat16", 512, 384, answers=False)
+
+
+@pytest.fixture(autouse=True)
+def _service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_check, "_asked", lambda application: (CARD, 2))
+
+
+def test_the_model_and_the_precision_have_to_be_those_of_the_job() -> None:
+    assert check_service("mill", CARD.fingerprint, "bfloat16") == 2
+    with pytest.raises(ConfigError, match=r"set model\.name to what the service runs"):
+        check_service("mill", "1" * 64, "bfloat16")
+    with pytest.raises(ConfigError, match=r"mill computes in bfloat16, and this job in float32.*model\.dtype=float32"):
+        check_service("mill", CARD.fingerprint, "float32")
+
+
+def test_the_service_says_in_what_it_computes() -> None:
+    assert service_dtype("mill") == "bfloat16"
