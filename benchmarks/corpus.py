@@ -44,6 +44,15 @@ def write_corpus(path: Path, rows: int) -> None:
     pq.write_table(table, path)
 
 
+def write_texts(path: Path, rows: int) -> None:
+    """Texts of mixed length, titles and paragraphs: 60 words in the middle, 3 to 360, in random order."""
+    rng = np.random.default_rng(_SEED)
+    words = [word for word in make_vocabulary(read_texts(_SAMPLES)) if word.isalpha() and len(word) > 1]
+    lengths = np.clip(rng.lognormal(np.log(60), 1.0, size=rows), 3, 360).astype(int)
+    texts = [" ".join(rng.choice(words, n)) for n in lengths]
+    pq.write_table(pa.table({"id": [f"text-{i}" for i in range(rows)], "text": texts}), path)
+
+
 def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = _GROUP_PASSAGES) -> None:
     """`each` questions to a passage, one after another: about 12 + 150 tokens, in the sample corpus's own words and
     punctuation at their own frequencies, with words that come once (two of its words made one), as names do: some

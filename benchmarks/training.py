@@ -20,7 +20,7 @@ from actors.parameters import QAParameters
 from actors.training.parameters import TrainingParameters
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from benchmarks.corpus import write_corpus
-from benchmarks.offline import Shape, sgemm_flops_per_second
+from benchmarks.floor import Shape, sgemm_flops_per_second
 
 _STEPS_A_ROUND = 4
 _BACKWARD = 3
