@@ -17,7 +17,8 @@ is counted:
 * The job: Parquet to Parquet by the executor of `spanmill answer`, one actor with all threads, in a Ray cluster that is
   up already. All rows count, from the moment that the model began with its first shard (it is loaded then, and the
   shard tokenised) to the last commit. From its second commit on: its steady state, tokens against tokens, where there
-  are four shards or more; --large-rows has a larger job in every round for that.
+  are four shards or more; --large-rows has a larger job in every round for that. The cluster stays up while others are
+  timed; idle it takes about a fortieth of a core.
 * Plain Ray Data: `map_batches` of 32 rows with a class that holds the transformers model, padded and cut to the same
   384 tokens, argmax of start and end; from the beginning of its first batch to the last file. The model is loaded then.
 * With --peers-python, transformers 4.57.6's QuestionAnsweringPipeline with 1, 8 and 32 windows a batch, from texts to
@@ -42,6 +43,7 @@ from actors.parameters import ModelParameters
 from benchmarks.corpus import write_corpus, write_model
 from benchmarks.offline.rounds import Contenders, Round, contenders, write_slices
 from benchmarks.offline.tables import Goals, rates, ratios, show_all
+from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.config.job import AnswerConfig
 from pipelines.job.ray_cluster import connected
 
@@ -86,7 +88,7 @@ def main(
     """Prints every round, then medians and ranges."""
     console = Console(highlight=False, width=_WIDTH)
     threads = threads or len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as name, connected(AnswerConfig().ray):
+    with tempfile.TemporaryDirectory() as name, without_ray_lines(), connected(AnswerConfig().ray):
         folder = Path(name)
         large = folder / "large.parquet" if large_rows else None
         if large is not None:

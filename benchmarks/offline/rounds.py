@@ -75,7 +75,8 @@ class Round:
     embedding: dict[Embedded, float] = field(default_factory=dict)
     """Seconds for all texts, of which there are as many as rows."""
     equal_answers: float | None = None
-    """Share of rows whose answer has the same start and end as that of transformers' pipeline."""
+    """Share of rows whose answer has the same start and end as that of transformers' pipeline, the least over its
+    batch sizes."""
     least_cosine: float | None = None
     """Of any text, between its vector and that of sentence-transformers."""
     shards: int = 0
@@ -164,11 +165,13 @@ class Contenders:
     def _pipeline(self, measured: Round, corpus: str, spans: Any) -> None:
         if self.peers is None:
             return
+        shares = []
         for windows in PIPELINE_WINDOWS:
             answer = self.peers.ask("answer", corpus=corpus, windows=windows, parameters=PIPELINE)
             measured.seconds[Timed.pipeline(windows)] = answer["seconds"]
             equal = [ours == theirs for ours, theirs in zip(spans, answer["spans"], strict=True)]
-            measured.equal_answers = min(sum(equal) / len(equal), measured.equal_answers or 1.0)
+            shares.append(sum(equal) / len(equal))
+        measured.equal_answers = min(shares)
 
     def _ray(self, measured: Round, given: Slice) -> None:
         seconds = measured.seconds

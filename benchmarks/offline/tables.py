@@ -66,6 +66,9 @@ def _against_floor(one: Round, figures: Figures, goals: Goals) -> None:
     _add(figures, "engine, fresh: tokens to answers / loop by hand", seconds[Timed.BY_HAND], seconds[Timed.FIRST])
     _add(figures, "engine, again: tokens to answers / loop by hand", seconds[Timed.BY_HAND], seconds[Timed.AGAIN])
     _add(figures, "job / loop by hand", seconds[Timed.BY_HAND], seconds[Timed.JOB], 0.95)
+    for name, timed in (("job", Timed.JOB_STEADY), ("large job", Timed.LARGE_STEADY)):
+        if timed in seconds:
+            _add(figures, f"{name}, from its second commit on / loop by hand", seconds[Timed.BY_HAND], seconds[timed])
     _add(figures, "job / engine, fresh: texts to answers", seconds[Timed.FIRST_TEXTS], seconds[Timed.JOB])
     _add(figures, "job / plain Ray Data", seconds[Timed.PLAIN], seconds[Timed.JOB], 2.0)
 
