@@ -8,7 +8,7 @@ not counted, has warmed them up. Ratios are taken within a round; medians and ra
 is counted:
 
 * The floor: the time that the multiply-adds of all windows, padding left out, would take at the speed of a large sgemm
-  (2048³), which is measured three times in the round on the same threads; its median counts.
+  (2048³), which is measured four times in the round on the same threads; its median counts.
 * The engine, in a process without Ray, which has learnt nothing yet ("fresh": a short job, learning included) and then
   with the same rows once more ("again"). Texts to answers is everything; tokens to answers leaves tokenising out; in
   the passes is what the device took.

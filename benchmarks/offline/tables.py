@@ -83,7 +83,7 @@ def _against_pipeline(one: Round, figures: Figures, goals: Goals) -> None:
     _add(figures, "job / pipeline at its best", best, seconds[Timed.JOB], goals.best)
     _add(figures, "job / pipeline, 32 a batch", padded, seconds[Timed.JOB], goals.padded)
     if one.equal_answers is not None:
-        figures.add("share of answers equal to the pipeline's", one.equal_answers, "")
+        figures.add("answers equal to the pipeline's", 100 * one.equal_answers, "%")
 
 
 def _embeddings(one: Round, figures: Figures) -> None:
@@ -92,7 +92,7 @@ def _embeddings(one: Round, figures: Figures) -> None:
         return
     _add(figures, "embed, fresh / encode", encode, one.embedding[Embedded.FIRST], 1.2)
     _add(figures, "embed, again / encode", encode, one.embedding[Embedded.AGAIN], 1.2)
-    figures.add("embed, encode: least cosine of a text", one.least_cosine, "", Goal("≥", 0.9999))
+    figures.add("embed, encode: 1 - least cosine, in millionths", 1e6 * (1 - one.least_cosine), "", Goal("≤", 100))
 
 
 def _add(figures: Figures, name: str, theirs: float, ours: float, goal: float | None = None) -> None:

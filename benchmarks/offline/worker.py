@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,10 @@ class Worker:
             CalledProcessError: it has ended; why, it has written on the standard error.
         """
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"do": call, **arguments}) + "\n")
-        self.process.stdin.flush()
+        # One that has ended answers nothing, which is seen below.
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"do": call, **arguments}) + "\n")
+            self.process.stdin.flush()
         return _answer(self.process)
 
 
