@@ -25,7 +25,7 @@ style: .venv/installed ## Format, lint, types, and the order of imports
 chaos: $(UNTRAINED) ## Eight kinds of faults, each at least twenty times at random moments; about an hour
 	$(BIN)/python -m tests.chaos
 
-bench: .venv/installed ## The engine and the job against the speed of a large sgemm on the same threads
+bench: .venv/installed ## The engine and the job against a large sgemm, loops by hand and plain Ray Data, on the same threads
 	$(BIN)/python -m benchmarks.offline
 
 bench-host: .venv/installed ## What the engine does beside the passes: CPU time a row by function

@@ -1,7 +1,6 @@
 """Corpora with lengths like SQuAD's, and a DistilBERT-base-shaped model to run over them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,12 @@ import torch
 from transformers import DistilBertConfig, DistilBertForQuestionAnswering
 from transformers.utils import logging
 
-from actors.arrays import Ints, Longs
 from models.make_untrained import make_tokenizer, make_vocabulary, read_texts
 
 _SEED = 7
 _SAMPLES = Path(__file__).parents[1] / "samples" / "corpus.jsonl"
 _GROUP_PASSAGES = 4096
 _RARE = 0.06
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What decides the arithmetic of a forward pass."""
-
-    layers: int
-    dim: int
-
-    def flops(self, lengths: Ints | Longs) -> float:
-        """Multiply-adds of windows without padding, times two: projections, feed-forward, attention."""
-        tokens, squares = float(lengths.sum()), float((lengths.astype(np.float64) ** 2).sum())
-        return self.layers * (24 * self.dim**2 * tokens + 4 * self.dim * squares)
 
 
 def write_model(folder: Path, layers: int = 6, dim: int = 768) -> None:
@@ -75,6 +60,15 @@ def pairs_of_length(tokens: int, rows: int) -> tuple[pa.StringArray, pa.StringAr
 def _joined(rng: np.random.Generator, words: npt.NDArray[np.object_], lengths: npt.NDArray[np.int_]) -> list[str]:
     drawn, stops = words[rng.integers(len(words), size=int(lengths.sum()))].tolist(), np.cumsum(lengths).tolist()
     return [" ".join(drawn[stop - length : stop]) for stop, length in zip(stops, lengths.tolist(), strict=True)]
+
+
+def write_texts(path: Path, rows: int) -> None:
+    """Texts of mixed length, titles and paragraphs: 60 words in the middle, 3 to 360, in random order."""
+    rng = np.random.default_rng(_SEED)
+    words = [word for word in make_vocabulary(read_texts(_SAMPLES)) if word.isalpha() and len(word) > 1]
+    lengths = np.clip(rng.lognormal(np.log(60), 1.0, size=rows), 3, 360).astype(int)
+    texts = [" ".join(rng.choice(words, n)) for n in lengths]
+    pq.write_table(pa.table({"id": [f"text-{i}" for i in range(rows)], "text": texts}), path)
 
 
 def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = _GROUP_PASSAGES) -> None:

@@ -18,13 +18,13 @@ from actors.backends.packed_pass import PackedPass, packed_pass
 from actors.backends.padded_pass import PaddedPass
 from actors.backends.torch_backend import TorchBackend
 from actors.backends.torch_weights import load_model
-from actors.model_config import load_config
 from actors.models.loading import load_spec
 from actors.parameters import ModelParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs
 from actors.tokenization.tokenized import Tokenized
-from benchmarks.corpus import Shape, pairs_of_length, write_model
+from benchmarks.corpus import pairs_of_length, write_model
+from benchmarks.floor import Shape
 
 QA = QAParameters()
 MEANS = (60, 180, 350)
@@ -171,8 +171,7 @@ class Bench:
 
     def shape(self, folder: Path) -> Shape:
         """What decides the arithmetic of a model."""
-        config = load_config(folder)
-        return Shape(config.num_hidden_layers, config.hidden_size)
+        return Shape.of_folder(folder)
 
     def share(self, folder: Path, lengths: Ints | Longs, seconds: float, dtype: str) -> float:
         """Part of the measured rate that windows of these lengths reached; NaN where no rate was measured."""

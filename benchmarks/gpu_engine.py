@@ -1,5 +1,6 @@
 """The whole engine on a GPU: is it right, how fast, and where does the time go?"""
 
+import math
 import time
 import traceback
 from collections import Counter
@@ -335,7 +336,7 @@ def job(bench: Bench, note: Note) -> None:
     import pyarrow.parquet as pq
 
     # Not before here: they bring Ray, which other parts do without.
-    from benchmarks.offline import job_tokens_per_second
+    from benchmarks.offline.whole_job import run_job
     from pipelines.config.job import AnswerConfig
     from pipelines.job.ray_cluster import connected
 
@@ -344,11 +345,8 @@ def job(bench: Bench, note: Note) -> None:
     corpus = bench.folder / "job.parquet"
     pq.write_table(pa.table({"id": ids, "question": questions, "context": contexts}), corpus)
     # As the job takes the device: where there is a GPU, Ray gives it to the actor.
-    words = (
-        f"model.name={bench.base}",
-        f"model.dtype={HALVES[0]}",
-        f"corpus.shard_rows={bench.sizes.shard_rows}",
-    )
+    keys = {"model.dtype": HALVES[0], "corpus.shard_rows": bench.sizes.shard_rows}
     with connected(AnswerConfig().ray):
-        rate, _ = job_tokens_per_second(corpus, bench.folder / "out", words)
-    note("tokens/s between the second commit and the last", rate)
+        done = run_job(corpus, bench.folder / "out", bench.base, keys)
+    note("seconds from the first shard's begin to the last commit", done.seconds)
+    note("tokens/s between the second commit and the last", done.steady_tokens_per_second or math.nan)

@@ -19,8 +19,8 @@ from rich.console import Console
 from actors.parameters import QAParameters
 from actors.training.parameters import TrainingParameters
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
-from benchmarks.corpus import Shape, write_corpus
-from benchmarks.offline import sgemm_flops_per_second
+from benchmarks.corpus import write_corpus
+from benchmarks.floor import Shape, sgemm_flops_per_second
 
 _STEPS_A_ROUND = 4
 _BACKWARD = 3

@@ -1,0 +1,1 @@
+"""Offline speed: the engine and the whole job beside their floor, and beside what others would use."""
