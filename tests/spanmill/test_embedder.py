@@ -1,6 +1,8 @@
 """`Embedder`, against the engine."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -47,3 +49,15 @@ def test_texts_without_a_vector_are_named(embedder: Embedder) -> None:
         embedder.encode(["a", " "])
     with pytest.raises(TypeError, match="text 1 is of type NoneType"):
         embedder.encode(["a", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="text 0 is of type int"):
+        embedder.encode([1, 2])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="sentences is None; give a string, or many"):
+        embedder.encode(None)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="pooling should be 'mean' or 'cls'"):
+        Embedder(pooling="max")  # type: ignore[arg-type]
+
+
+def test_texts_come_in_many_forms(embedder: Embedder) -> None:
+    wanted = embedder.encode(TEXTS[:2])
+    for texts in (np.array(TEXTS[:2]), pd.Series(TEXTS[:2]), pa.array(TEXTS[:2]), iter(TEXTS[:2])):
+        np.testing.assert_allclose(embedder.encode(texts), wanted, atol=1e-5)
