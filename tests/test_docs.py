@@ -54,8 +54,8 @@ LEFT_OUT = {".git", "build", "out", "vectors"}
 """Of the repository's folder: what blocks make, or have no need of."""
 
 _MAKE = 'make() { command make --assume-old=.venv/installed "$@"; }'
-"""Where a page says make: the folder of the test shares the environment of the tests, in which nothing is to be installed
-from here. It would be a link to a folder that is gone after the test.
+"""Where a page says make: the folder of a test shares the environment that runs it, in which nothing may be installed
+from there, since an editable install is a link to a folder that is gone after the test.
 """
 
 
