@@ -34,7 +34,7 @@ def checked(kind: type[S], values: Mapping[str, Any], names: Mapping[str, str] |
 
 
 def text_list(values: object, name: str) -> list[Any]:
-    """Many texts as a list: of a list or generator, a NumPy array, a column of pandas, polars, Arrow or datasets.
+    """Many texts as a list: of a list or generator, a NumPy array, a column of pandas, Arrow or datasets.
 
     Args:
         name: of the argument, for errors.
@@ -97,7 +97,7 @@ def path(value: object, name: str) -> str:
 
 
 def is_table(value: object) -> bool:
-    """Whether it has named columns: a data frame of pandas or polars, a table of Arrow, a dataset."""
+    """Whether it has named columns: a data frame, a table of Arrow, a dataset."""
     return hasattr(value, "columns") or hasattr(value, "column_names")
 
 
