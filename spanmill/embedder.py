@@ -1,6 +1,7 @@
 """Embeddings of texts in this process, asked for as sentence-transformers is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -8,7 +9,8 @@ import numpy as np
 from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters
 from actors.tokenization.preprocess import prepare_texts
-from spanmill.model import CHUNK_ROWS, DEFAULT_MODEL, open_engine, text_array
+from spanmill.arguments import checked, text_array, text_list
+from spanmill.model import CHUNK_ROWS, DEFAULT_MODEL, open_engine
 
 if TYPE_CHECKING:
     import torch
@@ -25,14 +27,14 @@ class Embedder:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | PathLike[str] = DEFAULT_MODEL,
         *,
         pooling: Literal["mean", "cls"] = "mean",
         max_seq_len: int | None = None,
         doc_stride: int = 0,
-        device: str | int = "auto",
+        device: "str | int | torch.device | None" = "auto",
         precision: str = "auto",
-        dtype: str | None = None,
+        dtype: "str | torch.dtype | None" = None,
         revision: str | None = None,
         threads: int | None = None,
         storage: dict[str, object] | None = None,
@@ -49,8 +51,11 @@ class Embedder:
 
         Raises:
             ModelError: the model cannot be found or used; the message says how to mend it.
+            TypeError: the model is no name.
+            ValueError: a parameter has no such value, or the machine has no such device.
         """
-        self._embedding = EmbeddingParameters(pooling=pooling, max_seq_len=max_seq_len, doc_stride=doc_stride)
+        given = {"pooling": pooling, "max_seq_len": max_seq_len, "doc_stride": doc_stride}
+        self._embedding = checked(EmbeddingParameters, given)
         self._engine = open_engine(
             model,
             False,
@@ -70,7 +75,7 @@ class Embedder:
     @overload
     def encode(
         self,
-        sentences: str | Sequence[str],
+        sentences: str | Iterable[str],
         *,
         batch_size: int | None = None,
         show_progress_bar: bool = False,
@@ -82,7 +87,7 @@ class Embedder:
     @overload
     def encode(
         self,
-        sentences: str | Sequence[str],
+        sentences: str | Iterable[str],
         *,
         batch_size: int | None = None,
         show_progress_bar: bool = False,
@@ -93,7 +98,7 @@ class Embedder:
 
     def encode(
         self,
-        sentences: str | Sequence[str],
+        sentences: str | Iterable[str],
         *,
         batch_size: int | None = None,
         show_progress_bar: bool = False,
@@ -104,7 +109,8 @@ class Embedder:
         """The vectors of texts.
 
         Args:
-            sentences: one text, or a sequence of them, such as a list or a column of a dataset.
+            sentences: one text, or many: a list, a generator (which is read to its end first), an array of NumPy, a
+                column of a data frame, an Arrow table or a dataset.
             batch_size: taken for the sake of sentence-transformers' callers, and ignored: Spanmill finds the batches
                 that this machine computes fastest, and they change no vector.
             show_progress_bar: shows one on the terminal's error stream.
@@ -117,12 +123,12 @@ class Embedder:
             float32, [n, D]; [D] for one text.
 
         Raises:
-            TypeError: a text is no string.
+            TypeError: a text is no string, or `sentences` holds no texts.
             ValueError: a text holds no token, such as an empty one; the message names it.
             ModelError: the model cannot take windows of this size.
         """
         is_single = isinstance(sentences, str)
-        texts = [sentences] if isinstance(sentences, str) else list(sentences)
+        texts = [sentences] if isinstance(sentences, str) else text_list(sentences, "sentences")
         embedding = self._embedding.model_copy(update={"normalize": normalize_embeddings})
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for first in _starts(len(texts), show_progress_bar):

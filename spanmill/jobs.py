@@ -1,8 +1,10 @@
 """Offline jobs from a script or a notebook: the commands `spanmill answer` and `spanmill embed` as functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +12,7 @@ import pyarrow as pa
 from pyarrow import dataset
 
 from pipelines.config.job import AnswerConfig, EmbedConfig
-from pipelines.config.loader import check_config
+from pipelines.config.loader import check_config, in_groups
 from pipelines.console import open_console
 from pipelines.errors import JobError
 from pipelines.execution.executor import execute
@@ -22,13 +24,19 @@ from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import empty_table
 from pipelines.storage.filesystem import read_bytes
 from pipelines.words import counted
+from spanmill.arguments import is_iterable, is_table, kind_of, path
 
 if TYPE_CHECKING:
     import pandas
     import ray.data
 
-Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 C = TypeVar("C", AnswerConfig, EmbedConfig)
+
+_FILES = (
+    "a job reads files, so give paths or URLs of Parquet or JSON Lines. Rows in memory are for "
+    "QuestionAnswering() and Embedder(), rows of a Ray dataset for spanmill.ray; or write them to a file first"
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +152,8 @@ class JobResult:
 
 
 def answer(
-    input: Paths,
-    output: str | PathLike[str],
+    input: Paths | None = None,
+    output: str | PathLike[str] | None = None,
     /,
     *,
     limit: int | None = None,
@@ -163,7 +171,7 @@ def answer(
 
     Args:
         input: files, folders, globs or fsspec URLs of Parquet or JSONL.
-        output: folder or fsspec URL.
+        output: folder or fsspec URL. Both are required, and may also be given by name.
         limit: the first rows only.
         overwrite: replaces the output of another job.
         quiet: prints nothing: no progress, and not what was left out of the input or written otherwise than it was;
@@ -172,6 +180,7 @@ def answer(
             name stands for its group. `spanmill config answer` lists every key.
 
     Raises:
+        TypeError, ValueError: the input holds rows instead of paths, say; the message names the argument.
         ConfigError: a key is unknown, or a value is invalid.
         SpanmillError, ModelError: the job does not complete; the message says why, and what is committed stays.
     """
@@ -179,8 +188,8 @@ def answer(
 
 
 def embed(
-    input: Paths,
-    output: str | PathLike[str],
+    input: Paths | None = None,
+    output: str | PathLike[str] | None = None,
     /,
     *,
     limit: int | None = None,
@@ -191,6 +200,7 @@ def embed(
     """Gives every text of a corpus a vector, as `spanmill embed` does; all else is as in `answer`.
 
     Raises:
+        TypeError, ValueError: the input holds rows instead of paths, say; the message names the argument.
         ConfigError: a key is unknown, or a value is invalid.
         SpanmillError, ModelError: the job does not complete; the message says why, and what is committed stays.
     """
@@ -199,8 +209,8 @@ def embed(
 
 def _run(
     kind: type[C],
-    input: Paths,
-    output: str | PathLike[str],
+    input: Paths | None,
+    output: str | PathLike[str] | None,
     limit: int | None,
     overwrite: bool,
     quiet: bool,
@@ -208,7 +218,14 @@ def _run(
 ) -> JobResult:
     console = open_console(stderr=True)
     console.quiet = quiet
-    job = plan_job(_paths(input), fspath(output), _config(kind, config), limit, anew=overwrite)
+    keys = dict(config)
+    if input is None:
+        input = keys.pop("input", None)
+    # A group of the config has the same name.
+    if output is None and not isinstance(keys.get("output"), Mapping):
+        output = keys.pop("output", None)
+    inputs, folder, chosen = _paths(input), path(output, "output"), _config(kind, keys)
+    job = plan_job(inputs, folder, chosen, _limit(limit), anew=overwrite)
     for line in job.left_out:
         console.print(line, soft_wrap=True)
     job = bind(job, overwrite)
@@ -223,11 +240,33 @@ def _rows_of_parts(parts: Iterable[bytes], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([empty_table(schema), *(from_jsonl(data, schema) for data in parts)])
 
 
-def _paths(input: Paths) -> list[str]:
-    return [fspath(input)] if isinstance(input, str | PathLike) else [fspath(path) for path in input]
+def _paths(input: object) -> list[str]:
+    if isinstance(input, str | PathLike):
+        return [path(input, "input")]
+    # The rows themselves, which people have in all these forms.
+    if isinstance(input, bytes | Mapping) or is_table(input) or not is_iterable(input):
+        raise TypeError(f"input is {kind_of(input)}; {_FILES}")
+    items: Iterable[Any] = input  # type: ignore[assignment]
+    paths = list(items)
+    for number, item in enumerate(paths):
+        if not isinstance(item, str | PathLike):
+            raise TypeError(f"input {number} is {kind_of(item)}; {_FILES}")
+    return [path(item, "input") for item in paths]
+
+
+def _limit(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if not isinstance(limit, Integral) or isinstance(limit, bool):
+        raise TypeError(f"limit is {kind_of(limit)}; give a number of rows, or None for all of them")
+    if int(limit) < 1:
+        raise ValueError(f"limit is {limit}; give 1 or more rows, or None for all of them")
+    return int(limit)
 
 
 def _config(kind: type[C], config: Mapping[str, Any]) -> C:
-    model = config.get("model")
-    named = {"model": {"name": model}} if isinstance(model, str) else {}
-    return check_config(kind, {**config, **named}, "the arguments")
+    """The arguments as a config, in which a model's name stands for its group, and dots for groups."""
+    tree = deepcopy(dict(config))
+    if isinstance(tree.get("model"), str | PathLike):
+        tree["model"] = {"name": fspath(tree["model"])}
+    return check_config(kind, in_groups(tree), "the arguments")

@@ -2,17 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, TypedDict
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from actors.engine.answers import Answers
 from actors.parameters import QAParameters
 from actors.tokenization.preprocess import Rejected, Rejection, prepare_pairs
-from spanmill.model import DEFAULT_MODEL, chunks, open_engine, text_array
+from spanmill.arguments import checked, column_names, is_iterable, is_table, kind_of, text_array, text_list
+from spanmill.model import DEFAULT_MODEL, chunks, open_engine
+
+if TYPE_CHECKING:
+    import torch
 
 _PARAMETERS = frozenset(QAParameters.model_fields) - {"null_score"}
 _INPUTS: tuple[str, ...] = ("question", "context", "data", "X")
 _IGNORED = frozenset(("padding", "batch_size", "num_workers"))
 """Parameters of transformers' pipeline that change no answer: Spanmill chooses its batches itself."""
+_ASK = "give question=... and context=..., or dicts that hold both"
 
 
 class Answer(TypedDict):
@@ -43,11 +49,11 @@ class QuestionAnswering:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | PathLike[str] = DEFAULT_MODEL,
         *,
-        device: str | int = "auto",
+        device: "str | int | torch.device | None" = "auto",
         precision: str = "auto",
-        dtype: str | None = None,
+        dtype: "str | torch.dtype | None" = None,
         revision: str | None = None,
         threads: int | None = None,
         storage: dict[str, object] | None = None,
@@ -57,10 +63,11 @@ class QuestionAnswering:
 
         Args:
             model: `minilm-qa`, the one that ships; a local folder, a Hugging Face hub id, or an fsspec URL.
-            device: auto, cpu, cuda, cuda:1; or a number as transformers takes it, -1 for the CPU.
+            device: auto, cpu, cuda, cuda:1; or as transformers takes it: a number, -1 for the CPU, or a torch.device.
+                auto, and None, is the GPU where there is one.
             precision: exact (float32: a batch never changes an answer), fast (half precision where the device computes
                 it by itself), or auto: fast on a GPU, exact on a CPU.
-            dtype: deprecated; the very type instead: float32 (exact), float16 or bfloat16.
+            dtype: deprecated; the very type instead: float32 (exact), float16 or bfloat16, or torch's own of that name.
             revision: branch, tag or commit of a hub id.
             threads: CPU threads; None is as many as torch takes.
             storage: fsspec options for a model that is named by a URL.
@@ -68,9 +75,10 @@ class QuestionAnswering:
 
         Raises:
             ModelError: the model cannot be found or used; the message says how to mend it.
-            TypeError: there is no such parameter.
+            TypeError: there is no such parameter, or the model is no name.
+            ValueError: a parameter has no such value, or the machine has no such device.
         """
-        self._defaults = QAParameters(**_known(parameters))
+        self._defaults = checked(QAParameters, _known(parameters))
         self._engine = open_engine(
             model,
             True,
@@ -86,26 +94,28 @@ class QuestionAnswering:
         """Answers questions.
 
         Args:
-            args: one dict or a list, generator or dataset of dicts with `question` and `context`; or two strings,
-                question and passage.
-            question, context: two strings; two sequences of the same length, such as columns of a dataset; or
-                many questions and one passage.
+            args: one dict or a list, generator or dataset of dicts with `question` and `context`; a data frame or
+                Arrow table with these columns; or question and context, as below.
+            question, context: two strings; two sequences of the same length, such as columns of a data frame, an Arrow
+                table or a dataset; or many questions and one passage.
             top_k: answers per question.
             max_seq_len, doc_stride, max_answer_len, max_question_len, handle_impossible_answer, align_to_words: as the
                 pipeline's, and as `qa.*` of a job's config.
 
         Returns:
             For one question an `Answer`, or a list of them where `top_k` is more than 1; for a list of questions a
-            list of these; for a generator an iterator of these, which reads on as it is consumed.
+            list of these; for a generator, and whatever else does not know its length, an iterator of these, which
+            reads on as it is consumed.
 
         Raises:
-            KeyError: a dict lacks `question` or `context`.
+            KeyError: a dict or table lacks `question` or `context`.
             TypeError: a question or passage is no string, or a parameter is unknown.
-            ValueError: one is empty, or a question leaves no room for its passage in a window. The message names it.
+            ValueError: one is empty, a question leaves no room for its passage in a window, or a parameter has no such
+                value. The message names it.
             ModelError: the model cannot take windows of this size.
         """
         given = {name: kwargs.pop(name) for name in _INPUTS if name in kwargs}
-        qa = QAParameters(**(self._defaults.model_dump() | _known(kwargs)))
+        qa = checked(QAParameters, self._defaults.model_dump() | _known(kwargs))
         examples, is_single = _examples(args, given)
         found = self._answer(examples, qa)
         if is_single:
@@ -142,26 +152,43 @@ def _examples(args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Iterable[ob
     """What is asked, and whether it is one question, whose answer is wanted without a list around it."""
     if not args:
         args = tuple(given[name] for name in ("data", "X") if name in given)[:1]
-    if len(args) == 2 and all(isinstance(arg, str) for arg in args):
-        return [args], True
+    if len(args) == 2 and not all(_is_example(arg) for arg in args):
+        return _of_columns(*args)
     if len(args) > 1:
         return list(args), False
+    if len(args) == 1 and isinstance(args[0], str) and "context" in given:
+        return _of_columns(args[0], given["context"])
     if len(args) == 1:
         return _of_one(args[0])
     if "question" in given and "context" in given:
         return _of_columns(given["question"], given["context"])
-    raise TypeError("nothing is asked; give question=... and context=..., or dicts that hold both")
+    if given:
+        raise TypeError(f"{next(iter(given))} is given alone; {_ASK}")
+    raise TypeError(f"nothing is asked; {_ASK}")
+
+
+def _is_example(value: object) -> bool:
+    return isinstance(value, tuple | Mapping) or hasattr(value, "question_text")
 
 
 def _of_one(data: Any) -> tuple[Iterable[object], bool]:
+    if isinstance(data, str | bytes):
+        raise TypeError(f"a text alone is no question; {_ASK}")
     if isinstance(data, Mapping):
-        if all(isinstance(data.get(name), str | None) for name in ("question", "context")):
+        _check_names(list(data), "the dict")
+        if all(isinstance(data[name], str | None) for name in ("question", "context")):
             return [data], True
         return _of_columns(data["question"], data["context"])
-    if isinstance(data, Iterator):
-        return data, False
-    if isinstance(data, str) or not isinstance(data, Iterable):
-        raise TypeError(f"{type(data).__name__} is no question; give question=... and context=...")
+    if hasattr(data, "question_text"):
+        return [data], True
+    if not is_iterable(data):
+        raise TypeError(f"{kind_of(data)} is no question; {_ASK}")
+    # A generator, or a dataset that is streamed: it may be longer than the memory.
+    if not hasattr(data, "__len__"):
+        return iter(data), False
+    if is_table(data):
+        _check_names(column_names(data), f"the {type(data).__name__}")
+        return _of_columns(data["question"], data["context"])
     examples = list(data)
     # As the pipeline does it: a list of one is one.
     return examples, len(examples) == 1
@@ -170,10 +197,12 @@ def _of_one(data: Any) -> tuple[Iterable[object], bool]:
 def _of_columns(questions: Any, contexts: Any) -> tuple[Iterable[object], bool]:
     if isinstance(questions, str) and isinstance(contexts, str):
         return [(questions, contexts)], True
-    if isinstance(questions, str):
+    asked = questions if isinstance(questions, str) else text_list(questions, "question")
+    passages = contexts if isinstance(contexts, str) else text_list(contexts, "context")
+    if isinstance(asked, str):
         raise TypeError("one question and many contexts: repeat the question, [question] * len(contexts)")
-    asked: Sequence[object] = list(questions)
-    passages: Sequence[object] = [contexts] * len(asked) if isinstance(contexts, str) else list(contexts)
+    if isinstance(passages, str):
+        passages = [passages] * len(asked)
     if len(asked) != len(passages):
         raise ValueError(f"{len(asked)} questions and {len(passages)} contexts; there must be as many of both")
     return list(zip(asked, passages, strict=True)), len(asked) == 1
@@ -181,21 +210,25 @@ def _of_columns(questions: Any, contexts: Any) -> tuple[Iterable[object], bool]:
 
 def _pair(example: object, number: int) -> tuple[object, object]:
     """Question and passage of one example: a dict, a pair, or an object with these attributes."""
-    if isinstance(example, tuple):
+    if isinstance(example, tuple) and len(example) == 2:
         question, context = example
     elif isinstance(example, Mapping):
-        missing = [name for name in ("question", "context") if name not in example]
-        if missing:
-            raise KeyError(f"example {number} has no {missing[0]!r}; each is a dict with 'question' and 'context'")
+        _check_names(list(example), f"example {number}")
         question, context = example["question"], example["context"]
     elif hasattr(example, "question_text") and hasattr(example, "context_text"):
         question, context = example.question_text, example.context_text
     else:
-        raise TypeError(f"example {number} is a {type(example).__name__}; give dicts with 'question' and 'context'")
+        raise TypeError(f"example {number} is {kind_of(example)}; give dicts with 'question' and 'context'")
     for name, text in (("question", question), ("context", context)):
-        if text is None or text == "":
+        if text is None or (isinstance(text, str) and not text):
             raise ValueError(f"the {name} of example {number} is {'None' if text is None else 'empty'}; leave it out")
     return question, context
+
+
+def _check_names(names: Sequence[str], what: str) -> None:
+    missing = [name for name in ("question", "context") if name not in names]
+    if missing:
+        raise KeyError(f"{what} has no {missing[0]!r}; 'question' and 'context' must be there")
 
 
 def _speechless(rejected: Rejected, first: int) -> frozenset[int]:

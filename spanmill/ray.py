@@ -4,7 +4,11 @@
 
     rows = ray.data.read_parquet("s3://bucket/questions/")
     rows.map_batches(
-        spanmill.ray.Answer, fn_constructor_kwargs={"top_k": 1}, concurrency=4, num_gpus=1, batch_size=2048
+        spanmill.ray.Answer,
+        fn_constructor_kwargs={"top_k": 1},
+        compute=ray.data.ActorPoolStrategy(size=4),
+        num_gpus=1,
+        batch_size=2048,
     ).write_parquet("s3://bucket/answers/")
 
 What a job of `spanmill answer` adds to it, such as shards of equal cost, quarantine and resuming, is left to the
@@ -12,6 +16,7 @@ pipeline that calls this. A batch is what is tokenised and sorted together: make
 """
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -22,15 +27,26 @@ from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
-from spanmill.model import DEFAULT_MODEL, open_engine, text_array
+from spanmill.arguments import checked, kind_of, text_array
+from spanmill.model import DEFAULT_MODEL, open_engine
+
+_OPTIONS = ("device", "dtype", "revision", "storage", "threads")
 
 
 class _Mapper:
     """What both classes share: the model, and joining the results to the rows."""
 
     def __init__(
-        self, model: str, wanted: Wanted, columns: tuple[str, ...], prefix: str, options: dict[str, Any]
+        self,
+        model: str | PathLike[str],
+        wanted: Wanted,
+        columns: tuple[str, ...],
+        prefix: str,
+        options: dict[str, Any],
     ) -> None:
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise TypeError(f"options: unknown {', '.join(map(repr, unknown))}; there are {', '.join(_OPTIONS)}")
         self._engine = open_engine(model, wanted.qa is not None, **options)
         self._wanted = wanted
         self._columns = columns
@@ -69,7 +85,7 @@ class Answer(_Mapper):
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | PathLike[str] = DEFAULT_MODEL,
         *,
         question: str = "question",
         context: str = "context",
@@ -88,9 +104,11 @@ class Answer(_Mapper):
 
         Raises:
             ModelError: the model cannot be found or used.
-            ValidationError: there is no such parameter, or a value is invalid.
+            TypeError: there is no such parameter.
+            ValueError: a parameter has no such value, or the actor has no such device.
         """
-        super().__init__(model, Wanted(QAParameters(**qa)), (question, context), prefix, options or {})
+        wanted = Wanted(checked(QAParameters, qa))
+        super().__init__(model, wanted, (question, context), prefix, options or {})
 
 
 class Embed(_Mapper):
@@ -98,7 +116,7 @@ class Embed(_Mapper):
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | PathLike[str] = DEFAULT_MODEL,
         *,
         text: str = "text",
         pooling: Literal["mean", "cls"] = "mean",
@@ -118,9 +136,10 @@ class Embed(_Mapper):
 
         Raises:
             ModelError: the model cannot be found or used.
-            ValidationError: there is no such parameter, or a value is invalid.
+            TypeError: there is no such parameter.
+            ValueError: a parameter has no such value, or the actor has no such device.
         """
-        parameters = EmbeddingParameters(pooling=pooling, normalize=normalize, **embedding)
+        parameters = checked(EmbeddingParameters, {"pooling": pooling, "normalize": normalize, **embedding})
         super().__init__(model, Wanted(embedding=parameters), (text,), prefix, options or {})
 
 
@@ -130,6 +149,11 @@ def _table(batch: Any) -> pa.Table:
     if isinstance(batch, dict):
         # As Ray itself does it, which knows columns of tensors.
         return BlockAccessor.batch_to_arrow_block(batch)
+    if not hasattr(batch, "columns"):
+        raise TypeError(
+            f"the batch is {kind_of(batch)}; hand this class to Dataset.map_batches, whose batches are dicts of "
+            "arrays, Arrow tables or data frames"
+        )
     return pa.Table.from_pandas(batch, preserve_index=False)
 
 

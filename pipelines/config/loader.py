@@ -63,7 +63,14 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: a config is a mapping of keys, this is a {type(tree).__name__}")
-    # Messages name keys with dots, and whoever copies a line of them into a file means the same.
+    return in_groups(tree)
+
+
+def in_groups(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree, changed so that a key with dots stands in its group.
+
+    Messages name keys with dots, and whoever copies a line of them into a file or call means the same.
+    """
     for key in [key for key in tree if isinstance(key, str) and "." in key]:
         _put(tree, key, tree.pop(key))
     return tree

@@ -1,9 +1,10 @@
 """`Embedder`, against the engine."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
-from pydantic import ValidationError
 
 from actors.parameters import EmbeddingParameters
 from spanmill import Embedder
@@ -48,10 +49,22 @@ def test_texts_without_a_vector_are_named(embedder: Embedder) -> None:
         embedder.encode(["a", " "])
     with pytest.raises(TypeError, match="text 1 is of type NoneType"):
         embedder.encode(["a", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="text 0 is of type int"):
+        embedder.encode([1, 2])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="sentences is None; give a string, or many"):
+        embedder.encode(None)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="pooling should be 'mean' or 'cls'"):
+        Embedder(pooling="max")  # type: ignore[arg-type]
 
 
 def test_precision_and_dtype_cannot_contradict_each_other() -> None:
-    with pytest.raises(ValidationError, match="precision is exact and dtype is float16, which contradict"):
+    with pytest.raises(ValueError, match="precision is exact and dtype is float16, which contradict"):
         Embedder(precision="exact", dtype="float16")
-    with pytest.raises(ValidationError, match="'exact', 'fast' or 'auto'"):
+    with pytest.raises(ValueError, match="'exact', 'fast' or 'auto'"):
         Embedder(precision="half")
+
+
+def test_texts_come_in_many_forms(embedder: Embedder) -> None:
+    wanted = embedder.encode(TEXTS[:2])
+    for texts in (np.array(TEXTS[:2]), pd.Series(TEXTS[:2]), pa.array(TEXTS[:2]), iter(TEXTS[:2])):
+        np.testing.assert_allclose(embedder.encode(texts), wanted, atol=1e-5)

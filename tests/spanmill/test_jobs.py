@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import spanmill
@@ -62,3 +63,47 @@ def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_m
     )
     assert lines.to_arrow().equals(done.to_arrow())
     assert lines.to_ray().schema().base_schema == done.to_ray().schema().base_schema
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (([{"question": "a", "context": "b"}], "out"), TypeError, "input 0 is a dict; a job reads files, "),
+        ((pa.table({"question": ["a"]}), "out"), TypeError, "input is a Table; .*QuestionAnswering"),
+        ((None, "out"), TypeError, "input is None; a job reads files"),
+        ((b"in.jsonl", "out"), TypeError, "input is a bytes"),
+        ((["in.jsonl", 7], "out"), TypeError, "input 1 is an int"),
+        (("in.jsonl", None), TypeError, "output is None; give a path or URL"),
+        (("in.jsonl",), TypeError, "output is None; give a path or URL"),
+    ],
+)
+def test_what_is_no_file_is_refused_by_name(arguments: tuple[Any, ...], error: type[Exception], words: str) -> None:
+    for job in (spanmill.answer, spanmill.embed):
+        with pytest.raises(error, match=words):
+            job(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "words"),
+    [
+        ({"limit": 0}, ValueError, "limit is 0; give 1 or more rows"),
+        ({"limit": "3"}, TypeError, "limit is a str; give a number of rows"),
+        ({"top_k": 3}, ConfigError, r"unknown key top_k; the nearest is qa\.top_k"),
+        ({"qa.topk": 3}, ConfigError, r"unknown key qa\.topk; the nearest is qa\.top_k"),
+        ({"model": 7}, ConfigError, "model: .*got 7"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_named(keys: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        spanmill.answer("in.jsonl", "out", **keys)
+
+
+def test_names_and_dots_are_taken_as_people_write_them(tmp_path: Path, untrained_model: Path) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", [{"q": "Who?", "context": "Ada waits."}] * 3)
+    keys: dict[str, Any] = {"corpus.columns.question": "q", "qa": {"max_answer_len": 9}, "qa.top_k": 2}
+    done = spanmill.answer(
+        input=(path for path in [corpus]), output=tmp_path / "out", model=untrained_model, quiet=True, **keys
+    )
+    assert (done.rows, done.job.config.corpus.columns.question) == (3, "q")
+    assert [len(answers) for answers in done.to_arrow()["answers"]] == [2] * 3
+    assert keys["qa"] == {"max_answer_len": 9}

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from actors.parameters import QAParameters
@@ -45,6 +48,13 @@ def test_the_dicts_are_those_of_the_pipeline(qa: QuestionAnswering) -> None:
         assert all(set(row) == {"score", "start", "end", "answer"} for row in rows)
 
 
+class _Streamed:
+    """A dataset that is read as it comes, and does not know its length."""
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter([PAIR, PAIR])
+
+
 def test_every_way_of_asking_gives_the_same(qa: QuestionAnswering) -> None:
     one = qa(**PAIR)
     assert one["answer"] == PAIR["context"][one["start"] : one["end"]]
@@ -59,6 +69,12 @@ def test_every_way_of_asking_gives_the_same(qa: QuestionAnswering) -> None:
         qa(question=(asked,), context=passage),
         qa({"question": [asked], "context": passage}),
         qa(PAIR, padding=True, batch_size=8),
+        qa(asked, context=passage),
+        qa([asked], [passage]),
+        qa(pd.DataFrame([PAIR])),
+        qa(pa.Table.from_pylist([PAIR])),
+        qa(question=np.array([asked]), context=pd.Series([passage])),
+        qa(question=pa.array([asked]), context=passage),
     ):
         assert again == one
     for several in (
@@ -67,6 +83,8 @@ def test_every_way_of_asking_gives_the_same(qa: QuestionAnswering) -> None:
         qa(question=[asked, asked], context=passage),
         qa(question=[asked, asked], context=[passage, passage]),
         list(qa(iter([PAIR, PAIR]))),
+        list(qa(_Streamed())),
+        qa(pd.DataFrame([PAIR, PAIR], index=[7, 8])),
     ):
         assert [row["answer"] for row in several] == [one["answer"]] * 2
     assert qa(PAIR, topk=2) == qa(PAIR, top_k=2)
@@ -115,7 +133,21 @@ def test_a_passage_of_blanks_has_no_answer_and_costs_no_other(qa: QuestionAnswer
             ValueError,
             "question 1 holds half of a surrogate pair",
         ),
-        ({"data": 7}, TypeError, "int is no question"),
+        ({"data": 7}, TypeError, "an int is no question"),
+        ({"data": None}, TypeError, "None is no question; give question="),
+        ({"data": "Who waits?"}, TypeError, "a text alone is no question"),
+        ({"data": [7]}, TypeError, "example 0 is an int; give dicts"),
+        ({"data": [("a", "b", "c")]}, TypeError, "example 0 is a tuple; give dicts"),
+        ({"data": {"question": ["x"]}}, KeyError, "the dict has no 'context'"),
+        ({"data": pd.DataFrame({"q": ["x"], "context": ["y"]})}, KeyError, "the DataFrame has no 'question'"),
+        ({"question": None, "context": "x"}, TypeError, "question is None; give a string"),
+        ({"question": "x", "context": None}, TypeError, "context is None; give a string"),
+        ({"question": 7, "context": "x"}, TypeError, "question is an int; give a string"),
+        ({"question": b"x", "context": "x"}, TypeError, "question is bytes; decode it"),
+        ({"question": [None, "x"], "context": "x"}, ValueError, "question of example 0 is None; leave it out"),
+        ({"question": ["x", float("nan")], "context": "x"}, TypeError, "question 1 is of type float; .*leave it out"),
+        ({"question": "x"}, TypeError, "question is given alone; give question=... and context="),
+        ({**PAIR, "top_k": 0}, ValueError, "^top_k should be greater than or equal to 1, and is 0"),
         ({"question": ["a"], "context": ["b", "c"]}, ValueError, "1 questions and 2 contexts"),
         ({"question": "a", "context": ["b", "c"]}, TypeError, "repeat the question"),
         ({"question": "Who? " * 500, "context": "x"}, ValueError, "example 0 leaves no room.*max_seq_len"),

@@ -1,5 +1,6 @@
 """The classes for `map_batches`: as Ray calls them, and once by Ray."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,34 @@ def test_columns_of_tensors_go_through(untrained_model: Path) -> None:
     assert found["embedding"].shape[0] == 2
 
 
-def test_a_dataset_of_ray_gets_the_engine_in_one_line(untrained_model: Path) -> None:
+def test_what_the_classes_cannot_use_is_named(untrained_model: Path) -> None:
+    with pytest.raises(TypeError, match="options: unknown 'gpu'; there are device, dtype, "):
+        spanmill.ray.Answer(untrained_model, options={"gpu": 1})
+    with pytest.raises(TypeError, match="unknown parameter topk; there are align_to_words, "):
+        spanmill.ray.Answer(untrained_model, topk=3)
+    with pytest.raises(ValueError, match="pooling should be 'mean' or 'cls'"):
+        spanmill.ray.Embed(untrained_model, pooling="max")  # type: ignore[arg-type]
+    embed = spanmill.ray.Embed(untrained_model)
+    with pytest.raises(TypeError, match="the batch is a list; hand this class to Dataset"):
+        embed([{"text": "a"}])
+    with pytest.raises(TypeError, match="text 0 is of type int"):
+        embed({"text": np.array([1])})
+
+
+def test_a_dataset_of_ray_gets_the_engine_in_one_line(
+    untrained_model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ray.data"), "propagate", True)
     rows = ray.data.from_items([{"key": row["key"], "body": row["context"]} for row in ROWS])
     arguments = {"model": str(untrained_model), "text": "body", "options": {"threads": 1}}
     found = rows.map_batches(
-        spanmill.ray.Embed, fn_constructor_kwargs=arguments, concurrency=1, batch_size=5, batch_format="pyarrow"
+        spanmill.ray.Embed,
+        fn_constructor_kwargs=arguments,
+        compute=ray.data.ActorPoolStrategy(size=1),
+        batch_size=5,
+        batch_format="pyarrow",
     ).take_all()
+    assert "deprecated" not in caplog.text
     texts = [{"text": row["context"]} for row in ROWS]
     expected = bare_engine(untrained_model, texts, embedding=EmbeddingParameters())
     by_key = {row["key"]: np.asarray(row["embedding"]).tolist() for row in found}
