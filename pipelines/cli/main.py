@@ -9,18 +9,20 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel
 
-from actors.errors import DeviceLost, ModelError, NoRoom
+from actors.errors import DeviceLost, ModelError, NoModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
+    WRONG,
     DryRun,
     Estimate,
     Extend,
     Host,
     Inputs,
+    InputsThenOutput,
     Limit,
     Log,
     MaxQuarantined,
@@ -39,7 +41,7 @@ from pipelines.cli.stop_signals import STOPPED, STOPPED_CODE, heard_at_any_momen
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, changed_yaml, load_config
 from pipelines.console import open_console
-from pipelines.errors import ConfigError, ManifestError, SpanmillError
+from pipelines.errors import ConfigError, ManifestError, NotThereError, SpanmillError
 from pipelines.storage.url import redact
 
 app = typer.Typer(
@@ -76,7 +78,7 @@ def _add_job_command(
         key: of its config, as an example.
     """
 
-    @app.command(name, help=help, epilog=epilog(EXIT_CODES, *examples))
+    @app.command(name, cls=InputsThenOutput, help=help, epilog=epilog(EXIT_CODES, *examples))
     def command(
         inputs: Inputs,
         output: Output,
@@ -213,18 +215,19 @@ app.command(
     )
 )(model_commands.evaluate)
 app.command(
+    cls=InputsThenOutput,
     epilog=epilog(
-        "Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.",
+        f"Exit codes: 0 done; 1 not done, and why; {WRONG}; 130 stopped by Ctrl-C or SIGTERM.",
         "spanmill finetune train.jsonl my-model/ --base minilm-qa --held-out dev.json",
         "spanmill finetune train.json small/ --base big-model/ --teacher big-model/ --halve",
         "spanmill finetune train.jsonl my-model/ --set training.epochs=2 --set training.learning_rate=1e-4",
-    )
+    ),
 )(model_commands.finetune)
 
 
 @app.command(
     epilog=epilog(
-        "Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.",
+        f"Exit codes: 0 stopped; 1 could not run, and why; {WRONG}; 130 stopped before it was ready.",
         "spanmill serve",
         "spanmill serve --model distilbert/distilbert-base-cased-distilled-squad --port 9000",
         "SPANMILL_KEYS=secret spanmill serve --host 0.0.0.0",
@@ -262,7 +265,8 @@ def main() -> None:
         if stop.code == STOPPED_CODE:
             _print_error(STOPPED)
         raise
-    except ConfigError as error:
+    except (ConfigError, NotThereError, NoModelError) as error:
+        # The command cannot be right as it stands, however often it is tried.
         _print_error(f"error: {error}")
         sys.exit(2)
     except (SpanmillError, ModelError, NoRoom, DeviceLost) as error:
