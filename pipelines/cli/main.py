@@ -138,7 +138,7 @@ _add_job_command(
 @app.command(
     epilog=epilog(
         "Exit codes: 0 complete; 1 not complete; 2 no job there.",
-        "spanmill status answers/",
+        "spanmill status answers/ --rows 3",
         "spanmill status s3://bucket/answers --set output.storage.endpoint_url=http://localhost:9000",
     )
 )
@@ -149,13 +149,14 @@ def status(
         typer.Option("--config", metavar="FILE.yaml", help="The job's config; only its output.storage is looked at."),
     ] = None,
     overrides: Annotated[list[str] | None, set_option("output.storage.anon=true")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, metavar="N", help="Show the first N rows, too.")] = 0,
 ) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""
     from pipelines.cli.status import show_status
 
     storage = load_config(StatusConfig, config, overrides or []).output.storage
     try:
-        complete = show_status(output, storage)
+        complete = show_status(output, storage, rows)
     except ManifestError as error:
         _print_error(f"error: {error}")
         raise typer.Exit(2) from error

@@ -348,6 +348,10 @@ def test_status_before_during_and_after(
     assert lines["state"] == "not complete: the same command goes on"
     assert (lines["shards"], lines["rows"], lines["quarantined"]) == ("1 of about 2", "5", "1")
 
+    assert (
+        spanmill("status", tmp_path / "out", "--rows", 2).out.splitlines()[-2:]
+        == ["id='q0'  answer=None  score=None  start=None  end=None"] * 2
+    )
     job.parts.commit(ShardId(0, 1, True), rows, bad, {})
     write_success(job.store, {})
     after = spanmill("status", tmp_path / "out")
