@@ -37,7 +37,7 @@ from pipelines.cli.options import (
     set_option,
     with_options,
 )
-from pipelines.cli.stop_signals import STOPPED, STOPPED_CODE, heard_at_any_moment
+from pipelines.cli.stop_signals import GOES_ON, NOTHING_WRITTEN, STOPPED, STOPPED_CODE, Stopped, heard_at_any_moment
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, changed_yaml, load_config
 from pipelines.console import open_console
@@ -98,7 +98,7 @@ def _add_job_command(
         from pipelines.reporting.json_log import logging_to
 
         chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool))
-        with heard_at_any_moment(), logging_to(log):
+        with heard_at_any_moment(NOTHING_WRITTEN if dry_run or estimate else GOES_ON), logging_to(log):
             raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
@@ -264,7 +264,7 @@ def main() -> None:
     except SystemExit as stop:
         # Typer turns Ctrl-C into this exit code and prints nothing.
         if stop.code == STOPPED_CODE:
-            _print_error(STOPPED)
+            _print_error(stop.said if isinstance(stop, Stopped) else STOPPED)
         raise
     except (ConfigError, NotThereError, NoModelError) as error:
         # The command cannot be right as it stands, however often it is tried.
