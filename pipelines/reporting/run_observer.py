@@ -63,7 +63,7 @@ class RunObserver:
     def end(self, counts: RowCounts) -> None:
         """Reports a complete job, with the counts of all its runs."""
         self._report(counts, complete=True)
-        self._log.log("job complete", **counts.by_name())
+        self._log.log("job complete", logging.INFO, **counts.by_name())
 
     def fail(self, error: BaseException) -> None:
         """Logs why a run ended early, and reports what is committed so far."""
