@@ -247,11 +247,14 @@ def serve(
     SIGTERM. Offline jobs can share its replicas: `spanmill answer ... --pool serve`. `spanmill config serve` prints
     every key; /docs lists the routes.
     """
-    from pipelines.cli.serve import run_service
     from pipelines.config.service import ServeConfig
 
     options = {"model.name": model, "http.host": host, "http.port": port}
-    run_service(load_config(ServeConfig, config, with_options(overrides, options)), open_console(stderr=True))
+    chosen = load_config(ServeConfig, config, with_options(overrides, options))
+    with heard_at_any_moment(STOPPED):
+        # Ray comes with it, and takes seconds.
+        from pipelines.cli.serve import run_service
+    run_service(chosen, open_console(stderr=True))
 
 
 def main() -> None:

@@ -177,6 +177,24 @@ def test_a_dry_run_shows_the_job_and_writes_nothing(
     assert not long.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dry-run"], "stopped; nothing was written"),
+        (["--estimate"], "stopped; nothing was written"),
+        ([], "stopped; what is committed stays, and the same command goes on from there"),
+    ],
+)
+def test_a_command_that_is_stopped_says_what_is_true_of_it(
+    spanmill: Spanmill, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.cli.run_job.find_places", stopped)
+    assert spanmill("answer", corpus, tmp_path / "out", *words) == Said(130, "", f"{said}\n")
+
+
 def test_an_embed_dry_run(spanmill: Spanmill, corpus: Path, tmp_path: Path, untrained_model: Path) -> None:
     words = ("--set", "corpus.columns.text=context", "--model", untrained_model)
     said = spanmill("embed", corpus, tmp_path / "out", "--dry-run", *words)
