@@ -54,7 +54,8 @@ def run_job(
         if counts is not None:
             _say_finished(config, str(places.store.url), counts)
             return config.poison_exit_code if counts.poison_rows else 0
-    job = plan_in(places, config, limit)
+    # A forecast and a plan are made in seconds, and a job may run for days.
+    job = plan_in(places, config, limit, apart=not (dry_run or estimate))
     if dry_run:
         from pipelines.cli.dry_run import show_plan
 

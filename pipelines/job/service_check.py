@@ -1,5 +1,6 @@
 """Checks the running service whose replicas a job shares, before the job starts."""
 
+import logging
 from typing import Any
 
 from ray import serve
@@ -28,6 +29,8 @@ def check_service(application: str, fingerprint: str) -> int:
         JobError: the application is not running, or does not answer.
         ConfigError: the application runs another model than the job was planned with.
     """
+    # Ray Serve, once imported, tells stderr of every handle that is made.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         status = within(_STATUS_SECONDS, "--pool serve: Ray Serve", serve.status)
     except (TimeoutError, RayError) as error:

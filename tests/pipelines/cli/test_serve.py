@@ -206,6 +206,7 @@ def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Pat
     words = ("--pool", "serve", "--model", str(untrained_model))
     code, _, errors = Command(("spanmill", "embed", str(corpus), str(tmp_path / "out"), *words), tmp_path).end()
     assert code == 0, errors
+    assert not re.search(r"WARNING|INFO|core_worker", errors), "lines of Ray's"
     rows = {row["id"]: row["embedding"] for row in pq.read_table(tmp_path / "out").to_pylist()}
     expected = bare_engine(untrained_model, texts, embedding=EmbeddingParameters())
     for text, wanted in zip(texts, expected, strict=True):
