@@ -5,6 +5,10 @@ class ModelError(Exception):
     """A model that cannot be used; the message names the folder or key and the mend."""
 
 
+class NoModelError(ModelError):
+    """What the command or config names as its model is not there: the name is wrong, and no model."""
+
+
 class OutOfMemory(Exception):
     """The device had no room for a forward pass; a smaller batch may fit."""
 

@@ -9,6 +9,10 @@ class CorpusError(SpanmillError):
     """The input cannot be read as it is: a missing, unknown, damaged or unfitting file or column."""
 
 
+class NotThereError(CorpusError):
+    """What the command names as its input is not there, or is empty: the command is wrong, and no file."""
+
+
 class DamagedError(CorpusError):
     """The bytes of a file are damaged or cut short, so that reading it again fails at the same place."""
 

@@ -48,7 +48,7 @@ CONFIGS: dict[str, Any] = {
     "serve": ServeConfig,
     "finetune": FinetuneConfig,
 }
-OF_ONE_MACHINE = ("forward passes", "rows/s", "per actor", "padding", "batch by length", "whole run")
+OF_ONE_MACHINE = ("whole run", "once it ran", "forward passes", "one actor", "padding", "windows a pass", "next")
 """Lines of the demo's figures that differ from machine to machine."""
 LEFT_OUT = {".git", "build", "out", "vectors"}
 """Of the repository's folder: what blocks make, or have no need of."""

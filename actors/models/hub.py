@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 
 from actors.backends.base import find_runtime
-from actors.errors import ModelError, first_line
+from actors.errors import ModelError, NoModelError, first_line
 from actors.models.content_keys import CONTENT_KEYS
 from actors.models.names import SHIPPED, SHIPPED_NAMES, is_place
 from actors.parameters import ModelParameters
@@ -34,7 +34,8 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         key: the group of the config that names the model, for errors.
 
     Raises:
-        ModelError: there is no such folder, hub id, URL or runtime, or it holds no config.json.
+        NoModelError: there is no such folder, hub id or URL.
+        ModelError: it cannot be read, or holds no config.json, or there is no such runtime.
     """
     name = parameters.name
     patterns = (*find_runtime(parameters.backend).weights, *_TEXTS)
@@ -45,7 +46,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     elif name in SHIPPED_NAMES:
         folder = _SHIPPED.resolve()
     elif is_place(name):
-        raise ModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
+        raise NoModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
         folder = _download_from_hub(name, parameters.revision, patterns, key)
     if not (folder / "config.json").is_file():
@@ -100,12 +101,20 @@ def _files_that_count(folder: Path, weight_patterns: Sequence[str]) -> list[Path
 
 def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
+        # Without the network nobody knows whether there is such a model.
+        is_wrong = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | HFValidationError)
+        raise (NoModelError if is_wrong else ModelError)(
             f"{key}.name: {name} is neither a local folder nor a hub id that could be downloaded: {first_line(error)}"
         ) from error
 
@@ -120,7 +129,7 @@ def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str]
     wanted = {path for path in listing if any(fnmatch(path.removeprefix(root).strip("/"), p) for p in patterns)}
     wanted = {path for path in wanted if "/" not in path.removeprefix(root).strip("/")}
     if not wanted:
-        raise ModelError(f"{key}.name: {url} holds no model files")
+        raise NoModelError(f"{key}.name: {url} holds no model files")
     identity = hashlib.sha256(repr((url, sorted((p, _version(listing[p])) for p in wanted))).encode()).hexdigest()[:16]
     target = cache / identity
     if not target.is_dir():

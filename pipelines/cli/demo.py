@@ -34,9 +34,9 @@ def main() -> None:
     table = outcome_table(job, outcome, seconds_waited())
     examples = pa.table({"answer_texts": [gold[row["id"]]["answers"]["text"] for row in found]})
     score = evaluate_predictions(examples, without_abstaining(pa.array([row["answer"] for row in found]))).answerable
-    table.add_row("EM", f"{score.em:.1f}")
-    table.add_row("F1", f"{score.f1:.1f}")
-    console.print(table)
+    table.add("EM", f"{score.em:.1f}")
+    table.add("F1", f"{score.f1:.1f}")
+    table.print_to(console)
     console.print()
     for row in found[:: len(found) // 4][:4]:
         console.print(Text(gold[row["id"]]["question"], style="bold"))

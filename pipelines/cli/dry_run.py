@@ -9,10 +9,9 @@ from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.words import counted
+from pipelines.words import counted, row_line
 
 _ROWS = 3
-_TEXT = 160
 
 
 def show_plan(job: Job, console: Console) -> None:
@@ -47,7 +46,7 @@ def show_plan(job: Job, console: Console) -> None:
         console.print(f"  {field.name}: {field.type}")
     console.print("first rows as they would go in")
     for row in valid.rows.slice(0, _ROWS).to_pylist():
-        console.print("  " + "  ".join(f"{name}={_short(value)}" for name, value in row.items()), soft_wrap=True)
+        console.print(f"  {row_line(row)}", soft_wrap=True)
     for row in valid.quarantine.slice(0, _ROWS).to_pylist():
         console.print(f"  quarantined: {row['file']} {row['place']}: {row['reason']} ({row['detail']})", soft_wrap=True)
     for (column, outcome), flags in valid.misfits.items():
@@ -69,8 +68,3 @@ def _first_rows(job: Job) -> tuple[pa.Schema, ValidShard]:
             found = pa.schema(raw_fields or valid.rows.schema)
             return found, valid
     return pa.schema([]), ValidShard(pa.table({}), pa.chunked_array([], pa.int64()), pa.table({}), {})
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."

@@ -9,18 +9,20 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel
 
-from actors.errors import DeviceLost, ModelError, NoRoom
+from actors.errors import DeviceLost, ModelError, NoModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
+    WRONG,
     DryRun,
     Estimate,
     Extend,
     Host,
     Inputs,
+    InputsThenOutput,
     Limit,
     Log,
     MaxQuarantined,
@@ -35,11 +37,11 @@ from pipelines.cli.options import (
     set_option,
     with_options,
 )
-from pipelines.cli.stop_signals import STOPPED, STOPPED_CODE, heard_at_any_moment
+from pipelines.cli.stop_signals import GOES_ON, NOTHING_WRITTEN, STOPPED, STOPPED_CODE, Stopped, heard_at_any_moment
 from pipelines.config.job import AnswerConfig, EmbedConfig, StatusConfig
 from pipelines.config.loader import as_yaml, changed_yaml, load_config
 from pipelines.console import open_console
-from pipelines.errors import ConfigError, ManifestError, SpanmillError
+from pipelines.errors import ConfigError, ManifestError, NotThereError, SpanmillError
 from pipelines.storage.url import redact
 
 app = typer.Typer(
@@ -76,7 +78,7 @@ def _add_job_command(
         key: of its config, as an example.
     """
 
-    @app.command(name, help=help, epilog=epilog(EXIT_CODES, *examples))
+    @app.command(name, cls=InputsThenOutput, help=help, epilog=epilog(EXIT_CODES, *examples))
     def command(
         inputs: Inputs,
         output: Output,
@@ -96,7 +98,7 @@ def _add_job_command(
         from pipelines.reporting.json_log import logging_to
 
         chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool))
-        with heard_at_any_moment(), logging_to(log):
+        with heard_at_any_moment(NOTHING_WRITTEN if dry_run or estimate else GOES_ON), logging_to(log):
             raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 
 
@@ -136,7 +138,7 @@ _add_job_command(
 @app.command(
     epilog=epilog(
         "Exit codes: 0 complete; 1 not complete; 2 no job there.",
-        "spanmill status answers/",
+        "spanmill status answers/ --rows 3",
         "spanmill status s3://bucket/answers --set output.storage.endpoint_url=http://localhost:9000",
     )
 )
@@ -147,13 +149,14 @@ def status(
         typer.Option("--config", metavar="FILE.yaml", help="The job's config; only its output.storage is looked at."),
     ] = None,
     overrides: Annotated[list[str] | None, set_option("output.storage.anon=true")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, metavar="N", help="Show the first N rows, too.")] = 0,
 ) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""
     from pipelines.cli.status import show_status
 
     storage = load_config(StatusConfig, config, overrides or []).output.storage
     try:
-        complete = show_status(output, storage)
+        complete = show_status(output, storage, rows)
     except ManifestError as error:
         _print_error(f"error: {error}")
         raise typer.Exit(2) from error
@@ -213,18 +216,19 @@ app.command(
     )
 )(model_commands.evaluate)
 app.command(
+    cls=InputsThenOutput,
     epilog=epilog(
-        "Exit codes: 0 done; 1 not done, and why; 2 wrong use or config; 130 stopped by Ctrl-C or SIGTERM.",
+        f"Exit codes: 0 done; 1 not done, and why; {WRONG}; 130 stopped by Ctrl-C or SIGTERM.",
         "spanmill finetune train.jsonl my-model/ --base minilm-qa --held-out dev.json",
         "spanmill finetune train.json small/ --base big-model/ --teacher big-model/ --halve",
         "spanmill finetune train.jsonl my-model/ --set training.epochs=2 --set training.learning_rate=1e-4",
-    )
+    ),
 )(model_commands.finetune)
 
 
 @app.command(
     epilog=epilog(
-        "Exit codes: 0 stopped; 1 could not run, and why; 2 wrong use or config.",
+        f"Exit codes: 0 stopped; 1 could not run, and why; {WRONG}; 130 stopped before it was ready.",
         "spanmill serve",
         "spanmill serve --model distilbert/distilbert-base-cased-distilled-squad --port 9000",
         "SPANMILL_KEYS=secret spanmill serve --host 0.0.0.0",
@@ -243,11 +247,14 @@ def serve(
     SIGTERM. Offline jobs can share its replicas: `spanmill answer ... --pool serve`. `spanmill config serve` prints
     every key; /docs lists the routes.
     """
-    from pipelines.cli.serve import run_service
     from pipelines.config.service import ServeConfig
 
     options = {"model.name": model, "http.host": host, "http.port": port}
-    run_service(load_config(ServeConfig, config, with_options(overrides, options)), open_console(stderr=True))
+    chosen = load_config(ServeConfig, config, with_options(overrides, options))
+    with heard_at_any_moment(STOPPED):
+        # Ray comes with it, and takes seconds.
+        from pipelines.cli.serve import run_service
+    run_service(chosen, open_console(stderr=True))
 
 
 def main() -> None:
@@ -260,9 +267,10 @@ def main() -> None:
     except SystemExit as stop:
         # Typer turns Ctrl-C into this exit code and prints nothing.
         if stop.code == STOPPED_CODE:
-            _print_error(STOPPED)
+            _print_error(stop.said if isinstance(stop, Stopped) else STOPPED)
         raise
-    except ConfigError as error:
+    except (ConfigError, NotThereError, NoModelError) as error:
+        # The command cannot be right as it stands, however often it is tried.
         _print_error(f"error: {error}")
         sys.exit(2)
     except (SpanmillError, ModelError, NoRoom, DeviceLost) as error:

@@ -19,10 +19,13 @@ from pipelines.cli.options import (
     set_option,
     with_options,
 )
+from pipelines.cli.stop_signals import GOES_ON, saying
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
 from pipelines.words import counted
+
+NOTHING_KEPT = "stopped; nothing is kept of it without --predictions FOLDER"
 
 Base = Annotated[
     str | None, typer.Option("--base", metavar="MODEL", help="Model to start from: folder, hub id or URL.")
@@ -74,7 +77,8 @@ def finetune(
         "data.held_out": held_out,
     }
     chosen = load_config(FinetuneConfig, config, with_options(overrides, options))
-    trained = run(chosen, data, output, overwrite, open_console(stderr=True))
+    with saying(GOES_ON):
+        trained = run(chosen, data, output, overwrite, open_console(stderr=True))
     console = open_console()
     if trained.was_complete:
         console.print(f"{trained.store.url} is complete; --overwrite makes it anew")
@@ -113,5 +117,5 @@ def evaluate(
     from pipelines.reporting.json_log import logging_to
 
     chosen = load_config(AnswerConfig, config, job_overrides(overrides, model, max_quarantined))
-    with logging_to(log):
+    with saying(GOES_ON if predictions else NOTHING_KEPT), logging_to(log):
         raise typer.Exit(run(chosen, data, limit, report, predictions, overwrite))

@@ -1,16 +1,19 @@
 """Arguments and options that several commands take."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 STORES = "local, s3://, gs://, abfs://"
+WRONG = "2 wrong use or config, as an input or a model that is not there"
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 not done or not complete, and why; 2 wrong use or config; 3 done, but rows that broke the "
-    "model or its worker are quarantined; 130 stopped by Ctrl-C or SIGTERM."
+    f"Exit codes: 0 done; 1 not done or not complete, and why; {WRONG}; 3 done, but rows that broke the model or its "
+    "worker are quarantined; 130 stopped by Ctrl-C or SIGTERM."
 )
 
 Inputs = Annotated[
@@ -22,6 +25,28 @@ Inputs = Annotated[
     ),
 ]
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help=f"Folder for the results: {STORES}", show_default=False)]
+
+
+class InputsThenOutput(TyperCommand):
+    """A command that takes several inputs and behind them its output, and says which of both is missing.
+
+    Where only one of them is given, the parser gives it to the argument that takes exactly one, and would miss the
+    inputs.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the words of the command; raises UsageError where there are too few."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except typer.BadParameter as error:
+            several, one = (param for param in self.params if param.param_type_name == "argument")
+            given = self.make_parser(ctx).parse_args(list(args))[0].get(one.name or "")
+            if error.param is several and isinstance(given, str):
+                ctx.fail(
+                    f"Missing argument 'OUTPUT': only {given} is given, and the results go to what is named last. "
+                    f"Write `{ctx.command_path} {shlex.quote(given)} OUTPUT`."
+                )
+            raise
 
 
 def config_option(command: str) -> Any:

@@ -4,21 +4,23 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
 from pipelines.cli.process_clock import seconds_waited
 from pipelines.config.job import OfflineConfig
-from pipelines.console import open_console, two_columns
+from pipelines.console import Pairs, open_console
 from pipelines.errors import ConfigError
 from pipelines.job.job import Job, bind, find_places, plan_in
+from pipelines.output.first_rows import can_show
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
 from pipelines.output.row_counts import RowCounts
 from pipelines.rows.misfits import advice, describe
-from pipelines.words import counted
+from pipelines.shell import relative, spanmill
+from pipelines.words import counted, of_lengths
 
 if TYPE_CHECKING:
     from pipelines.execution.outcome import Outcome
+
+_ROWS = 3
+"""Rows that the next command shows."""
 
 
 def run_job(
@@ -52,7 +54,8 @@ def run_job(
         if counts is not None:
             _say_finished(config, str(places.store.url), counts)
             return config.poison_exit_code if counts.poison_rows else 0
-    job = plan_in(places, config, limit, anew=overwrite)
+    # A forecast and a plan are made in seconds, and a job may run for days.
+    job = plan_in(places, config, limit, anew=overwrite, apart=not (dry_run or estimate))
     if dry_run:
         from pipelines.cli.dry_run import show_plan
 
@@ -69,7 +72,7 @@ def run_job(
     job = bind(job, overwrite, extend)
     outcome = execute(job, open_console(stderr=True))
     if outcome.tally.shards or outcome.tally.found:
-        open_console().print(outcome_table(job, outcome, seconds_waited()))
+        outcome_table(job, outcome, seconds_waited()).print_to(open_console())
     else:
         _say_finished(config, str(job.store.url), outcome.counts)
     return outcome.exit_code
@@ -78,20 +81,20 @@ def run_job(
 def _say_finished(config: OfflineConfig, output: str, counts: RowCounts) -> None:
     console = open_console()
     console.print(f"complete: {counted(counts.total, 'row')}, nothing to do")
-    console.print(finished_table(config, output, counts))
+    finished_table(config, output, counts).print_to(console)
 
 
-def finished_table(config: OfflineConfig, output: str, counts: RowCounts) -> Table:
+def finished_table(config: OfflineConfig, output: str, counts: RowCounts) -> Pairs:
     """What is there of a job that was complete before."""
-    table = two_columns()
+    table = Pairs()
     if counts.quarantined:
-        table.add_row("quarantined", f"{counts.quarantined:,}")
+        table.add("quarantined", f"{counts.quarantined:,}")
     _add_quarantine(table, output, counts)
     _add_places(table, config, output)
     return table
 
 
-def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Table:
+def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
     """The figures of one run, and beside them those of the whole job where earlier runs did a part of it.
 
     Args:
@@ -102,60 +105,59 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Table:
     def beside(run: int, whole: int | None) -> str:
         return f"{run:,}" if not outcome.shards_before or whole is None else f"{run:,} of {whole:,} in the whole job"
 
-    table = two_columns()
-    table.add_row("rows", beside(tally.total, counts.total))
-    table.add_row("answered" if job.kind == "answer" else "embedded", beside(tally.answered, counts.answered))
-    table.add_row("quarantined", beside(tally.quarantined, counts.quarantined))
+    table = Pairs()
+    table.add("rows", beside(tally.total, counts.total))
+    table.add("answered" if job.kind == "answer" else "embedded", beside(tally.answered, counts.answered))
+    table.add("quarantined", beside(tally.quarantined, counts.quarantined))
     _add_quarantine(table, output, counts)
     if outcome.shards_before:
-        table.add_row("shards", beside(tally.shards, outcome.shards_before + tally.shards + tally.found))
+        table.add("shards", beside(tally.shards, outcome.shards_before + tally.shards + tally.found))
     for (column, kind), count in sorted(tally.misfits.items()):
-        table.add_row("not as it was", Text(describe(column, kind, count)))
+        table.add("not as it was", describe(column, kind, count))
     if mend := advice(tally.misfits):
-        table.add_row("", Text(mend))
+        table.add_whole("", mend)
     if tally.found:
-        table.add_row("committed meanwhile", f"{counted(tally.found, 'shard')}, by another run")
+        table.add("committed meanwhile", f"{counted(tally.found, 'shard')}, by another run")
     if tally.store_errors:
-        table.add_row("store errors", counted(tally.store_errors, "failed call"))
-    _add_speed(table, outcome)
-    table.add_row("whole run", f"{seconds:,.1f} s, planning and the start of Ray and model included")
-    table.add_row("model", job.model_name)
+        table.add("store errors", counted(tally.store_errors, "failed call"))
+    _add_speed(table, outcome, seconds)
+    table.add("model", job.model_name)
     _add_places(table, job.config, output)
     return table
 
 
-def _add_quarantine(table: Table, output: str, counts: RowCounts) -> None:
+def _add_quarantine(table: Pairs, output: str, counts: RowCounts) -> None:
     if counts.quarantined:
         reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts.reasons.most_common())
-        table.add_row("reasons", f"{reasons}; the rows are in {output}/{QUARANTINE_FOLDER}")
+        table.add("reasons", f"{reasons}; the rows are in {output}/{QUARANTINE_FOLDER}")
     if counts.poison_rows:
         are = "is" if counts.poison_rows == 1 else "are"
         rows = counted(counts.poison_rows, "row")
-        table.add_row("guilty", f"{rows} broke the model or its worker and {are} quarantined")
+        table.add("guilty", f"{rows} broke the model or its worker and {are} quarantined")
 
 
-def _add_speed(table: Table, outcome: "Outcome") -> None:
+def _add_speed(table: Pairs, outcome: "Outcome", seconds: float) -> None:
+    """How long it took, and what of that the model worked for; each speed says over which time it is."""
     tally, stats = outcome.tally, outcome.tally.stats
+    mean = f": {tally.total / seconds:,.1f} rows/s" if seconds else ""
+    table.add("whole run", f"{seconds:,.1f} s, planning and the start of Ray and model included{mean}")
     if not stats.total.seconds:
         return
-    halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
-    table.add_row("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:,.1f} s{halved}")
     if outcome.rate:
-        table.add_row("rows/s", f"{outcome.rate:,.1f} after the first commit")
+        table.add("once it ran", f"{outcome.rate:,.1f} rows/s, between the first commit and the last")
     rows, tokens = tally.total / stats.total.seconds, stats.total.tokens / stats.total.seconds
-    table.add_row("per actor", f"{rows:,.1f} rows/s and {tokens:,.0f} tokens/s in the passes")
-    table.add_row("padding", f"{stats.total.padding:.1%}")
-    table.add_row("batch by length", " ".join(f"{b}:{n:.1f}" for b, n in stats.batch_sizes().items()))
+    halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
+    table.add("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:,.1f} s, by all actors{halved}")
+    table.add("one actor", f"{rows:,.1f} rows/s, {tokens:,.0f} tokens/s while in a pass")
+    table.add("padding", f"{stats.total.padding:.1%} of the tokens in the passes")
+    table.add("windows a pass", of_lengths(stats.batch_sizes(), digits=1))
 
 
-def _add_places(table: Table, config: OfflineConfig, output: str) -> None:
+def _add_places(table: Pairs, config: OfflineConfig, output: str) -> None:
     """Where everything is, and a command that shows the first rows."""
-    table.add_row("output", output)
-    table.add_row("report", f"{output}/{REPORT_HTML}")
-    if config.output.sink == "folder" and config.output.format == "parquet":
-        code = f"import pyarrow.parquet as pq; print(pq.read_table({output!r})[:3].to_pylist())"
-        # Double quotes are easier to read, where nothing in them means something to a shell.
-        quoted = shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
-        table.add_row("next", f"python -c {quoted}")
-    else:
-        table.add_row("next", f"spanmill status {shlex.quote(output)}")
+    table.add_whole("output", output)
+    table.add_whole("report", f"{output}/{REPORT_HTML}")
+    rows = f" --rows {_ROWS}" if can_show(config.output.sink, config.output.format) else ""
+    # Options that reach the store are not repeated, since they may be secret.
+    storage = " --set output.storage=..." if config.output.storage else ""
+    table.add_whole("next", f"{spanmill()} status {shlex.quote(relative(output))}{rows}{storage}")

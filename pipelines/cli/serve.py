@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import ray
@@ -21,6 +21,7 @@ from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
 from pipelines.cli.service_keys import keys_of
+from pipelines.cli.stop_signals import heard_at_any_moment
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
 from pipelines.job.ray_cluster import address_of, check_free, connected
@@ -29,28 +30,25 @@ from pipelines.job.side_process import in_side_process
 
 _LOOK_SECONDS = 0.1
 _SAY_EVERY_SECONDS = 10.0
+_NOT_READY = "stopped before the service was ready; nothing of it runs any more"
 
 
 def run_service(config: ServeConfig, console: Console) -> None:
-    """Serves until Ctrl-C or SIGTERM.
+    """Serves until Ctrl-C or SIGTERM. One that comes before the service is ready takes down what was started.
 
     Raises:
+        Stopped: it was stopped before it was ready.
         ModelError: the model cannot be found or used.
         ConfigError: the port is taken, or other machines could ask without a key.
         JobError: Ray or the application cannot be started.
     """
-    service = service_of(config)
-    # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
-    card = in_side_process(describe_named, service.model, service.model.on_gpu(service.replicas.gpus > 0))
-    # Decided once, so that all replicas have the same, whatever machines they come to lie on.
-    service = service.model_copy(update={"model": service.model.in_type(card.dtype)})
-    check_free(config.http.port, "http.port", config.http.host)
-    with _stopped() as stopped, connected(config.ray, models=(config.model.name,)), _announced(config):
-        console.print(f"starting Ray Serve and {card.name}, in {card.dtype} ...")
-        _start(config, service)
+    with ExitStack() as started:
+        with heard_at_any_moment(_NOT_READY):
+            _start(config, console, started)
         try:
-            address = f"http://{config.http.host}:{config.http.port}"
-            console.print(f"ready: {address}  (open it in a browser; routes: /docs, stop: Ctrl-C)")
+            stopped = started.enter_context(_stopped())
+            console.print(f"ready: http://{config.http.host}:{config.http.port}")
+            console.print("       open it in a browser; routes: /docs, stop: Ctrl-C")
             # Again and again: a signal just before a wait without an end would be heard only with the next one.
             while not stopped.wait(5.0):
                 pass
@@ -79,7 +77,32 @@ def _announced(config: ServeConfig) -> AbstractContextManager[None]:
     return announced(ray.get_runtime_context().gcs_address) if is_local else nullcontext()
 
 
-def _start(config: ServeConfig, service: ServiceParameters) -> None:
+def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
+    """Starts what the service runs on, which ends with `started`, and the service."""
+    service = service_of(config)
+    # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
+    card = in_side_process(describe_named, service.model, service.model.on_gpu(service.replicas.gpus > 0))
+    # Decided once, so that all replicas have the same, whatever machines they come to lie on.
+    service = service.model_copy(update={"model": service.model.in_type(card.dtype)})
+    check_free(config.http.port, "http.port", config.http.host)
+    started.enter_context(connected(config.ray, models=(config.model.name,)))
+    started.enter_context(_announced(config))
+    console.print(f"starting Ray Serve and {card.name}, in {card.dtype} ...")
+    try:
+        _deploy(config, service)
+    except BaseException:
+        _give_up(config)
+        raise
+
+
+def _give_up(config: ServeConfig) -> None:
+    """Takes back an application that is not ready; a local cluster ends with all that runs on it."""
+    if address_of(config.ray) != "local":
+        with suppress(Exception):
+            serve.delete(APPLICATION, _blocking=False)
+
+
+def _deploy(config: ServeConfig, service: ServiceParameters) -> None:
     quiet: Any = LoggingConfig(log_level="WARNING", enable_access_log=False)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     options = HTTPOptions(host=config.http.host, port=config.http.port)

@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping
 
-from pipelines.console import open_console, two_columns
+from pipelines.console import Pairs, open_console
 from pipelines.errors import ManifestError
+from pipelines.output.first_rows import first_rows
 from pipelines.output.manifest import read_manifest
 from pipelines.output.manifest_extension import read_plan
 from pipelines.output.parts import has_success
 from pipelines.output.row_counts import read_counts
 from pipelines.output.sinks.base import find_sink
 from pipelines.storage.filesystem import resolve
+from pipelines.words import row_line
 
 
-def show_status(output: str, storage: Mapping[str, object]) -> bool:
+def show_status(output: str, storage: Mapping[str, object], rows: int = 0) -> bool:
     """Prints the progress of a job; returns True when it is complete.
+
+    Args:
+        rows: as many of the first rows are printed too.
 
     Raises:
         ManifestError: the folder holds no job, or a damaged manifest.
@@ -29,14 +34,17 @@ def show_status(output: str, storage: Mapping[str, object]) -> bool:
     committed = parts.committed()
     counts = read_counts(parts, committed)
     complete = has_success(store)
-    table = two_columns()
-    table.add_row("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
-    table.add_row("state", _state(complete, is_whole=committed.complete_units == len(plan.units)))
-    table.add_row("shards", f"{committed.shards:,} of about {max(plan.expected_shards, committed.shards):,}")
-    table.add_row("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
-    table.add_row("rows", f"{counts.total:,}")
-    table.add_row("quarantined", f"{counts.quarantined:,}")
-    open_console().print(table)
+    table = Pairs()
+    table.add("job", f"{manifest.kind} {manifest.job8}, of {manifest.created}")
+    table.add("state", _state(complete, is_whole=committed.complete_units == len(plan.units)))
+    table.add("shards", f"{committed.shards:,} of about {max(plan.expected_shards, committed.shards):,}")
+    table.add("read units", f"{committed.complete_units:,} of {len(plan.units):,} complete")
+    table.add("rows", f"{counts.total:,}")
+    table.add("quarantined", f"{counts.quarantined:,}")
+    console = open_console()
+    table.print_to(console)
+    for row in first_rows(parts, committed, rows) if rows else ():
+        console.print(row_line(row), soft_wrap=True)
     return complete
 
 

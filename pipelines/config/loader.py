@@ -1,17 +1,22 @@
 """Loads a config from a YAML file and KEY=VALUE overrides; errors name the key, and the nearest one that exists."""
 
 import difflib
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipelines.config.secrets import HIDDEN, hidden
 from pipelines.errors import ConfigError
 
 C = TypeVar("C", bound=BaseModel)
+
+_UNBROKEN = 1 << 20
+"""Columns: a value is one line."""
 
 
 def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C:
@@ -29,6 +34,8 @@ def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C
 def check_config(kind: type[C], tree: Mapping[str, object], source: str = "the config") -> C:
     """Checks every key of a config that is mappings within a mapping already.
 
+    A key that wants a list takes a single text, too: `carry: title` is `carry: [title]`.
+
     Args:
         source: where it comes from, for errors.
 
@@ -36,7 +43,7 @@ def check_config(kind: type[C], tree: Mapping[str, object], source: str = "the c
         ConfigError: a key is unknown, or a value is invalid.
     """
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(_with_lists(kind, tree))
     except ValidationError as error:
         lines = "\n".join(f"  {_explain(kind, problem)}" for problem in error.errors())
         raise ConfigError(f"{source} cannot be used:\n{lines}") from error
@@ -52,13 +59,28 @@ def list_keys(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
             yield from list_keys(nested, f"{prefix}{name}.")
 
 
+def _with_lists(kind: type[BaseModel], tree: Mapping[str, object]) -> dict[str, object]:
+    """The tree with a list of one in the place of every text where a list is wanted.
+
+    A text with a comma may be meant as several, or as one whose name has a comma: that is for its writer to say.
+    """
+    found = dict(tree)
+    for name, field in kind.model_fields.items():
+        value, nested = found.get(name), _nested(field.annotation)
+        if nested is not None and isinstance(value, Mapping):
+            found[name] = _with_lists(nested, value)
+        elif isinstance(value, str) and "," not in value and get_origin(field.annotation) in (tuple, list):
+            found[name] = [value]
+    return found
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         tree = _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{file}: not YAML: {_why_no_yaml(error)}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -82,13 +104,23 @@ def _parsed(text: str) -> Any:
 
 def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
+    shown = f"--set {override if hidden(text, key) == text else f'{key}={HIDDEN}'}"
     if not equals or not key:
-        raise ConfigError(f"--set {override}: write it as key=value, for example --set qa.top_k=3")
+        raise ConfigError(f"{shown}: write it as key=value, for example --set qa.top_k=3")
     try:
         value = _parsed(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{shown}: the value is not YAML: {_why_no_yaml(error)}") from error
     _put(tree, key, value)
+
+
+def _why_no_yaml(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
+        return " ".join(str(error).split())
+    words = " ".join(part for part in (error.context, error.problem) if part)
+    return f"{words}, in line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _put(tree: dict[str, Any], key: str, value: object) -> None:
@@ -130,7 +162,20 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         return f"unknown key {key}{_nearest(kind, key)}"
     if not key:
         return message
-    return f"{key}: {message} (got {problem['input']!r})"
+    value = problem["input"]
+    if problem["type"] in ("tuple_type", "list_type"):
+        return f"{key}: a list is wanted, even of one (got {hidden(value, key)!r}); {_as_list(key, value)}"
+    return f"{key}: {message} (got {hidden(value, key)!r})"
+
+
+def _as_list(key: str, value: object) -> str:
+    """How a value that is no list is written as one."""
+    if value is None:
+        return f"an empty one is --set '{key}=[]', or {key}: [] in a file"
+    words = "[..., ...]"
+    if not isinstance(value, Mapping):
+        words = _yaml_value([item.strip() for item in str(hidden(value, key)).split(",")])
+    return f"write --set {shlex.quote(f'{key}={words}')}, or {key}: {words} in a file"
 
 
 def _nearest(kind: type[BaseModel], key: str) -> str:
@@ -163,15 +208,15 @@ def changed_keys_of(config: BaseModel) -> dict[str, object]:
 
 
 def changed_yaml(config: BaseModel) -> str:
-    """The keys of a config that are not at their defaults, as a file that `load_config` reads."""
-    changed = changed_keys_of(config)
+    """The keys of a config that are not at their defaults, as a file that `load_config` reads, without secrets."""
+    changed = hidden(changed_keys_of(config))
     if not changed:
         return "# every key is at its default\n"
     return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
 
 
 def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = None) -> str:
-    """A commented config with every key; keys of groups that are null are commented out.
+    """A commented config with every key; keys of groups that are null are commented out, and secrets are `***`.
 
     Args:
         config: whose values are shown; None shows the defaults.
@@ -182,7 +227,7 @@ def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = 
         lines += [f"{indent}# {line}" for line in textwrap.wrap(field.description or "", 110 - len(indent))]
         default = field.get_default(call_default_factory=True) if config is None else getattr(config, name)
         if nested is None:
-            lines.append(f"{indent}{name}: {_yaml_value(default)}")
+            lines.append(f"{indent}{name}: {_yaml_value(hidden(default, name))}")
         elif default is None:
             body = as_yaml(nested, f"{indent}  ").splitlines()
             lines += [f"{indent}{name}: null", *(f"{indent}#{line.removeprefix(indent)}" for line in body)]
@@ -196,4 +241,4 @@ def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = 
 
 def _yaml_value(value: object) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
+    return yaml.safe_dump(plain, default_flow_style=True, width=_UNBROKEN).removesuffix("...\n").strip()

@@ -12,10 +12,11 @@ from fsspec.utils import glob_translate
 from actors.models.content_keys import CONTENT_KEYS
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import CorpusParameters
+from pipelines.corpus.foreign_files import advice_for
 from pipelines.corpus.formats.base import InputFormat, find_format
 from pipelines.corpus.input_names import LeftOut, is_hidden, reason_to_leave_out
 from pipelines.corpus.source_file import Compression, SourceFile
-from pipelines.errors import CorpusError, MissingError
+from pipelines.errors import CorpusError, MissingError, NotThereError
 from pipelines.storage.filesystem import Store, is_local, resolve
 from pipelines.storage.retry import attempt
 from pipelines.storage.url import Url
@@ -50,7 +51,8 @@ def list_inputs(inputs: Sequence[str], parameters: CorpusParameters) -> Listing:
     fsspec URL. http(s) has no listing, so there it is a file.
 
     Raises:
-        CorpusError: an input has no files, or a file's format cannot be told from its name.
+        NotThereError: an input is not there, or has no files.
+        CorpusError: a file's format cannot be told from its name.
         StorageError: the store cannot be read.
     """
     found: dict[Url, SourceFile] = {}
@@ -99,7 +101,7 @@ def _list_input(store: Store, format: str, left_out: LeftOut) -> list[SourceFile
             raise CorpusError(f"{path}: links to a folder, which is not followed. Name that folder as an input too.")
     if not files:
         lines = "".join(f"\n  {line}" for line in out_here.lines())
-        raise CorpusError(f"{store.url}: {problem}. Check the path, or name a file.{lines}")
+        raise NotThereError(f"{store.url}: {problem}. Check the path, or name a file.{lines}")
     return files
 
 
@@ -164,13 +166,13 @@ def look_up(store: Store) -> Mapping[str, Any]:
     """What a store says of one file or folder.
 
     Raises:
-        CorpusError: there is none.
+        NotThereError: there is none.
         StorageError: the store cannot be read.
     """
     try:
         info: Mapping[str, Any] = attempt("looking for", store.url, lambda: store.fs.info(store.root))
     except MissingError as error:
-        raise CorpusError(
+        raise NotThereError(
             f"{store.url}: there is no such file or folder. Check the path or URL, with its bucket."
         ) from error
     return info
@@ -181,9 +183,11 @@ def _source_file(store: Store, path: str, info: Mapping[str, Any], name: str, fo
     compression = _COMPRESSIONS.get(os.path.splitext(name.lower())[1])
     chosen = _recognised(name, compression) if format == "auto" else format
     if chosen is None:
+        advice = advice_for(str(url), is_local(store.fs))
         raise CorpusError(
-            f"{url}: the name does not tell the format. Set corpus.format={' or '.join(FORMATS)}, choose files with a "
-            f"glob (*.parquet), or rename it: known are {_known_names()}."
+            f"{url}: {advice or 'the name does not tell the format'}\n"
+            f"  Or leave it out by a glob (*.parquet), or say what it is whatever its name, with "
+            f"corpus.format={' or '.join(FORMATS)}. Names that are known: {_known_names()}."
         )
     if info.get("size") is None:
         raise CorpusError(f"{url}: the server does not tell the size. Copy the file to a disk or an object store.")

@@ -50,7 +50,7 @@ def evaluate(
     scores = evaluate_predictions(examples, predicted.predictions)
     evaluation = Evaluation(read, len(examples), limit, predicted, scores, breakdown(examples, scores.rows))
     console = open_console()
-    console.print(totals_table(evaluation))
+    totals_table(evaluation).print_to(console)
     console.print()
     console.print(group_table(evaluation))
     if report is not None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from actors.version import release
-from pipelines.console import two_columns
+from pipelines.console import Pairs
 from pipelines.evaluation.evaluator import ABSTAIN_ABOVE, AbstainingScores, PredictionScores, Score
 from pipelines.evaluation.predictions import JobPredictions
 from pipelines.evaluation.squad import Examples
@@ -35,37 +35,35 @@ class Evaluation:
         return outcome.rate or (outcome.tally.rows / seconds if seconds else None)
 
 
-def totals_table(evaluation: Evaluation) -> Table:
+def totals_table(evaluation: Evaluation) -> Pairs:
     """Scores over all rows, and the model and speed of the run."""
     scores, outcome, job = evaluation.scores, evaluation.predicted.outcome, evaluation.predicted.job
-    table = two_columns()
-    table.add_row("rows", f"{evaluation.rows:,}")
+    table = Pairs()
+    table.add("rows", f"{evaluation.rows:,}")
     left_out = sum(one.rows for one in evaluation.read.left_out)
     if left_out:
-        table.add_row("left out", f"{counted(left_out, 'row')} of the data")
+        table.add("left out", f"{counted(left_out, 'row')} of the data")
     if outcome.counts.quarantined:
-        table.add_row(
-            "quarantined", f"{counted(outcome.counts.quarantined, 'row')}, judged as if the answer were empty"
-        )
-    table.add_row("EM answerable", _over(scores.answerable, scores.answerable.em))
-    table.add_row("F1 answerable", _over(scores.answerable, scores.answerable.f1))
+        table.add("quarantined", f"{counted(outcome.counts.quarantined, 'row')}, judged as if the answer were empty")
+    table.add("EM answerable", _over(scores.answerable, scores.answerable.em))
+    table.add("F1 answerable", _over(scores.answerable, scores.answerable.f1))
     if scores.abstaining is not None:
         _add_abstaining(table, scores.abstaining)
     if evaluation.rows_per_second:
-        table.add_row("rows/s", f"{evaluation.rows_per_second:,.1f}")
-    table.add_row("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
-    table.add_row("model", f"{job.model_name}  fingerprint {job.model.fingerprint[:12]}")
+        table.add("rows/s", f"{evaluation.rows_per_second:,.1f}")
+    table.add("whole run", f"{outcome.seconds:.1f} s, with the start of Ray and model")
+    table.add("model", f"{job.model_name}  fingerprint {job.model.fingerprint[:12]}")
     return table
 
 
-def _add_abstaining(table: Table, found: AbstainingScores) -> None:
-    table.add_row("EM abstaining", _over(found.total, found.total.em))
-    table.add_row("F1 abstaining", _over(found.total, found.total.f1))
-    table.add_row("  answerable", f"EM {_figure(found.answerable.em)}  F1 {_figure(found.answerable.f1)}")
-    table.add_row("  unanswerable", f"{_figure(found.unanswerable.em)}  of {counted(found.unanswerable.rows, 'row')}")
+def _add_abstaining(table: Pairs, found: AbstainingScores) -> None:
+    table.add("EM abstaining", _over(found.total, found.total.em))
+    table.add("F1 abstaining", _over(found.total, found.total.f1))
+    table.add("  answerable", f"EM {_figure(found.answerable.em)}  F1 {_figure(found.answerable.f1)}")
+    table.add("  unanswerable", f"{_figure(found.unanswerable.em)}  of {counted(found.unanswerable.rows, 'row')}")
     for name, best in (("EM", found.best_em), ("F1", found.best_f1)):
         note = f"abstaining above {best.threshold:.3f} instead of {ABSTAIN_ABOVE}"
-        table.add_row(f"best {name}", f"{best.score:.1f}  {note}")
+        table.add(f"best {name}", f"{best.score:.1f}  {note}")
 
 
 def group_table(evaluation: Evaluation) -> Table:

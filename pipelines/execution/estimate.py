@@ -119,7 +119,7 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
     ]
     if estimate.is_small:
         notes.append("a small job: it takes hardly longer than this estimate, which tried few rows of it")
-    table.caption = "\n".join(notes)
+    table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
 

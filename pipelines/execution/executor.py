@@ -215,10 +215,10 @@ def _summary(job: Job, outcome: Outcome, shards: int) -> dict[str, object]:
     return {
         "job": job.manifest.job_id,
         "shards": shards,
-        "rows": outcome.counts.rows,
-        "quarantined": outcome.counts.quarantined,
+        **outcome.counts.by_name(),
         "last_run": {
-            "rows": outcome.tally.rows,
+            "input_rows": outcome.tally.total,
+            "written_rows": outcome.tally.rows,
             "quarantined": outcome.tally.quarantined,
             "seconds": round(outcome.seconds, 3),
         },

@@ -15,6 +15,7 @@ from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
 from pipelines.errors import CorpusError, JobError, ManifestError, SpanmillError
+from pipelines.job.side_process import in_side_process
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed, ShardId
@@ -125,16 +126,20 @@ def plan_job(inputs: Sequence[str], output: str, config: OfflineConfig, limit: i
     return plan_in(find_places(inputs, output, config), config, limit, anew)
 
 
-def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool = False) -> Job:
+def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool = False, apart: bool = False) -> Job:
     """As `plan_job`, of an input that is listed.
+
+    Args:
+        anew: as in `plan_job`.
+        apart: try the model in a process of its own: torch, which it takes, is not in this one for as long as the job
+            runs. It takes somewhat longer.
 
     Raises:
         CorpusError, StorageError, ModelError: the input or the model cannot be used.
     """
     # Not before here: it brings torch and Ray, seconds in which whoever mistyped a path would wait for the error.
-    from pipelines.job.model_probe import probe_model
-
-    model = probe_model(config, None if anew else _begun(places.store))
+    begun = None if anew else _begun(places.store)
+    model = in_side_process(_probe, config, begun) if apart else _probe(config, begun)
     task = wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
@@ -144,6 +149,12 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool
     schema = output_schema(plan.layout.carry, task, model.hidden_size)
     manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
+
+
+def _probe(config: OfflineConfig, begun: Manifest | None) -> "ProbedModel":
+    from pipelines.job.model_probe import probe_model
+
+    return probe_model(config, begun)
 
 
 def kind_of(config: OfflineConfig) -> JobKind:

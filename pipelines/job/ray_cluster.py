@@ -74,6 +74,8 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
         return
     address = address_of(parameters)
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    # As `logging_level` below does it: Ray warns of a running cluster's tokens before it has come to that.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if address != "local":
             check_answers(address)

@@ -1,5 +1,6 @@
 """Checks the running service whose replicas a job shares, before the job starts."""
 
+import logging
 from typing import Any
 
 from ray import serve
@@ -54,6 +55,8 @@ def check_service(application: str, fingerprint: str, dtype: str) -> int:
 
 def _asked(application: str) -> tuple[ModelCard, int]:
     """What the application says of its model, and its running replicas."""
+    # Ray Serve, once imported, tells stderr of every handle that is made.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         status = within(_STATUS_SECONDS, "--pool serve: Ray Serve", serve.status)
     except (TimeoutError, RayError) as error:

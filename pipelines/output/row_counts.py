@@ -40,6 +40,15 @@ class RowCounts:
         """Input rows: those in parts and those in quarantine."""
         return self.rows + self.quarantined
 
+    def by_name(self) -> dict[str, int | None]:
+        """The four numbers as logs and files name them, so that no two of them can be taken for each other."""
+        return {
+            "input_rows": self.total,
+            "written_rows": self.rows,
+            "answered": self.answered,
+            "quarantined": self.quarantined,
+        }
+
     @property
     def poison_rows(self) -> int:
         """Rows in quarantine because they broke the model or its worker."""

@@ -15,7 +15,7 @@ from actors.engine.pass_stats import PassStats
 from pipelines.console import clock, fitting_line
 from pipelines.output.receipt import Receipt
 from pipelines.rows.misfits import MisfitCounts, advice, describe
-from pipelines.words import counted
+from pipelines.words import counted, of_lengths
 
 _LOG_EVERY_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
@@ -195,5 +195,4 @@ class Progress:
             yield f"{tally.quarantined:,} quarantined"
         if tally.stats.total.passes:
             yield f"padding {tally.stats.total.padding:.1%}"
-            sizes = " ".join(f"{bucket}:{size:.0f}" for bucket, size in tally.stats.batch_sizes().items())
-            yield f"batch by length {sizes}"
+            yield f"windows a pass: {of_lengths(tally.stats.batch_sizes(), digits=0)}"

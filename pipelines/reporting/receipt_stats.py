@@ -29,7 +29,9 @@ class RunStats:
     seconds: float
     """From its start to its last commit, the start of Ray and the model included."""
     shards: int
-    rows: int
+    input_rows: int
+    """Those written and those quarantined."""
+    written_rows: int
     quarantined: int
     store_errors: int
 
@@ -40,7 +42,8 @@ class NodeStats:
 
     node: str
     shards: int
-    rows: int
+    written_rows: int
+    """Rows in parts."""
     tokens: int
     model_seconds: float
     """In forward passes, over all its actors."""
@@ -54,7 +57,8 @@ class SlowShard:
     """Unit and number, as in the names of parts."""
     file: str
     node: str
-    rows: int
+    written_rows: int
+    """Rows in its part."""
     tokens: int
     seconds: float
     """Time that the shard spent at the model actor."""
@@ -107,7 +111,8 @@ def runs(receipts: pa.Table) -> list[RunStats]:
                 began=began.isoformat(),
                 seconds=round(max(row["committed_max"] - began.timestamp(), 0.0), 3),
                 shards=row["run_count"],
-                rows=row["rows_sum"],
+                input_rows=row["rows_sum"] + row["quarantined_sum"],
+                written_rows=row["rows_sum"],
                 quarantined=row["quarantined_sum"],
                 store_errors=row["store_errors_sum"],
             )

@@ -86,7 +86,7 @@ def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowC
     curve = throughput_curve(receipts, passes.tokens)
     milliseconds = sorted(passes.total.milliseconds.items())
     return Report(
-        version=1,
+        version=2,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         complete=complete,
         subject=_subject(job),
@@ -194,9 +194,10 @@ def _totals(job: Job, counts: RowCounts, passes: PassTotals, curve: ThroughputCu
         shards=shards,
         shards_expected=max(job.plan.expected_shards, shards),
         without_receipt=counts.without_receipt,
-        rows=counts.rows,
-        quarantined=counts.quarantined,
+        input_rows=counts.total,
+        written_rows=counts.rows,
         answered=_sum(receipts, "answered"),
+        quarantined=counts.quarantined,
         bytes=_sum(receipts, "bytes"),
         store_errors=_sum(receipts, "store_errors"),
         windows=total.windows,

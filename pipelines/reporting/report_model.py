@@ -60,12 +60,14 @@ class Totals:
     shards_expected: int
     """As many as the plan estimates, and at least `shards`."""
     without_receipt: int
-    """Committed shards without a receipt: they count in shards, rows and quarantined only."""
-    rows: int
+    """Committed shards without a receipt: they count in shards, input_rows, written_rows and quarantined only."""
+    input_rows: int
+    """Rows of the input in committed shards: those written and those quarantined."""
+    written_rows: int
     """Rows in committed parts."""
-    quarantined: int
     answered: int
-    """Rows with an answer; in an embedding job, all rows."""
+    """Of those written, the ones with an answer; in an embedding job, all."""
+    quarantined: int
     bytes: int
     """Size of the parts."""
     store_errors: int
@@ -222,7 +224,7 @@ class Report:
     """The whole report; `_report.json` has these fields."""
 
     version: int
-    """Version of the report's format."""
+    """Version of the report's format: 2 since `rows` became `input_rows` and `written_rows`."""
     made: str
     """ISO 8601."""
     complete: bool

@@ -65,14 +65,17 @@ class RunObserver:
     def end(self, counts: RowCounts) -> None:
         """Reports a complete job, with the counts of all its runs."""
         self._report(counts, complete=True)
-        self._log.log("job complete", rows=counts.rows, quarantined=counts.quarantined)
+        self._log.log("job complete", logging.INFO, **counts.by_name())
 
     def fail(self, error: BaseException) -> None:
         """Logs why a run ended early, and reports what is committed so far."""
         self.settle()
+        if not isinstance(error, Exception):
+            # Ctrl-C or SIGTERM, which is no failure. Do not make the user wait for a report.
+            self._log.log("run stopped", logging.WARNING)
+            return
         self._log.log("run failed", logging.ERROR, error=redact(f"{type(error).__name__}: {error}"))
-        # After Ctrl-C, do not make the user wait for a report.
-        if self._cluster is None or not isinstance(error, Exception):
+        if self._cluster is None:
             return
         try:
             counts = read_counts(self._job.parts, self._job.committed())

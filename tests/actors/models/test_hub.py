@@ -12,7 +12,7 @@ import huggingface_hub.constants
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from actors.errors import ModelError
+from actors.errors import ModelError, NoModelError
 from actors.models.hub import find_model, fingerprint, from_anywhere, is_shipped
 from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
@@ -53,7 +53,7 @@ def test_a_local_folder_is_taken_where_it_lies(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/nowhere", "models/nowhere", "a/b/c"])
 def test_an_unknown_folder_is_named_with_its_key(name: str) -> None:
-    with pytest.raises(ModelError, match=rf"model\.name: there is no folder {name}"):
+    with pytest.raises(NoModelError, match=rf"model\.name: there is no folder {name}"):
         _find(name)
 
 
@@ -68,7 +68,7 @@ def test_a_hub_id_that_cannot_be_downloaded_is_explained(tmp_path: Path, monkeyp
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(ModelError, match=r"model\.name: someone/model is neither a local folder nor a hub id"):
         _find("someone/model")
-    with pytest.raises(ModelError, match=r"model\.name: no such name! is neither"):
+    with pytest.raises(NoModelError, match=r"model\.name: no such name! is neither"):
         _find("no such name!")
 
 
@@ -100,7 +100,7 @@ def test_a_file_url_may_hold_blanks(tmp_path: Path) -> None:
 
 def test_a_url_without_model_files_is_named(memory: MemoryFileSystem) -> None:
     memory.pipe("/elsewhere/README.md", b"hello")
-    with pytest.raises(ModelError, match="memory://elsewhere holds no model files"):
+    with pytest.raises(NoModelError, match="memory://elsewhere holds no model files"):
         _find("memory://elsewhere")
     memory.pipe("/elsewhere/tokenizer.json", b"{}")
     with pytest.raises(ModelError, match=r"memory://elsewhere holds no config\.json"):

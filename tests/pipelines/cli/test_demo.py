@@ -41,6 +41,6 @@ def test_the_demo_ends_with_figures_and_marked_answers(
     # The README shows the figures of the whole corpus, which `make test-more` checks, and the first answer.
     [printed] = [block for block in blocks_of(ROOT / "README.md", "README.md") if block.text.startswith("rows ")]
     readme_figures, _, example = printed.text.partition("\n\n")
-    assert f"rows             {len(pq.read_table(ROOT / demo.CORPUS))}\n" in readme_figures
+    assert f"rows            {len(pq.read_table(ROOT / demo.CORPUS))}\n" in readme_figures
     assert all(says(line, shown) for line in example.splitlines())
     assert str(tmp_path / "build" / "demo") in "".join(shown.split())

@@ -75,7 +75,7 @@ finally:
 """
     words = ("answer", str(tmp_path / "nothing"), str(tmp_path / "out"))
     done = subprocess.run((sys.executable, "-c", program, *words), capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert (done.returncode, done.stdout) == (2, "[]\n")
     assert "there is no such file or folder" in done.stderr
 
 
@@ -153,6 +153,8 @@ def test_config_prints_the_values_of_a_file_and_of_words(spanmill: Spanmill, tmp
     assert spanmill(*words, "--changed") == Said(0, changed, "")
     assert spanmill("config", "serve", "--changed") == Said(0, "# every key is at its default\n", "")
     assert spanmill("config", "answer", "--changed", "--set", "qa.topk=3").code == 2
+    secret = spanmill("config", "answer", "--set", "corpus.storage.secret=pass4711").out
+    assert "  storage: {secret: '***'}\n" in secret
 
 
 def test_a_dry_run_shows_the_job_and_writes_nothing(
@@ -175,6 +177,24 @@ def test_a_dry_run_shows_the_job_and_writes_nothing(
     assert not long.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dry-run"], "stopped; nothing was written"),
+        (["--estimate"], "stopped; nothing was written"),
+        ([], "stopped; what is committed stays, and the same command goes on from there"),
+    ],
+)
+def test_a_command_that_is_stopped_says_what_is_true_of_it(
+    spanmill: Spanmill, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.cli.run_job.find_places", stopped)
+    assert spanmill("answer", corpus, tmp_path / "out", *words) == Said(130, "", f"{said}\n")
+
+
 def test_an_embed_dry_run(spanmill: Spanmill, corpus: Path, tmp_path: Path, untrained_model: Path) -> None:
     words = ("--set", "corpus.columns.text=context", "--model", untrained_model)
     said = spanmill("embed", corpus, tmp_path / "out", "--dry-run", *words)
@@ -191,12 +211,36 @@ def test_an_embed_dry_run(spanmill: Spanmill, corpus: Path, tmp_path: Path, untr
         (["--limit", "0"], "--limit"),
         (["--nonsense"], "--nonsense"),
         (["--max-quarantined", "few"], "max_quarantined"),
+        (["--model", "./none"], "model.name: there is no folder ./none"),
     ],
 )
 def test_wrong_use_is_exit_code_2(spanmill: Spanmill, corpus: Path, words: list[str], message: str) -> None:
     said = spanmill("answer", corpus, "out", *words)
     assert said.code == 2
     assert message in said.err
+
+
+@pytest.mark.parametrize("input", ["none.jsonl", "none-*.jsonl", "empty/"])
+def test_an_input_that_is_not_there_is_wrong_use(
+    spanmill: Spanmill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    said = spanmill("answer", input, "out")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert input.rstrip("/") in said.err
+
+
+@pytest.mark.parametrize(("command", "first"), [("answer", "q.jsonl"), ("embed", "old out"), ("finetune", "dev.json")])
+def test_what_is_named_alone_is_the_input_and_the_output_is_missing(
+    spanmill: Spanmill, command: str, first: str
+) -> None:
+    said = spanmill(command, "--set", "model.name=x", first)
+    assert said.code == 2
+    assert f"Missing argument 'OUTPUT': only {first} is given" in said.err
+    assert f"spanmill {command} {shlex.quote(first)} OUTPUT`." in said.err
+    assert "'OUTPUT'" not in spanmill(command).err
+    assert "--set" in spanmill(command, first, "--help").out
 
 
 def test_a_typo_in_a_config_file_names_file_and_nearest_key(spanmill: Spanmill, corpus: Path, tmp_path: Path) -> None:
@@ -207,14 +251,6 @@ def test_a_typo_in_a_config_file_names_file_and_nearest_key(spanmill: Spanmill, 
         "",
         f"error: {tmp_path}/job.yaml cannot be used:\n  unknown key corpus.colums; the nearest is corpus.columns\n",
     )
-
-
-def _missing_input(folder: Path, model: Path) -> tuple[list[object], str]:
-    return [folder / "none", folder / "out", "--model", model], "none: there is no such file or folder"
-
-
-def _missing_model(folder: Path, model: Path) -> tuple[list[object], str]:
-    return [_corpus(folder), folder / "out", "--model", folder / "m"], f"there is no folder {folder}/m"
 
 
 def _headless_model(folder: Path, model: Path) -> tuple[list[object], str]:
@@ -252,8 +288,6 @@ def _corpus(folder: Path) -> Path:
 @pytest.mark.parametrize(
     "case",
     [
-        _missing_input,
-        _missing_model,
         _headless_model,
         _truncated_file,
         _output_is_a_file,
@@ -284,9 +318,9 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     [
         ([], 2, "DATA"),
         (["data", "--set", "qa.topk=3"], 2, "unknown key qa.topk"),
-        (["none.jsonl"], 1, "none.jsonl: there is no such file or folder"),
+        (["none.jsonl"], 2, "none.jsonl: there is no such file or folder"),
         (["data/a.jsonl"], 1, "a.jsonl: there is no 'answers'; it has 'id', 'question', 'context'"),
-        (["data/b.jsonl"], 1, "there is no folder"),
+        (["data/b.jsonl"], 2, "there is no folder"),
     ],
 )
 def test_evaluations_that_cannot_be(
@@ -332,6 +366,10 @@ def test_status_before_during_and_after(
     assert lines["state"] == "not complete: the same command goes on"
     assert (lines["shards"], lines["rows"], lines["quarantined"]) == ("1 of about 2", "5", "1")
 
+    assert (
+        spanmill("status", tmp_path / "out", "--rows", 2).out.splitlines()[-2:]
+        == ["id='q0'  answer=None  score=None  start=None  end=None"] * 2
+    )
     job.parts.commit(ShardId(0, 1, True), rows, bad, {})
     write_success(job.store, {})
     after = spanmill("status", tmp_path / "out")

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -9,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from rich.table import Table
 
 from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.cli.run_job import finished_table, outcome_table
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
+from pipelines.console import Pairs
 from pipelines.execution.outcome import Outcome
 from pipelines.job.job import Job, bind
 from pipelines.output.parts import REPORT_JSON, ShardId, write_success
@@ -42,9 +44,9 @@ def _outcome(rows: int, quarantined: int, before: int = 0, rows_before: int = 0)
     return Outcome(tally, counts, before, seconds=20.0, rate=0.0)
 
 
-def _said(table: Table, width: int = 300) -> dict[str, str]:
+def _said(table: Pairs, width: int = 300) -> dict[str, str]:
     screen = io.StringIO()
-    Console(file=screen, width=width).print(table)
+    table.print_to(Console(file=screen, width=width))
     pairs = (re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in screen.getvalue().splitlines())
     return {pair[0]: pair[-1] for pair in pairs}
 
@@ -53,8 +55,10 @@ def test_rows_are_input_rows_and_the_time_is_what_the_user_waited(job: Job) -> N
     said = _said(outcome_table(job, _outcome(rows=1200, quarantined=1), seconds=31.7))
     assert (said["rows"], said["answered"], said["quarantined"]) == ("1,201", "1,200", "1")
     assert said["guilty"] == "1 row broke the model or its worker and is quarantined"
-    assert said["whole run"] == "31.7 s, planning and the start of Ray and model included"
-    assert said["per actor"].startswith("2,402.0 rows/s")
+    assert said["whole run"] == "31.7 s, planning and the start of Ray and model included: 37.9 rows/s"
+    assert said["one actor"] == "2,402.0 rows/s, 1,800 tokens/s while in a pass"
+    assert said["windows a pass"] == "2.0 of 128 tokens"
+    assert "once it ran" not in said, "there was one commit"
     assert said["report"] == f"{job.store.url}/_report.html"
     assert "shards" not in said
 
@@ -73,14 +77,40 @@ def test_what_no_receipt_tells_is_left_out(job: Job) -> None:
     assert _said(outcome_table(job, outcome, seconds=31.7))["answered"] == "60"
 
 
-@pytest.mark.parametrize("name", ["out", "o ut", "o'ut", 'o"u$t'])
-def test_the_next_command_runs_and_shows_rows(job: Job, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).mkdir(exist_ok=True)
-    pq.write_table(pa.table({"id": ["q0", "q1"]}), tmp_path / name / "part-0.parquet")
-    command = _said(finished_table(job.config, str(tmp_path / name), _outcome(2, 0).counts))["next"]
-    command = command.replace("python -c", f"{sys.executable} -c", 1)
-    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
-    assert shown == "[{'id': 'q0'}, {'id': 'q1'}]\n"
+@pytest.mark.parametrize(("name", "format"), [("out", "parquet"), ("o ut", "jsonl"), ("o'ut", "parquet")])
+def test_the_next_command_runs_where_the_job_ran_and_shows_rows(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, format: str
+) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(6))
+    words = (f"output.format={format}", "corpus.shard_rows=2")
+    job = bind(make_job([corpus], tmp_path / name, untrained_model, *words), replace=False)
+    for number in range(3):
+        rows = [{"id": f"q{2 * number + row}", "answer": "x" * 200} for row in range(2)]
+        table = pa.Table.from_pylist(rows, job.schema)
+        job.parts.commit(ShardId(0, number, number == 2), table, QUARANTINE_SCHEMA.empty_table(), {})
+    write_success(job.store, {})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    command = _said(finished_table(job.config, str(tmp_path / name), _outcome(6, 0).counts), width=80)["next"]
+    assert command.endswith(f"spanmill status {shlex.quote(name)} --rows 3")
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, text=True, check=True)
+    shown = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in shown[-4:]] == ["quarantined", "id='q0'", "id='q1'", "id='q2'"]
+    assert shown[-1].split("  ")[1].endswith("xxx...")
+
+
+def test_the_next_command_of_a_store_says_which_options_it_lacks_and_none_of_them(job: Job) -> None:
+    own_sink = job.config.output.model_copy(update={"sink": "package.module:Sink"})
+    for config, command in (
+        (
+            load_config(AnswerConfig, None, ["output.storage={secret: x}"]),
+            "status s3://b/out --rows 3 --set output.storage=...",
+        ),
+        (job.config.model_copy(update={"output": own_sink}), "status s3://b/out"),
+    ):
+        assert _said(finished_table(config, "s3://b/out", _outcome(2, 0).counts))["next"].endswith(
+            f"spanmill {command}"
+        )
 
 
 def test_a_rerun_of_a_finished_job_says_so_without_torch_and_ray(

@@ -51,6 +51,21 @@ def test_a_failed_start_without_a_word_is_called_by_its_kind() -> None:
     assert _why(RuntimeError(), []) == "RuntimeError"
 
 
+def test_ctrl_c_while_it_starts_is_heard_and_takes_all_of_it_down(untrained_model: Path, tmp_path: Path) -> None:
+    words = ("--model", str(untrained_model), "--port", str(free_port()), "--set", "ray.object_store_mb=100")
+    command = Command(("spanmill", "serve", *words), tmp_path)
+    try:
+        command.wait_until(lambda: "starting Ray Serve" in command.said()[1])
+        command.signal(signal.SIGINT)
+        code, _, errors = command.end()
+        assert code == 130, errors
+        assert "ready" not in errors.partition("stopped")[0]
+        assert errors.endswith("stopped before the service was ready; nothing of it runs any more\n")
+        assert is_gone(command)
+    finally:
+        command.clean_up()
+
+
 class Service:
     """A running service."""
 
@@ -191,6 +206,7 @@ def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Pat
     words = ("--pool", "serve", "--model", str(untrained_model))
     code, _, errors = Command(("spanmill", "embed", str(corpus), str(tmp_path / "out"), *words), tmp_path).end()
     assert code == 0, errors
+    assert not re.search(r"WARNING|INFO|core_worker", errors), "lines of Ray's"
     rows = {row["id"]: row["embedding"] for row in pq.read_table(tmp_path / "out").to_pylist()}
     expected = bare_engine(untrained_model, texts, embedding=EmbeddingParameters())
     for text, wanted in zip(texts, expected, strict=True):

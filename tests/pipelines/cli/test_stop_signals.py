@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipelines.cli.stop_signals import _HEARD, STOPPED, _watch
+from pipelines.cli.stop_signals import _HEARD, _watch
 
 # Locking a plain mutex twice waits for ever, in native code, whatever signal comes. glibc writes a 2 into its first
 # byte when somebody waits: only then is a signal sure to find the main thread outside Python.
@@ -21,7 +21,7 @@ def say_when_stuck():
     while mutex.raw[:1] != bytes([2]):
         time.sleep(0.01)
     print("up", flush=True)
-with heard_at_any_moment(grace_seconds=0.2):
+with heard_at_any_moment('stopped; all is well', grace_seconds=0.2):
     threading.Thread(target=say_when_stuck, daemon=True).start()
     libc.pthread_mutex_lock(mutex)
     libc.pthread_mutex_lock(mutex)
@@ -29,15 +29,16 @@ with heard_at_any_moment(grace_seconds=0.2):
 # Short sleeps: one for a minute would begin after a signal that comes just before it, and then last a minute.
 HEARS = """
 import signal, time
-from pipelines.cli.stop_signals import heard_at_any_moment
+from pipelines.cli.stop_signals import Stopped, heard_at_any_moment
 before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 try:
-    with heard_at_any_moment(grace_seconds=60):
+    with heard_at_any_moment('stopped; all is well', grace_seconds=60):
         print("up", flush=True)
         while True:
             time.sleep(0.1)
-except KeyboardInterrupt:
-    print("stopped", [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before, signal.set_wakeup_fd(-1))
+except Stopped as stop:
+    after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    print(stop.said, stop.code, after == before, signal.set_wakeup_fd(-1))
 """
 
 
@@ -56,7 +57,7 @@ def _told(program: str, number: signal.Signals) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_waits_in_native_code_is_ended(number: signal.Signals) -> None:
-    assert _told(STUCK, number) == (130, "", f"{STOPPED}\n")
+    assert _told(STUCK, number) == (130, "", "stopped; all is well\n")
 
 
 def test_more_signals_do_not_put_the_end_off() -> None:
@@ -75,7 +76,7 @@ def test_more_signals_do_not_put_the_end_off() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_hears_ends_by_itself(number: signal.Signals) -> None:
-    assert _told(HEARS, number) == (0, "stopped True -1\n", "")
+    assert _told(HEARS, number) == (0, "stopped; all is well 130 True -1\n", "")
 
 
 def test_whoever_was_heard_has_all_the_time_that_it_needs() -> None:
@@ -83,7 +84,7 @@ def test_whoever_was_heard_has_all_the_time_that_it_needs() -> None:
     with reader, writer:
         # Both are there before anybody reads, so no machine is too slow for what is heard at once.
         writer.send(bytes([signal.SIGINT]) + _HEARD)
-        watch = threading.Thread(target=_watch, args=(reader, 0.01), daemon=True)
+        watch = threading.Thread(target=_watch, args=(reader, "", 0.01), daemon=True)
         watch.start()
         watch.join(0.2)
         assert watch.is_alive(), "it would have ended this process"

@@ -30,6 +30,8 @@ def test_words_override_the_file_and_the_file_the_defaults(file: Path) -> None:
     [
         ("corpus.carry=[a, b]", ("a", "b")),
         ("corpus.carry=[]", ()),
+        ("corpus.carry=price", ("price",)),
+        ("corpus={carry: unit price}", ("unit price",)),
     ],
 )
 def test_values_of_words_are_yaml(word: str, value: object) -> None:
@@ -81,12 +83,49 @@ def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         ("max_quarantined=-1", "max_quarantined: .*a number of rows"),
         ("qa.top_k", "write it as key=value"),
         ("=3", "write it as key=value"),
-        ("qa.top_k=[", "the value is not YAML"),
+        ("qa.top_k=[", r"the value is not YAML: .*, in line 1, column 2$"),
+        ("corpus.carry=title, url", r"a list is wanted.* --set 'corpus\.carry=\[title, url\]', or corpus\.carry: \[ti"),
+        ("corpus.carry=3", r"write --set 'corpus\.carry=\['\"'\"'3'\"'\"'\]', or corpus\.carry: \['3'\] in a file"),
+        ("corpus.carry=", r"an empty one is --set 'corpus\.carry=\[\]'"),
+        ("corpus.carry={a: b}", r"a list is wanted, even of one \(got \{'a': 'b'\}\)"),
     ],
 )
 def test_a_wrong_word_is_named_with_its_mend(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(AnswerConfig, None, [word])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "corpus.storage.secret=[pass4711",
+        "corpus.storage=pass4711",
+        "corpus={storage: {secret: pass4711}, types: {a: string}}",
+        "corpus={storage: {secret: pass4711}, shard_rows: 0}",
+        "model=https://me:pass4711@host/model",
+        "output.storage={password: pass4711, password: pass4711}",
+    ],
+)
+def test_an_error_says_no_secret(word: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(AnswerConfig, None, [word])
+    assert "pass4711" not in str(raised.value)
+    assert "***" in str(raised.value) or "shard_rows" in word
+    file = tmp_path / "job.yaml"
+    file.write_text(f"qa: {{top_k: 2}}\n{word.replace('=', ': ', 1)}\nqa: {{top_k: 2}}\n")
+    with pytest.raises(ConfigError) as raised:
+        load_config(AnswerConfig, file, [])
+    assert "pass4711" not in str(raised.value)
+
+
+def test_what_is_printed_of_a_config_holds_no_secret() -> None:
+    words = ["corpus.storage={secret: pass4711, endpoint_url: 'http://minio:9000'}", "model.storage.token=pass4711"]
+    config = load_config(AnswerConfig, None, [*words, f"output.storage.client_kwargs={{verify: {'x' * 200}}}"])
+    for printed in (as_yaml(AnswerConfig, config=config), changed_yaml(config)):
+        assert "pass4711" not in printed
+        assert printed.count("***") == 2
+        assert "http://minio:9000" in printed
+    assert any(line.endswith("x" * 200 + "}}") for line in as_yaml(AnswerConfig, config=config).splitlines())
 
 
 def test_values_that_only_together_are_wrong() -> None:
@@ -178,7 +217,7 @@ def test_a_config_is_checked_and_printed_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["qa.top_k=4"], ["corpus.storage={key: a}", "max_quarantined=3", "embedding={}"]]
+    "words", [[], ["qa.top_k=4"], ["corpus.storage={anon: true}", "max_quarantined=3", "embedding={}"]]
 )
 def test_what_is_changed_gives_the_same_config_again(tmp_path: Path, words: list[str]) -> None:
     config = load_config(AnswerConfig, None, words)

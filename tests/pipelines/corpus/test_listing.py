@@ -105,7 +105,7 @@ def test_memory_urls() -> None:
         ("none.jsonl", "there is no such file or folder"),
         ("empty", "holds no file"),
         ("*.parquet", "no file matches"),
-        ("odd.csv", "corpus.format=parquet or jsonl"),
+        ("odd.csv", "CSV is not read; make Parquet of it: .*\n.*corpus.format=parquet or jsonl"),
         ("odd.parquet.gz", "does not tell the format"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.console import Pairs
 from pipelines.corpus.source_file import SourceFile
 from pipelines.evaluation.breakdown import breakdown
 from pipelines.evaluation.evaluator import PREDICTION_SCHEMA, evaluate_predictions
@@ -50,10 +51,10 @@ def make(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Any
     return evaluation
 
 
-def _lines(table: Table) -> list[str]:
+def _lines(table: Table | Pairs) -> list[str]:
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(table)
+        table.print_to(console) if isinstance(table, Pairs) else console.print(table)
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 

@@ -60,6 +60,8 @@ def test_a_small_job_is_named_as_one(tmp_path: Path, untrained_model: Path, is_s
     shown = io.StringIO()
     pool = ActorPool(1, 1, 1.0, 0.0, 1)
     Console(file=shown, width=200).print(estimate_table(job, Estimate(forecast, pool, 1, None, is_small)))
+    notes = shown.getvalue().partition("from 1 row")
+    assert notes[0].endswith("\n"), "notes begin at the left"
     said = " ".join(shown.getvalue().split())
     assert "from 1 row on 1 model actor, nine times out of ten" in said
     assert ("takes hardly longer than this estimate" in said) == is_small

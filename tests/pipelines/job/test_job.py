@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -217,6 +219,25 @@ def test_a_model_without_a_qa_head_embeds_but_does_not_answer(
     assert make_job([corpus], "out", headless, kind=EmbedConfig).kind == "embed"
     with pytest.raises(ModelError, match="without a QA head"):
         make_job([corpus], "out", headless)
+
+
+def test_a_model_that_is_tried_apart_gives_the_same_job_without_torch_here(
+    corpus: Path, tmp_path: Path, untrained_model: Path
+) -> None:
+    program = """
+import sys
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
+from pipelines.job.job import find_places, plan_in
+config = load_config(AnswerConfig, None, sys.argv[3:])
+job = plan_in(find_places([sys.argv[1]], sys.argv[2], config), config, None, apart=True)
+from pipelines.execution import executor
+print(job.manifest.model, job.schema.names, [name for name in ("torch", "transformers") if name in sys.modules])
+"""
+    here = make_job([corpus], tmp_path / "out", untrained_model)
+    words = (corpus, tmp_path / "out", f"model.name={untrained_model}", "model.threads=1")
+    done = subprocess.run((sys.executable, "-c", program, *map(str, words)), capture_output=True, text=True, check=True)
+    assert done.stdout == f"{here.manifest.model} {here.schema.names} []\n"
 
 
 @pytest.mark.parametrize("kind", [AnswerConfig, EmbedConfig])

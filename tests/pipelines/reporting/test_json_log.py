@@ -19,7 +19,15 @@ from pipelines.reporting.json_log import JsonLog, logging_to
 JOURNAL = JsonLog("0123abcd")
 STATS = PassStats({64: LengthBucket(2, 9, 100, 120, 0.5), 128: LengthBucket(1, 2, 200, 210, 0.5)}, Counter({256: 3}))
 DONE = Receipt(
-    ShardId(3, 14, True), "a.jsonl", rows=9, quarantined=2, bytes=70, seconds=1.23456, node="mill", stats=STATS
+    ShardId(3, 14, True),
+    "a.jsonl",
+    rows=9,
+    answered=8,
+    quarantined=2,
+    bytes=70,
+    seconds=1.23456,
+    node="mill",
+    stats=STATS,
 )
 FAILED = Receipt(ShardId(3, 15, True), "a.jsonl", failed_in="read", error="cut\noff", store_errors=4)
 
@@ -50,7 +58,9 @@ def test_every_event_is_a_line_that_names_job_shard_and_file(
             **of_job,
             "shard": "3-14",
             "file": "a.jsonl",
-            "rows": 9,
+            "input_rows": 11,
+            "written_rows": 9,
+            "answered": 8,
             "quarantined": 2,
             "bytes": 70,
             "seconds": 1.235,

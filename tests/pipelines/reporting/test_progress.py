@@ -84,10 +84,11 @@ def test_elsewhere_than_on_a_terminal_a_line_every_ten_seconds(clock: Clock) -> 
             shown.add(_done(number, quarantined=1))
             clock.now += 4
     first, second = log.getvalue().splitlines()
-    assert first == "3/10 shards · 101 rows · 0:00 · 1 quarantined · padding 10.0% · batch by length 128:2"
+    assert first == "3/10 shards · 101 rows · 0:00 · 1 quarantined · padding 10.0% · windows a pass: 2 of 128 tokens"
     # 3 shards of 101 rows in the 12 seconds since the first, 4 shards of 100 rows to come.
     assert second == (
-        "6/10 shards · 404 rows · ETA 0:15 · 25 rows/s · 4 quarantined · padding 10.0% · batch by length 128:2"
+        "6/10 shards · 404 rows · ETA 0:15 · 25 rows/s · 4 quarantined · padding 10.0% "
+        "· windows a pass: 2 of 128 tokens"
     )
 
 
@@ -107,7 +108,7 @@ def test_a_terminal_has_one_live_line(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("width", "line"),
     [
-        (200, "2/10 shards · 200 rows · ETA 16:00 · 0.8 rows/s · padding 10.0% · batch by length 128:2"),
+        (200, "2/10 shards · 200 rows · ETA 16:00 · 0.8 rows/s · padding 10.0% · windows a pass: 2 of 128 tokens"),
         (80, "2/10 shards · 200 rows · ETA 16:00 · 0.8 rows/s · padding 10.0%"),
         (40, "2/10 shards · 200 rows · ETA 16:00"),
         (30, "2/10 shards · 200 rows"),
@@ -134,7 +135,7 @@ def test_a_terminal_that_cannot_move_its_cursor_has_lines_of_text(
     shown = _progress(Console(file=screen, force_terminal=True, width=80, color_system=None))
     with shown.shown():
         shown.add(_done(0))
-    assert screen.getvalue() == "1/10 shards · 100 rows · 0:00 · padding 10.0% · batch by length 128:2\n"
+    assert screen.getvalue() == "1/10 shards · 100 rows · 0:00 · padding 10.0% · windows a pass: 2 of 128 tokens\n"
 
 
 def test_nothing_is_starting_once_rows_are_there(clock: Clock) -> None:

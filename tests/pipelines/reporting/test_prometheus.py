@@ -31,6 +31,7 @@ pytestmark = pytest.mark.ray
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
+NAMES = ("input_rows", "written_rows", "answered", "quarantined")
 BAD = [b'{"id": "cut', {"id": "null", "question": None, "context": "c"}, {"id": "no", "question": None, "context": "c"}]
 
 
@@ -153,12 +154,15 @@ def test_the_log_and_the_report_tell_of_the_same_job(ran: Ran) -> None:
     assert (first["event"], first["actors"], first["metrics"]) == ("run began", 1, metrics_endpoint())
     precision = ran.job.model.precision
     assert (first["precision"], first["precision_because"]) == (precision.dtype, precision.reason)
-    assert (last["event"], last["rows"], last["quarantined"]) == ("job complete", 20, 3)
+    assert [last[name] for name in ("event", *NAMES)] == ["job complete", 23, 20, 20, 3]
     assert {line["event"] for line in shards} == {"shard committed"}
     assert {line["job"] for line in (first, *shards, last)} == {ran.job.manifest.job8}
-    assert sum(line["rows"] for line in shards) == 20
+    assert [sum(line[name] for line in shards) for name in NAMES] == [23, 20, 20, 3]
     report = orjson.loads((output / "_report.json").read_bytes())
-    assert (report["complete"], report["totals"]["rows"], report["totals"]["without_receipt"]) == (True, 20, 0)
+    assert (report["complete"], report["totals"]["without_receipt"]) == (True, 0)
+    success = orjson.loads((output / "_SUCCESS").read_bytes())
+    for counted in (report["totals"], success):
+        assert [counted[name] for name in NAMES] == [23, 20, 20, 3]
     assert report["machines"]["nodes"] == 1
     assert report["totals"]["padding"] == ran.outcome.tally.stats.total.padding
     assert (output / "_report.html").read_text().startswith("<!DOCTYPE html>")
@@ -172,7 +176,7 @@ def test_a_job_that_fails_has_a_report_too(tmp_path: Path, untrained_model: Path
     with logging_to(tmp_path / "log.jsonl"), pytest.raises(JobError, match="1 of 2 read units"):
         run_job([tmp_path / "in"], tmp_path / "out", untrained_model, "ray.passes=1")
     report = orjson.loads((tmp_path / "out" / "_report.json").read_bytes())
-    assert (report["complete"], report["totals"]["rows"]) == (False, 6)
+    assert (report["complete"], report["totals"]["input_rows"]) == (False, 6)
     [failure] = report["failures"]
     assert (failure["file"], failure["stage"]) == ("b.jsonl.gz", "read")
     assert not (tmp_path / "out" / "_SUCCESS").exists()

@@ -72,9 +72,9 @@ def test_the_slowest_shards_come_first() -> None:
 def test_runs_in_order_from_their_names() -> None:
     first, second = runs(TABLE)
     assert (first.run, first.began, first.shards) == ("20260102T030405-aaaaaa", "2026-01-02T03:04:05+00:00", 20)
-    assert (first.rows, first.quarantined) == (sum(range(20)), 20)
+    assert (first.input_rows, first.written_rows, first.quarantined) == (sum(range(20)) + 20, sum(range(20)), 20)
     assert first.seconds == 1_767_323_069 - 1_767_323_045
-    assert (second.shards, second.rows) == (3, 20 + 21 + 22)
+    assert (second.shards, second.written_rows) == (3, 20 + 21 + 22)
 
 
 def test_machines_the_busiest_first() -> None:

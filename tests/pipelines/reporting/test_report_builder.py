@@ -80,7 +80,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) ->
 def test_the_totals_are_those_of_the_parts(reported: Reported) -> None:
     output, totals = Path(reported.job.store.root), reported.json["totals"]
     rows, quarantine = part_rows(output), pq.read_table(output / "_quarantine")
-    assert (totals["rows"], totals["quarantined"]) == (len(rows), len(quarantine)) == (20, len(BAD))
+    assert (totals["written_rows"], totals["quarantined"]) == (len(rows), len(quarantine)) == (20, len(BAD))
+    assert totals["input_rows"] == 20 + len(BAD)
     assert (totals["shards"], totals["without_receipt"]) == (6, 1)
     assert reported.json["complete"] is False
     counted = quarantine.group_by("reason").aggregate([("reason", "count")]).to_pylist()
@@ -105,8 +106,9 @@ def test_the_passes_are_those_of_the_shards_with_receipts(reported: Reported) ->
     speed = reported.json["speed"]
     assert sum(speed["rows"]) * speed["seconds_per_point"] == pytest.approx(17 + len(BAD), rel=1e-3)
     [run], [node] = reported.json["runs"], reported.json["nodes"]
-    assert (run["shards"], run["rows"], run["quarantined"]) == (5, 17, len(BAD))
-    assert (node["rows"], node["tokens"]) == (17, totals["tokens"])
+    assert (run["shards"], run["written_rows"], run["quarantined"]) == (5, 17, len(BAD))
+    assert run["input_rows"] == 17 + len(BAD)
+    assert (node["written_rows"], node["tokens"]) == (17, totals["tokens"])
 
 
 def test_what_ran_on_what(reported: Reported) -> None:
@@ -271,7 +273,7 @@ def test_half_a_character(reported: Reported, tmp_path: Path) -> None:
     write_report(job, None, tally, read_counts(job.parts, job.committed()), complete=False)
     assert r"half: \ud83d" in (tmp_path / REPORT_HTML).read_text()
     report = orjson.loads((tmp_path / REPORT_JSON).read_bytes())
-    assert (report["machines"], report["totals"]["rows"], report["runs"]) == (None, 0, [])
+    assert (report["machines"], report["totals"]["input_rows"], report["runs"]) == (None, 0, [])
 
 
 def test_a_folder_that_takes_no_report_costs_no_job(
