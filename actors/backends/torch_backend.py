@@ -20,7 +20,7 @@ from actors.backends.precision import EXACT
 from actors.backends.prepared_pass import PassKind, PreparedPass
 from actors.backends.transfer import Timer, start_timer
 from actors.batch import Batch
-from actors.errors import OutOfMemory
+from actors.errors import ModelError, OutOfMemory, first_line
 from actors.parameters import ModelParameters
 
 
@@ -158,6 +158,15 @@ def _fastest_pass(model: PreTrainedModel, make: MakeProduct | None) -> PassKind:
 
 
 def _device(name: str) -> torch.device:
+    has_gpu = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+        return torch.device("cuda" if has_gpu else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"model.device: {name!r} is no device that torch knows: {first_line(error)}") from error
+    if device.type == "cuda" and not has_gpu:
+        raise ModelError(
+            f"model.device: {name}, but torch {torch.__version__} sees no GPU here; auto takes what there is"
+        )
+    return device

@@ -152,27 +152,34 @@ class Engine:
         schedule, in_flight, left = self.queue(task.lengths[windows]), deque[PassInFlight](), list[Longs]()
         try:
             while in_flight or (len(schedule) and not left):
-                is_wanted = len(schedule) and not left and len(in_flight) < _IN_FLIGHT
-                # What is known by now helps to choose the next; and a second one is not made for a device without room.
-                if is_wanted and not (in_flight and (in_flight[0].submitted.is_done or not self.device_lock.has_room)):
+                is_wanted = len(schedule) > 0 and not left
+                done = output = None
+                if in_flight and not (is_wanted and self._takes_another(in_flight)):
+                    done = in_flight.popleft()
+                    output = self.wait(done)
+                if done is not None and output is None:
+                    left.append(done.shares[0].chosen)
+                elif is_wanted:
                     size = self.choose(schedule, self.device_lock.longest_pass())
-                    turn = partial(self.device_lock.offline, waits=not in_flight)
+                    turn = partial(self.device_lock.offline, waits=done is None and not in_flight)
                     submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
                     if submitted is not None:
                         schedule.drop(size)
                         in_flight.append(submitted)
-                        continue
-                if in_flight:
-                    done = in_flight.popleft()
-                    output = self.wait(done)
-                    if output is None:
-                        left.append(done.shares[0].chosen)
-                    else:
-                        _raise_first(self.keep(done, output))
+                if done is not None and output is not None:
+                    # Not before the device has the next pass.
+                    _raise_first(self.keep(done, output))
         finally:
             for abandoned in in_flight:
                 self._abandon(abandoned)
         return np.concatenate([*left, windows[schedule.peek(len(schedule))]])
+
+    def _takes_another(self, in_flight: Sequence[PassInFlight]) -> bool:
+        """Whether the device is to have another pass before the first of these is over.
+
+        What that one tells helps to choose the next, and no pass is made for a device without room.
+        """
+        return len(in_flight) < _IN_FLIGHT and not in_flight[0].submitted.is_done and self.device_lock.has_room
 
     def queue(self, lengths: Ints) -> WindowQueue:
         """Windows of these lengths, [W], as they wait for passes of this model."""

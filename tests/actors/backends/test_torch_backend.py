@@ -19,7 +19,7 @@ from actors.backends.torch_backend import TorchBackend, _Launched, _TorchPass
 from actors.backends.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.collate import collate
-from actors.errors import OutOfMemory
+from actors.errors import ModelError, OutOfMemory
 from actors.parameters import ModelParameters, QAParameters
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, prepare
@@ -228,3 +228,10 @@ def test_the_weights_go_with_the_backend(models: dict[str, Loaded], layout: Batc
         until(lambda: weights() is None)  # its thread lets go of it once it is idle
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", *(() if torch.cuda.is_available() else ("cuda", "cuda:1"))])
+def test_a_device_that_is_not_there_is_named(models: dict[str, Loaded], device: str) -> None:
+    module = load_model(models["bert"].folder, with_qa_head=True)
+    with pytest.raises(ModelError, match=f"model.device: .*{device}"):
+        TorchBackend(module, ModelParameters(device=device))
