@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from safetensors.torch import load_file, save_file
 
+from actors.backends.base import RanPass
 from actors.engine.inference_task import Wanted
 from actors.errors import DeviceLost
 from actors.model_actor import ModelActor
@@ -200,10 +201,10 @@ def test_a_replica_without_its_thread_says_so(small: Replica, monkeypatch: pytes
     scheduler = small.actor.scheduler
     assert scheduler is not None
 
-    def end_the_thread(*_: object) -> None:
+    def end_the_thread(*_: object, **__: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr(small.actor.engine, "run", end_the_thread)
+    monkeypatch.setattr(small.actor.engine, "submit", end_the_thread)
     small.actor.ask(small.prepare(answering()), Wanted(qa=QAParameters()))
     until(lambda: not scheduler.alive)
     with pytest.raises(RuntimeError, match="thread of the online passes"):
@@ -213,10 +214,8 @@ def test_a_replica_without_its_thread_says_so(small: Replica, monkeypatch: pytes
 def test_a_replica_whose_device_is_lost_says_so_to_clients_and_to_health_checks(
     small: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(*_: object) -> None:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    monkeypatch.setattr(small.actor.engine._backend, "forward", lose)
+    lost = RanPass(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    monkeypatch.setattr(small.actor.engine._backend, "submit", lambda _: lost)
     for _ in range(2):
         got = refusal(small, answering())
         assert (got.status, got.reason, got.retry_after) == (503, "device_lost", 1)
