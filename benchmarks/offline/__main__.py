@@ -8,10 +8,13 @@ not counted, has warmed them up. Ratios are taken within a round; medians and ra
 is counted:
 
 * The floor: the time that the multiply-adds of all windows, padding left out, would take at the speed of a large sgemm
-  (2048³), which is measured four times in the round on the same threads; its median counts.
+  (2048³) as torch multiplies matrices, which is measured four times in the round on the same threads; its median
+  counts. The fastest product is the same with weights laid out for the CPU beforehand, which the engine takes where it
+  is faster (`actors/backends/cpu_linear.py`), so that shares of the floor can be above 1.
 * The engine, in a process without Ray, which has learnt nothing yet ("fresh": a short job, learning included) and then
   with the same rows once more ("again"). Texts to answers is everything; tokens to answers leaves tokenising out; in
-  the passes is what the device took.
+  the passes is what the device took. "Fast" is `model.precision: fast`, with the same rows twice, of which the second
+  counts; it is left out where the CPU has nothing faster than float32.
 * A loop by hand over the same packed forward: eight windows a pass, shortest first, from tokens to logits. Padded
   batches in random order through the transformers module, likewise from tokens to logits.
 * The job: Parquet to Parquet by the executor of `spanmill answer`, one actor with all threads, in a Ray cluster that is

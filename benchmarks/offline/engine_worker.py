@@ -1,6 +1,6 @@
 """The engine in a process of its own, without Ray.
 
-    python -m benchmarks.offline.engine_worker MODEL THREADS
+    python -m benchmarks.offline.engine_worker MODEL THREADS PRECISION
 
 The model stays; every request gets an engine that has learnt nothing yet. See `peer_worker` for how it is asked.
 """
@@ -19,6 +19,7 @@ import transformers
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Results
 from actors.models.loading import load_backend, load_spec
+from actors.models.precision import with_precision
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
@@ -50,9 +51,9 @@ class _Timed:
 class EngineInProcess:
     """Fresh engines over one loaded model."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, model: ModelParameters) -> None:
         self._spec = load_spec(folder)
-        self._backend = load_backend(folder, ModelParameters(name=str(folder), threads=threads), with_qa_head=True)
+        self._backend = load_backend(folder, model, with_qa_head=True)
 
     def answer(self, corpus: str) -> Answer:
         """Answers the rows of a Parquet file twice: by a fresh engine, and by the same again.
@@ -96,10 +97,12 @@ def _batches(results: Results) -> dict[str, float]:
     return {str(length): windows for length, windows in results.stats.batch_sizes().items()}
 
 
-def main(folder: str, threads: str) -> None:
+def main(folder: str, threads: str, precision: str) -> None:
     """Loads the model, and serves."""
-    engine = EngineInProcess(Path(folder), int(threads))
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    given = {"name": folder, "threads": int(threads), "precision": precision, "device": "cpu"}
+    model = with_precision(Path(folder), ModelParameters.model_validate(given))
+    engine = EngineInProcess(Path(folder), model)
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "type": str(model.dtype)}
     serve({"answer": engine.answer, "embed": engine.embed}, versions)
 
 

@@ -1,7 +1,7 @@
 """One round: everything that is compared, one after another, on rows of the round's own."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from actors.backends.precision import EXACT
 from benchmarks.corpus import write_corpus, write_texts
 from benchmarks.offline.limits import EMBEDDING, PIPELINE
 from benchmarks.offline.plain_ray_data import plain_seconds
@@ -32,6 +33,8 @@ class Timed(StrEnum):
     AGAIN_PASSES = "engine, again: in the passes"
     AGAIN = "engine, again: tokens to answers"
     AGAIN_TEXTS = "engine, again: texts to answers"
+    FAST_PASSES = "engine, fast: in the passes"
+    FAST_TEXTS = "engine, fast: texts to answers"
     BY_HAND = "loop by hand, packed, no answers"
     JOB_PASSES = "job: in the passes"
     JOB = "job: Parquet to Parquet"
@@ -70,6 +73,8 @@ class Round:
     """What there is to compute for them."""
     sgemm: list[float] = field(default_factory=list)
     """Floating-point operations per second of a large sgemm, four times in the round."""
+    fastest: list[float] = field(default_factory=list)
+    """The same of the fastest product that is known."""
     seconds: dict[Timed, float] = field(default_factory=dict)
     """For all rows."""
     embedding: dict[Embedded, float] = field(default_factory=dict)
@@ -77,6 +82,8 @@ class Round:
     equal_answers: float | None = None
     """Share of rows whose answer has the same start and end as that of transformers' pipeline, the least over its
     batch sizes."""
+    equal_fast_answers: float | None = None
+    """Share of rows whose answer is the same in the fast precision; None where none is faster than float32."""
     least_cosine: float | None = None
     """Of any text, between its vector and that of sentence-transformers."""
     shards: int = 0
@@ -88,6 +95,11 @@ class Round:
     def floor(self) -> float:
         """Seconds for all rows at the speed of the sgemm."""
         return self.flops / float(np.median(self.sgemm))
+
+    @property
+    def fastest_floor(self) -> float:
+        """Seconds for all rows at the speed of the fastest product."""
+        return self.flops / float(np.median(self.fastest))
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,8 @@ class Contenders:
     threads: int
     yardsticks: Worker
     engine: Worker
+    fast: Worker
+    """The same in the fastest precision."""
     peers: Worker | None
     large: Path | None = None
     """Questions and passages of a large job."""
@@ -152,7 +166,9 @@ class Contenders:
         return measured
 
     def _sgemm(self, measured: Round) -> None:
-        measured.sgemm.append(self.yardsticks.ask("floor")["flops_per_second"])
+        rates = self.yardsticks.ask("floor")
+        measured.sgemm.append(rates["sgemm"])
+        measured.fastest.append(rates["fastest"])
 
     def _engine(self, measured: Round, corpus: str) -> Any:
         answer = self.engine.ask("answer", corpus=corpus)
@@ -161,6 +177,10 @@ class Contenders:
         seconds[Timed.FIRST], seconds[Timed.AGAIN] = first["tokens"], again["tokens"]
         seconds[Timed.FIRST_TEXTS], seconds[Timed.AGAIN_TEXTS] = first["texts"], again["texts"]
         measured.batches = answer["batches"]
+        if self.fast.versions["type"] != EXACT:
+            fast = self.fast.ask("answer", corpus=corpus)
+            seconds[Timed.FAST_PASSES], seconds[Timed.FAST_TEXTS] = fast["again"]["passes"], fast["again"]["texts"]
+            measured.equal_fast_answers = _equal(answer["spans"], fast["spans"])
         return answer["spans"]
 
     def _pipeline(self, measured: Round, corpus: str, spans: Any) -> None:
@@ -170,8 +190,7 @@ class Contenders:
         for windows in PIPELINE_WINDOWS:
             answer = self.peers.ask("answer", corpus=corpus, windows=windows, parameters=PIPELINE)
             measured.seconds[Timed.pipeline(windows)] = answer["seconds"]
-            equal = [ours == theirs for ours, theirs in zip(spans, answer["spans"], strict=True)]
-            shares.append(sum(equal) / len(equal))
+            shares.append(_equal(spans, answer["spans"]))
         measured.equal_answers = min(shares)
 
     def _ray(self, measured: Round, given: Slice) -> None:
@@ -199,6 +218,12 @@ class Contenders:
         measured.least_cosine = float((np.load(ours) * np.load(theirs)).sum(axis=1).min())
 
 
+def _equal(some: Sequence[object], others: Sequence[object]) -> float:
+    """Share of equal ones."""
+    equal = [ours == theirs for ours, theirs in zip(some, others, strict=True)]
+    return sum(equal) / len(equal)
+
+
 @contextmanager
 def contenders(model: Path, threads: int, peers_python: Path | None, large: Path | None) -> Iterator[Contenders]:
     """Loads the model in a process of each kind.
@@ -210,11 +235,11 @@ def contenders(model: Path, threads: int, peers_python: Path | None, large: Path
     limits = [str(model), str(threads)]
     with ExitStack() as stack:
         own = [
-            stack.enter_context(working([sys.executable, "-m", f"benchmarks.offline.{name}", *limits]))
-            for name in ("yardstick_worker", "engine_worker")
+            stack.enter_context(working([sys.executable, "-m", f"benchmarks.offline.{name}", *limits, *further]))
+            for name, *further in (("yardstick_worker",), ("engine_worker", "exact"), ("engine_worker", "fast"))
         ]
         peers = None
         if peers_python is not None:
             words = [str(peers_python), "-I", str(_PEER), *limits, str(EMBEDDING.max_seq_len)]
             peers = stack.enter_context(working(words))
-        yield Contenders(model, threads, own[0], own[1], peers, large)
+        yield Contenders(model, threads, own[0], own[1], own[2], peers, large)
