@@ -169,4 +169,4 @@ class SharingParameters(Settings):
     while small ones wait."""
 
     offline_calls: int = Field(default=2, ge=1)
-    """Pieces of offline shards in a model actor's hands: one in the forward pass, the others unpacked beside it."""
+    """Pieces of offline shards in a model actor's hands: one is computed while others are unpacked or written up."""

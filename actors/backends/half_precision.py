@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 from actors.arrays import Floats
 from actors.backends.precision import EXACT, Precision
 from actors.backends.torch_weights import load_model
+from actors.backends.transfer import named_device
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _NATIVE_CPU = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16")
@@ -96,15 +97,17 @@ def computes_bfloat16() -> bool:
 
 
 def is_slow_here(dtype: str) -> bool:
-    """Whether passes in this type run on a CPU that has to imitate it."""
-    if dtype == EXACT or torch.cuda.is_available():
-        return False
-    return dtype != "bfloat16" or not computes_bfloat16()
+    """Whether this machine's CPU has to imitate this type."""
+    return dtype != EXACT and (dtype != "bfloat16" or not computes_bfloat16())
 
 
 def uses_gpu(device: str) -> bool:
-    """Whether a model with this `model.device` computes on a GPU here."""
-    return torch.cuda.is_available() if device == "auto" else torch.device(device).type != "cpu"
+    """Whether a model with this `model.device` computes on a GPU here.
+
+    Raises:
+        ModelError: torch knows no such device.
+    """
+    return torch.cuda.is_available() if device == "auto" else named_device(device).type != "cpu"
 
 
 def _gpu_lacks_bfloat16() -> bool:

@@ -1,6 +1,7 @@
 """A pass over the windows of a batch, packed end to end; its results are put back where a padded batch has them."""
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, TypeVar
@@ -176,7 +177,14 @@ def packed_pass(
     own = own_states(model, batch)
     attention = attention or attention_for(model.device, model.dtype)
     for one in (make,) if make else dict.fromkeys((fastest_of(model.base_model), plain)):
-        packed, states = _tried(model, one, attention, batch)
+        try:
+            packed, states = _tried(model, one, attention, batch)
+        except RuntimeError:
+            if one is plain:
+                raise
+            # Not every build has such a product for every layer and activation.
+            off, most = math.nan, tolerance(model, one)
+            continue
         off, most = difference(states, own, batch), tolerance(model, one)
         # Where it is NaN, nothing can be said for it.
         if off <= most:

@@ -18,9 +18,9 @@ from actors.backends.padded_pass import PaddedPass
 from actors.backends.parity import lay_out_weights
 from actors.backends.precision import EXACT
 from actors.backends.prepared_pass import PassKind, PreparedPass
-from actors.backends.transfer import Timer, start_timer
+from actors.backends.transfer import Timer, named_device, start_timer
 from actors.batch import Batch
-from actors.errors import ModelError, OutOfMemory, first_line
+from actors.errors import ModelError, OutOfMemory
 from actors.parameters import ModelParameters
 
 
@@ -161,10 +161,7 @@ def _device(name: str) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if has_gpu else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"model.device: {name!r} is no device that torch knows: {first_line(error)}") from error
+    device = named_device(name)
     if device.type == "cuda" and not has_gpu:
         raise ModelError(
             f"model.device: {name}, but torch {torch.__version__} sees no GPU here; auto takes what there is"

@@ -12,16 +12,16 @@ _LOG = logging.getLogger("spanmill.model")
 
 def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
     # Here and not above: torch takes seconds and hundreds of MB, and fingerprints are computed without it.
-    from actors.backends.half_precision import is_slow_here
+    from actors.backends.half_precision import is_slow_here, uses_gpu
     from actors.backends.torch_backend import TorchBackend
     from actors.backends.torch_weights import load_model
 
     dtype = model.dtype or EXACT
-    # A device that is named is meant.
-    if model.device == "auto" and is_slow_here(dtype):
+    # An actor without a GPU of its own is told "cpu"; so is one whose job was begun where there were some.
+    if not uses_gpu(model.device) and is_slow_here(dtype):
         _LOG.warning(
-            "torch sees no GPU here, and on this CPU %s may take many times as long as float32; install a torch with "
-            "CUDA, or set model.precision: exact",
+            "on this CPU %s may take many times as long as float32; use machines with GPUs and a torch with CUDA, or "
+            "begin a job with model.precision: exact",
             dtype,
         )
     return TorchBackend(load_model(folder, with_qa_head), model)

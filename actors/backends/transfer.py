@@ -7,6 +7,19 @@ import torch
 from torch import Tensor
 
 from actors.arrays import Floats, Ints, Longs
+from actors.errors import ModelError, first_line
+
+
+def named_device(name: str) -> torch.device:
+    """The device of this name, whether it is there or not.
+
+    Raises:
+        ModelError: torch knows no such device.
+    """
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"model.device: {name!r} is no device that torch knows: {first_line(error)}") from error
 
 
 class Transfer:

@@ -6,20 +6,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from actors.arrays import Ints, Longs
 from actors.backends.base import Backend, ModelOutput, PassOutput, PassRequest, check_outputs
-from actors.backends.device_errors import device_error
-from actors.backends.speed_probe import blank_windows
 from actors.batch import Batch
 from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
 from actors.engine.collate import stack, stack_weights
 from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
+from actors.engine.device_watch import DeviceWatch
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pace import Pace
 from actors.engine.passes import Pass, PassInFlight, Share
@@ -72,13 +71,13 @@ class Engine:
         self._outputs = outputs
         self.batcher = Batcher(batching)
         self._learning = threading.Lock()
-        self._submitting = threading.Lock()
+        self._submitting = threading.RLock()
+        self._device = DeviceWatch(backend, spec, self._submitting)
         self._passes_to_read = 0
+        self._device_finds_spans = False
         self._decoding_pace = Pace(_USUAL_PACE, seen=_TELLING_WORK)
         self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
-        self._lost: DeviceLost | None = None
-        self._when_lost: Callable[[DeviceLost], None] | None = None
 
     def watch(self, watcher: Callable[[Pass], None]) -> None:
         """Calls `watcher` after every pass, in the thread that ran it."""
@@ -86,12 +85,11 @@ class Engine:
 
     def when_lost(self, act: Callable[[DeviceLost], None]) -> None:
         """Calls `act` once, at the moment that the device is lost, in the thread whose pass found it out."""
-        self._when_lost = act
+        self._device.when_lost(act)
 
     def check_device(self) -> None:
         """Raises DeviceLost where a pass has found the device lost; runs none itself."""
-        if self._lost is not None:
-            raise DeviceLost(str(self._lost))
+        self._device.check()
 
     @property
     def hidden_size(self) -> int:
@@ -150,29 +148,40 @@ class Engine:
     def _run_while_there_is_room(self, task: InferenceTask, windows: Longs) -> Longs:
         """Runs passes over windows of a task; those that are left where one had no room."""
         schedule, in_flight, left = self.queue(task.lengths[windows]), deque[PassInFlight](), list[Longs]()
+        # Whether the device may take another pass; it may have refused one, until those that it has are over.
+        takes_more = True
         try:
             while in_flight or (len(schedule) and not left):
                 is_wanted = len(schedule) > 0 and not left
-                done = output = None
-                if in_flight and not (is_wanted and self._takes_another(in_flight)):
-                    done = in_flight.popleft()
-                    output = self.wait(done)
-                if done is not None and output is None:
+                if is_wanted and (not in_flight or (takes_more and self._takes_another(in_flight))):
+                    takes_more = self._submit_next(task, windows, schedule, in_flight, waits=not in_flight)
+                    continue
+                done = in_flight.popleft()
+                output, takes_more = self.wait(done), True
+                if output is None:
                     left.append(done.shares[0].chosen)
-                elif is_wanted:
-                    size = self.choose(schedule, self.device_lock.longest_pass())
-                    turn = partial(self.device_lock.offline, waits=done is None and not in_flight)
-                    submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
-                    if submitted is not None:
-                        schedule.drop(size)
-                        in_flight.append(submitted)
-                if done is not None and output is not None:
-                    # Not before the device has the next pass.
-                    _raise_first(self.keep(done, output))
+                    continue
+                if is_wanted and len(in_flight) < _IN_FLIGHT:
+                    # Before the results are read, which the device does not wait for.
+                    takes_more = self._submit_next(task, windows, schedule, in_flight, waits=False)
+                _raise_first(self.keep(done, output))
         finally:
             for abandoned in in_flight:
                 self._abandon(abandoned)
         return np.concatenate([*left, windows[schedule.peek(len(schedule))]])
+
+    def _submit_next(
+        self, task: InferenceTask, windows: Longs, schedule: WindowQueue, in_flight: deque[PassInFlight], waits: bool
+    ) -> bool:
+        """Submits the next pass of a schedule; False where the device does not take it now."""
+        size = self.choose(schedule, self.device_lock.longest_pass())
+        turn = partial(self.device_lock.offline, waits=waits)
+        submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
+        if submitted is None:
+            return False
+        schedule.drop(size)
+        in_flight.append(submitted)
+        return True
 
     def _takes_another(self, in_flight: Sequence[PassInFlight]) -> bool:
         """Whether the device is to have another pass before the first of these is over.
@@ -221,7 +230,9 @@ class Engine:
         Args:
             windows: how many, or several such numbers, [N]; the seconds are of the same shape.
         """
-        return 0.0 if task is None else self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
+        if task is None or self._device_finds_spans:
+            return 0.0
+        return self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
 
     def predicted_at_best(self, windows: int, tokens: int, squares: int) -> float:
         """Seconds that windows are predicted to take in passes of the best size that they fill; 0 if nothing is known.
@@ -245,12 +256,12 @@ class Engine:
         Raises:
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
-        asked = time.perf_counter()
         batches = tuple(share.task.batch(share.chosen) for share in shares)
         size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), self._backend.layout)
         request = self._request(shares, batches, size.width)
         task = shares[0].task
         task.pause = 0.0
+        asked = time.perf_counter()
         with ExitStack() as stack:
             if not stack.enter_context(turn(self._predicted(size), size.windows == 1)):
                 return None
@@ -294,7 +305,7 @@ class Engine:
             try:
                 output = flight.submitted.collect()
             except Exception as error:
-                if not isinstance(self._judged(error, flight.task.wanted), OutOfMemory):
+                if not isinstance(self._device.judged(error, flight.task.wanted), OutOfMemory):
                     raise
                 flight.task.stats.out_of_memory += 1
                 self._make_room(flight.size, flight.task, error)
@@ -317,20 +328,6 @@ class Engine:
         """
         return [self._keep(share, batch, part) for share, batch, part in flight.parts(output)]
 
-    def run(self, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> bool:
-        """Runs a pass from its beginning to its end; False where `submit` or `wait` says to choose again.
-
-        Raises:
-            NotANumber: the model computes NaN.
-            WindowTooLarge, NoRoom, DeviceLost: as `wait`.
-        """
-        flight = self.submit(shares, turn, online=online)
-        output = None if flight is None else self.wait(flight)
-        if flight is None or output is None:
-            return False
-        _raise_first(self.keep(flight, output))
-        return True
-
     def _abandon(self, flight: PassInFlight) -> None:
         """Waits for a pass whose results nobody wants any more."""
         with flight.turn, suppress(Exception):
@@ -342,8 +339,12 @@ class Engine:
             share.task.keep(share.chosen, batch, output)
         except Exception as error:
             return error
+        if output.candidates is not None:
+            # Its time is part of the pass's.
+            self._device_finds_spans = True
+            return None
         seconds, work = time.perf_counter() - began, float(share.task.decoding_work(batch.windows, batch.width))
-        if work >= _TELLING_WORK and output.candidates is None:
+        if work >= _TELLING_WORK:
             with self._learning:
                 self._decoding_pace.observe(work, seconds)
         return None
@@ -352,7 +353,7 @@ class Engine:
         try:
             self._read_memory_limit()
         except Exception as failed:
-            if self._judged(failed, wanted) is None:
+            if self._device.judged(failed, wanted) is None:
                 raise
 
     def _make_room(self, size: PassShape, task: InferenceTask, error: Exception) -> None:
@@ -381,35 +382,6 @@ class Engine:
         with self._learning:
             self.batcher.memory_limit = None if limit is None else int(limit * self.batcher.parameters.memory_share)
         self._passes_to_read = _READ_EVERY
-
-    def _judged(self, error: Exception, wanted: Wanted) -> OutOfMemory | None:
-        """What to do about a pass that failed: a smaller one where there was no room, none where this is None.
-
-        Raises:
-            DeviceLost: it was not the pass, and no other one can succeed.
-        """
-        found = device_error(error)
-        if found is None and not self._can_compute(wanted):
-            found = DeviceLost(f"a pass of nothing but padding fails, too: {type(error).__name__}: {first_line(error)}")
-        if isinstance(found, DeviceLost):
-            self._lose(found, error)
-        return found
-
-    def _lose(self, lost: DeviceLost, error: Exception) -> NoReturn:
-        self._lost = lost
-        if self._when_lost is not None:
-            self._when_lost(lost)
-        raise DeviceLost(str(lost)) from error
-
-    def _can_compute(self, wanted: Wanted) -> bool:
-        """Whether the smallest pass there is succeeds: errors of unknown runtimes have unknown texts."""
-        batch = blank_windows(1, 2, self.spec)
-        weights = None if wanted.embedding is None else np.ones((1, 2), dtype=np.float32)
-        try:
-            self._backend.forward(batch, wanted.qa is not None, weights, wanted.tokens)
-        except Exception as error:
-            return isinstance(device_error(error), OutOfMemory)
-        return True
 
     def _predicted(self, size: PassShape) -> float:
         """Seconds; 0 where no pass has been timed yet."""

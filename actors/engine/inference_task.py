@@ -72,7 +72,7 @@ class InferenceTask:
         self.wanted = wanted
         self.stats = PassStats()
         self.pause = 0.0
-        """Seconds to wait before its next pass, because a window had no room in its last one; see `Engine.run`."""
+        """Seconds to wait before its next pass, because a window had no room in its last one; see `Engine.wait`."""
         self.tries_without_room = 0
         """Passes of one window that had no room where one fitted before, since its last pass that took place."""
         self._spec = spec
@@ -108,7 +108,7 @@ class InferenceTask:
         return 0 if self._asked is None else windows * self._asked.work_of_window(width)
 
     def batch(self, chosen: Longs) -> Batch:
-        """The padded arrays of the windows at the positions `chosen`."""
+        """The tokens of the windows at the positions `chosen`."""
         return collate(self.prepared, self._template, chosen, self._spec.pad_id, self._spec.uses_type_ids)
 
     def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:

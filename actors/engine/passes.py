@@ -30,7 +30,7 @@ class Pass:
     """Without padding."""
     seconds: float
     waited: float
-    """Seconds that it waited until the device took it."""
+    """Seconds that it waited for its turn on the device; not those behind the pass that the device has already."""
 
 
 @dataclass(frozen=True)

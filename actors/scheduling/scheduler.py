@@ -128,8 +128,7 @@ class OnlineScheduler:
                 self._run_pass(next_pass(self._engine, first, self._policy.by_urgency(requests), self._quantum))
             except Exception as error:
                 # The thread has to survive whatever happens: without it no request would be answered.
-                if first.is_wanted():
-                    first.settle(error=error)
+                first.settle(error=error)
             if is_remainder:
                 self._policy.ran_remainder(self._clock() - began)
             self._note_traffic(requests)
@@ -212,11 +211,16 @@ class OnlineScheduler:
         finished: Sequence[QueuedRequest],
     ) -> None:
         """Hands requests what a pass gave, and settles those that have all of their results, or cannot have them."""
-        for request, error in zip(requests, self._engine.keep(flight, output), strict=True):
-            if error is not None:
+        try:
+            for request, error in zip(requests, self._engine.keep(flight, output), strict=True):
+                if error is not None:
+                    request.settle(error=error)
+            for request in finished:
+                _settle_with_results(request)
+        except Exception as error:
+            # Nobody else would answer them.
+            for request in requests:
                 request.settle(error=error)
-        for request in finished:
-            _settle_with_results(request)
         with self._submitted:
             self._requests = [other for other in self._requests if not other.future.done()]
 

@@ -54,7 +54,13 @@ def serve_call() -> None:
     with os.fdopen(os.dup(1), "wb") as answers:
         # What libraries print must not get into the answer.
         os.dup2(2, 1)
-        answers.write(pickle.dumps(_outcome(*pickle.load(sys.stdin.buffer))))
+        outcome = _outcome(*pickle.load(sys.stdin.buffer))
+        try:
+            answer = pickle.dumps(outcome)
+        except Exception as error:
+            cause = outcome[1] or error
+            answer = pickle.dumps((None, JobError(f"{type(cause).__name__}: {cause}")))
+        answers.write(answer)
 
 
 def _outcome(

@@ -22,7 +22,9 @@ from actors.arrays import Floats, Ints
 from actors.backends.base import BatchLayout, PassOutput, SynchronousBackend
 from actors.batch import Batch
 from actors.engine.answers import Answers
+from actors.engine.engine import DeviceTurn, Engine
 from actors.engine.inference_task import Results
+from actors.engine.passes import Share
 from actors.errors import OutOfMemory
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
@@ -196,6 +198,18 @@ class TableBackend(SynchronousBackend):
             pooled = np.einsum("ns,nsd->nd", pool_weights, self.hidden_table[batch.input_ids])
         hidden = self.hidden_table[batch.input_ids] if want_hidden else None
         return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None, hidden)
+
+
+def run_pass(engine: Engine, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> bool:
+    """A pass from its beginning to its end; False where it did not take place."""
+    flight = engine.submit(shares, turn, online=online)
+    output = None if flight is None else engine.wait(flight)
+    if flight is None or output is None:
+        return False
+    errors = [error for error in engine.keep(flight, output) if error is not None]
+    if errors:
+        raise errors[0]
+    return True
 
 
 def hand_batch(

@@ -47,10 +47,10 @@ def test_a_view_of_a_larger_matrix_is_laid_out_too() -> None:
 def test_the_faster_one_is_taken(
     monkeypatch: pytest.MonkeyPatch, ours: float, theirs: float, expected: cpu_linear.MakeProduct
 ) -> None:
-    linear = _linear(8, 8)
-    monkeypatch.setattr(cpu_linear, "_seconds", lambda product, states: theirs if product is linear else ours)
+    linear, product = _linear(8, 8), nn.Identity()
+    monkeypatch.setattr(cpu_linear, "_seconds", lambda timed, states: ours if timed is product else theirs)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.setattr(cpu_linear, "laid_out", lambda *_: lambda states: states)
+    monkeypatch.setattr(cpu_linear, "laid_out", lambda *_: product)
     assert fastest(linear) is (plain if expected is plain else cpu_linear.laid_out)
 
 

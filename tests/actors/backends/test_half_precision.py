@@ -18,6 +18,7 @@ from actors.backends.half_precision import (
     uses_gpu,
 )
 from actors.backends.torch_weights import load_model
+from actors.errors import ModelError
 from actors.models.loading import load_backend
 from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
@@ -115,7 +116,6 @@ def test_where_half_precision_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [is_slow_here(dtype) for dtype in ("float32", "float16", "bfloat16")] == [False, True, False]
     assert (uses_gpu("auto"), uses_gpu("cpu"), uses_gpu("cuda:1")) == (False, False, True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert not is_slow_here("float16")
     assert uses_gpu("auto")
 
 
@@ -125,7 +125,13 @@ def test_a_half_precision_that_a_cpu_has_to_imitate_is_warned_of(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     model = ModelParameters(threads=1).in_type("float16")
     with caplog.at_level("WARNING", "spanmill.model"):
-        load_backend(MODELS / "distilbert", model.model_copy(update={"device": "cpu"}), with_qa_head=True)
-        assert "torch sees no GPU" not in caplog.text, "who names the CPU knows"
-        load_backend(MODELS / "distilbert", model, with_qa_head=True)
-    assert "torch sees no GPU here, and on this CPU float16 may take many times as long as float32" in caplog.text
+        # As an actor without a GPU of its own is told, and as a process that finds none.
+        for device in ("cpu", "auto"):
+            load_backend(MODELS / "distilbert", model.model_copy(update={"device": device}), with_qa_head=True)
+    assert len(caplog.messages) == 2
+    assert "on this CPU float16 may take many times as long as float32" in caplog.text
+
+
+def test_a_device_that_torch_does_not_know_is_named() -> None:
+    with pytest.raises(ModelError, match=r"model\.device: 'gpu' is no device that torch knows"):
+        uses_gpu("gpu")

@@ -35,6 +35,7 @@ from tests.actors.helpers import (
     answers_of,
     prepare,
     read_lines,
+    run_pass,
     same_up_to_ties,
     strings,
     word_ids,
@@ -118,7 +119,7 @@ def test_calls_that_share_a_pass_get_what_each_gets_alone(
             tasks.append(engine.begin(prepared, Wanted(SHAPES[shape], EmbeddingParameters())))
     assume(tasks)
     shares = [Share(task, np.arange(len(task.prepared.windows))) for task in tasks]
-    assert engine.run(shares, engine.device_lock.offline)
+    assert run_pass(engine, shares, engine.device_lock.offline)
     for (pair, shape), task in zip(kept, tasks, strict=True):
         expected, embedding = _alone(model, pair, shape)
         results = task.results()
@@ -652,10 +653,10 @@ def test_a_pass_whose_turn_is_not_given_leaves_no_trace() -> None:
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 2)
     task = engine.begin(prepared, Wanted(QA))
     device_lock.arrived()
-    assert not engine.run([Share(task, np.arange(2))], device_lock.offline)
+    assert not run_pass(engine, [Share(task, np.arange(2))], device_lock.offline)
     assert backend.shapes == []
     assert task.stats.total.passes == 0
-    assert engine.run([Share(task, np.arange(1))], device_lock.offline), "nothing is smaller than one window"
+    assert run_pass(engine, [Share(task, np.arange(1))], device_lock.offline), "nothing is smaller than one window"
 
 
 def test_windows_within_some_seconds() -> None:
@@ -674,7 +675,7 @@ def test_who_watches_is_told_of_every_pass() -> None:
     prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 8 + [("w1", "w2")])
     stats = engine.answer(prepared, QA).stats
     task = engine.begin(prepared, Wanted(QA))
-    assert engine.run([Share(task, np.arange(2))], lambda *_: engine.device_lock.online(), online=True)
+    assert run_pass(engine, [Share(task, np.arange(2))], lambda *_: engine.device_lock.online(), online=True)
     assert [p.size for p in passes] == [
         PassShape.padded(4, 14),
         PassShape.padded(4, 14),

@@ -1,6 +1,7 @@
 """Passes on their way: the device computes one while the results of another are read, and changes no answer by it."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,12 +16,15 @@ from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
 from actors.batch import Batch
 from actors.engine.answers import Answers
+from actors.engine.batcher import WindowQueue
+from actors.engine.cost_model import PassShape
+from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pass_stats import PassStats
 from actors.engine.passes import Share
 from actors.errors import NotANumber
-from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from benchmarks.thread_device import ThreadDevice
 from tests.actors.helpers import (
     FIRST_WORD,
@@ -29,6 +33,7 @@ from tests.actors.helpers import (
     answers_of,
     assert_same_results,
     prepare,
+    run_pass,
     word_spec,
     words,
 )
@@ -143,7 +148,7 @@ def test_tasks_that_want_spans_of_other_kinds_share_a_pass_whose_device_finds_th
     ]
     engine = _engine(_Finds())
     tasks = [engine.begin(shard, Wanted(qa)) for shard, qa in zip(shards, kinds, strict=True)]
-    assert engine.run([Share(task, np.arange(len(task.lengths))) for task in tasks], engine.device_lock.offline)
+    assert run_pass(engine, [Share(task, np.arange(len(task.lengths))) for task in tasks], engine.device_lock.offline)
     for task, shard, qa in zip(tasks, shards, kinds, strict=True):
         alone = _engine(TableBackend()).answer(shard, qa)
         _same(task.results(), alone)
@@ -166,3 +171,31 @@ def test_no_pass_is_made_for_a_device_that_has_no_room_for_it() -> None:
     with engine.device_lock.offline(0.0):  # another shard's
         results = engine.finish(task)
     assert results.stats.total.passes == task.collated == 6
+
+
+def test_a_pass_that_is_refused_is_not_chosen_again_before_the_one_in_front_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device_lock = DeviceLock(SharingParameters(quantum_ms=50), clock=lambda: 0.0)
+    device_lock.arrived()
+    gate = threading.Semaphore(0)
+    device = ThreadDevice(TableBackend(), gate.acquire)
+    engine = Engine(device, SPEC, BatchingParameters(fixed_windows=1), device_lock)
+    for windows in (1, 2, 4) * 3:
+        engine.batcher.costs.observe(PassShape.padded(windows, 14), 0.035 * windows)
+    choose, chosen = engine.choose, list[int]()
+
+    def counted(schedule: WindowQueue, quantum: float) -> int:
+        chosen.append(choose(schedule, quantum))
+        return chosen[-1]
+
+    monkeypatch.setattr(engine, "choose", counted)
+    prepared, _ = prepare(SPEC, QA, [("w1", words(range(10)))] * 4)
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(engine.answer, prepared, QA)
+        until(lambda: ("begun", 0) in _events(device))
+        waited_until = time.monotonic() + 0.2
+        until(lambda: time.monotonic() >= waited_until)
+        gate.release(4)
+        assert len(answers_of(_found(answers.result()))) == 4
+    assert len(chosen) <= 2 * 4, "70 ms are more than the quantum, and it waits for that"

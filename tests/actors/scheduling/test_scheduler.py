@@ -22,6 +22,7 @@ from actors.engine.cost_model import PassShape
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted
+from actors.engine.passes import PassInFlight
 from actors.errors import DeadlinePassed, ModelError, NoRoom, NotANumber, QueueFull, WindowTooLarge
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
 from actors.scheduling.request import QueuedRequest
@@ -314,6 +315,23 @@ def test_the_next_pass_does_not_wait_until_the_results_of_the_last_one_are_merge
         assert_same_results(first.future.result(), _alone(ANSWER, "w1"))
         assert_same_results(second.future.result(), _alone(ANSWER, "w2"))
         until(lambda: not scheduler._requests)
+
+
+def test_results_that_cannot_be_handed_out_cost_their_requests_and_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = _engine(TableBackend())
+    keep = engine.keep
+
+    def fails_once(flight: PassInFlight, output: PassOutput) -> list[Exception | None]:
+        monkeypatch.setattr(engine, "keep", keep)
+        raise MemoryError("no room for the logits")
+
+    monkeypatch.setattr(engine, "keep", fails_once)
+    with _scheduler(engine) as scheduler:
+        with pytest.raises(MemoryError):
+            scheduler.submit(_task(engine, EMBED, "w1")).future.result()
+        assert_same_results(scheduler.submit(_task(engine, EMBED, "w2")).future.result(), _alone(EMBED, "w2"))
 
 
 def test_a_large_request_does_not_hold_small_ones_up() -> None:
