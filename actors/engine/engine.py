@@ -136,35 +136,43 @@ class Engine:
             NoRoom: a window that fitted before has no room now.
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
-        for number, windows in enumerate(task.rounds):
-            while len(windows):
-                windows = self._run_while_there_is_room(task, windows)
-                if task.pause:
-                    # Without the device, so that whoever else wants it does not wait too.
-                    time.sleep(task.pause)
-            task.end_round(number)
+        rounds = deque(task.rounds)
+        while rounds:
+            left = self._run_while_there_is_room(task, rounds)
+            if len(left):
+                rounds.appendleft(left)
+            if task.pause:
+                # Without the device, so that whoever else wants it does not wait too.
+                time.sleep(task.pause)
         return task.results()
 
-    def _run_while_there_is_room(self, task: InferenceTask, windows: Longs) -> Longs:
-        """Runs passes over windows of a task; those that are left where one had no room."""
-        schedule, in_flight, left = self.queue(task.lengths[windows]), deque[PassInFlight](), list[Longs]()
+    def _run_while_there_is_room(self, task: InferenceTask, rounds: deque[Longs]) -> Longs:
+        """Runs passes over the windows of rounds, which it takes one after the other; those that are left of one round
+        where a pass had no room.
+        """
+        windows, in_flight, left = np.zeros(0, dtype=np.int64), deque[PassInFlight](), list[Longs]()
+        schedule = self.queue(task.lengths[windows])
         # Whether the device may take another pass; it may have refused one, until those that it has are over.
         takes_more = True
         try:
-            while in_flight or (len(schedule) and not left):
+            while in_flight or ((len(schedule) or rounds) and not left):
+                if not len(schedule) and rounds and not left:
+                    windows = rounds.popleft()
+                    schedule = self.queue(task.lengths[windows])
                 is_wanted = len(schedule) > 0 and not left
                 if is_wanted and (not in_flight or (takes_more and self._takes_another(in_flight))):
                     takes_more = self._submit_next(task, windows, schedule, in_flight, waits=not in_flight)
-                    continue
-                done = in_flight.popleft()
-                output, takes_more = self.wait(done), True
-                if output is None:
-                    left.append(done.shares[0].chosen)
-                    continue
-                if is_wanted and len(in_flight) < _IN_FLIGHT:
-                    # Before the results are read, which the device does not wait for.
-                    takes_more = self._submit_next(task, windows, schedule, in_flight, waits=False)
-                _raise_first(self.keep(done, output))
+                elif in_flight:
+                    done = in_flight.popleft()
+                    output, takes_more = self.wait(done), True
+                    if output is None:
+                        left.append(done.shares[0].chosen)
+                        continue
+                    if is_wanted and len(in_flight) < _IN_FLIGHT:
+                        # Before the results are read, which the device does not wait for.
+                        takes_more = self._submit_next(task, windows, schedule, in_flight, waits=False)
+                    _raise_first(self.keep(done, output))
+                    task.merge_complete()
         finally:
             for abandoned in in_flight:
                 self._abandon(abandoned)

@@ -21,6 +21,8 @@ from actors.tokenization.tokenized import Tokenized
 
 _MOST_CANDIDATES = 1 << 22
 """Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
+_MOST_WINDOWS = 1 << 11
+"""Windows of a round: its answers are merged while the device has passes of the next. More where a row has more."""
 _NOT_A_NUMBER = "the model computes NaN; try model.precision: exact"
 
 
@@ -90,7 +92,9 @@ class InferenceTask:
 
     @property
     def rounds(self) -> list[Longs]:
-        """Positions of the windows in parts, of which a large task has one after the other: it needs less memory so."""
+        """Positions of the windows in parts, of which a large task has one after the other: it needs less memory so,
+        and its answers are merged meanwhile.
+        """
         return [np.arange(len(self.lengths))] if self._asked is None else self._asked.rounds
 
     @property
@@ -98,10 +102,10 @@ class InferenceTask:
         """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
         return self._asked is not None, self._pooled is not None, self.wanted.tokens
 
-    def end_round(self, number: int) -> None:
-        """Merges the candidates of a round whose windows all had their pass, and drops those that do not win."""
+    def merge_complete(self) -> None:
+        """Merges the candidates of rounds whose windows have all had their pass, and drops those that do not win."""
         if self._asked is not None:
-            self._asked.merge(number)
+            self._asked.merge_complete()
 
     def decoding_work(self, windows: Amount, width: int) -> Amount:
         """What finding the spans of windows costs after their pass, in scores that are compared; 0 without answers."""
@@ -155,6 +159,7 @@ class _Asked:
         self._owners = _owners_by_round(prepared, self._k)
         bounds = [np.searchsorted(prepared.windows.owner, (own.start, own.stop)).tolist() for own in self._owners]
         self.rounds: list[Longs] = [np.arange(first, stop) for first, stop in bounds]
+        self._had_pass = np.zeros(len(prepared.windows), dtype=bool)
         self._candidates: dict[int, Candidates] = {}
         self._answers: dict[int, Answers] = {}
 
@@ -166,6 +171,7 @@ class _Asked:
 
     def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
         found = _spans_of(output, batch, self._k, self._qa.max_answer_len)
+        self._had_pass[chosen] = True
         first_of_rounds = [int(windows[0]) for windows in self.rounds if len(windows)]
         number_of = np.searchsorted(first_of_rounds, chosen, side="right") - 1
         for number in np.unique(number_of).tolist():
@@ -174,6 +180,10 @@ class _Asked:
                 if number not in self._candidates:
                     self._candidates[number] = Candidates.empty(len(windows), self._k)
                 self._candidates[number].put(chosen[own] - windows[0], found.part(own))
+
+    def merge_complete(self) -> None:
+        for number in [number for number in self._candidates if self._had_pass[self.rounds[number]].all()]:
+            self.merge(number)
 
     def answers(self) -> Answers:
         return Answers.joined([self.merge(number) for number in range(len(self.rounds))])
@@ -190,11 +200,12 @@ class _Asked:
 
 
 def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:
-    """Owners in parts, so that k candidates for each of a part's windows fit `_MOST_CANDIDATES`; one part at least."""
+    """Owners in parts, so that the windows of each, and k candidates for each window, fit the limits; at least one."""
     owners, parts, first = prepared.owners, list[range](), 0
     before = np.searchsorted(prepared.windows.owner, np.arange(owners + 1)) * k
+    most = min(_MOST_CANDIDATES, _MOST_WINDOWS * k)
     while first < owners or not parts:
-        fits = int(np.searchsorted(before, before[first] + _MOST_CANDIDATES, side="right")) - 1
+        fits = int(np.searchsorted(before, before[first] + most, side="right")) - 1
         parts.append(range(first, min(max(fits, first + 1), owners)))
         first = parts[-1].stop
     return parts

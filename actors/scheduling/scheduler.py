@@ -128,7 +128,8 @@ class OnlineScheduler:
                 self._run_pass(next_pass(self._engine, first, self._policy.by_urgency(requests), self._quantum))
             except Exception as error:
                 # The thread has to survive whatever happens: without it no request would be answered.
-                first.settle(error=error)
+                if first.is_wanted():
+                    first.settle(error=error)
             if is_remainder:
                 self._policy.ran_remainder(self._clock() - began)
             self._note_traffic(requests)
