@@ -45,6 +45,7 @@ def dashboard(untrained_model: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.more
 def test_deployed_asked_updated_while_asked_and_shut_down(
     dashboard: str, tmp_path: Path, untrained_model: Path
 ) -> None:

@@ -231,6 +231,7 @@ def test_the_rest_of_a_job_is_done_by_another_pool_with_other_batches(
     assert all(map(same_answer, again, whole))
 
 
+@pytest.mark.more
 def test_a_pool_that_grows(tmp_path: Path, untrained_model: Path, expected: dict[str, dict[str, Any]]) -> None:
     rows = mixed_rows(60)
     corpus = write_jsonl(tmp_path / "in.jsonl", rows)

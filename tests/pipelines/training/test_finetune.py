@@ -139,6 +139,7 @@ def test_killed_it_goes_on_to_the_weights_of_an_undisturbed_run(
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before_bytes
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_learn_what_one_does_from_a_teacher(
     tmp_path: Path, untrained_model: Path, data: Path, s3: S3Server
@@ -194,6 +195,7 @@ def test_two_workers_learn_what_one_does_from_a_teacher(
     assert not torch.allclose(ours, before, atol=1e-1)
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("cluster")
 def test_a_loss_that_is_no_number_ends_the_run_with_the_mend(tmp_path: Path, untrained_model: Path, data: Path) -> None:
     broken = load_model(untrained_model, with_qa_head=True)
