@@ -134,5 +134,6 @@ def free_port() -> int:
 def deaf_address() -> Iterator[str]:
     """HOST:PORT at which connections are refused while the block runs: the port is taken, and nobody listens."""
     with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
+        # At all addresses of the machine: Ray calls it by another one, where another test might listen.
+        deaf.bind(("0.0.0.0", 0))
         yield f"127.0.0.1:{deaf.getsockname()[1]}"
