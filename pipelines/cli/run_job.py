@@ -144,8 +144,8 @@ def _add_speed(table: Pairs, outcome: "Outcome", seconds: float) -> None:
     if not stats.total.seconds:
         return
     if outcome.rate:
-        table.add("once it ran", f"{outcome.rate:,.1f} rows/s, between the first commit and the last")
-    rows, tokens = tally.total / stats.total.seconds, stats.total.tokens / stats.total.seconds
+        table.add("once it ran", f"{outcome.rate:,.1f} rows/s, from the first shard's begin to the last commit")
+    rows, tokens = tally.rows / stats.total.seconds, stats.total.tokens / stats.total.seconds
     halved = f", {stats.out_of_memory:,} halved for want of memory" if stats.out_of_memory else ""
     table.add("forward passes", f"{stats.total.passes:,} in {stats.total.seconds:,.1f} s, by all actors{halved}")
     table.add("one actor", f"{rows:,.1f} rows/s, {tokens:,.0f} tokens/s while in a pass")

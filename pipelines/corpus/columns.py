@@ -71,7 +71,7 @@ def check_carried(file: SourceFile, fields: Sequence[str], carry: Sequence[str],
 def _present(file: SourceFile, names: Sequence[str], name: str, key: str) -> None:
     if name in names:
         return
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, names, n=1)
     meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
     value = nearest[0] if nearest else "NAME"
     mend = f"corpus.carry='[{value}]'" if key == "corpus.carry" else f"{key}={value}"

@@ -21,7 +21,7 @@ class Outcome:
     seconds: float
     """From the first shard's start to the last commit, start-up of Ray and model included."""
     rate: float
-    """Rows per second after the first commit of this run; 0 where there was only one."""
+    """Rows per second from when the model began with the first shard of this run to the last commit; 0 without any."""
     poison_exit_code: int = POISON_ROWS
     """As in the config."""
 

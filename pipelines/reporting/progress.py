@@ -1,5 +1,6 @@
 """The progress display of a running job: a live line on a terminal, lines of text elsewhere."""
 
+import math
 import threading
 import time
 from collections import Counter
@@ -96,7 +97,10 @@ class Progress:
     _started: float = field(default_factory=time.monotonic)
     _first: float | None = None
     _first_rows: int = 0
-    _last: float = 0.0
+    _began: float = math.inf
+    """When the model began with the first shard of this run; seconds of the epoch, by the clocks of the workers."""
+    _ended: float = 0.0
+    """When the last one was committed."""
     _logged: float = 0.0
     _live: Live | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -125,9 +129,10 @@ class Progress:
         self._say_misfits(receipt)
         with self._lock:
             self.tally.add(receipt)
-        self._last = now
-        if self._first is None and not receipt.failed_in and not receipt.found:
-            self._first, self._first_rows = now, self.tally.total
+        if not receipt.failed_in and not receipt.found:
+            self._began, self._ended = min(self._began, receipt.started), max(self._ended, receipt.committed)
+            if self._first is None:
+                self._first, self._first_rows = now, self.tally.total
         if receipt.failed_in:
             place = f"shard {receipt.shard.unit}-{receipt.shard.number} of {receipt.file}"
             self.console.print(f"{place}: {receipt.failed_in} failed: {receipt.error}", style="red")
@@ -159,10 +164,11 @@ class Progress:
         return (self.tally.total - self._first_rows) / seconds if seconds > 0 else 0.0
 
     def final_rate(self) -> float:
-        """Rows per second between the first and the last commit; 0 where there was only one."""
-        if self._first is None or self._last <= self._first:
-            return 0.0
-        return (self.tally.total - self._first_rows) / (self._last - self._first)
+        """Rows per second from when the model began with the first shard to the last commit; 0 where there was none.
+
+        Not from the first commit: of few shards, several are committed at nearly the same moment.
+        """
+        return self.tally.total / (self._ended - self._began) if self._ended > self._began else 0.0
 
     def note(self, text: str, is_failure: bool = True) -> None:
         """Shows a message that concerns the run and not a single shard; a failure is repeated at the end."""

@@ -185,11 +185,11 @@ def test_what_another_run_committed_meanwhile_is_done_but_not_by_us(clock: Clock
     assert shown.tally.failures == {}
     assert log.getvalue().splitlines()[-1] == "3/10 shards · 0 rows · 0:20"
     clock.now += 5
-    shown.add(_done(4))
+    shown.add(replace(_done(4), started=105.0, committed=120.0))
     clock.now += 10
-    shown.add(_done(5))
-    # What was found took no time, so it must not be counted as the first commit.
-    assert shown.final_rate() == 10.0
+    shown.add(replace(_done(5), started=110.0, committed=125.0))
+    # What was found took no time here.
+    assert shown.final_rate() == shown.tally.total / 20
     assert (shown.tally.shards, shown.tally.found) == (2, 1)
 
 
@@ -200,16 +200,15 @@ def test_more_shards_than_were_expected(clock: Clock) -> None:
     assert log.getvalue().startswith("11/11 shards")
 
 
-def test_the_final_rate_is_that_between_the_first_and_the_last_commit(clock: Clock) -> None:
+def test_the_final_rate_is_that_from_the_first_begin_to_the_last_commit(clock: Clock) -> None:
+    """Whatever the driver does meanwhile, and however close to each other the commits are."""
     shown = _progress(_plain()[0])
     assert shown.final_rate() == 0.0
     clock.now += 30
-    shown.add(_done(0))
-    assert shown.final_rate() == 0.0
-    clock.now += 10
-    shown.add(_done(1, rows=50, quarantined=50))
+    shown.add(replace(_done(0, rows=100), started=102.0, committed=112.01))
+    shown.add(replace(_done(1, rows=50, quarantined=50), started=92.0, committed=112.0))
     clock.now += 500
-    assert shown.final_rate() == 10.0
+    assert shown.final_rate() == pytest.approx(200 / 20.01)
 
 
 def test_a_tally_adds_up() -> None:
