@@ -81,14 +81,19 @@ class PackedEncoder:
 
         Afterwards the model's query, key and value weights are views of one matrix, so that both can be used.
         """
+        if not cls.knows(model):
+            return None
         kind = model.config.model_type
-        if kind == "distilbert":
-            return _distilbert(model.base_model, make)
-        if kind not in _BERT_LIKE or getattr(model.config, "is_decoder", False):
-            return None
-        if getattr(model.config, "position_embedding_type", "absolute") not in ("absolute", None):
-            return None
-        return _bert(model.base_model, kind, make)
+        return _distilbert(model.base_model, make) if kind == "distilbert" else _bert(model.base_model, kind, make)
+
+    @staticmethod
+    def knows(model: PreTrainedModel) -> bool:
+        """Whether the model's kind is known here; copies nothing, as `of` does."""
+        config = model.config
+        if config.model_type == "distilbert":
+            return True
+        has_places = getattr(config, "position_embedding_type", "absolute") in ("absolute", None)
+        return config.model_type in _BERT_LIKE and has_places and not getattr(config, "is_decoder", False)
 
     def __call__(
         self, ids: Tensor, positions: Tensor, types: Tensor | None, windows: Windows, attention: Attention

@@ -171,7 +171,7 @@ def packed_pass(
         attention: None takes the fastest; one that fails is replaced by `attend_by_length`, with a warning.
         make: products of the layers; None takes the fastest.
     """
-    if PackedEncoder.of(model) is None:
+    if not PackedEncoder.knows(model):
         return None
     batch = trial_batch(model)
     own = own_states(model, batch)

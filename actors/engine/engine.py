@@ -21,7 +21,7 @@ from actors.engine.device_lock import DeviceLock
 from actors.engine.device_watch import DeviceWatch
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pace import Pace
-from actors.engine.passes import Pass, PassInFlight, Share
+from actors.engine.passes import Pass, PassInFlight, Share, rows_of
 from actors.errors import DeviceLost, NoRoom, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -276,7 +276,7 @@ class Engine:
             waited = time.perf_counter() - asked
             with self._submitting:
                 self.check_device()
-                # Here and not while a pass is chosen: the device is at its least busy now.
+                # Not while a pass is chosen, which is done many more times. A pass that runs may hold some of it.
                 self._passes_to_read -= 1
                 if self._passes_to_read <= 0:
                     self._try_to_read_memory_limit(task.wanted)
@@ -284,10 +284,9 @@ class Engine:
             return PassInFlight(tuple(shares), batches, size, online, waited, submitted, stack.pop_all())
 
     def _request(self, shares: Sequence[Share], batches: Sequence[Batch], width: int) -> PassRequest:
-        wanted, first, searches = shares[0].task.wanted, 0, list[SpanSearch]()
-        for share, batch in zip(shares, batches, strict=True):
-            searches += share.task.search(slice(first, first + batch.windows))
-            first += batch.windows
+        wanted, searches = shares[0].task.wanted, list[SpanSearch]()
+        for share, rows in zip(shares, rows_of(batches), strict=True):
+            searches += share.task.search(rows)
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
         return PassRequest(
             stack(batches),

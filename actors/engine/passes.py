@@ -1,6 +1,6 @@
 """A pass on its way: whose windows it computes, and what came of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,8 +59,13 @@ class PassInFlight:
 
     def parts(self, output: PassOutput) -> Iterator[tuple[Share, Batch, PassOutput]]:
         """What each share got of the pass."""
-        first = 0
-        for share, batch in zip(self.shares, self.batches, strict=True):
-            stop = first + batch.windows
-            yield share, batch, output.part(slice(first, stop), batch.width)
-            first = stop
+        for share, batch, rows in zip(self.shares, self.batches, rows_of(self.batches), strict=True):
+            yield share, batch, output.part(rows, batch.width)
+
+
+def rows_of(batches: Sequence[Batch]) -> Iterator[slice]:
+    """Where the windows of each batch lie when all are stacked."""
+    first = 0
+    for batch in batches:
+        yield slice(first, first + batch.windows)
+        first += batch.windows

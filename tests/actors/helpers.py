@@ -227,5 +227,22 @@ def hand_batch(
     )
 
 
+def random_logits(
+    shapes: Sequence[tuple[int, int]], has_cls: bool, levels: int, spread: float, rng: np.random.Generator
+) -> tuple[Batch, Floats, Floats]:
+    """A batch with start and end logits, [n, S] each, from 0 to `spread`, of which few `levels` make many equal.
+
+    Args:
+        shapes: tokens of the passage and of the question of each window.
+    """
+    starts, counts = [2 + question for _, question in shapes], [passage for passage, _ in shapes]
+    batch = hand_batch([s + c + 1 for s, c in zip(starts, counts, strict=True)], starts, counts, 0 if has_cls else None)
+    start, end = (
+        (np.round(rng.random((batch.windows, batch.width)) * levels) / levels * spread).astype(np.float32)
+        for _ in range(2)
+    )
+    return batch, start, end
+
+
 def ints(values: Sequence[int] | npt.NDArray[Any]) -> Ints:
     return np.asarray(values, dtype=np.int32)

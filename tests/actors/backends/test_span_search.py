@@ -13,7 +13,7 @@ from actors.backends.span_search import SpanFinder, read_candidates
 from actors.backends.transfer import Transfer
 from actors.candidates import SpanSearch
 from actors.engine.span_decoding import best_spans
-from tests.actors.helpers import hand_batch
+from tests.actors.helpers import hand_batch, random_logits
 
 TRANSFER = Transfer(torch.device("cpu"))
 
@@ -34,11 +34,7 @@ def test_it_finds_what_the_host_finds(
 ) -> None:
     """`levels` 3 makes most logits tie."""
     rng = np.random.default_rng(seed)
-    starts, counts = [2 + q for _, q in shapes], [p for p, _ in shapes]
-    batch = hand_batch([s + c + 1 for s, c in zip(starts, counts, strict=True)], starts, counts, 0 if has_cls else None)
-    start, end = (
-        (np.round(rng.random((batch.windows, batch.width)) * levels) / levels * 5).astype(np.float32) for _ in range(2)
-    )
+    batch, start, end = random_logits(shapes, has_cls, levels, 5, rng)
     bounds = np.linspace(0, batch.windows, len(wanted) + 1).astype(int).tolist()
     searches = [SpanSearch(slice(*own), k, longest) for own, (k, longest) in zip(pairwise(bounds), wanted, strict=True)]
     order = rng.permutation(batch.windows)

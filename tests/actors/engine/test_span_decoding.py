@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.candidates import Candidates
 from actors.engine.span_decoding import best_spans, candidates_wanted
-from tests.actors.helpers import hand_batch
+from tests.actors.helpers import hand_batch, random_logits
 
 Logits = npt.NDArray[np.float32]
 
@@ -53,14 +53,9 @@ def test_the_k_best_of_all_spans(
 ) -> None:
     """`levels` 3 makes most logits tie."""
     rng = np.random.default_rng(seed)
-    starts, counts = [2 + q for _, q in shapes], [p for p, _ in shapes]
-    batch = hand_batch([s + c + 1 for s, c in zip(starts, counts, strict=True)], starts, counts, 0 if has_cls else None)
-    start, end = (
-        (np.round(rng.random((batch.windows, batch.width)) * levels) / levels * spread).astype(np.float32)
-        for _ in range(2)
-    )
+    batch, start, end = random_logits(shapes, has_cls, levels, spread, rng)
     found = best_spans(start, end, batch, k, max_answer_len)
-    for row, (first, count) in enumerate(zip(starts, counts, strict=True)):
+    for row, (first, count) in enumerate(zip(batch.passage_start.tolist(), batch.passage_length.tolist(), strict=True)):
         passage = range(first, first + count)
         spans, null = _every_span(start[row], end[row], passage, 0 if has_cls else None, max_answer_len)
         used = found.start[row] >= 0
