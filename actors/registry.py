@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 
 RUNTIMES = {
-    "torch": "actors.backends.torch_runtime:RUNTIME",
+    "torch": "actors.backends.pytorch.torch_runtime:RUNTIME",
     "null": "actors.backends.null:RUNTIME",
 }
 """Values of `model.backend`, each with the place of its `actors.backends.base.Runtime`."""

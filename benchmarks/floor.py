@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from actors.arrays import Ints, Longs
-from actors.backends.cpu_linear import fastest
+from actors.backends.pytorch.cpu_linear import fastest
 from actors.model_config import load_config
 
 _SIDE = 2048

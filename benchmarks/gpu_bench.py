@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from actors.arrays import Ints, Longs
-from actors.backends.packed_pass import PackedPass, packed_pass
-from actors.backends.padded_pass import PaddedPass
-from actors.backends.torch_backend import TorchBackend
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.packed_pass import PackedPass, packed_pass
+from actors.backends.pytorch.padded_pass import PaddedPass
+from actors.backends.pytorch.torch_backend import TorchBackend
+from actors.backends.pytorch.torch_weights import load_model
 from actors.models.loading import load_spec
 from actors.parameters import ModelParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec

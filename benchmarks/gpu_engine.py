@@ -17,8 +17,8 @@ import torch
 
 from actors.arrays import Floats
 from actors.backends.base import PassOutput, PassRequest
-from actors.backends.torch_backend import TorchBackend
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_backend import TorchBackend
+from actors.backends.pytorch.torch_weights import load_model
 from actors.engine.answers import Answers
 from actors.engine.batcher import WindowQueue
 from actors.engine.engine import DeviceTurn, Engine

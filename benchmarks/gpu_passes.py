@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from actors.arrays import Floats, Longs
-from actors.backends.attention import Windows, attend_by_length
 from actors.backends.base import PassOutput, PassRequest
-from actors.backends.packed_pass import PackedPass
-from actors.backends.padded_pass import PaddedPass
-from actors.backends.prepared_pass import PassKind, run
+from actors.backends.pytorch.attention import Windows, attend_by_length
+from actors.backends.pytorch.packed_pass import PackedPass
+from actors.backends.pytorch.padded_pass import PaddedPass
+from actors.backends.pytorch.prepared_pass import PassKind, run
 from actors.batch import Batch
 from actors.engine.collate import collate
 from actors.tokenization.encoder_spec import EncoderSpec

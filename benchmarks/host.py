@@ -31,12 +31,12 @@ from rich.table import Table
 from torch import nn
 
 from actors.arrays import Ints, Longs
-from actors.backends.attention import attention_for
 from actors.backends.base import PassRequest
 from actors.backends.null import NullBackend
-from actors.backends.packed_pass import PackedPass
-from actors.backends.prepared_pass import run
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.attention import attention_for
+from actors.backends.pytorch.packed_pass import PackedPass
+from actors.backends.pytorch.prepared_pass import run
+from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
 from actors.engine.answers import read_answers
 from actors.engine.collate import collate, stack

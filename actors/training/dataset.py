@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from actors.arrays import Ints, Longs
-from actors.backends.padded_pass import model_inputs
+from actors.backends.pytorch.padded_pass import model_inputs
 from actors.batch import Batch
 from actors.engine.collate import collate
 from actors.errors import ModelError

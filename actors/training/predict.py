@@ -7,7 +7,7 @@ import pyarrow as pa
 from torch import distributed
 from transformers import PreTrainedModel
 
-from actors.backends.torch_backend import TorchBackend
+from actors.backends.pytorch.torch_backend import TorchBackend
 from actors.engine.engine import Engine
 from actors.errors import ModelError
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from actors.arrays import Longs
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.models.loading import load_spec
 from actors.parameters import QAParameters

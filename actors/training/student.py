@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError, first_line
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec

@@ -10,7 +10,7 @@ is counted:
 * The floor: the time that the multiply-adds of all windows, padding left out, would take at the speed of a large sgemm
   (2048³) as torch multiplies matrices, which is measured four times in the round on the same threads; its median
   counts. The fastest product is the same with weights laid out for the CPU beforehand, which the engine takes where it
-  is faster (`actors/backends/cpu_linear.py`), so that shares of the floor can be above 1.
+  is faster (`actors/backends/pytorch/cpu_linear.py`), so that shares of the floor can be above 1.
 * The engine, in a process without Ray, which has learnt nothing yet ("fresh": a short job, learning included) and then
   with the same rows once more ("again"). Texts to answers is everything; tokens to answers leaves tokenising out; in
   the passes is what the device took. "Fast" is `model.precision: fast`, with the same rows twice, of which the second

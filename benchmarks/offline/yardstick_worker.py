@@ -15,10 +15,10 @@ import torch
 
 from actors.arrays import Longs
 from actors.backends.base import PassRequest
-from actors.backends.packed_pass import packed_pass
-from actors.backends.padded_pass import PaddedPass
-from actors.backends.prepared_pass import PassKind, run
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.packed_pass import packed_pass
+from actors.backends.pytorch.padded_pass import PaddedPass
+from actors.backends.pytorch.prepared_pass import PassKind, run
+from actors.backends.pytorch.torch_weights import load_model
 from actors.engine.collate import collate
 from actors.models.loading import load_spec
 from benchmarks.floor import Shape, fastest_flops_per_second, sgemm_flops_per_second

@@ -125,7 +125,7 @@ def _cluster() -> Finding:
 
 
 def _devices() -> Finding:
-    from actors.backends.torch_backend import gpu_names
+    from actors.backends.pytorch.torch_backend import gpu_names
 
     names = gpu_names()
     return Finding("devices", "ok", ", ".join(names) if names else "the CPU; torch sees no GPU here")

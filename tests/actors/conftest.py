@@ -8,8 +8,8 @@ from shutil import copytree
 import pytest
 
 from actors.backends.base import Backend
-from actors.backends.torch_backend import TorchBackend
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_backend import TorchBackend
+from actors.backends.pytorch.torch_weights import load_model
 from actors.engine.engine import Engine
 from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, ModelParameters

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from actors.backends.torch_backend import TorchBackend
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_backend import TorchBackend
+from actors.backends.pytorch.torch_weights import load_model
 from actors.engine.collate import collate
 from actors.engine.engine import Engine
 from actors.errors import ModelError

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertModel
 
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.models.loading import load_spec
 from actors.training.student import load_base
 from models.make_base import PAIR_MARK, main

@@ -12,8 +12,8 @@ import torch
 
 from actors.arrays import Longs
 from actors.backends.base import Backend, PassOutput, PassRequest, SubmittedPass
-from actors.backends.span_search import SpanFinder, read_candidates
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.span_search import SpanFinder, read_candidates
+from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
 from actors.engine.answers import Answers
 from actors.engine.batcher import WindowQueue

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, DistilBertModel, XLNetConfig, XLNetForQu
 
 from actors.arrays import Floats
 from actors.backends.base import BatchLayout, ModelOutput, PassOutput, Runtime, SynchronousBackend
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.engine import Engine
 from actors.errors import DeviceLost, ModelError

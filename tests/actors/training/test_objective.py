@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 from transformers import PreTrainedModel
 
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.models.loading import load_spec
 from actors.training.dataset import Pairs, PairTensors, Texts, TextTensors
 from actors.training.losses import distillation_loss, embedding_distance, span_loss, token_error

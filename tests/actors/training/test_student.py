@@ -22,7 +22,7 @@ from transformers import (
     XLNetForQuestionAnsweringSimple,
 )
 
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.models.loading import load_spec
 from actors.parameters import QAParameters

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import XLNetConfig, XLNetForQuestionAnsweringSimple
 
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.training.dataset import PairTensors, TextTensors
 from actors.training.trainer import Trainer, decay_at, freeze, learning_rate_at, set_dropout

@@ -15,7 +15,7 @@ import ray
 import torch
 from rich.console import Console
 
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from actors.training.student import save

@@ -6,7 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.backends.attention import AttentionInCache, Windows, attend_by_length, attention_for, variable_length_kernel
+from actors.backends.pytorch.attention import (
+    AttentionInCache,
+    Windows,
+    attend_by_length,
+    attention_for,
+    variable_length_kernel,
+)
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.arrays import Flags, Floats
-from actors.backends.span_search import SpanFinder, read_candidates
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.span_search import SpanFinder, read_candidates
+from actors.backends.pytorch.transfer import Transfer
 from actors.candidates import SpanSearch
 from actors.engine.span_decoding import best_spans
 from tests.actors.helpers import hand_batch, random_logits
@@ -88,7 +88,7 @@ def test_a_pass_of_many_spans_is_looked_through_in_parts(monkeypatch: pytest.Mon
     start, end = (torch.from_numpy(rng.normal(size=(9, 30)).astype(np.float32)) for _ in range(2))
     finder = SpanFinder.of(batch, order, [SpanSearch(slice(0, 9), 12, 15)], TRANSFER)
     whole = read_candidates(finder.find(start, end), order)
-    monkeypatch.setattr("actors.backends.span_search._MOST_SCORES", 2 * 12 * 15)
+    monkeypatch.setattr("actors.backends.pytorch.span_search._MOST_SCORES", 2 * 12 * 15)
     parts = read_candidates(finder.find(start, end), order)
     np.testing.assert_array_equal(parts.start, whole.start)
     np.testing.assert_array_equal(parts.score, whole.score)

@@ -9,16 +9,16 @@ from transformers import PreTrainedModel
 
 from actors.arrays import Floats
 from actors.backends.base import BatchLayout, PassOutput, PassRequest, RanPass, SubmittedPass
-from actors.backends.cpu_linear import MakeProduct, in_bfloat16, multiplies_bfloat16
 from actors.backends.device_errors import device_error
-from actors.backends.device_memory import CudaMemory, DeviceMemory, HostMemory
-from actors.backends.half_precision import computes_bfloat16
-from actors.backends.packed_pass import packed_pass
-from actors.backends.padded_pass import PaddedPass
-from actors.backends.parity import lay_out_weights
 from actors.backends.precision import EXACT
-from actors.backends.prepared_pass import PassKind, PreparedPass
-from actors.backends.transfer import Timer, named_device, start_timer
+from actors.backends.pytorch.cpu_linear import MakeProduct, in_bfloat16, multiplies_bfloat16
+from actors.backends.pytorch.device_memory import CudaMemory, DeviceMemory, HostMemory
+from actors.backends.pytorch.half_precision import computes_bfloat16
+from actors.backends.pytorch.packed_pass import packed_pass
+from actors.backends.pytorch.padded_pass import PaddedPass
+from actors.backends.pytorch.parity import lay_out_weights
+from actors.backends.pytorch.prepared_pass import PassKind, PreparedPass
+from actors.backends.pytorch.transfer import Timer, named_device, start_timer
 from actors.batch import Batch
 from actors.errors import ModelError, OutOfMemory
 from actors.parameters import ModelParameters

@@ -12,9 +12,9 @@ _LOG = logging.getLogger("spanmill.model")
 
 def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
     # Here and not above: torch takes seconds and hundreds of MB, and fingerprints are computed without it.
-    from actors.backends.half_precision import is_slow_here, uses_gpu
-    from actors.backends.torch_backend import TorchBackend
-    from actors.backends.torch_weights import load_model
+    from actors.backends.pytorch.half_precision import is_slow_here, uses_gpu
+    from actors.backends.pytorch.torch_backend import TorchBackend
+    from actors.backends.pytorch.torch_weights import load_model
 
     dtype = model.dtype or EXACT
     # An actor without a GPU of its own is told "cpu"; so is one whose job was begun where there were some.
@@ -28,13 +28,13 @@ def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
 
 
 def _choose(folder: Path, on_gpu: bool) -> Precision:
-    from actors.backends.half_precision import choose_half
+    from actors.backends.pytorch.half_precision import choose_half
 
     return choose_half(folder, on_gpu)
 
 
 def _uses_gpu(device: str) -> bool:
-    from actors.backends.half_precision import uses_gpu
+    from actors.backends.pytorch.half_precision import uses_gpu
 
     return uses_gpu(device)
 

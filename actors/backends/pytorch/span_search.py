@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from actors.arrays import Longs
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, MPNetConfig, PreTrainedModel
 
 from actors.backends import parity
-from actors.backends.cpu_linear import MakeProduct, laid_out, plain
-from actors.backends.parity import difference, lay_out_weights, own_states, trial_batch
+from actors.backends.pytorch.cpu_linear import MakeProduct, laid_out, plain
+from actors.backends.pytorch.parity import difference, lay_out_weights, own_states, trial_batch
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.transfer import Transfer
 
 Attention = Callable[[Tensor, Tensor, Tensor, "Windows"], Tensor]
 """Of queries, keys and values, [T, H, D / H] each, within the windows of a pass; [T, H, D / H]."""

@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats
-from actors.backends.cpu_linear import MakeProduct, fastest_of, in_bfloat16, plain, use_products
-from actors.backends.padded_pass import model_inputs
+from actors.backends.pytorch.cpu_linear import MakeProduct, fastest_of, in_bfloat16, plain, use_products
+from actors.backends.pytorch.padded_pass import model_inputs
 from actors.batch import Batch
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.2}

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.arrays import Floats, Ints, Longs, segments
-from actors.backends.attention import Attention, Windows, attend_by_length, attention_for
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.cpu_linear import MakeProduct, fastest_of, plain
 from actors.backends.device_errors import device_error
-from actors.backends.packed_encoder import PackedEncoder
-from actors.backends.parity import difference, own_states, tolerance, trial_batch
-from actors.backends.prepared_pass import HostResults, run
-from actors.backends.span_search import SpanFinder, read_candidates
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.attention import Attention, Windows, attend_by_length, attention_for
+from actors.backends.pytorch.cpu_linear import MakeProduct, fastest_of, plain
+from actors.backends.pytorch.packed_encoder import PackedEncoder
+from actors.backends.pytorch.parity import difference, own_states, tolerance, trial_batch
+from actors.backends.pytorch.prepared_pass import HostResults, run
+from actors.backends.pytorch.span_search import SpanFinder, read_candidates
+from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
 from actors.errors import first_line
 

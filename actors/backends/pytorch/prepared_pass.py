@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.span_search import FoundSpans
+from actors.backends.pytorch.span_search import FoundSpans
 
 
 @dataclass

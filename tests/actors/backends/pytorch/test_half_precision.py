@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from actors.backends import half_precision
-from actors.backends.half_precision import (
+from actors.backends.pytorch.half_precision import (
     _LONGEST,
     _token_ids,
     better_half,
@@ -17,7 +17,7 @@ from actors.backends.half_precision import (
     is_slow_here,
     uses_gpu,
 )
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.models.loading import load_backend
 from actors.parameters import ModelParameters

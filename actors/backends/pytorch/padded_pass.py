@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.prepared_pass import HostResults
-from actors.backends.span_search import SpanFinder, read_candidates
-from actors.backends.transfer import Transfer
+from actors.backends.pytorch.prepared_pass import HostResults
+from actors.backends.pytorch.span_search import SpanFinder, read_candidates
+from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
 
 

@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 
 from actors.arrays import Floats
 from actors.backends.precision import EXACT, Precision
-from actors.backends.torch_weights import load_model
-from actors.backends.transfer import named_device
+from actors.backends.pytorch.torch_weights import load_model
+from actors.backends.pytorch.transfer import named_device
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _NATIVE_CPU = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
-from actors.backends.attention import attend_by_length, variable_length_kernel
 from actors.backends.base import PassRequest
-from actors.backends.packed_pass import packed_pass
-from actors.backends.padded_pass import PaddedPass
-from actors.backends.prepared_pass import run
+from actors.backends.pytorch.attention import attend_by_length, variable_length_kernel
+from actors.backends.pytorch.packed_pass import packed_pass
+from actors.backends.pytorch.padded_pass import PaddedPass
+from actors.backends.pytorch.prepared_pass import run
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, batch_of
 

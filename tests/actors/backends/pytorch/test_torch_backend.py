@@ -15,8 +15,8 @@ from transformers import AutoModelForQuestionAnswering
 from transformers.modeling_outputs import BaseModelOutput
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.torch_backend import TorchBackend, _Launched, _TorchPass
-from actors.backends.torch_weights import load_model
+from actors.backends.pytorch.torch_backend import TorchBackend, _Launched, _TorchPass
+from actors.backends.pytorch.torch_weights import load_model
 from actors.batch import Batch
 from actors.engine.collate import collate
 from actors.errors import ModelError, OutOfMemory

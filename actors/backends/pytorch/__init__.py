@@ -1,0 +1,1 @@
+"""The PyTorch runtime: packed and padded passes, on CPUs and GPUs."""
