@@ -32,7 +32,7 @@ class ModelParameters(Settings):
     float32, float16 or bfloat16, and bfloat16 on a CPU that computes it itself. auto is fast on GPUs and exact on CPUs.
     A job stays at what it was begun with."""
 
-    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    dtype: Literal["float32", "float16", "bfloat16", "int8"] | None = None
     """Deprecated, model.precision is what to set: the very type of weights and activations. float32 is exact."""
 
     device: str = "auto"
@@ -59,8 +59,8 @@ class ModelParameters(Settings):
 
     @model_validator(mode="after")
     def _one_precision(self) -> "ModelParameters":
-        is_half = self.dtype in ("float16", "bfloat16")
-        if self.dtype is not None and self.precision == ("exact" if is_half else "fast"):
+        is_fast = self.dtype in ("float16", "bfloat16", "int8")
+        if self.dtype is not None and self.precision == ("exact" if is_fast else "fast"):
             raise ValueError(
                 f"precision is {self.precision} and dtype is {self.dtype}, which contradict each other; "
                 "leave dtype out, which is deprecated"

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from actors.arrays import Floats
-from actors.backends.precision import FastPrecision
+from actors.backends.precision import EXACT, FastPrecision
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 from actors.errors import ModelError
@@ -193,6 +194,34 @@ class Runtime:
     """False where it needs another device: a driver, which tries the model before a job, then needs one as well."""
     fast: FastPrecision | None = None
     """Who chooses what `model.precision: fast` is; None where its passes know float32 only."""
+    dtypes: frozenset[str] = frozenset({EXACT})
+    """Values of `model.dtype` that it computes in."""
+    packages: tuple[str, ...] = ()
+    """Modules that have to be importable before `load` is called, beside what Spanmill always needs."""
+    extra: str = ""
+    """The optional extra of Spanmill that installs them."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its packages are there; none of them is imported."""
+        return all(find_spec(package) is not None for package in self.packages)
+
+    def check_installed(self) -> None:
+        """Raises ModelError, which says what to install, where packages are missing."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if missing:
+            raise ModelError(
+                f"model.backend: {self.name} needs {', '.join(missing)}, which is not installed here; "
+                f"install it with pip install 'spanmill[{self.extra}]'"
+            )
+
+    def check_dtype(self, dtype: str) -> None:
+        """Raises ModelError where it does not compute in a value of `model.dtype`."""
+        if dtype not in self.dtypes:
+            raise ModelError(
+                f"model.dtype: {dtype} is nothing that the runtime {self.name} computes in; it knows "
+                f"{', '.join(sorted(self.dtypes))}"
+            )
 
 
 def find_runtime(name: str) -> Runtime:

@@ -13,6 +13,7 @@ from actors.backends.base import (
     Runtime,
     SynchronousBackend,
 )
+from actors.backends.precision import EXACT
 from actors.batch import Batch
 from actors.model_config import load_config
 from actors.parameters import ModelParameters
@@ -91,4 +92,5 @@ RUNTIME = Runtime(
     # It stands in for the torch runtime, so it is the same model: a job may be measured with it and then run.
     weights=TRANSFORMERS_WEIGHTS,
     outputs=frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN}),
+    dtypes=frozenset({EXACT, "float16", "bfloat16", "int8"}),
 )

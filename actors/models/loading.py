@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
 from actors.backends.device_errors import device_error
+from actors.backends.precision import EXACT
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.errors import DeviceLost, ModelError, first_line
@@ -71,8 +72,11 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
     runtime = find_runtime(model.backend)
     if with_qa_head:
         check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
+    runtime.check_installed()
+    decided = with_precision(folder, model)
+    runtime.check_dtype(decided.dtype or EXACT)
     with _judged():
-        return runtime.load(folder, with_precision(folder, model), with_qa_head)
+        return runtime.load(folder, decided, with_qa_head)
 
 
 @contextmanager

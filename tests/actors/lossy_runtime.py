@@ -66,4 +66,4 @@ def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> LossyBack
     return LossyBackend(NULL.load(folder, model, with_qa_head), folder)
 
 
-RUNTIME = Runtime("lossy", _load, weights=NULL.weights, outputs=NULL.outputs)
+RUNTIME = Runtime("lossy", _load, weights=NULL.weights, outputs=NULL.outputs, dtypes=NULL.dtypes)

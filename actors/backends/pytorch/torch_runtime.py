@@ -45,4 +45,5 @@ RUNTIME = Runtime(
     weights=TRANSFORMERS_WEIGHTS,
     outputs=frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN}),
     fast=FastPrecision(_uses_gpu, _choose),
+    dtypes=frozenset({EXACT, "float16", "bfloat16"}),
 )

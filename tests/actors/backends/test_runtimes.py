@@ -1,6 +1,7 @@
 """Runtimes by name: those that are built in, and one that another package brings."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
@@ -171,3 +172,16 @@ def test_a_model_that_is_loaded_without_its_head_is_asked_for_no_answers(folder:
 def test_what_a_task_needs_of_a_pass() -> None:
     assert Wanted(QA, EmbeddingParameters()).outputs == {ModelOutput.LOGITS, ModelOutput.POOLED}
     assert Wanted(tokens=True).outputs == {ModelOutput.LAST_HIDDEN}
+
+
+def test_a_runtime_that_is_not_installed_says_what_to_install() -> None:
+    absent = replace(find_runtime("null"), packages=("no_such_package",), extra="toys")
+    assert not absent.is_installed
+    assert find_runtime("null").is_installed
+    with pytest.raises(ModelError, match=r"no_such_package, which is not installed here; .* 'spanmill\[toys\]'"):
+        absent.check_installed()
+
+
+def test_a_type_that_a_runtime_does_not_compute_in(untrained_model: Path) -> None:
+    with pytest.raises(ModelError, match="int8 is nothing that the runtime torch computes in; it knows bfloat16, fl"):
+        load_backend(untrained_model, ModelParameters(dtype="int8"), with_qa_head=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from actors.backends import cpu_linear
+from actors.backends.pytorch import cpu_linear
 from actors.backends.pytorch.cpu_linear import fastest, in_bfloat16, laid_out, multiplies_bfloat16, plain, use_products
 
 needs_one_dnn = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from actors.backends import half_precision
+from actors.backends.pytorch import half_precision
 from actors.backends.pytorch.half_precision import (
     _LONGEST,
     _token_ids,

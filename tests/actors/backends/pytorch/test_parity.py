@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, MPNetConfig, PreTrainedModel
 
-from actors.backends import parity
+from actors.backends.pytorch import parity
 from actors.backends.pytorch.cpu_linear import MakeProduct, laid_out, plain
 from actors.backends.pytorch.parity import difference, lay_out_weights, own_states, trial_batch
 
