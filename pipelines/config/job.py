@@ -31,7 +31,7 @@ class Columns(Settings):
 
     id: str = "id"
     """Identifier of a row: text, or a whole number. A missing or null one, or one of another kind, becomes `file:row`
-    (Parquet) or `file@byte` (JSONL)."""
+    (Parquet) or `file@byte` (JSONL). A column that is named here has to be in some file."""
 
     question: str = "question"
     """The question (answer jobs)."""

@@ -1,6 +1,7 @@
 """Loads a config from a YAML file and KEY=VALUE overrides; errors name the key, and the nearest one that exists."""
 
 import difflib
+import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -163,6 +164,8 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
     if not key:
         return message
     value = problem["input"]
+    if problem["type"] == "literal_error" and isinstance(value, str):
+        message += _nearest_value(value, str(problem["ctx"]["expected"]))
     if problem["type"] in ("tuple_type", "list_type"):
         return f"{key}: a list is wanted, even of one (got {hidden(value, key)!r}); {_as_list(key, value)}"
     return f"{key}: {message} (got {hidden(value, key)!r})"
@@ -183,6 +186,12 @@ def _nearest(kind: type[BaseModel], key: str) -> str:
     groups = {name.rpartition(".")[0] for name in known} - {""}
     by_leaf = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
     near = by_leaf or difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.4)
+    return f"; the nearest is {near[0]}" if near else ""
+
+
+def _nearest_value(value: str, expected: str) -> str:
+    """As `_nearest`, of the values that pydantic lists: `'exact', 'fast' or 'auto'`."""
+    near = difflib.get_close_matches(value, re.findall(r"'([^']+)'", expected), n=1)
     return f"; the nearest is {near[0]}" if near else ""
 
 

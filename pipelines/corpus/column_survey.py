@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.config.column_types import parse_type
 from pipelines.config.job import CorpusParameters
-from pipelines.corpus.columns import check_carried, check_names, check_types, text_keys
+from pipelines.corpus.columns import check_carried, check_id, check_names, check_types, text_keys
 from pipelines.corpus.formats.base import FirstLook
 from pipelines.corpus.source_file import SourceFile
 from pipelines.corpus.type_union import SeenTypes
@@ -86,6 +86,7 @@ class ColumnSurvey:
             if self._first_sampled is not None:
                 wanted = tuple(name for name in wanted if name not in self.parameters.types)
             check_carried(self._first, tuple(self._names), wanted, self._first_sampled is not None)
+            check_id(self._first, tuple(self._names), self.parameters.columns)
 
     def carried(self) -> CarriedTypes:
         """The types that hold what was seen, or those that the config fixes."""
@@ -121,7 +122,7 @@ class ColumnSurvey:
         if not look.names:
             return
         self._first = _earlier(self._first, file)
-        _keep(self._names, look.names, self.parameters.carry)
+        _keep(self._names, look.names, [*self.parameters.carry, self.parameters.columns.id])
         if look.schema is None:
             self._first_sampled = _earlier(self._first_sampled, file)
             columns = self.parameters.columns

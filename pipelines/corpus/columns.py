@@ -68,6 +68,15 @@ def check_carried(file: SourceFile, fields: Sequence[str], carry: Sequence[str],
             raise CorpusError(f"{error}; or, if it comes later in the files, give its type: --set {late}") from None
 
 
+def check_id(file: SourceFile, fields: Sequence[str], columns: Columns) -> None:
+    """Raises CorpusError when a column of ids that the config names is not among `fields`, those of all files together.
+
+    Ids may be missing, so a job without them is told nothing; one that names their column has mistyped it.
+    """
+    if columns.id != Columns().id:
+        _present(file, fields, columns.id, "corpus.columns.id")
+
+
 def _present(file: SourceFile, names: Sequence[str], name: str, key: str) -> None:
     if name in names:
         return

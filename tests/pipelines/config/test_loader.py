@@ -76,6 +76,8 @@ def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         ("qa.top_k=0", r"qa.top_k: .*greater than or equal to 1 \(got 0\)"),
         ("model.backend=onnx", "model.backend: there is no 'onnx'; there are torch, null, or package.module:OBJECT"),
         ("model.backend=3", "model.backend: Input should be a valid string"),
+        ("model.precision=fsat", "'exact', 'fast' or 'auto'; the nearest is fast \\(got"),
+        ("model.precision=7", "'exact', 'fast' or 'auto' \\(got 7"),
         ("model.backend='a b:c'", "model.backend: there is no 'a b:c'"),
         ("output.format=csv", "output.format: there is no 'csv'; there are parquet, jsonl, or package.module:OBJECT"),
         ("pool.max_size=0", "pool.max_size"),

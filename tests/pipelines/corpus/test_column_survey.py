@@ -80,6 +80,14 @@ def test_a_column_has_to_be_in_some_file() -> None:
     _survey(carry=("n",)).check()
 
 
+def test_ids_that_are_named_have_to_be_in_some_file() -> None:
+    columns = {"id": "doc", "text": "text"}
+    _survey(_declared(n=TEXT), _sampled({"text": "t", "doc": 1}), columns=columns).check()
+    with pytest.raises(CorpusError, match=r"^000: there is no column 'doc'; .* Map it: --set corpus\.columns\.id="):
+        _survey(_declared(n=TEXT), _sampled({"text": "t", "id": 1}), columns=columns).check()
+    _survey(_declared(n=TEXT)).check()
+
+
 def test_what_a_file_cannot_be_used_for_is_given_back() -> None:
     survey = ColumnSurvey(CorpusParameters(carry=("n",)), "embed")
     looks = {

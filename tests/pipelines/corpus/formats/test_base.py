@@ -67,12 +67,13 @@ def test_plan_read_and_validate(folder: Path) -> None:
 
 
 def test_rows_without_id_and_bad_rows(folder: Path) -> None:
-    (folder / "a.tsv").write_bytes(_tsv([*_rows(2), {"id": "blank", "question": "Who?"}]))
-    shards = validate_all(_plan(folder / "a.tsv", columns={"id": "absent"}))
+    lines = _tsv([*_rows(2), {"id": "blank", "question": "Who?"}])
+    (folder / "a.tsv").write_bytes(lines.replace(b"id\t", b"key\t", 1))
+    shards = validate_all(_plan(folder / "a.tsv"))
     assert [row["id"] for row in rows_of(shards)] == ["a.tsv:0", "a.tsv:1"]
     [lost] = quarantine_of(shards)
     assert (lost["id"], lost["place"], lost["reason"]) == ("a.tsv:2", 2, "empty_context")
-    assert orjson.loads(lost["row"]) == {"absent": None, "question": "Who?", "context": ""}
+    assert orjson.loads(lost["row"]) == {"id": None, "question": "Who?", "context": ""}
 
 
 def test_an_empty_file(folder: Path) -> None:
