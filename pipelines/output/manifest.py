@@ -25,6 +25,8 @@ MANIFEST_NAME = "_manifest.json"
 EXTENSION_NAME = "_manifest-{:04d}.json"
 """Of what `pipelines.output.manifest_extension` adds."""
 
+_KEYS = {"backend": "model.backend, model.precision"}
+"""What is pinned under a name of its own, by the keys of the config that set it."""
 _EXTENSION = re.compile(r"_manifest-\d{4}\.json")
 
 
@@ -183,7 +185,7 @@ def _remove(store: Store, names: Sequence[str]) -> int:
 def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What differs between two identities (key → value as JSON text), one line each."""
     return [
-        f"{key}: {_shown(before.get(key))} -> {_shown(now.get(key))}"
+        f"{_KEYS.get(key, key)}: {_shown(before.get(key))} -> {_shown(now.get(key))}"
         for key in dict.fromkeys((*before, *now))
         if before.get(key) != now.get(key)
     ]

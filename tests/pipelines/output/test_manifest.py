@@ -68,7 +68,7 @@ def test_created_once_and_found_again(store: Store, plan: Plan, tmp_path: Path) 
     [
         ({"model": "c3d4"}, 'model.fingerprint: "a1b2" -> "c3d4"'),
         ({"kind": "embed"}, 'kind: "answer" -> "embed"'),
-        ({"backend": "onnx"}, 'backend: "torch" -> "onnx"'),
+        ({"backend": "onnx"}, 'model.backend, model.precision: "torch" -> "onnx"'),
         ({"results": {"qa": {"top_k": 3, "max_seq_len": None}, "corpus": {"carry": []}}}, "qa.top_k: 1 -> 3"),
         ({"results": {"qa": {"top_k": 1}, "corpus": {"carry": []}}}, "qa.max_seq_len: null -> (absent)"),
     ],
