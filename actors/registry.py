@@ -9,6 +9,9 @@ RUNTIMES = {
 }
 """Values of `model.backend`, each with the place of its `actors.backends.base.Runtime`."""
 
+AUTO = "auto"
+"""The value of `model.backend` that names none of them: it has to be settled before a model is looked for."""
+
 
 def check_name(names: Collection[str], name: str) -> str:
     """The name, if it is one of the names that there are, or a place, `package.module:OBJECT`; nothing is imported.

@@ -1,0 +1,82 @@
+"""Windows of a job's input on which runtimes are compared."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from actors.arrays import Ints
+from actors.tokenization.tokenized import Tokenized
+from pipelines.errors import SpanmillError
+from pipelines.execution.sampling import sample_plan
+from pipelines.job.job import Job
+from pipelines.planning.plan import ReadUnit
+from pipelines.planning.shard_size import tokens_of
+from pipelines.rows.shard_reader import read_unit
+from pipelines.rows.validation import validate
+from pipelines.stages.prepare import PrepareStage
+
+_PIECES = 8
+_MEAN = 0.75
+"""Of a piece, as a share of the longest (see `sample_plan`)."""
+_MOST_ROWS = 512
+"""Of a piece."""
+_SPECIALS = 3
+"""Special tokens of a window, about."""
+_SEED = 5
+
+
+@dataclass(frozen=True)
+class WindowSample:
+    """Tokenised rows from all over a corpus, as a shard of the job would be."""
+
+    windows: pa.Buffer
+    """`Tokenized.to_ipc`."""
+    count: int
+    """Windows."""
+    tokens_per_row: float
+    """Of the corpus: tokens of all windows of a row, about."""
+
+
+def sample_windows(job: Job, tokens: float) -> WindowSample | None:
+    """Windows of about so many tokens; None where no row can be read.
+
+    Args:
+        tokens: that are wanted; a small corpus gives less.
+    """
+    plan = job.plan
+    row_bytes = sum(file.size for file in plan.files) / max(plan.row_estimate, 1)
+    rows = min(tokens / tokens_of(row_bytes), plan.row_estimate)
+    piece_rows = int(min(max(rows / _PIECES / _MEAN, 1), _MOST_ROWS))
+    tables = list(_valid_rows(job, sample_plan(plan, _PIECES, piece_rows).units))
+    if not sum(map(len, tables)):
+        return None
+    prepare = PrepareStage(plan.layout, job.model.spec, job.task.qa, job.task.embedding)
+    prepared, _ = prepare.tokenized(pa.concat_tables(tables).combine_chunks())
+    if not prepared.owners:
+        return None
+    lengths = prepared.lengths(_SPECIALS)
+    chosen = _about(prepared, lengths, tokens)
+    return WindowSample(chosen.to_ipc(), len(chosen.windows), float(lengths.sum()) / len(prepared.row_owner))
+
+
+def _valid_rows(job: Job, units: Sequence[ReadUnit]) -> Iterator[pa.Table]:
+    """The rows of some units that can be read; what is wrong with the others is for the job to say."""
+    columns = ["question", "context"] if job.task.qa is not None else ["text"]
+    plan = job.plan
+    for unit in units:
+        file = plan.file_of(unit)
+        try:
+            for raw in read_unit(file, unit, plan.layout, job.config.corpus.storage):
+                yield validate(raw, file.name, plan.layout).rows.select(columns)
+        except SpanmillError:
+            continue
+
+
+def _about(prepared: Tokenized, lengths: Ints, tokens: float) -> Tokenized:
+    """Some owners, drawn at random, whose windows have about so many tokens together; at least one."""
+    of_owner = np.bincount(prepared.windows.owner, weights=lengths, minlength=prepared.owners)
+    order = np.random.default_rng(_SEED).permutation(prepared.owners)
+    count = int(np.searchsorted(np.cumsum(of_owner[order]), tokens)) + 1
+    return prepared.of_owners(np.sort(order[:count]).astype(np.int32))
