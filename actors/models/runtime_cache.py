@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from actors.cache import cache_folder
 from actors.version import release
 
 
@@ -49,10 +50,9 @@ def machine() -> str:
 
 
 def _path(key: Sequence[str], packages: Sequence[str]) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "runtimes"
     versions = [(name, _version(name)) for name in packages]
     told = repr((machine(), release(), platform.python_version(), list(key), versions))
-    return cache / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+    return cache_folder("runtimes") / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
 
 
 def _version(package: str) -> str:
