@@ -184,7 +184,7 @@ def as_baseline(model: ModelParameters) -> ModelParameters:
 
 def recalled(folder: Path, model: ModelParameters, on_gpu: bool, allowed: Sequence[Candidate]) -> RuntimeChoice | None:
     """The last choice on such a machine, for this model and precision; None where it is none of those allowed."""
-    kept = runtime_cache.remembered(_key(folder, model, on_gpu), _packages())
+    kept = runtime_cache.remembered(_key(folder, model, on_gpu), _packages(allowed))
     try:
         choice = None if kept is None else RuntimeChoice.from_json(kept["choice"])
         day = "" if kept is None else str(kept["day"])
@@ -195,17 +195,24 @@ def recalled(folder: Path, model: ModelParameters, on_gpu: bool, allowed: Sequen
     return replace(choice, reason=f"as on {day}, {choice.reason}", measurements=(), seconds=0.0, windows=0)
 
 
-def remember(folder: Path, model: ModelParameters, on_gpu: bool, choice: RuntimeChoice) -> None:
-    """Keeps a choice that was measured, for jobs that are too short to measure."""
-    runtime_cache.remember(_key(folder, model, on_gpu), _packages(), choice.to_json())
+def remember(
+    folder: Path, model: ModelParameters, on_gpu: bool, allowed: Iterable[Candidate], choice: RuntimeChoice
+) -> None:
+    """Keeps a choice that was measured, for jobs that are too short to measure.
+
+    Args:
+        allowed: what could have been chosen; where that changes, or a version of it, there is no choice yet.
+    """
+    runtime_cache.remember(_key(folder, model, on_gpu), _packages(allowed), choice.to_json())
 
 
 def _key(folder: Path, model: ModelParameters, on_gpu: bool) -> tuple[str, ...]:
     return fingerprint(folder, BASELINE), model.dtype or model.precision, "gpu" if on_gpu else "cpu"
 
 
-def _packages() -> list[str]:
-    return sorted({package for name in compared_runtimes() for package in (name, *find_runtime(name).packages)})
+def _packages(allowed: Iterable[Candidate]) -> list[str]:
+    names = {candidate.backend for candidate in allowed}
+    return sorted({package for name in names for package in (name, *find_runtime(name).packages)})
 
 
 def _first(folder: Path, model: ModelParameters, found: Sequence[Candidate], on_gpu: bool) -> RuntimeChoice:

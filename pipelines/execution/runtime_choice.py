@@ -15,8 +15,8 @@ from pipelines.config.job import OfflineConfig
 from pipelines.console import clock
 from pipelines.execution.job_pool import pool_of
 from pipelines.execution.runtime_comparison import MARGIN, Comparison, OutOfTime, TrialFailed, times_torch
-from pipelines.execution.runtime_prospect import LEAST_SECONDS, SHARE, forecast_seconds
-from pipelines.execution.runtime_sample import WindowSample, sample_windows
+from pipelines.execution.runtime_prospect import LEAST_SECONDS, SHARE
+from pipelines.execution.runtime_sample import SECONDS, WindowSample, sample_windows
 from pipelines.execution.runtime_trial import PoolTrial, Survey
 from pipelines.execution.stage_factory import own_model
 from pipelines.job.job import Job, in_runtime
@@ -25,8 +25,8 @@ from pipelines.job.pool_size import ActorPool
 from pipelines.job.ray_cluster import address_of, cluster_size, connected_for
 from pipelines.words import counted
 
-_LAP_SECONDS = 1.0, 4.0
-"""Least and most that a run over the sample should take in torch."""
+_SHORTEST_LAP = 1.0
+"""Seconds that a run over the sample should take in torch, at least."""
 _LAPS = 30.0
 """Into so many laps of torch the time is divided."""
 _TEAM_LAPS = 2
@@ -59,21 +59,37 @@ def settled_runtime(job: Job, config: OfflineConfig, console: Console, share: fl
     if planned is None or not planned.is_open:
         yield job
         return
-    if address_of(config.ray) == "local" and share * forecast_seconds(job) < LEAST_SECONDS:
+    sample = _sampled(job)
+    if sample is None:
+        yield in_runtime(job, _closed(planned, "no row could be read to compare runtimes on"))
+        return
+    seconds = sample.job_tokens / job.model.tokens_per_second
+    if address_of(config.ray) == "local" and share * seconds < LEAST_SECONDS:
         # The pool's machine is this one, so the plan has looked at what it remembers already.
-        yield in_runtime(job, _without_measuring(planned, forecast_seconds(job)))
+        yield in_runtime(job, _closed(planned, _too_short(seconds)))
         return
     console.print("starting Ray ...")
     with connected_for(config):
         resources, nodes = cluster_size()
         pool = pool_of(job, resources, nodes)
-        settling = _Settling(job, config, pool, console, share)
+        settling = _Settling(job, config, pool, sample, console, share)
         yield in_runtime(job, settling.choice())
 
 
-def _without_measuring(planned: RuntimeChoice, seconds: float) -> RuntimeChoice:
-    reason = f"{planned.reason}; the job, of about {clock(seconds)}, is too short to compare runtimes"
-    return replace(planned, reason=reason, is_open=False)
+def _sampled(job: Job) -> WindowSample | None:
+    try:
+        return sample_windows(job)
+    except Exception as error:  # the job itself finds out what is wrong with its input, and says so
+        _LOG.warning("no windows to compare runtimes on: %s", first_line(error))
+        return None
+
+
+def _closed(planned: RuntimeChoice, why: str) -> RuntimeChoice:
+    return replace(planned, reason=f"{planned.reason}; {why}", is_open=False)
+
+
+def _too_short(seconds: float) -> str:
+    return f"the job, of about {clock(seconds)}, is too short to compare runtimes"
 
 
 @dataclass
@@ -83,27 +99,28 @@ class _Settling:
     job: Job
     config: OfflineConfig
     pool: ActorPool
+    sample: WindowSample
     console: Console
     share: float
 
     def choice(self) -> RuntimeChoice:
         """What the job takes."""
-        planned = self._planned
-        trial: PoolTrial | None = None
+        budget = self.share * self._seconds(self.job.model.tokens_per_second)
+        lap = min(max(budget / _LAPS, _SHORTEST_LAP), SECONDS)
+        windows = self.sample.cut(lap * self.job.model.tokens_per_second)
+        trial = PoolTrial(own_model(self.job, self.pool), self.pool, ray.put(windows.to_ipc()))
         try:
-            sample = self._sample()
-            if sample is None:
-                return replace(planned, reason=f"{planned.reason}; no row could be read to compare runtimes on")
-            trial = PoolTrial(own_model(self.job, self.pool), self.pool, ray.put(sample.windows))
             with _Line(self.console) as line:
-                return self._measured(trial, sample, line)
-        except Exception as error:  # whatever a store, a cluster or a runtime does, the job can run as it was planned
+                return self._measured(trial, len(windows.windows), line)
+        except Exception as error:  # whatever a cluster or a runtime does, the job can run as it was planned
             _LOG.warning("runtimes were not compared: %s", first_line(error), exc_info=True)
-            reason = f"{planned.reason}; comparing failed: {type(error).__name__}: {first_line(error)}"
-            return replace(planned, reason=reason, is_open=False)
+            return _closed(self._planned, f"comparing failed: {type(error).__name__}: {first_line(error)}")
         finally:
-            if trial is not None:
-                trial.close()
+            trial.close()
+
+    def _seconds(self, rate: float) -> float:
+        """What the passes of the whole job take at so many tokens a second of one actor."""
+        return self.sample.job_tokens / max(rate, 1e-9) / self.pool.size
 
     @property
     def _planned(self) -> RuntimeChoice:
@@ -114,12 +131,7 @@ class _Settling:
     def _on_gpu(self) -> bool:
         return self.config.model.on_gpu(self.pool.gpus > 0)
 
-    def _sample(self) -> WindowSample | None:
-        budget = self.share * forecast_seconds(self.job, self.pool.size)
-        lap = min(max(budget / _LAPS, _LAP_SECONDS[0]), _LAP_SECONDS[1])
-        return sample_windows(self.job, lap * self.job.model.tokens_per_second)
-
-    def _measured(self, trial: PoolTrial, sample: WindowSample, line: "_Line") -> RuntimeChoice:
+    def _measured(self, trial: PoolTrial, windows: int, line: "_Line") -> RuntimeChoice:
         began = time.monotonic()
         survey = trial.survey(self.config.model, wanted_outputs(self.config), self._on_gpu, compared_runtimes())
         spawn = time.monotonic() - began
@@ -127,17 +139,12 @@ class _Settling:
         if len({candidate.backend for candidate in survey.costs}) < 2:
             return replace(planned, reason="nothing to compare it with is installed in the pool", is_open=False)
 
-        tokens = sample.tokens_per_row * self.job.plan.row_estimate / self.pool.size
-
-        def budget_of(rate: float) -> float:
-            return self.share * tokens / max(rate, 1e-9) - spawn
-
-        budget = budget_of(self.job.model.tokens_per_second)
-        cheapest = sorted(survey.costs.values())[:2]
-        if budget < sum(cheapest):
-            return _without_measuring(planned, tokens / self.job.model.tokens_per_second)
+        rate = self.job.model.tokens_per_second
+        budget = self.share * self._seconds(rate) - spawn
+        if budget < sum(sorted(survey.costs.values())[:2]):
+            return _closed(planned, _too_short(self._seconds(rate)))
         comparison = Comparison(trial, budget, say=line.say)
-        comparison.run(survey.costs, lambda lap: budget_of(lap.rate))
+        comparison.run(survey.costs, lambda lap: self.share * self._seconds(lap.rate) - spawn)
         chosen = comparison.winner()
         if chosen is None:
             told = "; ".join(f"{one}: {why}" for one, why in comparison.verdicts.items())
@@ -145,12 +152,10 @@ class _Settling:
         table = comparison.table(chosen, self.pool.threads)
         actors, teams = self._side_by_side(trial, comparison, chosen, survey, spawn, line)
         seconds = time.monotonic() - began
-        on = f"measured on {counted(sample.count, 'window')} in {seconds:.0f} s"
+        on = f"measured on {counted(windows, 'window')} in {seconds:.0f} s"
         told = f"{times_torch(comparison.rates, chosen)} ({on})"
-        choice = RuntimeChoice(
-            chosen.backend, chosen.dtype, told, actors, (*table, *teams), round(seconds, 1), sample.count
-        )
-        trial.remember(self.config.model, self._on_gpu, choice)
+        choice = RuntimeChoice(chosen.backend, chosen.dtype, told, actors, (*table, *teams), round(seconds, 1), windows)
+        trial.remember(self.config.model, self._on_gpu, list(survey.costs), choice)
         return choice
 
     def _side_by_side(

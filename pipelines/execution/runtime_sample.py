@@ -17,6 +17,8 @@ from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import validate
 from pipelines.stages.prepare import PrepareStage
 
+SECONDS = 4.0
+"""Of an actor's work that a sample is for."""
 _PIECES = 8
 _MEAN = 0.75
 """Of a piece, as a share of the longest (see `sample_plan`)."""
@@ -31,23 +33,26 @@ _SEED = 5
 class WindowSample:
     """Tokenised rows from all over a corpus, as a shard of the job would be."""
 
-    windows: pa.Buffer
-    """`Tokenized.to_ipc`."""
-    count: int
-    """Windows."""
-    tokens_per_row: float
-    """Of the corpus: tokens of all windows of a row, about."""
+    prepared: Tokenized
+    lengths: Ints
+    """[W] tokens of every window, about."""
+    job_tokens: float
+    """Of all windows of the job, about."""
+
+    def cut(self, tokens: float) -> Tokenized:
+        """Rows of it, drawn at random, whose windows have about so many tokens together; at least one row."""
+        prepared = self.prepared
+        of_owner = np.bincount(prepared.windows.owner, weights=self.lengths, minlength=prepared.owners)
+        order = np.random.default_rng(_SEED).permutation(prepared.owners)
+        count = int(np.searchsorted(np.cumsum(of_owner[order]), tokens)) + 1
+        return prepared.of_owners(np.sort(order[:count]).astype(np.int32))
 
 
-def sample_windows(job: Job, tokens: float) -> WindowSample | None:
-    """Windows of about so many tokens; None where no row can be read.
-
-    Args:
-        tokens: that are wanted; a small corpus gives less.
-    """
+def sample_windows(job: Job) -> WindowSample | None:
+    """Windows for some seconds of an actor's work; None where no row can be read. A small corpus gives less."""
     plan = job.plan
     row_bytes = sum(file.size for file in plan.files) / max(plan.row_estimate, 1)
-    rows = min(tokens / tokens_of(row_bytes), plan.row_estimate)
+    rows = min(SECONDS * job.model.tokens_per_second / tokens_of(row_bytes), plan.row_estimate)
     piece_rows = int(min(max(rows / _PIECES / _MEAN, 1), _MOST_ROWS))
     tables = list(_valid_rows(job, sample_plan(plan, _PIECES, piece_rows).units))
     if not sum(map(len, tables)):
@@ -57,8 +62,9 @@ def sample_windows(job: Job, tokens: float) -> WindowSample | None:
     if not prepared.owners:
         return None
     lengths = prepared.lengths(_SPECIALS)
-    chosen = _about(prepared, lengths, tokens)
-    return WindowSample(chosen.to_ipc(), len(chosen.windows), float(lengths.sum()) / len(prepared.row_owner))
+    # A text that several rows share is computed once in each shard.
+    of_row = float(lengths.sum()) / len(prepared.row_owner)
+    return WindowSample(prepared, lengths, of_row * plan.row_estimate)
 
 
 def _valid_rows(job: Job, units: Sequence[ReadUnit]) -> Iterator[pa.Table]:
@@ -72,11 +78,3 @@ def _valid_rows(job: Job, units: Sequence[ReadUnit]) -> Iterator[pa.Table]:
                 yield validate(raw, file.name, plan.layout).rows.select(columns)
         except SpanmillError:
             continue
-
-
-def _about(prepared: Tokenized, lengths: Ints, tokens: float) -> Tokenized:
-    """Some owners, drawn at random, whose windows have about so many tokens together; at least one."""
-    of_owner = np.bincount(prepared.windows.owner, weights=lengths, minlength=prepared.owners)
-    order = np.random.default_rng(_SEED).permutation(prepared.owners)
-    count = int(np.searchsorted(np.cumsum(of_owner[order]), tokens)) + 1
-    return prepared.of_owners(np.sort(order[:count]).astype(np.int32))

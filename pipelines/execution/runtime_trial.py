@@ -91,9 +91,11 @@ class TrialActor:
         """Forgets a candidate."""
         self._running.pop(candidate, None)
 
-    def remember(self, asked: ModelParameters, on_gpu: bool, choice: RuntimeChoice) -> None:
+    def remember(
+        self, asked: ModelParameters, on_gpu: bool, allowed: Sequence[Candidate], choice: RuntimeChoice
+    ) -> None:
         """Keeps a choice on this machine."""
-        remember(find_model(as_baseline(asked)), asked, on_gpu, choice)
+        remember(find_model(as_baseline(asked)), asked, on_gpu, allowed, choice)
 
     def _started(self, candidate: Candidate, windows: pa.Buffer) -> RunShard:
         if candidate not in self._running:
@@ -144,9 +146,11 @@ class PoolTrial:
         for handle in self._handles:
             handle.drop.remote(candidate)
 
-    def remember(self, asked: ModelParameters, on_gpu: bool, choice: RuntimeChoice) -> None:
+    def remember(
+        self, asked: ModelParameters, on_gpu: bool, allowed: Sequence[Candidate], choice: RuntimeChoice
+    ) -> None:
         """Keeps a choice on its machine."""
-        self._all("remember", _START_SECONDS, asked, on_gpu, choice)
+        self._all("remember", _START_SECONDS, asked, on_gpu, allowed, choice)
 
     def close(self) -> None:
         """Ends its processes."""
