@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from actors.registry import RUNTIMES, check_name
+from actors.registry import AUTO, RUNTIMES, check_name
 
 
 class Settings(BaseModel):
@@ -25,7 +25,9 @@ class ModelParameters(Settings):
 
     backend: str = "torch"
     """The runtime that executes the forward pass: torch; "null", which has none and makes logits up, to measure all the
-    rest; or one of another package, as package.module:OBJECT."""
+    rest; or one of another package, as package.module:OBJECT. auto takes the fastest of those that are installed: a job
+    that is long enough measures them on its own windows first, all others take what was measured last on such a
+    machine, else torch (docs/runtime-choice.md)."""
 
     precision: Literal["exact", "fast", "auto"] = "auto"
     """exact is float32: a batch never changes an answer. fast is the half precision of a GPU that agrees better with
@@ -76,7 +78,7 @@ class ModelParameters(Settings):
     @field_validator("backend")
     @classmethod
     def _known(cls, name: str) -> str:
-        return check_name(RUNTIMES, name)
+        return check_name((*RUNTIMES, AUTO), name)
 
 
 class QAParameters(Settings):

@@ -17,6 +17,7 @@ from pipelines.console import open_console
 from pipelines.errors import JobError
 from pipelines.execution.executor import execute
 from pipelines.execution.outcome import Outcome
+from pipelines.execution.runtime_choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.output.decoding import from_jsonl
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML
@@ -228,8 +229,9 @@ def _run(
     job = plan_job(inputs, folder, chosen, _limit(limit), anew=overwrite)
     for line in job.left_out:
         console.print(line, soft_wrap=True)
-    job = bind(job, overwrite)
-    return JobResult(job, execute(job, console))
+    with settled_runtime(job, chosen, console) as job:
+        job = bind(job, overwrite)
+        return JobResult(job, execute(job, console))
 
 
 def _rows_of_files(files: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -9,8 +9,12 @@ from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_spec
 from actors.models.names import public_name
 from actors.models.precision import with_precision
+from actors.models.runtime_choice import settled
 from actors.parameters import ModelParameters
 from actors.serving.types import ModelCard
+
+ALL_OUTPUTS = frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN})
+"""What a service may be asked for."""
 
 
 def describe(folder: Path, model: ModelParameters, on_gpu: bool | None = None) -> ModelCard:
@@ -32,13 +36,15 @@ def describe(folder: Path, model: ModelParameters, on_gpu: bool | None = None) -
         max_length=spec.max_length,
         hidden_size=int(config.hidden_size),
         answers=architecture.endswith("ForQuestionAnswering") and ModelOutput.LOGITS in runtime.outputs,
+        backend=model.backend,
     )
 
 
 def describe_named(model: ModelParameters, on_gpu: bool | None = None) -> ModelCard:
-    """As `describe`, of a model that is downloaded first where it is not local.
+    """As `describe`, of a model that is downloaded first where it is not local, and whose runtime may be `auto`.
 
     Raises:
         ModelError: it cannot be found or read.
     """
+    model = settled(model, ALL_OUTPUTS, on_gpu)
     return describe(find_model(model), model, on_gpu)

@@ -120,3 +120,5 @@ class ModelCard:
     """D, the width of an embedding."""
     answers: bool
     """Whether it has a QA head."""
+    backend: str
+    """The runtime that computes it, as in `model.backend`."""

@@ -4,6 +4,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
+from pipelines.execution.runtime_prospect import prospect
 from pipelines.execution.sampling import counted_plan
 from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe
@@ -35,7 +36,12 @@ def show_plan(job: Job, console: Console) -> None:
     if len(plan.files) > 5:
         console.print(f"  ... and {len(plan.files) - 5:,} more")
     console.print(f"model {job.model_name}  fingerprint {job.model.fingerprint[:12]}")
-    console.print(f"precision {job.model.precision}", soft_wrap=True)
+    if job.model.runtime is None:
+        console.print(f"precision {job.model.precision}", soft_wrap=True)
+    else:
+        console.print(f"runtime {job.model.runtime}", soft_wrap=True)
+    if more := prospect(job):
+        console.print(f"  {more}", soft_wrap=True)
     console.print(f"output {job.store.url}  job {job.manifest.job8}")
     console.print("schema of the parts")
     for field in job.schema:

@@ -64,13 +64,15 @@ def run_job(
     # Ray comes with these, and takes seconds.
     from pipelines.execution.estimate import estimate_job, estimate_table
     from pipelines.execution.executor import execute
+    from pipelines.execution.runtime_choice import settled_runtime
 
     if estimate:
         table = estimate_table(job, estimate_job(job, open_console(stderr=True), seconds_waited()))
         open_console().print(table)
         return 0
-    job = bind(job, overwrite, extend)
-    outcome = execute(job, open_console(stderr=True))
+    with settled_runtime(job, config, open_console(stderr=True)) as job:
+        job = bind(job, overwrite, extend)
+        outcome = execute(job, open_console(stderr=True))
     if outcome.tally.shards or outcome.tally.found:
         outcome_table(job, outcome, seconds_waited()).print_to(open_console())
     else:
@@ -122,6 +124,8 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
         table.add("store errors", counted(tally.store_errors, "failed call"))
     _add_speed(table, outcome, seconds)
     table.add("model", job.model_name)
+    if job.model.runtime is not None:
+        table.add_whole("runtime", str(job.model.runtime))
     _add_places(table, job.config, output)
     return table
 

@@ -17,6 +17,7 @@ from ray.serve.schema import LoggingConfig
 from rich.console import Console
 
 from actors.models.hub import from_anywhere
+from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
@@ -83,11 +84,12 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
     card = in_side_process(describe_named, service.model, service.model.on_gpu(service.replicas.gpus > 0))
     # Decided once, so that all replicas have the same, whatever machines they come to lie on.
-    service = service.model_copy(update={"model": service.model.in_type(card.dtype)})
+    pinned = Candidate(card.backend, card.dtype).of(service.model)
+    service = service.model_copy(update={"model": pinned})
     check_free(config.http.port, "http.port", config.http.host)
     started.enter_context(connected(config.ray, models=(config.model.name,)))
     started.enter_context(_announced(config))
-    console.print(f"starting Ray Serve and {card.name}, in {card.dtype} ...")
+    console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")
     try:
         _deploy(config, service)
     except BaseException:

@@ -8,11 +8,13 @@ from rich.table import Table
 
 from pipelines.errors import JobError
 from pipelines.execution.forecast import Forecast, Interval, make_forecast
+from pipelines.execution.job_pool import pool_of
 from pipelines.execution.ray_pipeline import build, receipts
+from pipelines.execution.runtime_prospect import prospect
 from pipelines.execution.sampling import counted_plan, sample_plan, sample_size
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job
-from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
+from pipelines.job.pool_size import ActorPool
 from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.receipt import Receipt
 from pipelines.planning.shard_size import tokens_of
@@ -68,8 +70,7 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
     began = time.time() - waited
     console.print("starting Ray and the model ...")
     with connected_for(job.config), progress.shown():
-        replicas = shared_replicas(job.config.pool, job.model.fingerprint, job.model.precision.dtype)
-        pool = plan_pool(job.config.pool, job.config.model.threads, *cluster_size(), replicas)
+        pool = pool_of(job, *cluster_size())
         stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
         for receipt in receipts(build(stages, pending)):
             progress.add(receipt)
@@ -117,6 +118,10 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
         f"from {counted(forecast.sampled, 'row')} on {counted(estimate.pool.size, 'model actor')}, "
         "nine times out of ten" + ("" if estimate.cost_per_hour else "; set pool.price_per_hour for the cost")
     ]
+    if job.model.runtime is not None:
+        notes.append(f"in {job.model.runtime}")
+    if more := prospect(job):
+        notes.append(more)
     if estimate.is_small:
         notes.append("a small job: it takes hardly longer than this estimate, which tried few rows of it")
     table.caption, table.caption_justify = "\n".join(notes), "left"

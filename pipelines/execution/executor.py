@@ -11,13 +11,14 @@ from rich.console import Console
 from actors.errors import last_line
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
+from pipelines.execution.job_pool import pool_of
 from pipelines.execution.outcome import Outcome
 from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import StageList
 from pipelines.job.job import Job, check_complete
-from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
+from pipelines.job.pool_size import ActorPool, shared_replicas
 from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success
 from pipelines.output.receipt import Receipt
@@ -60,16 +61,17 @@ def execute(job: Job, console: Console) -> Outcome:
     try:
         if earlier is not None:
             remove_success(job.store)
-            if job.config.model.precision == "fast" or not job.model.precision.is_exact:
+            if job.model.runtime is not None:
+                console.print(f"runtime: {job.model.runtime}")
+            elif job.config.model.precision == "fast" or not job.model.precision.is_exact:
                 console.print(f"precision: {job.model.precision}")
             console.print("starting Ray and the model ...")
             watchers: list[Watcher] = [progress, observer, _DeviceWatch()]
             if limit is not None:
                 watchers.append(_Guard(limit, earlier, job.plan.exact_rows))
             with connected_for(job.config), progress.shown():
-                replicas = shared_replicas(job.config.pool, job.model.fingerprint, job.model.precision.dtype)
                 resources, nodes = cluster_size()
-                pool = plan_pool(job.config.pool, job.config.model.threads, resources, nodes, replicas)
+                pool = pool_of(job, resources, nodes)
                 observer.begin(pool, resources, nodes)
                 _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(pending)
         observer.settle()
@@ -126,8 +128,7 @@ class _Run:
             pending = PendingUnit.left(self.job.plan, self.job.committed())
             if pending:
                 # What a service that is gone could not do must not be put down to shards.
-                model = self.job.model
-                shared_replicas(self.job.config.pool, model.fingerprint, model.precision.dtype)
+                shared_replicas(self.job.config.pool, self.job.model.fingerprint, self.job.runtime)
             # A pass that was broken off while it got on does not count: the next one goes on.
             passes += 0 if broken_off and self.progress.tally.shards > before else 1
         suspects = [unit for unit in pending if self._is_suspect_unit(unit)]

@@ -18,9 +18,7 @@ _READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
 def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList:
     """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written."""
     layout, task, config = job.plan.layout, job.task, job.config
-    decided = config.model.in_type(job.model.precision.dtype)
-    named = decided.model_copy(update={"name": from_anywhere(config.model.name)})
-    own = OwnModel(named.placed(pool.threads, pool.gpus > 0), config.batching, task, job.model.fingerprint)
+    own = own_model(job, pool)
     model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
     check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
@@ -33,3 +31,11 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
     )
+
+
+def own_model(job: Job, pool: ActorPool) -> OwnModel:
+    """The model as an actor of the pool loads it."""
+    decided = job.config.model.in_type(job.model.precision.dtype)
+    named = decided.model_copy(update={"name": from_anywhere(decided.name)})
+    placed = named.placed(pool.threads, pool.gpus > 0)
+    return OwnModel(placed, job.config.batching, job.task, job.model.fingerprint)

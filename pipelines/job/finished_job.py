@@ -3,10 +3,12 @@
 import re
 
 from actors.models.hub import find_model, fingerprint
+from actors.registry import AUTO
 from pipelines.config.job import OfflineConfig
 from pipelines.errors import JobError
 from pipelines.job.job import Places, make_manifest, wanted_of
 from pipelines.job.precision import known_precision
+from pipelines.job.runtime import begun_runtime, with_runtime
 from pipelines.output.manifest import Manifest, read_manifest
 from pipelines.output.manifest_extension import InputChange, read_plan
 from pipelines.output.parts import REPORT_JSON, has_success
@@ -56,7 +58,8 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
     # The width of the model's vectors follows from its fingerprint, which is compared too.
     width = _WIDTH.search(stored.output_schema)
     schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) if width else 0)
-    precision = known_precision(config.model, stored)
+    config = with_runtime(config, begun_runtime(config.model, stored))
+    precision = None if config.model.backend == AUTO else known_precision(config.model, stored)
     if precision is None:
         return False
     model = fingerprint(find_model(config.model), config.model.backend)

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from actors.backends.precision import Precision
 from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
+from actors.models.runtime_choice import Candidate, RuntimeChoice
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
 from pipelines.errors import CorpusError, JobError, ManifestError, SpanmillError
+from pipelines.job.runtime import with_runtime
 from pipelines.job.side_process import in_side_process
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
@@ -64,6 +67,11 @@ class Job:
         """The model as people know it: the one that ships by its name, any other by the place that the config gives."""
         name = self.config.model.name
         return SHIPPED if is_shipped(name) else str(Url(name))
+
+    @property
+    def runtime(self) -> Candidate:
+        """The runtime, and the type in which it computes."""
+        return Candidate(self.config.model.backend, self.model.precision.dtype)
 
     @property
     def schema(self) -> pa.Schema:
@@ -140,14 +148,14 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool
     # Not before here: it brings torch and Ray, seconds in which whoever mistyped a path would wait for the error.
     begun = None if anew else _begun(places.store)
     model = in_side_process(_probe, config, begun) if apart else _probe(config, begun)
-    task = wanted_of(config)
+    config, task = with_runtime(config, model.runtime), wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
     plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
     schema = output_schema(plan.layout.carry, task, model.hidden_size)
-    manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan)
+    manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan, model.runtime)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
 
 
@@ -168,14 +176,22 @@ def wanted_of(config: OfflineConfig) -> Wanted:
 
 
 def make_manifest(
-    config: OfflineConfig, limit: int | None, model: str, dtype: str, schema: pa.Schema, plan: Plan
+    config: OfflineConfig,
+    limit: int | None,
+    model: str,
+    dtype: str,
+    schema: pa.Schema,
+    plan: Plan,
+    runtime: RuntimeChoice | None = None,
 ) -> Manifest:
     """The manifest of a job that is to be begun now.
 
     Args:
+        config: with the runtime decided.
         model: its fingerprint.
         dtype: in which it computes.
         schema: of the parts.
+        runtime: how the runtime was decided, where the config left it open.
     """
     return Manifest(
         kind=kind_of(config),
@@ -186,7 +202,18 @@ def make_manifest(
         plan=plan.to_json(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spanmill=release(),
+        runtime=None if runtime is None else runtime.to_json(),
     )
+
+
+def in_runtime(job: Job, runtime: RuntimeChoice) -> Job:
+    """A job that is not bound yet, in another runtime than it was planned with."""
+    config = with_runtime(job.config, runtime)
+    precision = Precision(runtime.dtype, runtime.reason)
+    model = dataclasses.replace(job.model, precision=precision, runtime=runtime)
+    # Not a copy of the manifest, which may remember the id that it had.
+    told = job.manifest.model_dump() | {"backend": str(runtime.candidate), "runtime": runtime.to_json()}
+    return dataclasses.replace(job, config=config, model=model, manifest=Manifest.model_validate(told))
 
 
 def _begun(store: Store) -> Manifest | None:
@@ -217,7 +244,7 @@ def bind(job: Job, replace: bool, extend: bool = False) -> Job:
     # Shards that are whole are the same whatever becomes of damaged files, so a job that met one may go on either way.
     layout = dataclasses.replace(plan.layout, damaged=job.config.corpus.damaged)
     plan = dataclasses.replace(plan, layout=layout)
-    return Job(job.config, job.store, job.model, job.task, plan, stored, job.left_out)
+    return dataclasses.replace(job, plan=plan, manifest=stored)
 
 
 def _with_types_of(stored: Manifest, job: Job) -> Job:

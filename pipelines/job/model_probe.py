@@ -10,12 +10,15 @@ from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
+from actors.models.runtime_choice import RuntimeChoice
 from actors.parameters import ModelParameters
+from actors.registry import AUTO
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.job.precision import job_precision, known_precision
 from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
+from pipelines.job.runtime import as_baseline_job, begun_runtime, job_runtime, with_runtime
 from pipelines.output.manifest import Manifest
 
 _GPU_FACTOR = 50.0
@@ -33,6 +36,8 @@ class ProbedModel:
     """Of one actor, as the driver's machine lets it expect."""
     precision: Precision
     """Of all that the job writes."""
+    runtime: RuntimeChoice | None = None
+    """What `model.backend: auto` comes to; None where the config names the runtime."""
 
 
 def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedModel:
@@ -45,23 +50,39 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
         ModelError: there is no such model, or it cannot.
         JobError: the precision of the job hangs on the cluster, or on the service there, and that does not answer.
     """
-    folder = find_model(config.model)
+    runtime = begun_runtime(config.model, begun)
+    is_open = config.model.backend == AUTO and runtime is None
+    known = as_baseline_job(config) if is_open else with_runtime(config, runtime)
+    folder = find_model(known.model)
     spec = load_spec(folder)
     if isinstance(config, AnswerConfig):
         qa_window_size(spec, config.qa)
     else:
         embedding_window_size(spec, config.embedding)
-    if config.embedding is not None:
-        check_outputs(frozenset({ModelOutput.POOLED}), find_runtime(config.model.backend).outputs)
-    answers = isinstance(config, AnswerConfig)
-    cluster: AbstractContextManager[None] = connected_for(config) if asks_cluster(config, begun) else nullcontext()
+    wanted = wanted_outputs(config)
+    asks = asks_cluster(known, begun) or (is_open and config.pool.kind == "serve")
+    cluster: AbstractContextManager[None] = connected_for(config) if asks else nullcontext()
     with cluster:
-        with_gpus = computes_on_gpus(config, _actors_have_gpus(config))
-        precision = job_precision(config, folder, begun, with_gpus)
-    backend = load_backend(folder, _placed_here(config.model.in_type(precision.dtype), with_gpus), with_qa_head=answers)
+        with_gpus = computes_on_gpus(known, _actors_have_gpus(known))
+        if is_open:
+            runtime = job_runtime(config, wanted, begun, with_gpus)
+            known = with_runtime(config, runtime)
+        check_outputs(wanted - {ModelOutput.LOGITS}, find_runtime(known.model.backend).outputs)
+        precision = job_precision(known, folder, begun, with_gpus)
+    if runtime is not None:
+        precision = Precision(precision.dtype, runtime.reason)
+    model = _placed_here(known.model.in_type(precision.dtype), with_gpus)
+    backend = load_backend(folder, model, with_qa_head=ModelOutput.LOGITS in wanted)
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
-    speed = factor * measure_speed(backend, spec, want_spans=answers)
-    return ProbedModel(fingerprint(folder, config.model.backend), spec, backend.hidden_size, speed, precision)
+    speed = factor * measure_speed(backend, spec, want_spans=ModelOutput.LOGITS in wanted)
+    found = fingerprint(folder, known.model.backend)
+    return ProbedModel(found, spec, backend.hidden_size, speed, precision, runtime)
+
+
+def wanted_outputs(config: OfflineConfig) -> frozenset[ModelOutput]:
+    """What a job needs of the passes of its runtime."""
+    answers = {ModelOutput.LOGITS} if isinstance(config, AnswerConfig) else set()
+    return frozenset(answers if config.embedding is None else answers | {ModelOutput.POOLED})
 
 
 def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:

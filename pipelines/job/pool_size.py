@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from actors.models.runtime_choice import Candidate
 from pipelines.config.job import PoolParameters
 from pipelines.errors import ConfigError
 
@@ -21,23 +22,28 @@ class ActorPool:
     """CPU threads of an actor."""
 
 
-def shared_replicas(parameters: PoolParameters, fingerprint: str, dtype: str) -> int:
+def shared_replicas(parameters: PoolParameters, fingerprint: str, runtime: Candidate) -> int:
     """Number of running replicas of the service that a job shares, after checking it; 0 for a job with its own actors.
 
     Raises:
         JobError: the service is not running, or does not answer.
-        ConfigError: it runs another model than that of the fingerprint, or in another type than the job's.
+        ConfigError: it runs another model than that of the fingerprint, or in another runtime or type than the job's.
     """
     if parameters.kind == "own":
         return 0
     # Imported here, because other jobs need not load Ray Serve and FastAPI.
     from pipelines.job.service_check import check_service
 
-    return check_service(parameters.application, fingerprint, dtype)
+    return check_service(parameters.application, fingerprint, runtime)
 
 
 def plan_pool(
-    parameters: PoolParameters, threads: int | None, resources: Mapping[str, float], nodes: int = 1, replicas: int = 0
+    parameters: PoolParameters,
+    threads: int | None,
+    resources: Mapping[str, float],
+    nodes: int = 1,
+    replicas: int = 0,
+    side_by_side: int = 1,
 ) -> ActorPool:
     """Fills in what the config leaves open, from the resources of the cluster.
 
@@ -46,6 +52,8 @@ def plan_pool(
         resources: resources of the whole cluster as Ray names them: CPU, GPU.
         nodes: machines of the cluster.
         replicas: number of replicas of the service that the job shares.
+        side_by_side: actors that share a machine without GPUs, or a GPU, where neither the number of actors nor what
+            each takes is given.
 
     Raises:
         ConfigError: the cluster cannot hold the smallest pool.
@@ -55,8 +63,11 @@ def plan_pool(
         feeders = parameters.size or min(usual, parameters.max_size or usual)
         return ActorPool(size=feeders, max_size=parameters.max_size or feeders, cpus=_FEEDER_CPUS, gpus=0.0, threads=1)
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 if gpus >= 1 else 0.0)
-    usual = max(math.floor(gpus / gpus_each), 1) if gpus_each else 1
+    is_open = parameters.size is parameters.cpus is parameters.gpus is None
+    together = side_by_side if is_open else 1
+    gpus_each = parameters.gpus if parameters.gpus is not None else (1.0 / together if gpus >= 1 else 0.0)
+    on_cpus = 1 if together == 1 else together * nodes
+    usual = max(math.floor(gpus / gpus_each), 1) if gpus_each else on_cpus
     size = parameters.size or usual
     if gpus_each * size > gpus:
         raise ConfigError(
@@ -65,7 +76,7 @@ def plan_pool(
         )
     # The stages beside the actors need CPUs of their own, or no shard would ever reach the model.
     room = max(cpus - _STAGE_CPUS, 0.0)
-    usual_cpus = 1.0 if size > 1 else min(1.0, room)
+    usual_cpus = min(1.0, room / size) if size == 1 or together > 1 else 1.0
     cpus_each = usual_cpus if parameters.cpus is None else parameters.cpus
     if cpus_each * size > room:
         raise ConfigError(

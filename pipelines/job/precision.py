@@ -45,7 +45,7 @@ def job_precision(config: OfflineConfig, folder: Path, begun: Manifest | None, o
         return known
     if config.pool.kind == "serve":
         # Imported here, because other jobs need not load Ray Serve and FastAPI.
-        from pipelines.job.service_check import service_dtype
+        from pipelines.job.service_check import service_runtime
 
-        return Precision(service_dtype(config.pool.application), "as the service computes")
+        return Precision(service_runtime(config.pool.application).dtype, "as the service computes")
     return choose_precision(folder, config.model, on_gpu)

@@ -10,6 +10,7 @@ from ray.serve.schema import ApplicationStatus
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from actors.errors import last_line
+from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import MODEL
 from actors.serving.types import ModelCard
 from pipelines.errors import ConfigError, JobError
@@ -19,24 +20,29 @@ _ANSWER_SECONDS = 60.0
 _STATUS_SECONDS = 10.0
 
 
-def service_dtype(application: str) -> str:
-    """The type in which an application of the connected cluster computes: float32, float16, bfloat16.
+def service_runtime(application: str) -> Candidate:
+    """The runtime and the type in which an application of the connected cluster computes.
 
     Raises:
         JobError: the application is not running, or does not answer.
     """
-    return _asked(application)[0].dtype
+    card = _asked(application)[0]
+    return Candidate(card.backend, card.dtype)
 
 
-def check_service(application: str, fingerprint: str, dtype: str) -> int:
+def check_service(application: str, fingerprint: str, runtime: Candidate) -> int:
     """Checks that an application of the connected cluster can run a job's shards.
+
+    Args:
+        runtime: of the job.
 
     Returns:
         Number of running replicas, which may change at any time.
 
     Raises:
         JobError: the application is not running, or does not answer.
-        ConfigError: the application runs another model than the job was planned with, or in another precision.
+        ConfigError: the application runs another model than the job was planned with, or in another runtime or
+            precision.
     """
     card, running = _asked(application)
     if card.fingerprint != fingerprint:
@@ -44,11 +50,17 @@ def check_service(application: str, fingerprint: str, dtype: str) -> int:
             f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "
             f"planned with another model ({fingerprint[:12]}); set model.name to what the service runs"
         )
-    if card.dtype != dtype:
+    if card.dtype != runtime.dtype:
         raise ConfigError(
-            f"--pool serve: the application {application} computes in {card.dtype}, and this job in {dtype}. One "
-            f"output has one precision: start the service with --set model.dtype={dtype}, or the job with --pool own; "
-            "or leave model.precision out and name another OUTPUT, and the job takes the service's"
+            f"--pool serve: the application {application} computes in {card.dtype}, and this job in {runtime.dtype}. "
+            f"One output has one precision: start the service with --set model.dtype={runtime.dtype}, or the job with "
+            "--pool own; or leave model.precision out and name another OUTPUT, and the job takes the service's"
+        )
+    if card.backend != runtime.backend:
+        raise ConfigError(
+            f"--pool serve: the application {application} computes with {card.backend}, and this job with "
+            f"{runtime.backend}. One output has one runtime: set model.backend={card.backend}, or auto and another "
+            "OUTPUT, for which the job takes the service's; or run the job with --pool own"
         )
     return max(running, 1)
 

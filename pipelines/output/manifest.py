@@ -62,6 +62,14 @@ class Manifest(BaseModel):
     spanmill: str
     """Version of Spanmill that made it."""
 
+    runtime: dict[str, Any] | None = None
+    """How `model.backend: auto` came to the runtime, with what was measured; no part of the identity. None where the
+    config names the runtime: such manifests have no such key, as those from before there was any."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored."""
+        return self.model_dump(exclude={"runtime"} if self.runtime is None else None)
+
     def identity(self) -> dict[str, str]:
         """Everything that changes rows, flat: dotted key → value as JSON text. Pool, cluster and plan are no part."""
         named = {"kind": self.kind, "model.fingerprint": self.model, "backend": self.backend}
@@ -130,7 +138,7 @@ def open_or_create(store: Store, stored: Manifest | None, manifest: Manifest) ->
                 f"{store.url}: holds {counted(len(parts), 'part')} ({parts[0]} ...) but no {MANIFEST_NAME}, so nobody "
                 f"knows which job they are of. Name another OUTPUT, or remove them with --overwrite."
             )
-        create_exclusive(store.fs, store.path(MANIFEST_NAME), orjson.dumps(manifest.model_dump()))
+        create_exclusive(store.fs, store.path(MANIFEST_NAME), orjson.dumps(manifest.to_json()))
         stored = read_manifest(store)
         if stored is None:
             raise ManifestError(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.errors import escape_surrogates
+from actors.models.runtime_choice import RuntimeChoice
 from pipelines.config.job import OfflineConfig
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
@@ -34,6 +35,7 @@ from pipelines.reporting.report_model import (
     QuarantinedRows,
     QuarantineSample,
     Report,
+    RuntimeTable,
     Subject,
     Totals,
 )
@@ -95,6 +97,7 @@ def make_report(job: Job, cluster: RunCluster | None, tally: Tally, counts: RowC
         answers=answers(samples),
         neighbours=neighbours(samples),
         agreement=_agreement(job, receipts),
+        runtime=_runtime(job),
         speed=curve,
         buckets=[
             LengthFigures(width, b.windows, b.passes, b.windows / b.passes, b.tokens, b.padding, round(b.seconds, 3))
@@ -160,6 +163,20 @@ def _agreement(job: Job, receipts: pa.Table) -> Agreement | None:
         score_difference_p95=figure(found.score_differences, 95),
         cosine=figure(found.cosines),
         cosine_p5=figure(found.cosines, 5),
+    )
+
+
+def _runtime(job: Job) -> RuntimeTable | None:
+    if job.manifest.runtime is None:
+        return None
+    choice = RuntimeChoice.from_json(job.manifest.runtime)
+    return RuntimeTable(
+        str(choice.candidate),
+        choice.reason,
+        choice.actors,
+        choice.seconds,
+        choice.windows,
+        [replace(one, verdict=redact(escape_surrogates(one.verdict))) for one in choice.measurements],
     )
 
 

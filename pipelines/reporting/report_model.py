@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from actors.models.runtime_choice import Measurement
 from pipelines.output.row_samples import RowSample
 from pipelines.reporting.receipt_stats import NodeStats, RunStats, SlowShard
 from pipelines.reporting.throughput_curve import ThroughputCurve
@@ -142,6 +143,22 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class RuntimeTable:
+    """How `model.backend: auto` came to the runtime of the job, when it was begun."""
+
+    runtime: str
+    """Runtime and type."""
+    reason: str
+    actors: int
+    """That share a machine without GPUs, or a GPU."""
+    seconds: float
+    """That measuring took."""
+    windows: int
+    """On which each was measured at a time."""
+    measurements: list[Measurement]
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """A text near another one."""
 
@@ -238,6 +255,8 @@ class Report:
     """Of an embedding job; None where there are not two texts."""
     agreement: Agreement | None
     """None of a job in float32, and where no shard with a receipt was compared."""
+    runtime: RuntimeTable | None
+    """None where the config names the runtime."""
     speed: ThroughputCurve
     buckets: list[LengthFigures]
     """Forward passes by the length of the longest window."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from pipelines.errors import SpanmillError
 from pipelines.job.job import Job
@@ -46,6 +47,19 @@ class RunObserver:
             actors=pool.size,
             metrics=metrics_endpoint(),
         )
+        runtime = self._job.model.runtime
+        if runtime is not None:
+            self._log.log(
+                "runtime chosen",
+                backend=runtime.backend,
+                dtype=runtime.dtype,
+                because=runtime.reason,
+                side_by_side=runtime.actors,
+                threads=pool.threads,
+                measuring_seconds=runtime.seconds,
+                windows=runtime.windows,
+                measurements=[asdict(one) for one in runtime.measurements],
+            )
         for line in self._job.left_out:
             self._log.log("note", text=line)
 

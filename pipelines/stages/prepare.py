@@ -48,7 +48,7 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
         file = message.header.file
         valid = validated(message, self.layout)
-        windows, rejected = self._tokenized(valid.rows)
+        windows, rejected = self.tokenized(valid.rows)
         rows, quarantine = _split(valid, rejected, file)
         written = rows.select(["id", *self.layout.carry.names])
         kept = np.delete(np.arange(len(valid.rows)), rejected.rows)
@@ -61,7 +61,8 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
             IpcTable.of(self.sampling.candidates(message.header.shard, rows)),
         )
 
-    def _tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
+    def tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
+        """The windows of valid rows, and which of them cannot be cut into any."""
         if self.qa is not None:
             return prepare_pairs(self.spec, self.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
         if self.embedding is not None:

@@ -1,0 +1,100 @@
+"""`model.backend: auto` of whole jobs, on a local cluster with a cache of its own."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from actors.registry import RUNTIMES
+from pipelines.config.job import AnswerConfig, RayParameters
+from pipelines.config.loader import load_config
+from pipelines.execution.runtime_choice import settled_runtime
+from pipelines.job.job import Job, bind, plan_job
+from pipelines.job.ray_cluster import connected
+from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME
+from tests.pipelines.jobs import mixed_rows, write_jsonl
+
+pytestmark = pytest.mark.ray
+
+ENOUGH = 1e6
+"""A share of the forecast time that makes any job long enough to measure."""
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Path:
+    """Where this module's cluster remembers choices; torch and three toys are what it compares."""
+    folder = tmp_path_factory.mktemp("cache")
+    patch.setenv("XDG_CACHE_HOME", str(folder))
+    for name in [name for name in RUNTIMES if name != "torch"]:
+        patch.delitem(RUNTIMES, name)
+    for name in (REFUSED_NAME, DEADLY_NAME, FAST_NAME):
+        patch.setitem(RUNTIMES, name, name)
+    return folder / "spanmill" / "runtimes"
+
+
+@pytest.fixture(scope="module")
+def own_cluster(cache: Path) -> Iterator[None]:
+    with connected(RayParameters(object_store_mb=128)):
+        yield
+
+
+@contextmanager
+def _settled(folder: Path, model: Path, *words: str, share: float = ENOUGH) -> Iterator[Job]:
+    config = load_config(AnswerConfig, None, [f"model.name={model}", "model.backend=auto", "model.threads=1", *words])
+    job = plan_job([str(folder / "in.jsonl")], str(folder / "out"), config, None)
+    with settled_runtime(job, config, Console(file=io.StringIO()), share) as settled:
+        yield settled
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("job")
+    write_jsonl(folder / "in.jsonl", mixed_rows(12))
+    return folder
+
+
+@pytest.mark.usefixtures("own_cluster")
+def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, untrained_model: Path) -> None:
+    with _settled(folder, untrained_model) as job:
+        bound = bind(job, replace=False)
+    choice = bound.model.runtime
+    assert choice is not None
+    assert (choice.backend, choice.dtype) == (FAST_NAME, "float32")
+    assert " times torch float32 (measured on " in choice.reason
+    # What cannot be used is named, with the reason, and costs the job nothing.
+    verdicts = {one.runtime: one.verdict for one in choice.measurements}
+    assert verdicts[f"{REFUSED_NAME} float32"] == "its logits are 0.3 off torch's, more than 0.01"
+    assert "its process ended" in verdicts[f"{DEADLY_NAME} float32"]
+    assert verdicts[f"{FAST_NAME} float32"] == "chosen"
+    stored = json.loads((folder / "out" / "_manifest.json").read_text())
+    assert stored["backend"] == f"{FAST_NAME} float32"
+    assert stored["runtime"]["measurements"] == [asdict(one) for one in choice.measurements]
+
+    # The next job that is too short for measuring takes it.
+    other = folder.parent / f"{folder.name}-short"
+    write_jsonl(other / "in.jsonl", mixed_rows(4))
+    with _settled(other, untrained_model, share=0.02) as short:
+        assert short.model.runtime is not None
+        assert short.runtime.backend == FAST_NAME
+        assert "too short to compare" in short.model.runtime.reason
+
+    # A job that goes on keeps its runtime, whatever is remembered by then.
+    for kept in cache.iterdir():
+        kept.write_text("{")
+    with _settled(folder, untrained_model) as again:
+        assert bind(again, replace=False).manifest.job_id == bound.manifest.job_id
+        assert again.model.runtime is not None
+        assert str(again.model.runtime) == f"{FAST_NAME} float32: as the job was begun"
+    with _settled(other, untrained_model, share=0.02) as forgotten:
+        assert forgotten.runtime.backend == "torch"
