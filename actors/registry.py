@@ -5,6 +5,9 @@ from importlib import import_module
 
 RUNTIMES = {
     "torch": "actors.backends.pytorch.torch_runtime:RUNTIME",
+    "onnxruntime": "actors.backends.converted.onnx_runtime:RUNTIME",
+    "openvino": "actors.backends.converted.openvino_runtime:RUNTIME",
+    "ctranslate2": "actors.backends.converted.ctranslate2_runtime:RUNTIME",
     "null": "actors.backends.null:RUNTIME",
 }
 """Values of `model.backend`, each with the place of its `actors.backends.base.Runtime`."""

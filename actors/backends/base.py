@@ -200,6 +200,9 @@ class Runtime:
     """Modules that have to be importable before `load` is called, beside what Spanmill always needs."""
     extra: str = ""
     """The optional extra of Spanmill that installs them."""
+    is_ready: Callable[[Path, str], bool] = lambda folder, dtype: True
+    """Whether `load` of a folder's model in a value of `model.dtype` has nothing left to convert, and so takes
+    seconds. Only to be asked where the packages are there; it reads the whole model for its fingerprint."""
 
     @property
     def is_installed(self) -> bool:

@@ -1,10 +1,6 @@
 """Finds or downloads the folder of a model, and computes the fingerprint of what is in it."""
 
 import hashlib
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,16 +8,15 @@ from pathlib import Path
 import fsspec
 
 from actors.backends.base import find_runtime
+from actors.backends.fingerprint import MODEL_TEXTS, content_fingerprint
+from actors.cache import cache_folder, make_folder
 from actors.errors import ModelError, NoModelError, first_line
 from actors.models.content_keys import CONTENT_KEYS
 from actors.models.names import SHIPPED, SHIPPED_NAMES, is_place
 from actors.parameters import ModelParameters
 
-_TEXTS = ("*.json", "*.txt", "*.model")
 _SHIPPED = Path(__file__).parent / SHIPPED
 """The model that comes with the package: in the repository, a link to the folder in models/."""
-_PARTIAL = ".partial-"
-_ABANDONED_SECONDS = 24 * 3600.0
 
 
 def find_model(parameters: ModelParameters, key: str = "model") -> Path:
@@ -38,7 +33,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         ModelError: it cannot be read, or holds no config.json, or there is no such runtime.
     """
     name = parameters.name
-    patterns = (*find_runtime(parameters.backend).weights, *_TEXTS)
+    patterns = (*find_runtime(parameters.backend).weights, *MODEL_TEXTS)
     if "://" in name:
         folder = _copy_from_url(name, parameters.storage, patterns, key)
     elif Path(name).expanduser().is_dir():
@@ -81,22 +76,7 @@ def fingerprint(folder: Path, backend: str) -> str:
     Raises:
         ModelError: there is no such runtime.
     """
-    digest = hashlib.sha256()
-    for path in _files_that_count(folder, find_runtime(backend).weights):
-        digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _counts(name: str) -> bool:
-    return "index" not in name and "README" not in name and not name.startswith("_")
-
-
-def _files_that_count(folder: Path, weight_patterns: Sequence[str]) -> list[Path]:
-    weights = next((found for pattern in weight_patterns if (found := list(folder.glob(pattern)))), [])
-    texts = [p for pattern in _TEXTS for p in folder.glob(pattern) if _counts(p.name)]
-    return sorted({*weights, *texts})
+    return content_fingerprint(folder, find_runtime(backend).weights)
 
 
 def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
@@ -120,7 +100,6 @@ def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str],
 
 
 def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str], key: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "models"
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
         listing = {str(path): info for path, info in fs.find(root, maxdepth=1, detail=True).items()}
@@ -131,35 +110,18 @@ def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str]
     if not wanted:
         raise NoModelError(f"{key}.name: {url} holds no model files")
     identity = hashlib.sha256(repr((url, sorted((p, _version(listing[p])) for p in wanted))).encode()).hexdigest()[:16]
-    target = cache / identity
+    target = cache_folder("models") / identity
     if not target.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(cache)
-        partial = Path(tempfile.mkdtemp(dir=cache, prefix=_PARTIAL))
-        try:
+
+        def copy(partial: Path) -> None:
             for path in sorted(wanted):
                 fs.get_file(path, str(partial / Path(path).name))
-        except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if not isinstance(error, Exception):
-                raise  # Ctrl-C
+
+        try:
+            make_folder(target, copy)
+        except Exception as error:
             raise ModelError(f"{key}.name: {url} cannot be copied: {first_line(error)}") from error
-        try:
-            partial.rename(target)
-        except OSError:  # another process was faster
-            shutil.rmtree(partial)
     return target
-
-
-def _remove_abandoned(cache: Path) -> None:
-    """Removes what processes that were killed had copied: nothing was written to it for a day."""
-    for partial in cache.glob(f"{_PARTIAL}*"):
-        try:
-            newest = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
-        except OSError:
-            continue  # another process is faster
-        if time.time() - newest > _ABANDONED_SECONDS:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _version(info: dict[str, object]) -> str:

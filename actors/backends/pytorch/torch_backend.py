@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 from actors.arrays import Floats
 from actors.backends.base import BatchLayout, PassOutput, PassRequest, RanPass, SubmittedPass
 from actors.backends.device_errors import device_error
+from actors.backends.host_memory import DeviceMemory, HostMemory
 from actors.backends.precision import EXACT
 from actors.backends.pytorch.cpu_linear import MakeProduct, in_bfloat16, multiplies_bfloat16
-from actors.backends.pytorch.device_memory import CudaMemory, DeviceMemory, HostMemory
+from actors.backends.pytorch.device_memory import CudaMemory
 from actors.backends.pytorch.half_precision import computes_bfloat16
 from actors.backends.pytorch.packed_pass import packed_pass
 from actors.backends.pytorch.padded_pass import PaddedPass

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from actors.backends.pytorch.device_memory import HostMemory, _resident
+from actors.backends.host_memory import HostMemory, _resident
 
 MIB = 1 << 20
 

@@ -1,0 +1,1 @@
+"""Runtimes for which a model is converted first: ONNX Runtime, OpenVINO and CTranslate2."""

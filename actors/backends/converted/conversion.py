@@ -1,0 +1,223 @@
+"""Converts a model folder into what another runtime reads: one folder in, one folder out, whoever asks for it.
+
+Everything heavy is imported by the function that needs it: a converted model is loaded without transformers or torch.
+"""
+
+import contextlib
+import io
+import logging
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from actors.errors import ModelError, first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+START, END, HIDDEN = "start_logits", "end_logits", "last_hidden_state"
+"""What the outputs of a converted model are called: [n, S] float32 each, the hidden states [n, S, D]. Without
+a QA head it has the hidden states alone."""
+ONNX_FILE, ONNX_INT8_FILE = "model.onnx", "model_quantized.onnx"
+OPENVINO_FILE = "openvino_model.xml"
+HEAD_FILE = "qa_outputs.safetensors"
+"""The QA head, which CTranslate2 does not compute: weight [2, D] and bias [2] in float32."""
+_CTRANSLATE2_KINDS = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
+_PROTOBUF_LIMIT = 2_000_000_000
+"""Bytes of the largest ONNX file that holds its own weights."""
+
+
+def export_onnx(folder: Path, target: Path, with_qa_head: bool) -> None:
+    """Writes `model.onnx` in float32, its weights beside it, with any number of windows and tokens.
+
+    Raises:
+        ModelError: the model cannot be loaded, has no QA head, or cannot be converted.
+    """
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
+
+    model = _traceable(folder, with_qa_head)
+    inputs, shapes = _sample(model)
+    with _explained(folder, model.config.model_type, "ONNX"), _silent():
+        exporter = OnnxExporter()  # type: ignore[no-untyped-call]
+        exporter.export(model, inputs, config=OnnxConfig(dynamic_shapes=shapes)).save_pretrained(target)
+
+
+def quantize_onnx(exported: Path, target: Path) -> None:
+    """Writes `model_quantized.onnx`: weights of 8 bits, activations that are quantized as they come.
+
+    Args:
+        exported: a folder that `export_onnx` wrote.
+
+    Raises:
+        ModelError: it cannot be quantized.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    file = exported / ONNX_FILE
+    size = sum(path.stat().st_size for path in exported.glob(f"{ONNX_FILE}*"))
+    with _explained(exported, "model", "ONNX with 8 bits"), _silent():
+        heads = _narrow_products(onnx.load(str(file), load_external_data=False))
+        quantize_dynamic(
+            file,
+            target / ONNX_INT8_FILE,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            # CPUs without VNNI add products of two 8-bit numbers in 16 bits, which overflow unless the weights have 7.
+            reduce_range=True,
+            nodes_to_exclude=heads,
+            use_external_data_format=size >= _PROTOBUF_LIMIT,
+        )
+
+
+def export_quantized_onnx(folder: Path, target: Path, with_qa_head: bool) -> None:
+    """`export_onnx` and `quantize_onnx`, of which only the latter's file is kept."""
+    scratch = Path(tempfile.mkdtemp(dir=target))
+    export_onnx(folder, scratch, with_qa_head)
+    quantize_onnx(scratch, target)
+    shutil.rmtree(scratch)
+
+
+def export_openvino(folder: Path, target: Path, with_qa_head: bool) -> None:
+    """Writes `openvino_model.xml` and `.bin` in float32, with any number of windows and tokens.
+
+    Raises:
+        ModelError: the model cannot be loaded, has no QA head, or cannot be converted.
+    """
+    from transformers.exporters.configs import OpenVINOConfig
+    from transformers.exporters.exporter_openvino import OpenVINOExporter
+
+    model = _traceable(folder, with_qa_head)
+    inputs, shapes = _sample(model)
+    with _explained(folder, model.config.model_type, "OpenVINO"), _silent():
+        exporter = OpenVINOExporter()  # type: ignore[no-untyped-call]
+        exporter.export(model, inputs, config=OpenVINOConfig(dynamic_shapes=shapes)).save_pretrained(target)
+
+
+def convert_ctranslate2(folder: Path, target: Path, with_qa_head: bool, quantization: str) -> None:
+    """Writes the encoder for CTranslate2, and its QA head, which CTranslate2 does not compute, beside it.
+
+    Args:
+        quantization: as CTranslate2 names it: float32, float16, int8, int8_float32, int8_float16.
+
+    Raises:
+        ModelError: CTranslate2 knows no such kind of model; or it cannot be loaded, or has no QA head.
+    """
+    from safetensors.numpy import save_file
+
+    from actors.backends.pytorch.torch_weights import load_model
+    from actors.model_config import load_config
+
+    kind = load_config(folder).model_type
+    if kind not in _CTRANSLATE2_KINDS:
+        raise ModelError(
+            f"{folder} is a {kind}, which CTranslate2 cannot hold; it knows {', '.join(_CTRANSLATE2_KINDS)}. "
+            "Set model.backend to torch, onnxruntime or openvino"
+        )
+    head = None
+    if with_qa_head:
+        product: Any = load_model(folder, with_qa_head=True).qa_outputs
+        head = {"weight": product.weight.detach().numpy(), "bias": product.bias.detach().numpy()}
+    encoder = load_model(folder, with_qa_head=False)
+    with _explained(folder, kind, "CTranslate2"), _silent():
+        # It wants to make the folder itself.
+        _encoder_converter(folder, encoder).convert(str(target), quantization=quantization, force=True)
+    if head is not None:
+        save_file(head, target / HEAD_FILE)
+
+
+def _traceable(folder: Path, with_qa_head: bool) -> "PreTrainedModel":
+    """The model in float32, made to give what the converted one gives."""
+    from actors.backends.pytorch.torch_weights import load_model
+
+    model: PreTrainedModel = load_model(folder, with_qa_head).train(False)
+    states: list[Any] = []
+    model.base_model.register_forward_hook(lambda module, inputs, output: states.append(output[0]))
+    kind: Any = type(model)
+
+    class Traced(kind):  # type: ignore[misc]
+        def forward(self, **inputs: Any) -> dict[str, Any]:
+            output = super().forward(**inputs)
+            hidden = {HIDDEN: states.pop()}
+            return {START: output.start_logits, END: output.end_logits, **hidden} if with_qa_head else hidden
+
+    # The exporters look at the model's class and config, so that a module around it would be another model to them.
+    model.__class__ = Traced
+    return model
+
+
+def _sample(model: "PreTrainedModel") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inputs to trace a model with, two windows of which one is padded, and which of their dimensions vary."""
+    import torch
+
+    mask = torch.ones(2, 16, dtype=torch.int64)
+    mask[1, 10:] = 0
+    # Not the first ids: RoBERTa's kin take one of them for padding.
+    inputs = {"input_ids": torch.full((2, 16), min(100, model.config.vocab_size - 1)), "attention_mask": mask}
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = torch.zeros(2, 16, dtype=torch.int64)
+    vary = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    return inputs, dict.fromkeys(inputs, vary)
+
+
+def _narrow_products(graph: Any) -> list[str]:
+    """Names of products with two columns or fewer, such as a QA head: they cost nothing and decide the answers."""
+    shapes = {weights.name: tuple(weights.dims) for weights in graph.graph.initializer}
+    return [
+        node.name
+        for node in graph.graph.node
+        if node.op_type in ("MatMul", "Gemm") and min(shapes.get(node.input[1], (3,))) <= 2
+    ]
+
+
+def _encoder_converter(folder: Path, encoder: "PreTrainedModel") -> Any:
+    """CTranslate2's converter, for a model that is loaded already: its own reads float16 where the folder says so."""
+    from ctranslate2.converters import TransformersConverter
+
+    class Converter(TransformersConverter):  # type: ignore[misc]
+        def load_model(self, model_class: Any, name: str, **kwargs: Any) -> Any:
+            if encoder.config.model_type == "xlm-roberta":
+                # Of this one it expects a classifier round the encoder.
+                return SimpleNamespace(config=encoder.config, roberta=encoder)
+            return encoder
+
+    return Converter(str(folder))
+
+
+@contextlib.contextmanager
+def _explained(folder: Path, kind: str, form: str) -> Iterator[None]:
+    """A ModelError for whatever the converting packages raise; what the disk says passes through."""
+    try:
+        yield
+    except (OSError, ModelError):
+        raise
+    except Exception as error:  # each of them raises its own kinds
+        raise ModelError(
+            f"{folder}: this {kind} cannot be converted to {form}: {first_line(error)}; set model.backend: torch"
+        ) from error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without the many lines that exporters print, log and warn; other threads log on, and errors are logged."""
+    thread = threading.get_ident()
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.thread != thread
+
+    handlers = [handler for handler in (*logging.getLogger().handlers, logging.lastResort) if handler is not None]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for handler in handlers:
+            handler.addFilter(passes)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(passes)

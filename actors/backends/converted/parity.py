@@ -1,0 +1,231 @@
+"""Checks a converted model against torch in float32: once on each kind of machine, and always on the same windows."""
+
+import hashlib
+import json
+import logging
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from actors.arrays import Floats
+from actors.backends.base import Backend, PassOutput
+from actors.backends.converted.conversion_cache import locked
+from actors.backends.precision import EXACT
+from actors.batch import Batch
+from actors.errors import ModelError
+from actors.parameters import ModelParameters
+
+_LOG = logging.getLogger("spanmill.model")
+_RESULT = "parity-"
+_QUESTIONS = (
+    "Who kept the ledger of the salt works?",
+    "How many barrels went down the river in 1874, and what did the toll at the lock come to?",
+    "Why was the kiln rebuilt?",
+)
+_PASSAGES = (
+    "Ines Okafor kept it for nineteen years.",
+    "The salt works at the bend had four pans and one kiln. In 1874 they sent 2,310 barrels down the river, 190 more "
+    "than the year before; the lock-keeper took two pence for each, which the owners called robbery & paid.",
+    "When the east wall cracked (a frost in March had lifted it), the kiln was taken down to its floor. Masons from "
+    "the next valley built it again with a lower arch. The ledger gives their names, their wages and what they drank, "
+    "but not the reason for the arch; a letter of Okafor's, found in 1951 behind a drawer, does: the old one had let "
+    "the heat run to the chimney, so that the outer pans never boiled.",
+)
+_LONGEST = 384
+"""Tokens of the longest window."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far a converted model is from torch in float32, over all windows."""
+
+    hidden: float
+    """Size of the difference of the last hidden states over the size of the exact ones."""
+    logits: float
+    """The same of the start and end logits, about their mean; 0 without a QA head."""
+    largest: float
+    """Largest difference of a logit; 0 without a QA head."""
+
+    def __str__(self) -> str:
+        return f"hidden states {self.hidden:.2g}, logits {self.logits:.2g} of their size, one logit {self.largest:.2g}"
+
+    def exceeds(self, most: "Deviation") -> bool:
+        """Whether it is more than is allowed; NaN always is."""
+        return not (self.hidden <= most.hidden and self.logits <= most.logits and self.largest <= most.largest)
+
+
+TOLERANCES = {
+    EXACT: Deviation(hidden=1e-4, logits=1e-4, largest=1e-3),
+    "float16": Deviation(hidden=0.03, logits=0.05, largest=float("inf")),
+    "int8": Deviation(hidden=0.25, logits=0.35, largest=float("inf")),
+}
+"""Most that a runtime may be off, by the type that it computes in."""
+
+
+def check_parity(
+    backend: Backend, folder: Path, converted: Path, dtype: str, package: str, has_head: bool, threads: int | None
+) -> None:
+    """Compares what a loaded model computes with torch, unless that was done on this kind of machine.
+
+    The result is kept beside the converted model, and counts for as long as its files stay as they are.
+
+    Args:
+        folder: the model that was converted.
+        converted: the folder that `backend` was read from.
+        dtype: what it computes in.
+        package: the distribution that computes.
+        has_head: whether logits are among what it gives.
+        threads: CPU threads of torch; None for its own choice.
+
+    Raises:
+        ModelError: it computes something else; or the result cannot be written.
+    """
+    kind = (_processor(), backend.device.partition(":")[0], package, version(package), dtype)
+    place = converted / f"{_RESULT}{hashlib.sha256(repr(kind).encode()).hexdigest()[:16]}.json"
+    found = _kept(place)
+    if found is None:
+        with locked(converted):
+            found = _kept(place)
+            if found is None:
+                found = measure_deviation(backend, folder, has_head, threads)
+                _keep(place, found)
+                _LOG.info("%s %s against torch in float32: %s", package, dtype, found)
+    most = TOLERANCES[dtype]
+    if found.exceeds(most):
+        raise ModelError(
+            f"{folder}: what {package} computes of it in {dtype} on this kind of machine is too far from torch in "
+            f"float32: {found}; allowed are {most}. Set model.backend: torch"
+            f"{'' if dtype == EXACT else ', or model.precision: exact'} (measured once, and kept in {place})"
+        )
+
+
+def measure_deviation(backend: Backend, folder: Path, has_head: bool, threads: int | None) -> Deviation:
+    """Compares a loaded model with torch in float32: some windows, each alone and all in one batch.
+
+    Raises:
+        ModelError: torch cannot load the model.
+    """
+    # Not before here: later loads of the same model do without torch.
+    from actors.backends.pytorch.torch_backend import TorchBackend
+    from actors.backends.pytorch.torch_weights import load_model
+
+    model = load_model(folder, has_head)
+    windows = trial_windows(folder) or _random_windows(model.config)
+    exact = TorchBackend(model, ModelParameters(device="cpu", dtype="float32", threads=threads))
+    together = _batch(windows)
+    others = [backend.forward(batch, has_head, None, want_hidden=True) for batch in map(_batch, _alone(windows))]
+    company = backend.forward(together, has_head, None, want_hidden=True)
+    others += [company.part(slice(row, row + 1), int(length)) for row, length in enumerate(together.lengths)]
+    own = [exact.forward(batch, has_head, None, want_hidden=True) for batch in map(_batch, _alone(windows))] * 2
+    return _deviation(others, own, has_head)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The tokens of one window."""
+
+    ids: Sequence[int]
+    types: Sequence[int] | None
+
+
+def trial_windows(folder: Path) -> list[Window]:
+    """Windows of some questions and passages, from a few tokens to as many as usual; none without a tokenizer."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError):
+        return []
+    longest = min(_LONGEST, tokenizer.model_max_length, _positions(config))
+    passages = (*_PASSAGES, " ".join(_PASSAGES * 8))
+    windows = []
+    for number, passage in enumerate(passages):
+        question = _QUESTIONS[number % len(_QUESTIONS)]
+        found = tokenizer(question, passage, truncation="only_second", max_length=longest)
+        has_types = getattr(config, "type_vocab_size", 0) > 1
+        windows.append(Window(found["input_ids"], found.get("token_type_ids") if has_types else None))
+    return windows
+
+
+def _random_windows(config: object) -> list[Window]:
+    rows = int(getattr(config, "vocab_size", 1000))
+    rng, longest = np.random.default_rng(0), min(_LONGEST, _positions(config))
+    # Neither the first ids nor the last: special tokens stand there.
+    return [Window(rng.integers(rows // 4, 3 * rows // 4, min(n, longest)).tolist(), None) for n in (7, 40, 110, 384)]
+
+
+def _positions(config: object) -> int:
+    # RoBERTa's kin count positions from behind the padding token's id.
+    return int(getattr(config, "max_position_embeddings", _LONGEST)) - int(getattr(config, "pad_token_id", 0) or 0) - 1
+
+
+def _alone(windows: Sequence[Window]) -> list[list[Window]]:
+    return [[window] for window in windows]
+
+
+def _batch(windows: Sequence[Window]) -> Batch:
+    lengths = np.array([len(window.ids) for window in windows], dtype=np.int64)
+    types = [window.types for window in windows if window.types is not None]
+    return Batch(
+        np.concatenate([np.asarray(window.ids, dtype=np.int32) for window in windows]),
+        np.concatenate([np.asarray(row, dtype=np.int32) for row in types]) if types else None,
+        lengths,
+        np.ones_like(lengths),
+        lengths - 2,
+        None,
+        pad_id=0,
+    )
+
+
+def _deviation(others: Sequence[PassOutput], own: Sequence[PassOutput], has_head: bool) -> Deviation:
+    hidden = _flat([output.hidden for output in own])
+    off = _flat([output.hidden for output in others]) - hidden
+    if not has_head:
+        return Deviation(_share(off, hidden), 0.0, 0.0)
+    logits = np.stack([_flat([output.start_logits for output in own]), _flat([output.end_logits for output in own])])
+    found = np.stack([_flat([out.start_logits for out in others]), _flat([out.end_logits for out in others])])
+    spread = logits - logits.mean(axis=1, keepdims=True)
+    return Deviation(_share(off, hidden), _share(found - logits, spread), float(np.abs(found - logits).max()))
+
+
+def _flat(arrays: Sequence[Floats | None]) -> Floats:
+    return np.concatenate([array.reshape(-1) for array in arrays if array is not None])
+
+
+def _share(difference: Floats, exact: Floats) -> float:
+    return float(np.linalg.norm(difference) / max(float(np.linalg.norm(exact)), 1e-9))
+
+
+def _processor() -> str:
+    """What the CPU is called, and what it can do, since kernels are chosen by that."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return repr(sorted({line for line in lines if line.split("\t")[0].strip() in wanted}))
+
+
+def _stamp(converted: Path) -> list[list[object]]:
+    """Which files the converted model is: another stamp is another model."""
+    files = sorted(path for path in converted.iterdir() if not path.name.startswith((_RESULT, ".")))
+    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+
+
+def _kept(place: Path) -> Deviation | None:
+    try:
+        kept = json.loads(place.read_bytes())
+        return Deviation(**kept["deviation"]) if kept["files"] == _stamp(place.parent) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # never measured, or a file that somebody spoilt
+
+
+def _keep(place: Path, found: Deviation) -> None:
+    written = place.with_name(f".{place.name}")  # nobody else writes it: the model is locked
+    written.write_text(json.dumps({"deviation": asdict(found), "files": _stamp(place.parent)}), encoding="utf-8")
+    written.rename(place)

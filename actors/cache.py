@@ -1,0 +1,48 @@
+"""Folders under the user's cache that are made once, and are there whole or not at all."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_PARTIAL = ".partial-"
+_ABANDONED_SECONDS = 24 * 3600.0
+
+
+def cache_folder(kind: str) -> Path:
+    """Where folders of a kind are kept: in $XDG_CACHE_HOME, or ~/.cache where that is not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "spanmill" / kind
+
+
+def make_folder(target: Path, write: Callable[[Path], None]) -> None:
+    """Makes a folder that is seen whole or not at all, whenever the process is killed; another's is kept.
+
+    Args:
+        write: fills an empty folder beside the target, which is then renamed. Whatever it raises, nothing is left.
+
+    Raises:
+        OSError: the place cannot be written to, or is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target.parent)
+    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=_PARTIAL))
+    try:
+        write(partial)
+        partial.rename(target)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not (isinstance(error, OSError) and target.is_dir()):  # else another process was faster
+            raise
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Removes what processes that were killed had written: nothing was written to it for a day."""
+    for partial in parent.glob(f"{_PARTIAL}*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (partial, *partial.rglob("*")))
+        except OSError:
+            continue  # another process is faster
+        if time.time() - newest > _ABANDONED_SECONDS:
+            shutil.rmtree(partial, ignore_errors=True)
