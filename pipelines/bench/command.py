@@ -23,7 +23,7 @@ from pipelines.bench.plots import can_plot, draw
 from pipelines.bench.rounds import Contender, Contest, Say, load
 from pipelines.bench.rows import Slices, slices_of
 from pipelines.bench.tables import show
-from pipelines.bench.worker import Interpreter, PeerFailed, run_to_end, working
+from pipelines.bench.worker import WORKERS, Interpreter, PeerFailed, run_to_end, working
 from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
 from pipelines.console import open_console
 from pipelines.errors import ConfigError, SpanmillError
@@ -179,7 +179,7 @@ def _measured(
     model, named = _model(request, model, folder)
     setup = _setup(request, model)
     say("loading torch, for the floor")
-    floor = stack.enter_context(working(own(), "floor", setup))
+    floor = stack.enter_context(working(own(), WORKERS / "floor.py", setup))
     found = floor.ask("device")
     setup["device"] = found["device"]
     _leave_out(contenders, "cpu" if found["gpu"] is None else "gpu")

@@ -11,7 +11,7 @@ from pipelines.bench.figures import BatchPoint, Curves, PassPoint, ScalePoint
 from pipelines.bench.peers import Setting
 from pipelines.bench.rounds import Say
 from pipelines.bench.rows import Slice
-from pipelines.bench.worker import Interpreter, Worker, working
+from pipelines.bench.worker import WORKERS, Interpreter, Worker, working
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Windows of a pass."""
@@ -68,7 +68,9 @@ def _scale(
             for actors in _doublings(cores // threads):
                 say(f"{actors} engines of {threads} threads at the same time")
                 while len(workers) < actors:
-                    worker = stack.enter_context(working(interpreter, "engine", {**setup, "threads": threads}))
+                    worker = stack.enter_context(
+                        working(interpreter, WORKERS / "engine.py", {**setup, "threads": threads})
+                    )
                     workers.append(worker)
                 seconds = statistics.median(_together(workers, rows, folder, str(setup["task"])) for _ in range(_TURNS))
                 yield ScalePoint(actors, threads, rows.rows / seconds)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from actors.backends.base import Runtime, find_runtime
 from actors.errors import ModelError
 from actors.registry import RUNTIMES
 from pipelines.bench.environments import FASTEMBED, INFINITY, TRANSFORMERS_4, Environment
+from pipelines.bench.worker import WORKERS
 from pipelines.errors import ConfigError
 from pipelines.schemas import JobKind
 
@@ -35,7 +37,7 @@ class Peer:
     what: str
     """For people."""
     worker: str
-    """Its file in `workers/`."""
+    """Its file in `workers/`, without `.py`."""
     tasks: tuple[JobKind, ...]
     settings: tuple[Setting, ...] = (Setting("", {}),)
     is_tuned: bool = False
@@ -52,6 +54,11 @@ class Peer:
     wants_onnx: bool = False
     """Whether it takes an exported model."""
     devices: tuple[Literal["cpu", "gpu"], ...] = ("cpu",)
+
+    @property
+    def file(self) -> Path:
+        """What its process runs."""
+        return WORKERS / f"{self.worker}.py"
 
     @property
     def is_own(self) -> bool:

@@ -84,6 +84,12 @@ def _plain() -> Any:
     return FuncFormatter(lambda value, _: f"{value:g}")
 
 
+def _whole() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True)
+
+
 def _none() -> Any:
     from matplotlib.ticker import NullLocator
 
@@ -115,7 +121,7 @@ def _batch_sizes(axes: Any, report: Report) -> None:
     axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="#e4e7ea", lw=0.7)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9)
     _titled(axes, "Throughput against batch size", "windows a pass", "rows/s")
 
 
@@ -131,13 +137,16 @@ def _actors(axes: Any, report: Report) -> None:
         line = [point for point in points if point.threads == threads]
         name = f"{threads} thread{'s' if threads > 1 else ''} each"
         axes.plot([p.actors for p in line], [p.rows_per_second for p in line], f"{marker}-", label=name)
+        for point in line:
+            at, number = (point.actors, point.rows_per_second), f"{point.rows_per_second:,.1f}"
+            axes.annotate(number, at, xytext=(7, 6), textcoords="offset points", fontsize=8, color=_GREY)
     axes.set_xscale("log", base=2)
     actors = sorted({point.actors for point in points})
     _powers(axes.xaxis, actors)
     axes.set_xlim(min(actors) / 1.3, max(actors) * 1.3)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="#e4e7ea", lw=0.7)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9)
     _titled(axes, "Rows a second against actors and threads", "engines at the same time", "rows/s of all together")
 
 
@@ -157,6 +166,8 @@ def _predictions(axes: Any, report: Report) -> None:
     bar = axes.figure.colorbar(shown, ax=axes, pad=0.02)
     bar.set_label("pass, in the order of the run", fontsize=8)
     bar.ax.tick_params(labelsize=8)
+    bar.locator = _whole()
+    bar.update_ticks()
     off = float(np.median(np.abs(measured / predicted - 1)))
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     title = f"Passes: predicted and measured time, off by {off:.0%} in the middle"

@@ -157,7 +157,7 @@ def load(contender: Contender, setup: Mapping[str, object], stack: ExitStack) ->
     """Starts a peer's process, which ends with the stack; what goes wrong is kept in the contender."""
     assert contender.interpreter is not None
     try:
-        worker = stack.enter_context(working(contender.interpreter, contender.peer.worker, setup))
+        worker = stack.enter_context(working(contender.interpreter, contender.peer.file, setup))
     except PeerFailed as error:
         contender.give_up(error)
         return

@@ -26,9 +26,11 @@ def show(report: Report, own: Sequence[str], console: Console) -> None:
     )
     console.print(describe(report.machine), soft_wrap=True)
     console.print()
+    console.print("Rows a second: medians and ranges over the rounds")
     console.print(_rates(report))
     console.print()
     if len(report.measured) > 1:
+        console.print("How many times as fast as the line of that number, medians over the rounds")
         console.print(_ratios(report, own))
         console.print()
     for line in report.lines:
@@ -38,7 +40,7 @@ def show(report: Report, own: Sequence[str], console: Console) -> None:
 
 def _rates(report: Report) -> Table:
     agreement = "same span" if report.task == "answer" else "least cosine"
-    table = Table(title="Rows a second: medians and ranges over the rounds", title_justify="left", box=None)
+    table = Table(box=None)
     for heading in (
         "",
         "",
@@ -84,7 +86,7 @@ def _rates(report: Report) -> Table:
 def _ratios(report: Report, own: Sequence[str]) -> Table:
     """How many times as fast Spanmill's lines are as every line."""
     lines = report.measured
-    table = Table(title="Times as fast as the line of that number", title_justify="left", box=None)
+    table = Table(box=None)
     table.add_column("")
     for number in range(1, len(lines) + 1):
         table.add_column(str(number), justify="right")

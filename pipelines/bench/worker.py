@@ -12,8 +12,9 @@ from typing import IO, Any
 
 from pipelines.errors import SpanmillError
 
-_WORKERS = Path(__file__).parent / "workers"
-_LAUNCH = _WORKERS / "launch.py"
+WORKERS = Path(__file__).parent / "workers"
+"""Where the files of peers lie."""
+_LAUNCH = WORKERS / "launch.py"
 _LAST_BYTES = 1 << 14
 _END_SECONDS = 5.0
 
@@ -63,16 +64,17 @@ class Worker:
 
 
 @contextmanager
-def working(interpreter: Interpreter, peer: str, setup: Mapping[str, object]) -> Iterator[Worker]:
+def working(interpreter: Interpreter, peer: Path, setup: Mapping[str, object]) -> Iterator[Worker]:
     """Starts a peer, waits until it is loaded, and ends it with the block.
 
     Args:
-        peer: name of its file in `workers/`, without `.py`.
+        peer: its file; `launch.py` says what is in it.
+        setup: what it is told, as JSON.
 
     Raises:
         PeerFailed: it cannot be loaded.
     """
-    words = interpreter.command(str(_LAUNCH), str(_WORKERS / f"{peer}.py"), json.dumps(setup))
+    words = interpreter.command(str(_LAUNCH), str(peer), json.dumps(setup))
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",

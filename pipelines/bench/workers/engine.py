@@ -70,6 +70,8 @@ class EngineInProcess:
             self.declined = "nothing is faster than float32 here, so it would be the exact one again"
             return
         self._backend = load_backend(folder, model, with_qa_head=self._task == "answer")
+        if setup["device"] != "cpu" and self._backend.device == "cpu":
+            self.declined = "this runtime computes on the CPU only"
         self._learnt = self._fresh(self._batching)
         self.seconds: float | None = None
 

@@ -17,12 +17,15 @@ standard output is the answer. Reading and writing of files is never part of the
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Peer:
@@ -70,7 +73,9 @@ def _load(file: str, setup: dict[str, Any]) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+    """What an error says, on one line; Ray's say first where it was, and last what it was."""
+    said = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()] or ["no message"]
+    return f"{type(error).__name__}: {said[-1 if type(error).__module__.startswith('ray.') else 0]}"
 
 
 def _versions(names: list[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
+from ray import cloudpickle
 from ray.data import ActorPoolStrategy
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
@@ -58,6 +60,8 @@ class PlainRayData:
     def __init__(self, setup: dict[str, Any]) -> None:
         self._setup = setup
         self.seconds: float | None = None
+        # Ray's workers know no module of this name.
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
         ray.init(address=setup["ray_address"], log_to_driver=False, logging_level=logging.ERROR)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
