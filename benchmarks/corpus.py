@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from transformers import DistilBertConfig, DistilBertForQuestionAnswering
-from transformers.utils import logging
 
 from models.make_untrained import make_tokenizer, make_vocabulary, read_texts
+from pipelines.bench.generated import questions_and_passages, texts_of_mixed_length
+from pipelines.bench.workers.random_model import write_weights
 
 _SEED = 7
 _SAMPLES = Path(__file__).parents[1] / "samples" / "corpus.jsonl"
@@ -21,27 +20,13 @@ _RARE = 0.06
 
 def write_model(folder: Path, layers: int = 6, dim: int = 768) -> None:
     """A folder with random weights of DistilBERT-base's shape, and the sample corpus's vocabulary."""
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    torch.manual_seed(_SEED)
-    config = DistilBertConfig(vocab_size=30522, n_layers=layers, dim=dim, hidden_dim=4 * dim, n_heads=dim // 64)
-    DistilBertForQuestionAnswering(config).save_pretrained(folder)
+    write_weights(folder, layers, dim)
     make_tokenizer(make_vocabulary(read_texts(_SAMPLES))).save_pretrained(folder)
 
 
 def write_corpus(path: Path, rows: int) -> None:
     """Question and passage pairs: about 12 + 165 tokens on average, with a long tail to 384, in random order."""
-    rng = np.random.default_rng(_SEED)
-    words = [word for word in make_vocabulary(read_texts(_SAMPLES)) if word.isalpha() and len(word) > 1]
-    passage = np.clip(rng.gamma(3.2, 51.0, size=rows), 20, 366).astype(int)
-    question = np.clip(rng.normal(12, 3, size=rows), 4, 15).astype(int)
-    table = pa.table(
-        {
-            "id": [f"row-{i}" for i in range(rows)],
-            "question": [" ".join(rng.choice(words, n)) for n in question],
-            "context": [" ".join(rng.choice(words, n)) for n in passage],
-        }
-    )
-    pq.write_table(table, path)
+    pq.write_table(questions_and_passages(_words(), rows), path)
 
 
 def pairs_of_length(tokens: int, rows: int) -> tuple[pa.StringArray, pa.StringArray]:
@@ -50,7 +35,7 @@ def pairs_of_length(tokens: int, rows: int) -> tuple[pa.StringArray, pa.StringAr
     Short ones vary as SQuAD's do; those that are nearly as long as a window vary little.
     """
     rng = np.random.default_rng(_SEED)
-    words = np.array([w for w in make_vocabulary(read_texts(_SAMPLES)) if w.isalpha() and len(w) > 1], dtype=object)
+    words = np.array(_words(), dtype=object)
     question = np.clip(rng.normal(12, 3, size=rows), 4, 15).astype(int)
     rest, shape = tokens - 15, 5.0 if tokens < 250 else 200.0
     passage = np.clip(rng.gamma(shape, rest / shape, size=rows), 8, 366).astype(int)
@@ -64,11 +49,11 @@ def _joined(rng: np.random.Generator, words: npt.NDArray[np.object_], lengths: n
 
 def write_texts(path: Path, rows: int) -> None:
     """Texts of mixed length, titles and paragraphs: 60 words in the middle, 3 to 360, in random order."""
-    rng = np.random.default_rng(_SEED)
-    words = [word for word in make_vocabulary(read_texts(_SAMPLES)) if word.isalpha() and len(word) > 1]
-    lengths = np.clip(rng.lognormal(np.log(60), 1.0, size=rows), 3, 360).astype(int)
-    texts = [" ".join(rng.choice(words, n)) for n in lengths]
-    pq.write_table(pa.table({"id": [f"text-{i}" for i in range(rows)], "text": texts}), path)
+    pq.write_table(texts_of_mixed_length(_words(), rows), path)
+
+
+def _words() -> list[str]:
+    return [word for word in make_vocabulary(read_texts(_SAMPLES)) if word.isalpha() and len(word) > 1]
 
 
 def write_questions(path: Path, rows: int, each: int = 5, group_passages: int = _GROUP_PASSAGES) -> None:

@@ -24,7 +24,7 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import prepare_pairs
 from actors.tokenization.tokenized import Tokenized
 from benchmarks.corpus import pairs_of_length, write_model
-from benchmarks.floor import Shape
+from pipelines.bench.arithmetic import Shape
 
 QA = QAParameters()
 MEANS = (60, 180, 350)

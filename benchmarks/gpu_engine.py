@@ -336,8 +336,7 @@ def job(bench: Bench, note: Note) -> None:
     import pyarrow.parquet as pq
 
     # Not before here: they bring Ray, which other parts do without.
-    from benchmarks.offline.whole_job import run_job
-    from pipelines.config.job import AnswerConfig
+    from pipelines.bench.workers.whole_job import config_of, run_job
     from pipelines.job.ray_cluster import connected
 
     questions, contexts = pairs_of_length(180, bench.sizes.job_rows)
@@ -345,8 +344,10 @@ def job(bench: Bench, note: Note) -> None:
     corpus = bench.folder / "job.parquet"
     pq.write_table(pa.table({"id": ids, "question": questions, "context": contexts}), corpus)
     # As the job takes the device: where there is a GPU, Ray gives it to the actor.
-    keys = {"model.dtype": HALVES[0], "corpus.shard_rows": bench.sizes.shard_rows}
-    with connected(AnswerConfig().ray):
-        done = run_job(corpus, bench.folder / "out", bench.base, keys)
+    keys = {"model.name": bench.base, "qa.max_seq_len": 384, "qa.doc_stride": 128}
+    keys |= {"model.dtype": HALVES[0], "corpus.shard_rows": bench.sizes.shard_rows}
+    config = config_of("answer", keys)
+    with connected(config.ray):
+        done = run_job(corpus, bench.folder / "out", config)
     note("seconds from the first shard's begin to the last commit", done.seconds)
     note("tokens/s between the second commit and the last", done.steady_tokens_per_second or math.nan)

@@ -20,7 +20,8 @@ from actors.parameters import QAParameters
 from actors.training.parameters import TrainingParameters
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
 from benchmarks.corpus import write_corpus
-from benchmarks.floor import Shape, sgemm_flops_per_second
+from pipelines.bench.arithmetic import Shape
+from pipelines.bench.workers.floor import sgemm_flops_per_second
 
 _STEPS_A_ROUND = 4
 _BACKWARD = 3
@@ -45,7 +46,7 @@ def main(
             WorkerRank(torch.device("cpu"), threads),
         )
     config = setup.student.config
-    shares, rows, tokens = _measure(setup, Shape(config.num_hidden_layers, config.hidden_size), rounds)
+    shares, rows, tokens = _measure(setup, Shape.of_config(config), rounds)
     console = Console()
     for name, values in (("share of the sgemm floor", shares), ("rows/s", rows), ("tokens/s", tokens)):
         console.print(f"{name}: {statistics.median(values):,.2f} ({min(values):,.2f} - {max(values):,.2f})")

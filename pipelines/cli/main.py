@@ -13,6 +13,7 @@ from actors.errors import DeviceLost, ModelError, NoModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
+from pipelines.cli.bench import bench
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
@@ -161,6 +162,18 @@ def status(
         _print_error(f"error: {error}")
         raise typer.Exit(2) from error
     raise typer.Exit(0 if complete else 1)
+
+
+app.command(
+    epilog=epilog(
+        f"Exit codes: 0 measured; 1 a peer failed, or nothing could be measured, and why; {WRONG}, or a peer that is "
+        "named and not installed; 130 stopped by Ctrl-C or SIGTERM.",
+        "spanmill bench --list",
+        "spanmill bench --peers engine,job --rows 100 --rounds 1",
+        "spanmill bench questions.parquet --prepare --output figures/",
+        "spanmill bench passages.parquet --task embed --set corpus.columns.text=body --peers engine,loop",
+    )
+)(bench)
 
 
 @app.command(

@@ -114,7 +114,7 @@ def test_config_prints_a_config(spanmill: Spanmill, kind: str, config: type[Base
     assert spanmill("config", kind) == Said(0, as_yaml(config), "")
 
 
-COMMANDS = ("answer", "embed", "status", "doctor", "config", "evaluate", "finetune", "serve")
+COMMANDS = ("answer", "embed", "bench", "status", "doctor", "config", "evaluate", "finetune", "serve")
 CONFIGS = {"answer": "answer", "embed": "embed", "evaluate": "answer", "finetune": "finetune", "serve": "serve"}
 
 
@@ -131,7 +131,7 @@ def test_help_has_examples_that_are_right(spanmill: Spanmill, command: str) -> N
     examples = [line.strip() for line in shown.partition("Examples:")[2].strip("\n").partition("\n\n")[0].splitlines()]
     assert 2 <= len(examples) <= 4
     configs: dict[str, type[BaseModel]] = {"evaluate": AnswerConfig, "serve": ServeConfig, "status": StatusConfig}
-    configs |= {"answer": AnswerConfig, "embed": EmbedConfig, "finetune": FinetuneConfig}
+    configs |= {"bench": AnswerConfig, "answer": AnswerConfig, "embed": EmbedConfig, "finetune": FinetuneConfig}
     for example in examples:
         program, name, *words = shlex.split(re.sub(r"^SPANMILL_KEYS=\w+ | > .*$", "", example))
         assert (program, name) == ("spanmill", command)

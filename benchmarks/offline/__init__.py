@@ -1,1 +1,0 @@
-"""Offline speed: the engine and the whole job beside their floor, and beside what others would use."""

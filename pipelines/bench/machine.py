@@ -1,0 +1,62 @@
+"""What the machine of a run is."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipelines.bench.figures import Machine
+
+_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
+_PACKAGES = ("spanmill", "ray", "torch", "transformers", "onnxruntime", "openvino", "ctranslate2")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def look(gpu: str | None) -> Machine:
+    """This machine, and the versions that decide its speed.
+
+    Args:
+        gpu: its name, where the model runs on one.
+    """
+    named, flags = _cpu()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    versions = {name: found for name in _PACKAGES if (found := _version(name))}
+    return Machine(
+        named, len(os.sched_getaffinity(0)), flags, round(memory, 1), gpu, platform.python_version(), versions
+    )
+
+
+def describe(machine: Machine) -> str:
+    """One line for people."""
+    cpu = f"{machine.cores} cores of {machine.cpu} ({' '.join(machine.flags) or 'no AVX2'}), {machine.memory_gb:.0f} GB"
+    versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
+    return "; ".join(filter(None, (machine.gpu, cpu, f"python {machine.python}, {versions}")))
+
+
+def _cpu() -> tuple[str, tuple[str, ...]]:
+    """Name and telling flags; a machine without Linux's /proc tells less."""
+    if not _CPUINFO.is_file():
+        return platform.processor() or platform.machine(), ()
+    lines = dict(
+        (part.strip() for part in line.split(":", 1)) for line in _CPUINFO.read_text().splitlines() if ":" in line
+    )
+    found = set(lines.get("flags", lines.get("Features", "")).split())
+    return lines.get("model name", platform.machine()), tuple(flag for flag in _FLAGS if flag in found)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
