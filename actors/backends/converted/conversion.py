@@ -6,8 +6,6 @@ Everything heavy is imported by the function that needs it: a converted model is
 import contextlib
 import io
 import logging
-import shutil
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -52,7 +50,7 @@ def quantize_onnx(exported: Path, target: Path) -> None:
     """Writes `model_quantized.onnx`: weights of 8 bits, activations that are quantized as they come.
 
     Args:
-        exported: a folder that `export_onnx` wrote.
+        exported: a folder that `export_onnx` wrote; `target` may be the same.
 
     Raises:
         ModelError: it cannot be quantized.
@@ -74,14 +72,6 @@ def quantize_onnx(exported: Path, target: Path) -> None:
             nodes_to_exclude=heads,
             use_external_data_format=size >= _PROTOBUF_LIMIT,
         )
-
-
-def export_quantized_onnx(folder: Path, target: Path, with_qa_head: bool) -> None:
-    """`export_onnx` and `quantize_onnx`, of which only the latter's file is kept."""
-    scratch = Path(tempfile.mkdtemp(dir=target))
-    export_onnx(folder, scratch, with_qa_head)
-    quantize_onnx(scratch, target)
-    shutil.rmtree(scratch)
 
 
 def export_openvino(folder: Path, target: Path, with_qa_head: bool) -> None:
