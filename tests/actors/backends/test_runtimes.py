@@ -92,7 +92,7 @@ def test_every_built_in_name_is_a_runtime_of_that_name(name: str) -> None:
     [
         (
             "onnx",
-            r"model\.backend: there is no 'onnx'; there are torch, onnxruntime, openvino, ctranslate2, null, or package\.module:OBJECT",
+            r"there is no 'onnx'; there are torch, onnxruntime, openvino, ctranslate2, null, or package\.module:OBJECT",
         ),
         ("no_such_package:RUNTIME", r"model\.backend: no_such_package:RUNTIME cannot be imported"),
         ("toy_package:NONE", r"model\.backend: toy_package:NONE is a str and no actors\.backends\.base\.Runtime"),
