@@ -9,7 +9,7 @@ from actors.parameters import QAParameters
 from tests.actors.helpers import GOLDEN
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, run_job, same_answer, write_jsonl
 
-pytestmark = pytest.mark.usefixtures("cluster", "conversions")
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.usefixtures("conversions")]
 
 
 def test_a_job_in_onnx_runtime_answers_as_the_engine_in_torch(tmp_path: Path) -> None:
