@@ -98,6 +98,8 @@ def _is_ready(folder: Path, dtype: str) -> bool:
 
 
 def _uses_gpu(device: str) -> bool:
+    # Asked before a model is loaded, and so before anybody else looks.
+    RUNTIME.check_installed()
     import ctranslate2
 
     return ctranslate2.get_cuda_device_count() > 0 if device == "auto" else not device.startswith("cpu")

@@ -11,42 +11,27 @@ import pytest
 from rich.console import Console
 
 from actors.registry import RUNTIMES
-from pipelines.config.job import AnswerConfig, RayParameters
+from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.execution.runtime_choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
-from pipelines.job.ray_cluster import connected
 from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME
 from tests.pipelines.jobs import mixed_rows, write_jsonl
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.usefixtures("cluster")
 
 ENOUGH = 1e6
 """A share of the forecast time that makes any job long enough to measure."""
 
 
-@pytest.fixture(scope="module")
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Path:
-    """Where this module's cluster remembers choices; torch and three toys are what it compares."""
-    folder = tmp_path_factory.mktemp("cache")
-    patch.setenv("XDG_CACHE_HOME", str(folder))
+@pytest.fixture
+def cache(conversions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where driver and cluster remember choices; torch and three toys are what is compared."""
     for name in [name for name in RUNTIMES if name != "torch"]:
-        patch.delitem(RUNTIMES, name)
+        monkeypatch.delitem(RUNTIMES, name)
     for name in (REFUSED_NAME, DEADLY_NAME, FAST_NAME):
-        patch.setitem(RUNTIMES, name, name)
-    return folder / "spanmill" / "runtimes"
-
-
-@pytest.fixture(scope="module")
-def own_cluster(cache: Path) -> Iterator[None]:
-    with connected(RayParameters(object_store_mb=128)):
-        yield
+        monkeypatch.setitem(RUNTIMES, name, name)
+    return conversions.parent / "runtimes"
 
 
 @contextmanager
@@ -64,7 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("own_cluster")
 def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, untrained_model: Path) -> None:
     with _settled(folder, untrained_model) as job:
         bound = bind(job, replace=False)
