@@ -26,10 +26,10 @@ ENOUGH = 1e6
 
 @pytest.fixture
 def cache(conversions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where driver and cluster remember choices; torch and three toys are what is compared."""
+    """Where driver and cluster remember choices; torch and two toys are what is compared."""
     for name in [name for name in RUNTIMES if name != "torch"]:
         monkeypatch.delitem(RUNTIMES, name)
-    for name in (REFUSED_NAME, DEADLY_NAME, FAST_NAME):
+    for name in (REFUSED_NAME, FAST_NAME):
         monkeypatch.setitem(RUNTIMES, name, name)
     return conversions.parent / "runtimes"
 
@@ -55,11 +55,10 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
     choice = bound.model.runtime
     assert choice is not None
     assert (choice.backend, choice.dtype) == (FAST_NAME, "float32")
-    assert " times torch float32 (measured on " in choice.reason
+    assert " times torch float32 (1 actor of 1 thread; measured on " in choice.reason
     # What cannot be used is named, with the reason, and costs the job nothing.
     verdicts = {one.runtime: one.verdict for one in choice.measurements}
     assert verdicts[f"{REFUSED_NAME} float32"] == "its logits are 0.3 off torch's, more than 0.01"
-    assert "its process ended" in verdicts[f"{DEADLY_NAME} float32"]
     assert verdicts[f"{FAST_NAME} float32"] == "chosen"
     stored = json.loads((folder / "out" / "_manifest.json").read_text())
     assert stored["backend"] == f"{FAST_NAME} float32"
@@ -82,3 +81,24 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
         assert str(again.model.runtime) == f"{FAST_NAME} float32: as the job was begun"
     with _settled(other, untrained_model, share=0.02) as forgotten:
         assert forgotten.runtime.backend == "torch"
+
+
+@pytest.mark.more
+@pytest.mark.usefixtures("cache")
+def test_one_that_crashes_is_left_out(folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, DEADLY_NAME, DEADLY_NAME)
+    with _settled(folder, untrained_model, "output.format=jsonl") as job:
+        assert job.model.runtime is not None
+        assert job.runtime.backend == FAST_NAME
+        verdicts = {one.runtime: one.verdict for one in job.model.runtime.measurements}
+    assert verdicts[f"{DEADLY_NAME} float32"] == "its process ended: it crashed, or had no memory left"
+    assert verdicts[f"{FAST_NAME} float32"] == "chosen"
+
+
+def test_torch_alone_is_compared_with_nothing(
+    folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in RUNTIMES if name != "torch"]:
+        monkeypatch.delitem(RUNTIMES, name)
+    with _settled(folder, untrained_model, "output.format=jsonl") as job:
+        assert str(job.model.runtime) == "torch float32: nothing to compare it with is installed"
