@@ -42,11 +42,11 @@ def _settled(folder: Path, model: Path, *words: str, share: float = ENOUGH) -> I
         yield settled
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("job")
-    write_jsonl(folder / "in.jsonl", mixed_rows(12))
-    return folder
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the input of a job."""
+    write_jsonl(tmp_path / "job" / "in.jsonl", mixed_rows(12))
+    return tmp_path / "job"
 
 
 def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, untrained_model: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
     assert stored["runtime"]["measurements"] == [asdict(one) for one in choice.measurements]
 
     # The next job that is too short for measuring takes it.
-    other = folder.parent / f"{folder.name}-short"
+    other = folder.parent / "short"
     write_jsonl(other / "in.jsonl", mixed_rows(4))
     with _settled(other, untrained_model, share=0.02) as short:
         assert short.model.runtime is not None
@@ -87,7 +87,7 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
 @pytest.mark.usefixtures("cache")
 def test_one_that_crashes_is_left_out(folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUNTIMES, DEADLY_NAME, DEADLY_NAME)
-    with _settled(folder, untrained_model, "output.format=jsonl") as job:
+    with _settled(folder, untrained_model) as job:
         assert job.model.runtime is not None
         assert job.runtime.backend == FAST_NAME
         verdicts = {one.runtime: one.verdict for one in job.model.runtime.measurements}
@@ -100,5 +100,5 @@ def test_torch_alone_is_compared_with_nothing(
 ) -> None:
     for name in [name for name in RUNTIMES if name != "torch"]:
         monkeypatch.delitem(RUNTIMES, name)
-    with _settled(folder, untrained_model, "output.format=jsonl") as job:
+    with _settled(folder, untrained_model) as job:
         assert str(job.model.runtime) == "torch float32: nothing to compare it with is installed"
