@@ -158,7 +158,16 @@ class _Settling:
         place = f"{counted(actors, 'actor')} of {counted(max(self.pool.threads // actors, 1), 'thread')}"
         on = f"{place}; measured on {counted(windows, 'window')} in {seconds:.0f} s"
         told = f"{times_torch(comparison.rates | {chosen: best}, chosen)} ({on})"
-        choice = RuntimeChoice(chosen.backend, chosen.dtype, told, actors, (*table, *teams), round(seconds, 1), windows)
+        choice = RuntimeChoice(
+            chosen.backend,
+            chosen.dtype,
+            told,
+            actors,
+            (*table, *teams),
+            round(seconds, 1),
+            round(comparison.budget + spawn, 1),
+            windows,
+        )
         trial.remember(self.config.model, self._on_gpu, list(survey.costs), choice)
         return choice
 

@@ -108,7 +108,8 @@ class Comparison:
                 if len(self.in_race) < 2 or sum(self.lap_seconds[one] for one in self.in_race) > self.left:
                     break
                 for candidate in self.in_race:
-                    self._lap(candidate)
+                    if self.lap_seconds[candidate] < self.left:
+                        self._lap(candidate)
         except OutOfTime:
             self.say("comparing runtimes: the time for it is over")
         for candidate in costs:

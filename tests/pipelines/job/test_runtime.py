@@ -32,7 +32,8 @@ def _torch_and_a_toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def _begun(backend: str, actors: int = 1) -> Manifest:
-    runtime = RuntimeChoice(*backend.split(" "), "measured", actors).to_json()  # type: ignore[arg-type]
+    name, dtype = backend.split(" ")
+    runtime = RuntimeChoice(name, dtype, "measured", actors).to_json()
     return Manifest(
         kind="answer",
         model="a1",
