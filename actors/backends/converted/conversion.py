@@ -131,14 +131,16 @@ def _traceable(folder: Path, with_qa_head: bool) -> "PreTrainedModel":
 
     model: PreTrainedModel = load_model(folder, with_qa_head).train(False)
     states: list[Any] = []
-    model.base_model.register_forward_hook(lambda module, inputs, output: states.append(output[0]))
+    if with_qa_head:
+        model.base_model.register_forward_hook(lambda module, inputs, output: states.append(output[0]))
     kind: Any = type(model)
 
     class Traced(kind):  # type: ignore[misc]
         def forward(self, **inputs: Any) -> dict[str, Any]:
             output = super().forward(**inputs)
-            hidden = {HIDDEN: states.pop()}
-            return {START: output.start_logits, END: output.end_logits, **hidden} if with_qa_head else hidden
+            if not with_qa_head:
+                return {HIDDEN: output[0]}
+            return {START: output.start_logits, END: output.end_logits, HIDDEN: states.pop()}
 
     # The exporters look at the model's class and config, so that a module around it would be another model to them.
     model.__class__ = Traced
@@ -165,7 +167,7 @@ def _narrow_products(graph: Any) -> list[str]:
     return [
         node.name
         for node in graph.graph.node
-        if node.op_type in ("MatMul", "Gemm") and min(shapes.get(node.input[1], (3,))) <= 2
+        if node.op_type in ("MatMul", "Gemm") and min(shapes.get(node.input[1]) or (3,)) <= 2
     ]
 
 
@@ -204,8 +206,11 @@ def _silent() -> Iterator[None]:
     def passes(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.ERROR or record.thread != thread
 
+    # Where there is no handler at all, a warning to the root makes one.
+    nowhere = logging.NullHandler()
+    logging.getLogger().addHandler(nowhere)
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.Logger.manager.loggerDict))]
-    handlers = {handler for logger in loggers for handler in logger.handlers} | {logging.lastResort} - {None}
+    handlers = {handler for logger in loggers for handler in logger.handlers}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         for handler in handlers:
@@ -215,3 +220,4 @@ def _silent() -> Iterator[None]:
         finally:
             for handler in handlers:
                 handler.removeFilter(passes)
+            logging.getLogger().removeHandler(nowhere)

@@ -61,7 +61,7 @@ class Deviation:
 TOLERANCES = {
     EXACT: Deviation(hidden=1e-4, logits=1e-4, largest=1e-3),
     "float16": Deviation(hidden=0.03, logits=0.05, largest=float("inf")),
-    "int8": Deviation(hidden=0.25, logits=0.35, largest=float("inf")),
+    "int8": Deviation(hidden=0.3, logits=0.5, largest=float("inf")),
 }
 """Most that a runtime may be off, by the type that it computes in."""
 
@@ -141,6 +141,8 @@ def trial_windows(folder: Path) -> list[Window]:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError):
         return []
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        return []  # transformers makes an empty one up where a folder has none
     longest = min(_LONGEST, tokenizer.model_max_length, _positions(config))
     passages = (*_PASSAGES, " ".join(_PASSAGES * 8))
     windows = []

@@ -59,6 +59,8 @@ def test_a_model_without_a_tokenizer_is_compared_on_random_tokens(cache: Path, t
         (folder / name).unlink()
     assert trial_windows(BERT)
     assert not trial_windows(folder)
+    load_backend(folder, MODEL, with_qa_head=True)
+    assert len(list(cache.glob("ctranslate2-*/parity-*.json"))) == 1
 
 
 def test_windows_are_short_and_long(untrained_model: Path) -> None:
