@@ -25,10 +25,9 @@ class ModelParameters(Settings):
 
     backend: str = "torch"
     """The runtime that executes the forward pass: torch; onnxruntime, openvino or ctranslate2, which need an extra of
-    that name and convert the model once (docs/runtimes.md); "null", which has none and makes logits up, to measure all
-    the rest; or one of another package, as package.module:OBJECT. auto takes the fastest of those that are installed: a
-    job that is long enough measures them on its own windows first, all others take what was measured last on such a
-    machine, else torch (docs/runtime-choice.md)."""
+    that name and convert the model once (docs/runtimes.md); auto, the fastest of these that are installed, found by
+    measuring on the job's own rows where it is long enough for that (docs/runtime-choice.md); "null", which has none
+    and makes logits up, to measure all the rest; or one of another package, as package.module:OBJECT."""
 
     precision: Literal["exact", "fast", "auto"] = "auto"
     """exact is float32: a batch never changes an answer. fast is the half precision of a GPU that agrees better with

@@ -65,6 +65,8 @@ class RuntimeChoice:
     measurements: tuple[Measurement, ...] = ()
     seconds: float = 0.0
     """That measuring took."""
+    most_seconds: float = 0.0
+    """That it might take."""
     windows: int = 0
     """On which each candidate was measured at a time."""
     is_open: bool = False
@@ -192,7 +194,9 @@ def recalled(folder: Path, model: ModelParameters, on_gpu: bool, allowed: Sequen
         return None
     if choice is None or choice.candidate not in allowed:
         return None
-    return replace(choice, reason=f"as on {day}, {choice.reason}", measurements=(), seconds=0.0, windows=0)
+    return replace(
+        choice, reason=f"as on {day}, {choice.reason}", measurements=(), seconds=0.0, most_seconds=0.0, windows=0
+    )
 
 
 def remember(

@@ -27,6 +27,8 @@ from pipelines.words import counted
 
 _SHORTEST_LAP = 1.0
 """Seconds that a run over the sample should take in torch, at least."""
+_WINDOWS = 16
+"""Of the sample, where there is time for them: fewer make no batches."""
 _LAPS = 30.0
 """Into so many laps of torch the time is divided."""
 _TEAM_LAPS = 2
@@ -106,8 +108,9 @@ class _Settling:
     def choice(self) -> RuntimeChoice:
         """What the job takes."""
         budget = self.share * self._seconds(self.job.model.tokens_per_second)
-        lap = min(max(budget / _LAPS, _SHORTEST_LAP), SECONDS)
-        windows = self.sample.cut(lap * self.job.model.tokens_per_second)
+        rate = self.job.model.tokens_per_second
+        most = max(SECONDS * rate, _WINDOWS * float(self.sample.lengths.mean()))
+        windows = self.sample.cut(min(max(budget / _LAPS, _SHORTEST_LAP) * rate, most))
         trial = PoolTrial(own_model(self.job, self.pool), self.pool, ray.put(windows.to_ipc()))
         try:
             with _Line(self.console) as line:
@@ -150,11 +153,21 @@ class _Settling:
             told = "; ".join(f"{one}: {why}" for one, why in comparison.verdicts.items())
             return replace(planned, reason=f"no runtime could be measured: {told}", is_open=False)
         table = comparison.table(chosen, self.pool.threads)
-        actors, teams = self._side_by_side(trial, comparison, chosen, survey, spawn, line)
+        actors, best, teams = self._side_by_side(trial, comparison, chosen, survey, spawn, line)
         seconds = time.monotonic() - began
-        on = f"measured on {counted(windows, 'window')} in {seconds:.0f} s"
-        told = f"{times_torch(comparison.rates, chosen)} ({on})"
-        choice = RuntimeChoice(chosen.backend, chosen.dtype, told, actors, (*table, *teams), round(seconds, 1), windows)
+        place = f"{counted(actors, 'actor')} of {counted(max(self.pool.threads // actors, 1), 'thread')}"
+        on = f"{place}; measured on {counted(windows, 'window')} in {seconds:.0f} s"
+        told = f"{times_torch(comparison.rates | {chosen: best}, chosen)} ({on})"
+        choice = RuntimeChoice(
+            chosen.backend,
+            chosen.dtype,
+            told,
+            actors,
+            (*table, *teams),
+            round(seconds, 1),
+            round(comparison.budget + spawn, 1),
+            windows,
+        )
         trial.remember(self.config.model, self._on_gpu, list(survey.costs), choice)
         return choice
 
@@ -166,11 +179,11 @@ class _Settling:
         survey: Survey,
         spawn: float,
         line: "_Line",
-    ) -> tuple[int, tuple[Measurement, ...]]:
-        """How many actors share a machine or a GPU, and what was measured of that."""
+    ) -> tuple[int, float, tuple[Measurement, ...]]:
+        """How many actors share a machine or a GPU, their tokens per second, and what was measured of that."""
         pool, model = self.config.pool, self.config.model
         if not pool.size is pool.max_size is pool.cpus is pool.gpus is model.threads is None:
-            return 1, ()
+            return 1, comparison.rates[chosen], ()
         best, actors, found = comparison.rates[chosen], 1, list[Measurement]()
         on_gpu = self.pool.gpus > 0
         most = min(survey.most_actors, _MOST_ON_GPU if on_gpu else self.pool.threads)
@@ -201,7 +214,7 @@ class _Settling:
             if not is_better:
                 break
             best, actors = rates[1], count
-        return actors, tuple(found)
+        return actors, best, tuple(found)
 
     def _team(self, trial: PoolTrial, count: int, node: str) -> PoolTrial:
         threads = max(self.pool.threads // count, 1)

@@ -9,8 +9,9 @@ from actors.models.runtime_choice import BASELINE, Candidate, Measurement
 
 MARGIN = 1.03
 """What is not faster than torch, or than fewer actors, by more than this is not worth a change."""
-_HOPELESS = 0.7
-"""Share of the best rate below which a candidate has no further lap."""
+_HOPELESS_AT_ONCE, _HOPELESS = 0.5, 0.7
+"""Shares of the best rate below which a candidate has no further lap: after the first one, which it had when nobody
+else had one, and after those in turns."""
 _MOST_LAPS = 4
 _LAPS_EXPECTED = 3
 """Of a candidate, the one that warms it up included, while it is considered whether there is time for it."""
@@ -102,12 +103,13 @@ class Comparison:
         try:
             for candidate, cost in costs.items():
                 self._try(candidate, cost, budget_of)
-            for _ in range(_MOST_LAPS - 1):
-                self._leave_out_hopeless()
+            for lap in range(1, _MOST_LAPS):
+                self._leave_out_hopeless(_HOPELESS_AT_ONCE if lap == 1 else _HOPELESS)
                 if len(self.in_race) < 2 or sum(self.lap_seconds[one] for one in self.in_race) > self.left:
                     break
                 for candidate in self.in_race:
-                    self._lap(candidate)
+                    if self.lap_seconds[candidate] < self.left:
+                        self._lap(candidate)
         except OutOfTime:
             self.say("comparing runtimes: the time for it is over")
         for candidate in costs:
@@ -149,10 +151,12 @@ class Comparison:
         self.rates[candidate] = max(self.rates.get(candidate, 0.0), lap.rate)
         return lap
 
-    def _leave_out_hopeless(self) -> None:
+    def _leave_out_hopeless(self, least: float) -> None:
+        torch = next((one for one in self.in_race if one.backend == BASELINE), None)
         for candidate in self.in_race[1:]:
             share = self.rates[candidate] / max(self.rates.values())
-            if share < _HOPELESS:
+            # Torch stays: it is what all others are held against.
+            if share < least and candidate != torch:
                 self.verdicts[candidate] = f"{share:.2f} of the best"
                 self.trial.drop(candidate)
 

@@ -24,6 +24,8 @@ _MEAN = 0.75
 """Of a piece, as a share of the longest (see `sample_plan`)."""
 _MOST_ROWS = 512
 """Of a piece."""
+_FEWEST_ROWS = 64
+"""Of all pieces together."""
 _SPECIALS = 3
 """Special tokens of a window, about."""
 _SEED = 5
@@ -52,7 +54,8 @@ def sample_windows(job: Job) -> WindowSample | None:
     """Windows for some seconds of an actor's work; None where no row can be read. A small corpus gives less."""
     plan = job.plan
     row_bytes = sum(file.size for file in plan.files) / max(plan.row_estimate, 1)
-    rows = min(SECONDS * job.model.tokens_per_second / tokens_of(row_bytes), plan.row_estimate)
+    wanted = max(SECONDS * job.model.tokens_per_second / tokens_of(row_bytes), _FEWEST_ROWS)
+    rows = min(wanted, plan.row_estimate)
     piece_rows = int(min(max(rows / _PIECES / _MEAN, 1), _MOST_ROWS))
     tables = list(_valid_rows(job, sample_plan(plan, _PIECES, piece_rows).units))
     if not sum(map(len, tables)):

@@ -173,7 +173,7 @@ class PoolTrial:
         except RayActorError as error:
             # The next call starts others, which load what they need.
             self.close()
-            raise TrialFailed(f"its process ended: {first_line(error)}") from error
+            raise TrialFailed("its process ended: it crashed, or had no memory left") from error
 
     def _actor(self) -> Any:
         place = None if self.node is None else NodeAffinitySchedulingStrategy(self.node, soft=False)

@@ -23,7 +23,7 @@ def begun_runtime(model: ModelParameters, begun: Manifest | None) -> RuntimeChoi
     asked = decided_precision(model)
     if asked is not None and asked.dtype != dtype:
         return None
-    actors = 1 if begun.runtime is None else RuntimeChoice.from_json(begun.runtime).actors
+    actors = 1 if begun.runtime is None else int(begun.runtime.get("actors", 1))
     return RuntimeChoice(backend, dtype, "as the job was begun", actors)
 
 

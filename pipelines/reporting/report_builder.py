@@ -175,6 +175,7 @@ def _runtime(job: Job) -> RuntimeTable | None:
         choice.reason,
         choice.actors,
         choice.seconds,
+        choice.most_seconds,
         choice.windows,
         [replace(one, verdict=redact(escape_surrogates(one.verdict))) for one in choice.measurements],
     )

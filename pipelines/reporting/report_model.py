@@ -153,6 +153,8 @@ class RuntimeTable:
     """That share a machine without GPUs, or a GPU."""
     seconds: float
     """That measuring took."""
+    most_seconds: float
+    """That it might take."""
     windows: int
     """On which each was measured at a time."""
     measurements: list[Measurement]

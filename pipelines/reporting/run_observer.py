@@ -57,6 +57,7 @@ class RunObserver:
                 side_by_side=runtime.actors,
                 threads=pool.threads,
                 measuring_seconds=runtime.seconds,
+                most_seconds=runtime.most_seconds,
                 windows=runtime.windows,
                 measurements=[asdict(one) for one in runtime.measurements],
             )

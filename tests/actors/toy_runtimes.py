@@ -1,4 +1,4 @@
-"""Runtimes beside torch for `model.backend: auto` to compare: a fast one, one that refuses the model, one that crashes."""
+"""Runtimes beside torch for `model.backend: auto`: a fast one, one that refuses the model, one that crashes."""
 
 import os
 from dataclasses import replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend
 from actors.backends.null import RUNTIME as NULL
+from actors.backends.precision import EXACT
 from actors.errors import ModelError
 from actors.parameters import ModelParameters
 
@@ -20,6 +21,6 @@ def _crash(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
     os._exit(3)
 
 
-FAST = replace(NULL, name="fast", weights=TRANSFORMERS_WEIGHTS)
+FAST = replace(NULL, name="fast", weights=TRANSFORMERS_WEIGHTS, dtypes=frozenset({EXACT}))
 REFUSED = replace(FAST, load=_refuse)
 DEADLY = replace(FAST, load=_crash)

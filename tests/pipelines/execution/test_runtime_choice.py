@@ -11,42 +11,27 @@ import pytest
 from rich.console import Console
 
 from actors.registry import RUNTIMES
-from pipelines.config.job import AnswerConfig, RayParameters
+from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.execution.runtime_choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
-from pipelines.job.ray_cluster import connected
 from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME
 from tests.pipelines.jobs import mixed_rows, write_jsonl
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.usefixtures("cluster")
 
 ENOUGH = 1e6
 """A share of the forecast time that makes any job long enough to measure."""
 
 
-@pytest.fixture(scope="module")
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Path:
-    """Where this module's cluster remembers choices; torch and three toys are what it compares."""
-    folder = tmp_path_factory.mktemp("cache")
-    patch.setenv("XDG_CACHE_HOME", str(folder))
+@pytest.fixture
+def cache(conversions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where driver and cluster remember choices; torch and two toys are what is compared."""
     for name in [name for name in RUNTIMES if name != "torch"]:
-        patch.delitem(RUNTIMES, name)
-    for name in (REFUSED_NAME, DEADLY_NAME, FAST_NAME):
-        patch.setitem(RUNTIMES, name, name)
-    return folder / "spanmill" / "runtimes"
-
-
-@pytest.fixture(scope="module")
-def own_cluster(cache: Path) -> Iterator[None]:
-    with connected(RayParameters(object_store_mb=128)):
-        yield
+        monkeypatch.delitem(RUNTIMES, name)
+    for name in (REFUSED_NAME, FAST_NAME):
+        monkeypatch.setitem(RUNTIMES, name, name)
+    return conversions.parent / "runtimes"
 
 
 @contextmanager
@@ -57,32 +42,30 @@ def _settled(folder: Path, model: Path, *words: str, share: float = ENOUGH) -> I
         yield settled
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("job")
-    write_jsonl(folder / "in.jsonl", mixed_rows(12))
-    return folder
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the input of a job."""
+    write_jsonl(tmp_path / "job" / "in.jsonl", mixed_rows(12))
+    return tmp_path / "job"
 
 
-@pytest.mark.usefixtures("own_cluster")
 def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, untrained_model: Path) -> None:
     with _settled(folder, untrained_model) as job:
         bound = bind(job, replace=False)
     choice = bound.model.runtime
     assert choice is not None
     assert (choice.backend, choice.dtype) == (FAST_NAME, "float32")
-    assert " times torch float32 (measured on " in choice.reason
+    assert " times torch float32 (1 actor of 1 thread; measured on " in choice.reason
     # What cannot be used is named, with the reason, and costs the job nothing.
     verdicts = {one.runtime: one.verdict for one in choice.measurements}
     assert verdicts[f"{REFUSED_NAME} float32"] == "its logits are 0.3 off torch's, more than 0.01"
-    assert "its process ended" in verdicts[f"{DEADLY_NAME} float32"]
     assert verdicts[f"{FAST_NAME} float32"] == "chosen"
     stored = json.loads((folder / "out" / "_manifest.json").read_text())
     assert stored["backend"] == f"{FAST_NAME} float32"
     assert stored["runtime"]["measurements"] == [asdict(one) for one in choice.measurements]
 
     # The next job that is too short for measuring takes it.
-    other = folder.parent / f"{folder.name}-short"
+    other = folder.parent / "short"
     write_jsonl(other / "in.jsonl", mixed_rows(4))
     with _settled(other, untrained_model, share=0.02) as short:
         assert short.model.runtime is not None
@@ -98,3 +81,24 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
         assert str(again.model.runtime) == f"{FAST_NAME} float32: as the job was begun"
     with _settled(other, untrained_model, share=0.02) as forgotten:
         assert forgotten.runtime.backend == "torch"
+
+
+@pytest.mark.more
+@pytest.mark.usefixtures("cache")
+def test_one_that_crashes_is_left_out(folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, DEADLY_NAME, DEADLY_NAME)
+    with _settled(folder, untrained_model) as job:
+        assert job.model.runtime is not None
+        assert job.runtime.backend == FAST_NAME
+        verdicts = {one.runtime: one.verdict for one in job.model.runtime.measurements}
+    assert verdicts[f"{DEADLY_NAME} float32"] == "its process ended: it crashed, or had no memory left"
+    assert verdicts[f"{FAST_NAME} float32"] == "chosen"
+
+
+def test_torch_alone_is_compared_with_nothing(
+    folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in RUNTIMES if name != "torch"]:
+        monkeypatch.delitem(RUNTIMES, name)
+    with _settled(folder, untrained_model) as job:
+        assert str(job.model.runtime) == "torch float32: nothing to compare it with is installed"

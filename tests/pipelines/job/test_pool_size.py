@@ -63,3 +63,23 @@ def test_a_pool_that_does_not_fit_is_refused_since_ray_would_wait_for_ever(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         _plan(resources, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("resources", "nodes", "side_by_side", "pool"),
+    [
+        ({"CPU": 8}, 1, 4, ActorPool(size=4, max_size=4, cpus=1.0, gpus=0.0, threads=2)),
+        ({"CPU": 2}, 1, 2, ActorPool(size=2, max_size=2, cpus=0.7, gpus=0.0, threads=1)),
+        ({"CPU": 16}, 2, 2, ActorPool(size=4, max_size=4, cpus=1.0, gpus=0.0, threads=4)),
+        ({"CPU": 8, "GPU": 2}, 1, 2, ActorPool(size=4, max_size=4, cpus=1.0, gpus=0.5, threads=2)),
+    ],
+)
+def test_actors_side_by_side_share_a_machine_or_a_gpu(
+    resources: dict[str, float], nodes: int, side_by_side: int, pool: ActorPool
+) -> None:
+    assert plan_pool(PoolParameters(), None, resources, nodes, side_by_side=side_by_side) == pool
+
+
+def test_actors_that_are_given_are_not_multiplied() -> None:
+    assert plan_pool(PoolParameters(size=1), None, {"CPU": 8}, side_by_side=4).size == 1
+    assert plan_pool(PoolParameters(gpus=0.5), None, {"CPU": 8, "GPU": 1}, side_by_side=4).size == 2

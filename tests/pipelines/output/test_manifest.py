@@ -63,6 +63,15 @@ def test_created_once_and_found_again(store: Store, plan: Plan, tmp_path: Path) 
     assert first.job_id.startswith(first.job8)
 
 
+def test_how_the_runtime_was_decided_is_kept_and_changes_no_job(store: Store, plan: Plan) -> None:
+    plain = _manifest(plan)
+    assert "runtime" not in plain.to_json(), "versions from before there was such a key read it too"
+    chosen = _open(store, _manifest(plan, runtime={"reason": "1.5 times torch"}))
+    assert chosen.job_id == plain.job_id
+    assert _open(store, plain) == chosen
+    assert orjson.loads(Path(store.path(MANIFEST_NAME)).read_bytes())["runtime"] == {"reason": "1.5 times torch"}
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

@@ -14,6 +14,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from actors.models.runtime_choice import Measurement, RuntimeChoice
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job, bind
@@ -250,6 +251,26 @@ def test_half_precision_is_held_against_float32(tmp_path: Path, untrained_model:
 def test_nothing_is_said_of_precision_where_it_is_exact(reported: Reported) -> None:
     assert reported.json["agreement"] is None
     assert "Precision" not in _Page(reported.html).text
+
+
+def test_how_the_runtime_was_chosen_is_a_table(reported: Reported) -> None:
+    assert reported.json["runtime"] is None
+    assert "Compared before the job was begun" not in _Page(reported.html).text
+    measured = (Measurement("quick int8", 2, 1, 1234.5, 3.0, "chosen"), Measurement("slow", verdict=HOSTILE))
+    told = RuntimeChoice(
+        "quick", "int8", "1.6 times torch float32", 2, measured, seconds=14.0, most_seconds=24.0, windows=128
+    )
+    manifest = reported.job.manifest.model_copy(update={"runtime": told.to_json()})
+    job = replace(reported.job, manifest=manifest)
+    report = make_report(job, None, reported.tally, read_counts(job.parts, job.committed()), complete=True)
+    assert report.runtime is not None
+    assert report.runtime.measurements == list(measured)
+    html = render(report)
+    text = " ".join(_Page(html).text.split())
+    assert "quick int8, 2 actors side by side: 1.6 times torch float32" in text
+    assert "for 14 s of at most 24 s, on 128 windows of its input" in text
+    assert "1,234" in text
+    assert HOSTILE not in html
 
 
 def test_values_that_are_lost_are_named_with_their_mend(reported: Reported) -> None:
