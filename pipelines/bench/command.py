@@ -233,6 +233,7 @@ def _setup(request: Request, model: Path) -> dict[str, Any]:
         "qa": qa,
         "embedding": {name: embedding[name] for name in ("max_seq_len", "pooling")},
         "batching": config.batching.model_dump(),
+        "job": {f"model.{key}": getattr(config.model, key) for key in ("backend", "precision")},
     }
 
 
