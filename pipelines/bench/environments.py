@@ -81,7 +81,7 @@ def missing(interpreter: Interpreter, requirements: Sequence[str]) -> list[str]:
 
 def _versions(interpreter: Interpreter, names: Sequence[str]) -> Mapping[str, str]:
     if interpreter.is_own:
-        return {name: found for name in names if (found := _own_version(name)) is not None}
+        return {name: there for name in names if (there := _own_version(name)) is not None}
     words = interpreter.command("-c", _ASK, json.dumps(names))
     try:
         found: dict[str, str] = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
