@@ -24,13 +24,14 @@ class ModelParameters(Settings):
     """Branch, tag or commit of a hub id; null means the hub's main branch."""
 
     backend: str = "torch"
-    """The runtime that executes the forward pass: torch; "null", which has none and makes logits up, to measure all the
-    rest; or one of another package, as package.module:OBJECT."""
+    """The runtime that executes the forward pass: torch; onnxruntime, openvino or ctranslate2, which need an extra of
+    that name and convert the model once (docs/runtimes.md); "null", which has none and makes logits up, to measure all
+    the rest; or one of another package, as package.module:OBJECT."""
 
     precision: Literal["exact", "fast", "auto"] = "auto"
     """exact is float32: a batch never changes an answer. fast is the half precision of a GPU that agrees better with
-    float32, float16 or bfloat16, and bfloat16 on a CPU that computes it itself. auto is fast on GPUs and exact on CPUs.
-    A job stays at what it was begun with."""
+    float32, float16 or bfloat16, and bfloat16 on a CPU that computes it itself; of onnxruntime and ctranslate2 it is
+    int8 on a CPU. auto is fast on GPUs and exact on CPUs. A job stays at what it was begun with."""
 
     dtype: Literal["float32", "float16", "bfloat16", "int8"] | None = None
     """Deprecated, model.precision is what to set: the very type of weights and activations. float32 is exact."""

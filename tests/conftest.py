@@ -105,8 +105,22 @@ def shared_cluster() -> Iterator[ExitStack]:
         yield stack
 
 
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In place of the user's own cache: converted models, which all workers of xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
+
+
+@pytest.fixture
+def conversions(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the models that a test converts are kept for the other tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+    return cache_home / "spanmill" / "converted"
+
+
 @pytest.fixture(scope="module")
-def cluster(request: pytest.FixtureRequest, shared_cluster: ExitStack) -> None:
+def cluster(request: pytest.FixtureRequest, shared_cluster: ExitStack, cache_home: Path) -> None:
     """A local Ray cluster, as a job would start it, which all modules share; jobs find it and leave it running."""
     import ray
 
@@ -115,7 +129,9 @@ def cluster(request: pytest.FixtureRequest, shared_cluster: ExitStack) -> None:
 
     assert _turn(request.path) == 0, 'a module that shares the cluster says usefixtures("cluster")'
     if not ray.is_initialized():
-        shared_cluster.enter_context(connected(RayParameters(object_store_mb=256)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", str(cache_home))
+            shared_cluster.enter_context(connected(RayParameters(object_store_mb=256)))
 
 
 @pytest.fixture(scope="module", autouse=True)

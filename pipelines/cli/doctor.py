@@ -13,9 +13,11 @@ from typing import Literal
 
 from rich.table import Table
 
+from actors.backends.base import find_runtime
 from actors.errors import ModelError, first_line
 from actors.models.hub import find_model
 from actors.parameters import ModelParameters
+from actors.registry import RUNTIMES
 from pipelines.config.service import ServeConfig
 from pipelines.console import open_console
 
@@ -44,6 +46,8 @@ def examine(model: str) -> Iterator[Finding]:
         yield _package(package)
     for extra, package in _STORES.items():
         yield _store(extra, package)
+    for name in RUNTIMES:
+        yield from _runtime(name)
     yield _model(model)
     yield _memory()
     yield _room(Path(os.environ.get("RAY_TMPDIR", "/tmp")))
@@ -77,6 +81,20 @@ def _store(extra: str, package: str) -> Finding:
     if find_spec(package) is None:
         return Finding(f"{extra} storage", "note", f"{package} is not installed", f"pip install 'spanmill[{extra}]'")
     return Finding(f"{extra} storage", "ok", f"{package} {version(package)}")
+
+
+def _runtime(name: str) -> Iterator[Finding]:
+    """Nothing of those that need no packages of their own."""
+    runtime = find_runtime(name)
+    if not runtime.packages:
+        return
+    what = f"{name} runtime"
+    if not runtime.is_installed:
+        missing = ", ".join(package for package in runtime.packages if find_spec(package) is None)
+        mend = f"pip install 'spanmill[{runtime.extra}]'"
+        yield Finding(what, "note", f"{missing} {'is' if ',' not in missing else 'are'} not installed", mend)
+    else:
+        yield Finding(what, "ok", ", ".join(f"{package} {version(package)}" for package in runtime.packages))
 
 
 def _model(name: str) -> Finding:

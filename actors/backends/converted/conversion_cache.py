@@ -23,7 +23,6 @@ from actors.errors import ModelError, first_line
 _LOG = logging.getLogger("spanmill.model")
 _REVISION = 1
 """Another number is another conversion; to be raised whenever `conversion` gives something else."""
-
 _NO_ROOM = 16 << 20
 """Bytes of free space below which whatever failed is put down to the disk."""
 
@@ -38,6 +37,8 @@ class Form:
     """Distributions that convert, whose versions decide what comes out."""
     make: Callable[[Path, Path, bool], None]
     """Converts a model folder into an empty folder, with or without the QA head; see `conversion`."""
+    source: "Form | None" = None
+    """What `make` converts in place of a model folder."""
 
 
 def converted_folder(folder: Path, form: Form, with_qa_head: bool) -> Path:
@@ -90,8 +91,9 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def _fill(place: Path, folder: Path, form: Form, with_qa_head: bool) -> None:
+    source = folder if form.source is None else converted_folder(folder, form.source, with_qa_head)
     try:
-        form.make(folder, place, with_qa_head)
+        form.make(source, place, with_qa_head)
     except ModelError as error:
         # Not every package says so when it cannot write.
         if shutil.disk_usage(place).free < _NO_ROOM:

@@ -60,12 +60,11 @@ class CTranslate2Backend(ConvertedBackend):
 
     def compute(self, batch: Batch, outputs: Sequence[str]) -> dict[str, Floats]:
         """See `ConvertedBackend.compute`."""
+        # They have names, since a view is of an array's own memory.
+        ids, lengths, types = batch.input_ids.astype(np.int32), batch.lengths.astype(np.int32), batch.token_type_ids
         view = self._ct2.StorageView.from_array
-        types = batch.token_type_ids
         output = self._encoder.forward_batch(
-            view(batch.input_ids.astype(np.int32)),
-            view(batch.lengths.astype(np.int32)),
-            None if types is None else types.tolist(),
+            view(ids), view(lengths), None if types is None else types.tolist()
         ).last_hidden_state
         hidden: Floats = np.array(
             output.to(self._ct2.DataType.float32).to_device(self._ct2.Device.cpu), dtype=np.float32
@@ -98,6 +97,8 @@ def _is_ready(folder: Path, dtype: str) -> bool:
 
 
 def _uses_gpu(device: str) -> bool:
+    # Asked before a model is loaded, and so before anybody else looks.
+    RUNTIME.check_installed()
     import ctranslate2
 
     return ctranslate2.get_cuda_device_count() > 0 if device == "auto" else not device.startswith("cpu")

@@ -5,13 +5,7 @@ from pathlib import Path
 
 from actors.arrays import Floats
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
-from actors.backends.converted.conversion import (
-    HIDDEN,
-    ONNX_FILE,
-    ONNX_INT8_FILE,
-    export_onnx,
-    export_quantized_onnx,
-)
+from actors.backends.converted.conversion import HIDDEN, ONNX_FILE, ONNX_INT8_FILE, export_onnx, quantize_onnx
 from actors.backends.converted.conversion_cache import Form, is_converted
 from actors.backends.converted.converted_backend import ConvertedBackend, padded_inputs
 from actors.backends.converted.loading import check_on_cpu, load_converted
@@ -19,10 +13,15 @@ from actors.backends.precision import EXACT, FastPrecision, Precision
 from actors.batch import Batch
 from actors.parameters import ModelParameters
 
-_EXPORTERS = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir")
+_ONNX = Form("onnx", ("torch", "transformers", "onnx", "onnxscript", "onnx-ir"), export_onnx)
 _FORMS = {
-    EXACT: Form("onnx", _EXPORTERS, export_onnx),
-    "int8": Form("onnx-int8", (*_EXPORTERS, "onnxruntime"), export_quantized_onnx),
+    EXACT: _ONNX,
+    "int8": Form(
+        "onnx-int8",
+        (*_ONNX.packages, "onnxruntime"),
+        lambda exported, target, with_qa_head: quantize_onnx(exported, target),
+        source=_ONNX,
+    ),
 }
 _FILES = {EXACT: ONNX_FILE, "int8": ONNX_INT8_FILE}
 

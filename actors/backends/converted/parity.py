@@ -141,6 +141,8 @@ def trial_windows(folder: Path) -> list[Window]:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError):
         return []
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        return []  # transformers makes an empty one up where a folder has none
     longest = min(_LONGEST, tokenizer.model_max_length, _positions(config))
     passages = (*_PASSAGES, " ".join(_PASSAGES * 8))
     windows = []

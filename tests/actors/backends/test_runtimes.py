@@ -90,7 +90,10 @@ def test_every_built_in_name_is_a_runtime_of_that_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("onnx", r"model\.backend: there is no 'onnx'; there are torch, null, or package\.module:OBJECT"),
+        (
+            "onnx",
+            r"there is no 'onnx'; there are torch, onnxruntime, openvino, ctranslate2, null, or package\.module:OBJECT",
+        ),
         ("no_such_package:RUNTIME", r"model\.backend: no_such_package:RUNTIME cannot be imported"),
         ("toy_package:NONE", r"model\.backend: toy_package:NONE is a str and no actors\.backends\.base\.Runtime"),
     ],
@@ -160,6 +163,7 @@ def test_an_output_that_a_runtime_does_not_give_is_refused(folder: Path) -> None
         load_backend(folder, pooling, with_qa_head=True)
 
 
+@pytest.mark.usefixtures("conversions")
 @pytest.mark.parametrize("backend", RUNTIMES)
 def test_a_model_that_is_loaded_without_its_head_is_asked_for_no_answers(folder: Path, backend: str) -> None:
     model = ModelParameters(backend=backend, device="cpu")

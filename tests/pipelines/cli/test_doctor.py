@@ -1,10 +1,12 @@
 """`spanmill doctor` on this machine."""
 
 import socket
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from actors.registry import RUNTIMES
 from pipelines.cli.doctor import Finding, examine, show
 
 
@@ -18,6 +20,24 @@ def test_a_machine_that_runs_these_tests_is_well(untrained_model: Path, capsys: 
     assert str(untrained_model) in found["model"].found
     show(str(untrained_model))
     assert "s3fs" in capsys.readouterr().out
+
+
+def test_runtimes_are_told_and_one_that_is_missing_says_what_to_install(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_runtimes.py").write_text(
+        "from dataclasses import replace\n"
+        "from actors.backends.null import RUNTIME\n"
+        "ABSENT = replace(RUNTIME, packages=('numpy', 'no_such_package'), extra='toys')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(RUNTIMES, "absent", "own_runtimes:ABSENT")
+    found = _findings(str(untrained_model))
+    assert found["openvino runtime"] == Finding("openvino runtime", "ok", f"openvino {version('openvino')}")
+    assert found["absent runtime"] == Finding(
+        "absent runtime", "note", "no_such_package is not installed", "pip install 'spanmill[toys]'"
+    )
+    assert not {"torch runtime", "null runtime"} & set(found)
 
 
 def test_what_is_wrong_is_said_with_its_mend(
