@@ -25,8 +25,8 @@ style: .venv/installed ## Format, lint, types, and the order of imports
 chaos: $(UNTRAINED) ## Eight kinds of faults, each at least twenty times at random moments; about an hour
 	$(BIN)/python -m tests.chaos
 
-bench: .venv/installed ## The engine and the job against a large sgemm, loops by hand and plain Ray Data, on the same threads
-	$(BIN)/python -m benchmarks.offline
+bench: .venv/installed ## The engine and the job against the floor, loops by hand and whatever else is installed
+	$(BIN)/spanmill bench
 
 bench-host: .venv/installed ## What the engine does beside the passes: CPU time a row by function
 	$(BIN)/python -m benchmarks.host

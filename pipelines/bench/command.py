@@ -233,18 +233,25 @@ def _setup(request: Request, model: Path) -> dict[str, Any]:
         "qa": qa,
         "embedding": {name: embedding[name] for name in ("max_seq_len", "pooling")},
         "batching": config.batching.model_dump(),
+        "job": {f"model.{key}": getattr(config.model, key) for key in ("backend", "precision")},
     }
 
 
 def _load_others(contest: Contest, setup: Mapping[str, Any], folder: Path, stack: ExitStack) -> None:
     waiting = [one for one in contest.contenders if one.state == "measured" and one.worker is None]
     further: dict[str, object] = {}
-    if any(one.peer.on_ray for one in waiting):
+    on_ray = [one for one in waiting if one.peer.on_ray]
+    if on_ray:
         # Not before here: it takes seconds.
         from pipelines.bench.cluster import address_of_cluster
 
-        further["ray_address"] = stack.enter_context(address_of_cluster())
-    for contender in waiting:
+        contest.say("starting Ray")
+        try:
+            further["ray_address"] = stack.enter_context(address_of_cluster())
+        except PeerFailed as error:
+            for contender in on_ray:
+                contender.give_up(error)
+    for contender in (one for one in waiting if one.state == "measured"):
         contest.say(f"loading {contender.peer.name}")
         if contender.peer.wants_onnx and "onnx" not in further:
             try:

@@ -92,5 +92,11 @@ def _together(workers: list[Worker], rows: Slice, folder: Path, task: str) -> fl
 
     with ThreadPoolExecutor(len(workers)) as pool:
         started = time.perf_counter()
-        list(pool.map(run, range(len(workers))))
+        try:
+            list(pool.map(run, range(len(workers))))
+        except BaseException:
+            # Else the pool would wait for those that still compute.
+            for worker in workers:
+                worker.process.terminate()
+            raise
         return time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ for name in json.loads(sys.argv[1]):
         pass
 print(json.dumps(found))
 """
+_SAID_LINES = 12
 _BEHIND = "spanmill_bench_behind.pth"
 
 
@@ -64,7 +66,7 @@ TRANSFORMERS_4 = Environment(
 )
 INFINITY = Environment(
     "infinity",
-    ("infinity-emb[torch]==0.0.78", "transformers==4.57.6", "sentence-transformers==5.7.0"),
+    ("infinity-emb[torch]==0.0.78", "transformers==4.57.6", "sentence-transformers==3.4.1"),
 )
 FASTEMBED = Environment("fastembed", ("fastembed==0.9.1", "onnxruntime==1.32.0"))
 ENVIRONMENTS = (TRANSFORMERS_4, INFINITY, FASTEMBED)
@@ -79,7 +81,7 @@ def missing(interpreter: Interpreter, requirements: Sequence[str]) -> list[str]:
 
 def _versions(interpreter: Interpreter, names: Sequence[str]) -> Mapping[str, str]:
     if interpreter.is_own:
-        return {name: found for name in names if (found := _own_version(name)) is not None}
+        return {name: there for name in names if (there := _own_version(name)) is not None}
     words = interpreter.command("-c", _ASK, json.dumps(names))
     try:
         found: dict[str, str] = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
@@ -114,7 +116,7 @@ def prepare(environment: Environment, console: Console) -> None:
         return
     shutil.rmtree(environment.folder, ignore_errors=True)
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
-    console.print(f"{environment.name}: installing {', '.join(environment.pins)}", soft_wrap=True)
+    console.print(f"{environment.name}: installing {', '.join(environment.pins)}; it takes minutes", soft_wrap=True)
     _run([sys.executable, "-m", "venv", str(environment.folder)], environment)
     packages = environment.folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     # Searched behind its own, so that a package that it has itself is always that one.
@@ -126,11 +128,13 @@ def prepare(environment: Environment, console: Console) -> None:
 
 
 def _run(words: list[str], environment: Environment) -> None:
-    done = subprocess.run(words, stdout=sys.stderr)
+    # Kept back unless it fails: pip warns that what it installs does not go with Spanmill, which is why it is apart.
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
+        said = "\n".join(done.stdout.splitlines()[-_SAID_LINES:])
         raise SpanmillError(
-            f"{environment.name}: `{' '.join(words[:5])} ...` ended with exit code {done.returncode}; mend what it "
-            f"says above, or name an environment of your own with --python {environment.name}=PATH"
+            f"{environment.name}: {shlex.join(words)} ended with exit code {done.returncode}:\n{said}\n"
+            f"Mend that, or name an environment of your own with --python {environment.name}=PATH"
         )
 
 

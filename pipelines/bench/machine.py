@@ -48,9 +48,8 @@ def _cpu() -> tuple[str, tuple[str, ...]]:
     """Name and telling flags; a machine without Linux's /proc tells less."""
     if not _CPUINFO.is_file():
         return platform.processor() or platform.machine(), ()
-    lines = dict(
-        (part.strip() for part in line.split(":", 1)) for line in _CPUINFO.read_text().splitlines() if ":" in line
-    )
+    pairs = (line.partition(":") for line in _CPUINFO.read_text().splitlines())
+    lines = {key.strip(): value.strip() for key, _, value in pairs}
     found = set(lines.get("flags", lines.get("Features", "")).split())
     return lines.get("model name", platform.machine()), tuple(flag for flag in _FLAGS if flag in found)
 

@@ -117,7 +117,7 @@ _LOOP = "a hand-written loop over {} in {}: tokenised, sorted by length, the bes
 _OTHERS = (
     Peer(
         "job",
-        "the whole job of spanmill answer or embed, Parquet to Parquet, on Ray, exact",
+        "the whole job of spanmill answer or embed on Ray, Parquet to Parquet, with model.* of --set",
         "whole_job",
         _BOTH,
         on_ray=True,

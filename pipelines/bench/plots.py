@@ -43,7 +43,7 @@ def _written(path: Path, report: Report, plot: Callable[[Any, Report], None]) ->
 
     lines = len(report.measured)
     size = (_INCHES[0], max(_INCHES[1], 0.34 * lines + 1.4)) if plot is _peers else _INCHES
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    figure: Any = Figure(figsize=size, dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)

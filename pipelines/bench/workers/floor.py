@@ -41,7 +41,7 @@ def gpu_flops_per_second(device: str, dtype: torch.dtype) -> float:
 def _products_per_second(multiply: Callable[[], object]) -> float:
     multiply()
     started, products = time.perf_counter(), 0
-    while time.perf_counter() - started < _SECONDS:
+    while not products or time.perf_counter() - started < _SECONDS:
         multiply()
         products += 1
     return products / (time.perf_counter() - started)

@@ -21,7 +21,7 @@ class _OneOutput(torch.nn.Module):
     def __init__(self, folder: Path, with_qa_head: bool) -> None:
         super().__init__()
         kind: Any = AutoModelForQuestionAnswering if with_qa_head else AutoModel
-        self._model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        self._model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
         self._with_qa_head = with_qa_head
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def export(folder: Path, path: Path, with_qa_head: bool) -> None:
     """Writes an ONNX file for any number of windows of any length, in float32."""
     sizes = {0: torch.export.Dim("windows"), 1: torch.export.Dim("tokens")}
     torch.onnx.export(
-        _OneOutput(folder, with_qa_head),
+        _OneOutput(folder, with_qa_head).eval(),
         tuple(torch.ones(2, 2, 16, dtype=torch.int64)),
         path,
         input_names=list(_INPUTS),

@@ -76,12 +76,12 @@ class WholeJob:
     """Jobs of one actor with all threads."""
 
     packages = ("spanmill", "ray", "torch", "transformers")
-    precision = "float32"
 
     def __init__(self, setup: dict[str, Any]) -> None:
         group = "qa" if setup["task"] == "answer" else "embedding"
         keys = {f"{group}.{name}": value for name, value in setup[group].items()}
-        keys |= {"model.name": setup["model"], "model.threads": setup["threads"], "model.precision": "exact"}
+        keys |= {"model.name": setup["model"], "model.threads": setup["threads"], **setup["job"]}
+        self.precision = ", ".join(setup["job"].values())
         if setup["device"] != "cpu":
             keys |= {"pool.gpus": 1}
         config = config_of(setup["task"], keys)

@@ -15,7 +15,7 @@ from pipelines.bench.figures import (
 
 def make_report() -> Report:
     """Three rounds of 100 rows; an engine, another, and one that failed."""
-    rates = {"sgemm": (1e9, 1e9, 3e9), "fastest float32 product": (2e9, 2e9, 2e9)}
+    rates: dict[str, tuple[float, ...]] = {"sgemm": (1e9, 1e9, 3e9), "fastest float32 product": (2e9, 2e9, 2e9)}
     lines = (
         Line("engine", "engine", "the engine", "measured", precision="float32", turns=_turns(1.0, 2.0, 3.0)),
         Line(
