@@ -55,7 +55,10 @@ def test_planning_touches_nothing(corpus: Path, tmp_path: Path, untrained_model:
         (["corpus.columns.question=context"], 'corpus.columns.question: "question" -> "context"'),
         (["output.format=jsonl"], 'output.format: "parquet" -> "jsonl"'),
         (["model.dtype=bfloat16"], 'model.backend, model.precision: "torch float32" -> "torch bfloat16"'),
-        (["model.precision=fast", "model.device=cuda"], 'model.backend, model.precision: "torch float32" -> "torch float16"'),
+        (
+            ["model.precision=fast", "model.device=cuda"],
+            'model.backend, model.precision: "torch float32" -> "torch float16"',
+        ),
     ],
 )
 def test_a_key_that_changes_rows_is_another_job(
