@@ -14,7 +14,7 @@ from actors.models.runtime_choice import Candidate, Measurement, RuntimeChoice, 
 from pipelines.config.job import OfflineConfig
 from pipelines.console import clock
 from pipelines.execution.job_pool import pool_of
-from pipelines.execution.runtime_comparison import MARGIN, Comparison, OutOfTime, TrialFailed, times_torch
+from pipelines.execution.runtime_comparison import MARGIN, Comparison, Lap, OutOfTime, TrialFailed, times_torch
 from pipelines.execution.runtime_prospect import LEAST_SECONDS, SHARE
 from pipelines.execution.runtime_sample import SECONDS, WindowSample, sample_windows
 from pipelines.execution.runtime_trial import PoolTrial, Survey
@@ -31,6 +31,8 @@ _WINDOWS = 16
 """Of the sample, where there is time for them: fewer make no batches."""
 _LAPS = 30.0
 """Into so many laps of torch the time is divided."""
+_TOO_LONG = 0.7
+"""What a lap should take, as a share of what it took: below this, the sample is cut."""
 _TEAM_LAPS = 2
 _TEAM_CPUS = 0.8
 """CPUs that Ray reserves for all actors together that are tried side by side, beside the one that was tried alone."""
@@ -147,7 +149,20 @@ class _Settling:
         if budget < sum(sorted(survey.costs.values())[:2]):
             return _closed(planned, _too_short(self._seconds(rate)))
         comparison = Comparison(trial, budget, say=line.say)
-        comparison.run(survey.costs, lambda lap: self.share * self._seconds(lap.rate) - spawn)
+
+        def learn(lap: Lap) -> tuple[float, float]:
+            # The driver tried the model on its own, and perhaps at a better moment.
+            most = self.share * self._seconds(lap.rate) - spawn
+            share = min(max(min(budget, most) / _LAPS, _SHORTEST_LAP) / lap.seconds, 1.0)
+            if share > _TOO_LONG:
+                return most, 1.0
+            nonlocal windows
+            smaller = self.sample.cut(share * lap.tokens)
+            windows = len(smaller.windows)
+            trial.windows = ray.put(smaller.to_ipc())
+            return most, share
+
+        comparison.run(survey.costs, learn)
         chosen = comparison.winner()
         if chosen is None:
             told = "; ".join(f"{one}: {why}" for one, why in comparison.verdicts.items())

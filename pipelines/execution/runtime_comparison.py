@@ -92,17 +92,20 @@ class Comparison:
         return self.budget - self.seconds
 
     def run(
-        self, costs: Mapping[Candidate, float], budget_of: Callable[[Lap], float] = lambda lap: float("inf")
+        self,
+        costs: Mapping[Candidate, float],
+        learn: Callable[[Lap], tuple[float, float]] = lambda lap: (float("inf"), 1.0),
     ) -> None:
         """Measures the candidates, the first one in any case, and others while there is time.
 
         Args:
             costs: seconds until each is ready, about, in the order in which they are tried.
-            budget_of: what the first lap of the first candidate that works says of the budget.
+            learn: what the first lap of the first candidate that works says of the budget, in seconds, and how long
+                a lap is from then on, as a share of that one.
         """
         try:
             for candidate, cost in costs.items():
-                self._try(candidate, cost, budget_of)
+                self._try(candidate, cost, learn)
             for lap in range(1, _MOST_LAPS):
                 self._leave_out_hopeless(_HOPELESS_AT_ONCE if lap == 1 else _HOPELESS)
                 if len(self.in_race) < 2 or sum(self.lap_seconds[one] for one in self.in_race) > self.left:
@@ -121,7 +124,7 @@ class Comparison:
         """Candidates with a rate that are not out, the fastest first."""
         return sorted((one for one in self.rates if one not in self.verdicts), key=lambda one: -self.rates[one])
 
-    def _try(self, candidate: Candidate, cost: float, budget_of: Callable[[Lap], float]) -> None:
+    def _try(self, candidate: Candidate, cost: float, learn: Callable[[Lap], tuple[float, float]] | None) -> None:
         lap_guess = max(self.lap_seconds.values(), default=0.0)
         expected = cost + _LAPS_EXPECTED * lap_guess
         if self.rates and expected > self.left:
@@ -140,8 +143,10 @@ class Comparison:
         except OutOfTime:
             self.verdicts[candidate] = "it was not ready in the time that was left"
             raise
-        if len(self.rates) == 1:
-            self.budget = min(self.budget, budget_of(lap))
+        if len(self.rates) == 1 and learn is not None:
+            budget, share = learn(lap)
+            self.budget = min(self.budget, budget)
+            self.lap_seconds[candidate] *= share
 
     def _lap(self, candidate: Candidate) -> Lap:
         self.say(f"comparing runtimes: {candidate}")

@@ -95,7 +95,7 @@ def test_the_time_is_kept_whatever_takes_longer_than_expected(budget: float) -> 
 def test_the_first_lap_tells_how_much_time_there_is() -> None:
     bench = Bench({TORCH: 1.0, QUICK: 0.5})
     comparison = Comparison(bench, 60.0, clock=lambda: bench.now)
-    comparison.run({TORCH: 1.0, QUICK: 1.0}, lambda lap: lap.rate / 500.0)
+    comparison.run({TORCH: 1.0, QUICK: 1.0}, lambda lap: (lap.rate / 500.0, 1.0))
     assert comparison.budget == TOKENS / 500.0
     assert QUICK not in bench.ran
 
