@@ -61,7 +61,7 @@ class PlainRayData:
         self._setup = setup
         self.seconds: float | None = None
         # Ray's workers know no module of this name.
-        cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
         ray.init(address=setup["ray_address"], log_to_driver=False, logging_level=logging.ERROR)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 

@@ -20,9 +20,9 @@ def engine() -> EngineInProcess:
 
 
 def test_what_an_engine_has_learnt_changes_no_answer(engine: EngineInProcess) -> None:
-    fresh = engine.answer(*ROWS.values(), {"fresh": True})
+    fresh = engine.answer(ROWS["question"], ROWS["context"], {"fresh": True})
     assert engine.seconds
-    assert engine.answer(*ROWS.values(), {}) == fresh
+    assert engine.answer(ROWS["question"], ROWS["context"], {}) == fresh
     assert all(0 <= start < end <= len(text) for (start, end), text in zip(fresh, ROWS["context"], strict=True))
     assert engine.precision == "float32"
 

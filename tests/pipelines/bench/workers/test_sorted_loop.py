@@ -25,8 +25,10 @@ def rows() -> dict[str, list[str]]:
 
 def test_answers_and_vectors_are_the_engines(rows: dict[str, list[str]]) -> None:
     given = {"runtime": "ctranslate2", "precision": "float32"}
-    expected = EngineInProcess(setup_of("answer", runtime="torch", precision="exact")).answer(*rows.values(), {})
-    found = SortedLoop(setup_of("answer", **given)).answer(*rows.values(), {"windows": 4})
+    expected = EngineInProcess(setup_of("answer", runtime="torch", precision="exact")).answer(
+        rows["question"], rows["context"], {}
+    )
+    found = SortedLoop(setup_of("answer", **given)).answer(rows["question"], rows["context"], {"windows": 4})
     assert found == expected
     texts = [" ".join(text.split()[:40]) for text in rows["context"]]
     vectors: Any = EngineInProcess(setup_of("embed", runtime="torch", precision="exact")).embed(texts, {})
