@@ -27,8 +27,8 @@ from actors.models.runtime_choice import Candidate, candidates
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_pairs
 from benchmarks.corpus import pairs_of_length, write_model
-from pipelines.execution.runtime_comparison import Comparison, Lap
-from pipelines.execution.runtime_trial import TrialActor
+from pipelines.execution.runtimes.comparison import Comparison, Lap
+from pipelines.execution.runtimes.trial import TrialActor
 from pipelines.stages.model_runner import OwnModel
 
 Precision = Literal["exact", "fast"]

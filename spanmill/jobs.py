@@ -17,7 +17,7 @@ from pipelines.console import open_console
 from pipelines.errors import JobError
 from pipelines.execution.executor import execute
 from pipelines.execution.outcome import Outcome
-from pipelines.execution.runtime_choice import settled_runtime
+from pipelines.execution.runtimes.choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.output.decoding import from_jsonl
 from pipelines.output.parts import QUARANTINE_FOLDER, REPORT_HTML

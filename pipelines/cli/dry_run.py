@@ -4,7 +4,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
-from pipelines.execution.runtime_prospect import prospect
+from pipelines.execution.runtimes.prospect import prospect
 from pipelines.execution.sampling import counted_plan
 from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe

@@ -64,7 +64,7 @@ def run_job(
     # Ray comes with these, and takes seconds.
     from pipelines.execution.estimate import estimate_job, estimate_table
     from pipelines.execution.executor import execute
-    from pipelines.execution.runtime_choice import settled_runtime
+    from pipelines.execution.runtimes.choice import settled_runtime
 
     if estimate:
         table = estimate_table(job, estimate_job(job, open_console(stderr=True), seconds_waited()))

@@ -10,7 +10,7 @@ from pipelines.errors import JobError
 from pipelines.execution.forecast import Forecast, Interval, make_forecast
 from pipelines.execution.job_pool import pool_of
 from pipelines.execution.ray_pipeline import build, receipts
-from pipelines.execution.runtime_prospect import prospect
+from pipelines.execution.runtimes.prospect import prospect
 from pipelines.execution.sampling import counted_plan, sample_plan, sample_size
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job

@@ -9,6 +9,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -182,7 +183,18 @@ def _encoder_converter(folder: Path, encoder: "PreTrainedModel") -> Any:
                 return SimpleNamespace(config=encoder.config, roberta=encoder)
             return encoder
 
+        def load_tokenizer(self, tokenizer_class: Any, name: str, **kwargs: Any) -> Any:
+            tokenizer = super().load_tokenizer(tokenizer_class, name, **kwargs)
+            tokenizer.get_vocab = partial(_padded_vocabulary, tokenizer.get_vocab(), encoder.config.vocab_size)
+            return tokenizer
+
     return Converter(str(folder))
+
+
+def _padded_vocabulary(vocabulary: dict[str, int], size: int) -> dict[str, int]:
+    """A token for every embedding: many models have more of these than their tokenizer has tokens."""
+    known = set(vocabulary.values())
+    return vocabulary | {f"<without a token: {number}>": number for number in range(size) if number not in known}
 
 
 @contextlib.contextmanager

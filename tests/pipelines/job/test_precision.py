@@ -65,7 +65,7 @@ def test_fast_goes_on_with_any_half_precision_and_not_with_float32(corpus: Path,
     bind(_plan(corpus, untrained_model, "model.dtype=bfloat16"), replace=False)
     assert bind(_plan(corpus, untrained_model, *fast), replace=False).model.precision.dtype == "bfloat16"
     bind(_plan(corpus, untrained_model, "model.precision=exact"), replace=True)
-    with pytest.raises(ManifestError, match='model.precision: "torch float32" -> "torch float16"'):
+    with pytest.raises(ManifestError, match=r'model\.precision: "torch float32" -> "torch float16"'):
         bind(_plan(corpus, untrained_model, *fast), replace=False)
 
 

@@ -1,7 +1,7 @@
 """Whether a job is long enough to compare runtimes for it, and what is said of that before it runs."""
 
 from pipelines.console import clock
-from pipelines.execution.runtime_sample import sample_windows
+from pipelines.execution.runtimes.sample import sample_windows
 from pipelines.job.job import Job
 
 SHARE = 0.02

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.models.runtime_choice import RuntimeChoice
-from pipelines.execution.runtime_prospect import LEAST_SECONDS, SHARE, prospect
-from pipelines.execution.runtime_sample import sample_windows
+from pipelines.execution.runtimes.prospect import LEAST_SECONDS, SHARE, prospect
+from pipelines.execution.runtimes.sample import sample_windows
 from pipelines.job.job import Job
 from tests.pipelines.jobs import make_job, mixed_rows, write_jsonl
 

@@ -23,7 +23,7 @@ from actors.models.runtime_choice import (
     remember,
 )
 from actors.parameters import ModelParameters
-from pipelines.execution.runtime_comparison import Lap, OutOfTime, TrialFailed
+from pipelines.execution.runtimes.comparison import Lap, OutOfTime, TrialFailed
 from pipelines.job.pool_size import ActorPool
 from pipelines.stages.model_runner import OwnModel, RunShard
 

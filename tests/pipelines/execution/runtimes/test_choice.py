@@ -13,7 +13,7 @@ from rich.console import Console
 from actors.registry import RUNTIMES
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
-from pipelines.execution.runtime_choice import settled_runtime
+from pipelines.execution.runtimes.choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
 from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME
 from tests.pipelines.jobs import mixed_rows, write_jsonl

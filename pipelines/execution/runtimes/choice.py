@@ -14,10 +14,10 @@ from actors.models.runtime_choice import Candidate, Measurement, RuntimeChoice, 
 from pipelines.config.job import OfflineConfig
 from pipelines.console import clock
 from pipelines.execution.job_pool import pool_of
-from pipelines.execution.runtime_comparison import MARGIN, Comparison, Lap, OutOfTime, TrialFailed, times_torch
-from pipelines.execution.runtime_prospect import LEAST_SECONDS, SHARE
-from pipelines.execution.runtime_sample import SECONDS, WindowSample, sample_windows
-from pipelines.execution.runtime_trial import PoolTrial, Survey
+from pipelines.execution.runtimes.comparison import MARGIN, Comparison, Lap, OutOfTime, TrialFailed, times_torch
+from pipelines.execution.runtimes.prospect import LEAST_SECONDS, SHARE
+from pipelines.execution.runtimes.sample import SECONDS, WindowSample, sample_windows
+from pipelines.execution.runtimes.trial import PoolTrial, Survey
 from pipelines.execution.stage_factory import own_model
 from pipelines.job.job import Job, in_runtime
 from pipelines.job.model_probe import wanted_outputs

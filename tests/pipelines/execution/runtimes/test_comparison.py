@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from actors.models.runtime_choice import Candidate
-from pipelines.execution.runtime_comparison import Comparison, Lap, OutOfTime, TrialFailed, times_torch
+from pipelines.execution.runtimes.comparison import Comparison, Lap, OutOfTime, TrialFailed, times_torch
 
 TORCH, QUICK, SLOW, EQUAL = (Candidate(name, "float32") for name in ("torch", "quick", "slow", "equal"))
 TOKENS = 1000
