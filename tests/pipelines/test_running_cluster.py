@@ -23,6 +23,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.address
 
 
+@pytest.mark.more
 def test_answers_and_embeddings_with_relative_paths(address: str, tmp_path: Path, untrained_model: Path) -> None:
     """Relative paths are those of the command's folder, wherever the cluster was started."""
     rows = mixed_rows(20)

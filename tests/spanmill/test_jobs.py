@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -61,7 +62,10 @@ def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_m
     lines = spanmill.embed(
         *(corpus, tmp_path / "lines"), model=str(untrained_model), limit=3, quiet=True, output={"format": "jsonl"}
     )
-    assert lines.to_arrow().equals(done.to_arrow())
+    written, expected = lines.to_arrow(), done.to_arrow()
+    assert (written.schema, written["id"].to_pylist()) == (expected.schema, expected["id"].to_pylist())
+    # Each job's actor measures anew which of two products is faster, and these differ in the last bits.
+    np.testing.assert_allclose(*(np.stack(table["embedding"].to_pylist()) for table in (written, expected)), atol=1e-6)
     assert lines.to_ray().schema().base_schema == done.to_ray().schema().base_schema
 
 

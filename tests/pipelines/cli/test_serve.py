@@ -165,6 +165,7 @@ def _wait_for_metrics(service: Service, names: set[str], label: str) -> None:
         time.sleep(1)
 
 
+@pytest.mark.more
 def test_a_job_on_its_replicas_survives_the_death_of_one(
     service: Service, untrained_model: Path, tmp_path: Path
 ) -> None:

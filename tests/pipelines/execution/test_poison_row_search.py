@@ -101,6 +101,7 @@ def test_rows_that_break_things_are_quarantined_and_every_other_row_is_answered(
     assert "3 rows broke the model or its worker" in said
 
 
+@pytest.mark.more
 def test_a_model_that_fails_on_every_row_is_not_blamed_on_the_rows(tmp_path: Path, untrained_model: Path) -> None:
     model = _model_with_nan(untrained_model, tmp_path / "model", everywhere=True)
     write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(3))

@@ -89,7 +89,9 @@ def test_a_job_is_planned_in_torch_and_may_be_bound_in_another_runtime(tmp_path:
     bound = bind(quick, replace=False)
     assert bound.manifest.backend == f"{FAST_NAME} float32"
     # Whoever names torch asks for another job, and is told so; whoever leaves it open goes on.
-    with pytest.raises(ManifestError, match=r'backend: "tests\.actors\.toy_runtimes:FAST float32" -> "torch float32"'):
+    with pytest.raises(
+        ManifestError, match=r'precision: "tests\.actors\.toy_runtimes:FAST float32" -> "torch float32"'
+    ):
         bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
     again = bind(make_job([corpus], tmp_path / "out", untrained_model, "model.backend=auto"), replace=False)
     assert again.manifest == bound.manifest
