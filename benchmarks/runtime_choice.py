@@ -1,6 +1,6 @@
 """How near `model.backend: auto` comes to the best fixed setting: three sizes of models, three mixes of lengths.
 
-    python -m benchmarks.runtime_choice [--seconds 20] [--rounds 3] [--only "long, fast"]
+    python -m benchmarks.runtime_choice [--seconds 45] [--rounds 3] [--only "long, fast"]
 
 For each model and mix it lets the comparison of a job choose within `--seconds`, on a sample of its windows. Then it
 runs every candidate over other windows, in turns, and prints the chosen one's rate as a share of the best one's.
@@ -36,8 +36,8 @@ SIZES = {"small: 4 x 256": (4, 256), "shipped's: 6 x 384": (6, 384), "base: 6 x 
 """Layers and width."""
 MIXES = {"short": 40, "as SQuAD's": 180, "long": 370}
 """Mean tokens of a pair."""
-_LAP_TOKENS = {256: 24_000, 384: 10_000, 768: 4_000}
-"""Of a lap, by width: two to three seconds of two cores."""
+_LAP_TOKENS = {256: 12_000, 384: 4_000, 768: 2_000}
+"""Of a lap, by width: about a second of two cores, the shortest that a job takes."""
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Outcome:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="That choosing may take.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="That choosing may take.")] = 45.0,
     rounds: Annotated[int, typer.Option(min=1, help="Laps of every candidate afterwards.")] = 3,
     only: Annotated[str, typer.Option(help="Cases with these words in their name, as `long, fast`.")] = "",
 ) -> None:
