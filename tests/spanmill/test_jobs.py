@@ -65,7 +65,8 @@ def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_m
     written, expected = lines.to_arrow(), done.to_arrow()
     assert (written.schema, written["id"].to_pylist()) == (expected.schema, expected["id"].to_pylist())
     # Each job's actor measures anew which of two products is faster, and these differ in the last bits.
-    np.testing.assert_allclose(*(np.stack(table["embedding"].to_pylist()) for table in (written, expected)), atol=1e-6)
+    vectors, usual = (np.stack(table["embedding"].to_pylist()) for table in (written, expected))
+    np.testing.assert_allclose(vectors, usual, atol=1e-6)
     assert lines.to_ray().schema().base_schema == done.to_ray().schema().base_schema
 
 
