@@ -37,6 +37,24 @@ def make_folder(target: Path, write: Callable[[Path], None]) -> None:
             raise
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file in place of an earlier one; whoever reads it has that one or this one, whole.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        written = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            written.replace(path)
+        except BaseException:
+            written.unlink(missing_ok=True)
+            raise
+
+
 def _remove_abandoned(parent: Path) -> None:
     """Removes what processes that were killed had written: nothing was written to it for a day."""
     for partial in parent.glob(f"{_PARTIAL}*"):

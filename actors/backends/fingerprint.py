@@ -26,7 +26,11 @@ def _counts(name: str) -> bool:
     return "index" not in name and "README" not in name and not name.startswith("_")
 
 
+def weight_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """The weight files of a model folder: those of the first pattern that matches any; none where nothing does."""
+    return next((found for pattern in patterns if (found := list(folder.glob(pattern)))), [])
+
+
 def _files_that_count(folder: Path, weight_patterns: Sequence[str]) -> list[Path]:
-    weights = next((found for pattern in weight_patterns if (found := list(folder.glob(pattern)))), [])
     texts = [p for pattern in MODEL_TEXTS for p in folder.glob(pattern) if _counts(p.name)]
-    return sorted({*weights, *texts})
+    return sorted({*weight_files(folder, weight_patterns), *texts})

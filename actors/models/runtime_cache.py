@@ -3,8 +3,8 @@
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from actors.cache import cache_folder
+from actors.cache import cache_folder, replace_file
+from actors.processor import this_processor
 from actors.version import release
 
 
@@ -25,14 +26,8 @@ def remember(key: Sequence[str], packages: Sequence[str], choice: Mapping[str, A
     """
     path = _path(key, packages)
     data = orjson.dumps({"choice": choice, "day": datetime.now(UTC).date().isoformat(), "machine": machine()})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            file.write(data)
-        # Readers see the file that was there, or this one.
-        os.replace(file.name, path)
-    except OSError:
-        return
+    with suppress(OSError):
+        replace_file(path, data)
 
 
 def remembered(key: Sequence[str], packages: Sequence[str]) -> dict[str, Any] | None:
@@ -46,7 +41,7 @@ def remembered(key: Sequence[str], packages: Sequence[str]) -> dict[str, Any] | 
 
 def machine() -> str:
     """The kind of this machine: its CPU, how many cores this process may use, and its GPUs."""
-    return ", ".join([_cpu(), f"{len(os.sched_getaffinity(0))} cores", *_gpus()])
+    return ", ".join([this_processor().name, f"{len(os.sched_getaffinity(0))} cores", *_gpus()])
 
 
 def _path(key: Sequence[str], packages: Sequence[str]) -> Path:
@@ -62,20 +57,11 @@ def _version(package: str) -> str:
         return ""
 
 
-def _cpu() -> str:
-    lines = _lines(Path("/proc/cpuinfo"))
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part")))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
 def _gpus() -> list[str]:
     """Names of NVIDIA's GPUs; without a package of theirs, which takes seconds to import."""
     files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return [line.partition(":")[2].strip() for file in files for line in _lines(file) if line.startswith("Model:")]
-
-
-def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line for file in files for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]

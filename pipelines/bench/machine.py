@@ -3,8 +3,8 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
+from actors.processor import this_processor
 from pipelines.bench.figures import Machine
 
 _FLAGS = (
@@ -20,7 +20,6 @@ _FLAGS = (
     "bf16",
 )
 _PACKAGES = ("spanmill", "ray", "torch", "transformers", "onnxruntime", "openvino", "ctranslate2")
-_CPUINFO = Path("/proc/cpuinfo")
 
 
 def look(gpu: str | None) -> Machine:
@@ -29,11 +28,12 @@ def look(gpu: str | None) -> Machine:
     Args:
         gpu: its name, where the model runs on one.
     """
-    named, flags = _cpu()
+    cpu = this_processor()
+    flags = tuple(flag for flag in _FLAGS if flag in cpu.abilities)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     versions = {name: found for name in _PACKAGES if (found := _version(name))}
     return Machine(
-        named, len(os.sched_getaffinity(0)), flags, round(memory, 1), gpu, platform.python_version(), versions
+        cpu.name, len(os.sched_getaffinity(0)), flags, round(memory, 1), gpu, platform.python_version(), versions
     )
 
 
@@ -42,16 +42,6 @@ def describe(machine: Machine) -> str:
     cpu = f"{machine.cores} cores of {machine.cpu} ({' '.join(machine.flags) or 'no AVX2'}), {machine.memory_gb:.0f} GB"
     versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
     return "; ".join(filter(None, (machine.gpu, cpu, f"python {machine.python}, {versions}")))
-
-
-def _cpu() -> tuple[str, tuple[str, ...]]:
-    """Name and telling flags; a machine without Linux's /proc tells less."""
-    if not _CPUINFO.is_file():
-        return platform.processor() or platform.machine(), ()
-    pairs = (line.partition(":") for line in _CPUINFO.read_text().splitlines())
-    lines = {key.strip(): value.strip() for key, _, value in pairs}
-    found = set(lines.get("flags", lines.get("Features", "")).split())
-    return lines.get("model name", platform.machine()), tuple(flag for flag in _FLAGS if flag in found)
 
 
 def _version(name: str) -> str | None:

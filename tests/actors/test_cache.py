@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.cache import cache_folder, make_folder
+from actors.cache import cache_folder, make_folder, replace_file
 
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +47,14 @@ def test_what_killed_processes_left_is_removed_after_a_day(tmp_path: Path) -> No
         os.utime(tmp_path / name, (then, then))
     make_folder(tmp_path / "target", lambda place: None)
     assert {path.name for path in tmp_path.iterdir()} == {".partial-new", "target"}
+
+
+def test_a_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "kept.json"
+    for data in (b"one", b"two"):
+        replace_file(file, data)
+        assert file.read_bytes() == data
+    with pytest.raises(TypeError):
+        replace_file(file, "no bytes")  # type: ignore[arg-type]
+    assert file.read_bytes() == b"two"
+    assert list(file.parent.iterdir()) == [file], "nothing half written is left"

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,8 +15,10 @@ from actors.backends.base import Backend, PassOutput
 from actors.backends.converted.conversion_cache import locked
 from actors.backends.precision import EXACT
 from actors.batch import Batch
+from actors.cache import replace_file
 from actors.errors import ModelError
 from actors.parameters import ModelParameters
+from actors.processor import this_processor
 
 _LOG = logging.getLogger("spanmill.model")
 _RESULT = "parity-"
@@ -84,7 +85,8 @@ def check_parity(
     Raises:
         ModelError: it computes something else; or the result cannot be written.
     """
-    kind = (_processor(), backend.device.partition(":")[0], package, version(package), dtype)
+    cpu = this_processor()
+    kind = (cpu.name, sorted(cpu.abilities), backend.device.partition(":")[0], package, version(package), dtype)
     place = converted / f"{_RESULT}{hashlib.sha256(repr(kind).encode()).hexdigest()[:16]}.json"
     found = _kept(place)
     if found is None:
@@ -116,11 +118,11 @@ def measure_deviation(backend: Backend, folder: Path, has_head: bool, threads: i
     model = load_model(folder, has_head)
     windows = trial_windows(folder) or _random_windows(model.config)
     exact = TorchBackend(model, ModelParameters(device="cpu", dtype="float32", threads=threads))
-    together = _batch(windows)
-    others = [backend.forward(batch, has_head, None, want_hidden=True) for batch in map(_batch, _alone(windows))]
+    together, alone = _batch(windows), [_batch([window]) for window in windows]
+    others = [backend.forward(batch, has_head, None, want_hidden=True) for batch in alone]
     company = backend.forward(together, has_head, None, want_hidden=True)
     others += [company.part(slice(row, row + 1), int(length)) for row, length in enumerate(together.lengths)]
-    own = [exact.forward(batch, has_head, None, want_hidden=True) for batch in map(_batch, _alone(windows))] * 2
+    own = [exact.forward(batch, has_head, None, want_hidden=True) for batch in alone] * 2
     return _deviation(others, own, has_head)
 
 
@@ -166,10 +168,6 @@ def _positions(config: object) -> int:
     return int(getattr(config, "max_position_embeddings", _LONGEST)) - int(getattr(config, "pad_token_id", 0) or 0) - 1
 
 
-def _alone(windows: Sequence[Window]) -> list[list[Window]]:
-    return [[window] for window in windows]
-
-
 def _batch(windows: Sequence[Window]) -> Batch:
     lengths = np.array([len(window.ids) for window in windows], dtype=np.int64)
     types = [window.types for window in windows if window.types is not None]
@@ -203,16 +201,6 @@ def _share(difference: Floats, exact: Floats) -> float:
     return float(np.linalg.norm(difference) / max(float(np.linalg.norm(exact)), 1e-9))
 
 
-def _processor() -> str:
-    """What the CPU is called, and what it can do, since kernels are chosen by that."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
-    return repr(sorted({line for line in lines if line.split("\t")[0].strip() in wanted}))
-
-
 def _stamp(converted: Path) -> list[list[object]]:
     """Which files the converted model is: another stamp is another model."""
     files = sorted(path for path in converted.iterdir() if not path.name.startswith((_RESULT, ".")))
@@ -228,6 +216,4 @@ def _kept(place: Path) -> Deviation | None:
 
 
 def _keep(place: Path, found: Deviation) -> None:
-    written = place.with_name(f".{place.name}")  # nobody else writes it: the model is locked
-    written.write_text(json.dumps({"deviation": asdict(found), "files": _stamp(place.parent)}), encoding="utf-8")
-    written.rename(place)
+    replace_file(place, json.dumps({"deviation": asdict(found), "files": _stamp(place.parent)}).encode())

@@ -12,9 +12,12 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.backends.base import ModelOutput, find_runtime
+from actors.backends.fingerprint import weight_files
+from actors.backends.host_memory import HostMemory
 from actors.errors import first_line
 from actors.models.hub import find_model
 from actors.models.runtime_choice import (
+    BASELINE,
     Candidate,
     RuntimeChoice,
     as_baseline,
@@ -65,12 +68,12 @@ class TrialActor:
         """Looks at what is installed here; starts nothing."""
         folder = find_model(as_baseline(asked))
         found = candidates(folder, asked, wanted, on_gpu, names)
-        weights = _weight_bytes(folder)
+        weights = sum(file.stat().st_size for file in weight_files(folder, find_runtime(BASELINE).weights))
         costs = {one: _start_cost(one, folder, weights) for one in found}
         kept = recalled(folder, asked, on_gpu, found)
         first = None if kept is None else kept.candidate
-        order = sorted(found, key=lambda one: (one.backend != "torch", one != first, costs[one]))
-        most = int(_SHARE_OF_MEMORY * _free_bytes() / (2 * weights + _PROCESS_BYTES))
+        order = sorted(found, key=lambda one: (one.backend != BASELINE, one != first, costs[one]))
+        most = int(_SHARE_OF_MEMORY * (HostMemory().limit() or 0) / (2 * weights + _PROCESS_BYTES))
         node = ray.get_runtime_context().get_node_id()
         return Survey({one: costs[one] for one in order}, kept, node, most)
 
@@ -186,17 +189,3 @@ class PoolTrial:
 def _start_cost(candidate: Candidate, folder: Path, weights: int) -> float:
     runtime, seconds = find_runtime(candidate.backend), _LOAD_SECONDS + weights / _BYTES_PER_SECOND
     return seconds if runtime.is_ready(folder, candidate.dtype) else seconds + runtime.conversion_seconds
-
-
-def _weight_bytes(folder: Path) -> int:
-    patterns = find_runtime("torch").weights
-    files = next((found for pattern in patterns if (found := list(folder.glob(pattern)))), [])
-    return sum(path.stat().st_size for path in files)
-
-
-def _free_bytes() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 0
