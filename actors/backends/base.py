@@ -208,14 +208,18 @@ class Runtime:
     is long enough to try that."""
 
     @property
+    def missing_packages(self) -> list[str]:
+        """Those of its packages that are not installed here; none is imported."""
+        return [package for package in self.packages if find_spec(package) is None]
+
+    @property
     def is_installed(self) -> bool:
-        """Whether its packages are there; none of them is imported."""
-        return all(find_spec(package) is not None for package in self.packages)
+        """Whether its packages are there."""
+        return not self.missing_packages
 
     def check_installed(self) -> None:
         """Raises ModelError, which says what to install, where packages are missing."""
-        missing = [package for package in self.packages if find_spec(package) is None]
-        if missing:
+        if missing := self.missing_packages:
             raise ModelError(
                 f"model.backend: {self.name} needs {', '.join(missing)}, which is not installed here; "
                 f"install it with pip install 'spanmill[{self.extra}]'"

@@ -29,6 +29,12 @@ class Candidate:
     def __str__(self) -> str:
         return f"{self.backend} {self.dtype}"
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The inverse of `str`, as manifests keep it."""
+        backend, _, dtype = text.rpartition(" ")
+        return cls(backend, dtype)
+
     def of(self, model: ModelParameters) -> ModelParameters:
         """The model in this runtime and type."""
         return model.in_type(self.dtype).model_copy(update={"backend": self.backend})

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from actors.backends.base import Runtime, find_runtime
-from actors.errors import ModelError
-from actors.registry import RUNTIMES
+from actors.models.runtime_choice import compared_runtimes
 from pipelines.bench.environments import FASTEMBED, INFINITY, TRANSFORMERS_4, Environment
 from pipelines.bench.worker import WORKERS
 from pipelines.errors import ConfigError
@@ -73,14 +72,8 @@ def all_peers() -> list[Peer]:
 
 def _engines() -> list[Peer]:
     engines = []
-    for name in RUNTIMES:
-        if name == "null":
-            continue  # It makes its logits up.
-        try:
-            runtime = find_runtime(name)
-        except ModelError:
-            continue
-        engines += _engines_of(name, runtime)
+    for name in compared_runtimes():
+        engines += _engines_of(name, find_runtime(name))
     return engines
 
 
@@ -177,13 +170,10 @@ _OTHERS = (
             _BOTH,
             settings=_batches("windows", *_PASS_SIZES),
             is_tuned=True,
-            needs=packages,
+            needs=find_runtime(runtime).packages,
             setup={"runtime": runtime, "precision": precision},
         )
-        for runtime, title, packages in (
-            ("ctranslate2", "CTranslate2", ("ctranslate2",)),
-            ("onnxruntime", "ONNX Runtime", ("onnxruntime", "onnx", "onnxscript")),
-        )
+        for runtime, title in (("ctranslate2", "CTranslate2"), ("onnxruntime", "ONNX Runtime"))
         for precision in ("float32", "int8")
     ),
     Peer(

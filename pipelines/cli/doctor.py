@@ -89,8 +89,8 @@ def _runtime(name: str) -> Iterator[Finding]:
     if not runtime.packages:
         return
     what = f"{name} runtime"
-    if not runtime.is_installed:
-        missing = ", ".join(package for package in runtime.packages if find_spec(package) is None)
+    if runtime.missing_packages:
+        missing = ", ".join(runtime.missing_packages)
         mend = f"pip install 'spanmill[{runtime.extra}]'"
         yield Finding(what, "note", f"{missing} {'is' if ',' not in missing else 'are'} not installed", mend)
     else:

@@ -196,7 +196,7 @@ def make_manifest(
     return Manifest(
         kind=kind_of(config),
         model=model,
-        backend=f"{config.model.backend} {dtype}",
+        backend=str(Candidate(config.model.backend, dtype)),
         results=_results(config, limit),
         output_schema=str(schema),
         plan=plan.to_json(),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from actors.backends.precision import EXACT, Precision
 from actors.models.precision import choose_precision, decided_precision
+from actors.models.runtime_choice import Candidate
 from actors.parameters import ModelParameters
 from pipelines.config.job import OfflineConfig
 from pipelines.output.manifest import Manifest
@@ -17,10 +18,10 @@ def begun_precision(model: ModelParameters, begun: Manifest | None) -> Precision
     """
     if decided_precision(model) is not None or begun is None:
         return None
-    backend, _, dtype = begun.backend.rpartition(" ")
-    if backend != model.backend or (model.precision == "fast" and dtype == EXACT):
+    runtime = Candidate.parse(begun.backend)
+    if runtime.backend != model.backend or (model.precision == "fast" and runtime.dtype == EXACT):
         return None
-    return Precision(dtype, "as the job was begun")
+    return Precision(runtime.dtype, "as the job was begun")
 
 
 def known_precision(model: ModelParameters, begun: Manifest | None) -> Precision | None:

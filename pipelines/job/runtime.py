@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from actors.backends.base import ModelOutput
 from actors.models.precision import decided_precision
-from actors.models.runtime_choice import RuntimeChoice, as_baseline, settled_without_measuring
+from actors.models.runtime_choice import Candidate, RuntimeChoice, as_baseline, settled_without_measuring
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
 from pipelines.config.job import OfflineConfig
@@ -19,12 +19,11 @@ def begun_runtime(model: ModelParameters, begun: Manifest | None) -> RuntimeChoi
     """
     if model.backend != AUTO or begun is None:
         return None
-    backend, _, dtype = begun.backend.rpartition(" ")
-    asked = decided_precision(model)
-    if asked is not None and asked.dtype != dtype:
+    runtime, asked = Candidate.parse(begun.backend), decided_precision(model)
+    if asked is not None and asked.dtype != runtime.dtype:
         return None
     actors = 1 if begun.runtime is None else int(begun.runtime.get("actors", 1))
-    return RuntimeChoice(backend, dtype, "as the job was begun", actors)
+    return RuntimeChoice(runtime.backend, runtime.dtype, "as the job was begun", actors)
 
 
 def job_runtime(

@@ -40,11 +40,7 @@ def export_onnx(folder: Path, target: Path, with_qa_head: bool) -> None:
     from transformers.exporters.configs import OnnxConfig
     from transformers.exporters.exporter_onnx import OnnxExporter
 
-    model = _traceable(folder, with_qa_head)
-    inputs, shapes = _sample(model)
-    with _explained(folder, model.config.model_type, "ONNX"), _silent():
-        exporter = OnnxExporter()  # type: ignore[no-untyped-call]
-        exporter.export(model, inputs, config=OnnxConfig(dynamic_shapes=shapes)).save_pretrained(target)
+    _export(folder, target, with_qa_head, "ONNX", OnnxExporter, OnnxConfig)
 
 
 def quantize_onnx(exported: Path, target: Path) -> None:
@@ -87,11 +83,7 @@ def export_openvino(folder: Path, target: Path, with_qa_head: bool) -> None:
     from transformers.exporters.configs import OpenVINOConfig
     from transformers.exporters.exporter_openvino import OpenVINOExporter
 
-    model = _traceable(folder, with_qa_head)
-    inputs, shapes = _sample(model)
-    with _explained(folder, model.config.model_type, "OpenVINO"), _silent():
-        exporter = OpenVINOExporter()  # type: ignore[no-untyped-call]
-        exporter.export(model, inputs, config=OpenVINOConfig(dynamic_shapes=shapes)).save_pretrained(target)
+    _export(folder, target, with_qa_head, "OpenVINO", OpenVINOExporter, OpenVINOConfig)
 
 
 def convert_ctranslate2(folder: Path, target: Path, with_qa_head: bool, quantization: str) -> None:
@@ -124,6 +116,14 @@ def convert_ctranslate2(folder: Path, target: Path, with_qa_head: bool, quantiza
         _encoder_converter(folder, encoder).convert(str(target), quantization=quantization, force=True)
     if head is not None:
         save_file(head, target / HEAD_FILE)
+
+
+def _export(folder: Path, target: Path, with_qa_head: bool, form: str, exporter: Any, config: Any) -> None:
+    """By an exporter of transformers, and the class of its config."""
+    model = _traceable(folder, with_qa_head)
+    inputs, shapes = _sample(model)
+    with _explained(folder, model.config.model_type, form), _silent():
+        exporter().export(model, inputs, config=config(dynamic_shapes=shapes)).save_pretrained(target)
 
 
 def _traceable(folder: Path, with_qa_head: bool) -> "PreTrainedModel":
