@@ -1,4 +1,4 @@
-"""Folders under the user's cache that are made once, and are there whole or not at all."""
+"""Folders and files under the user's cache that are there whole or not at all."""
 
 import os
 import shutil
