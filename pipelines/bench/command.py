@@ -20,7 +20,7 @@ from pipelines.bench.environments import ENVIRONMENTS, interpreters_of, missing,
 from pipelines.bench.figures import Curves, Report, Round
 from pipelines.bench.peers import REFERENCE, Peer, all_peers, choose
 from pipelines.bench.plots import can_plot, draw
-from pipelines.bench.rounds import Contender, Contest, Say, load
+from pipelines.bench.rounds import Contender, Contest, load
 from pipelines.bench.rows import Slices, slices_of
 from pipelines.bench.tables import show
 from pipelines.bench.worker import WORKERS, Interpreter, PeerFailed, run_to_end, working
@@ -77,6 +77,7 @@ def bench(request: Request) -> int:
     Raises:
         ConfigError: there is no such peer, or one that is named is not installed.
         SpanmillError, ModelError: the model or the corpus cannot be used, or the engine itself failed.
+        KeyboardInterrupt: it was stopped; what whole rounds had measured is printed and written before.
     """
     notes = open_console(stderr=True)
     if request.with_plots and request.output is not None and not can_plot():
@@ -86,9 +87,13 @@ def bench(request: Request) -> int:
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:
         report = _measured(request, model, contenders, Path(name), stack, notes)
     console = open_console()
+    if report.is_stopped:
+        notes.print(f"stopped; what follows is of {counted(len(report.rounds), 'whole round')}", soft_wrap=True)
     show(report, [one.peer.name for one in contenders if one.peer.is_own], console)
     if request.output is not None:
         _write(report, request, console)
+    if report.is_stopped:
+        raise KeyboardInterrupt
     return 1 if any(one.state == "failed" for one in contenders) else 0
 
 
@@ -194,11 +199,21 @@ def _measured(
     )
     _load_others(contest, setup, folder, stack)
     contest.warm_up(slices.warm)
-    rounds = tuple(_rounds(contest, slices, say))
-    drawn = _curves(request, contest, setup, slices, folder)
-    lines = tuple(line for contender in contenders for line in contender.lines())
-    looked = machine.look(found["gpu"])
-    return Report(request.task, named, request.threads, slices.corpus, looked, rounds, lines, drawn)
+    looked, drawn, rounds = machine.look(found["gpu"]), Curves(), list[Round]()
+    is_stopped = False
+    try:
+        for number, rows in enumerate(slices.rounds):
+            say(f"round {number + 1} of {len(slices.rounds)}: {counted(rows.rows, 'row')}")
+            rounds.append(contest.measure(rows, number))
+        drawn = _curves(request, contest, setup, slices, folder)
+    except KeyboardInterrupt:
+        if not rounds:
+            raise
+        is_stopped = True
+    lines = tuple(line for contender in contenders for line in contender.lines(len(rounds)))
+    return Report(
+        request.task, named, request.threads, slices.corpus, looked, tuple(rounds), lines, drawn, is_stopped=is_stopped
+    )
 
 
 def _leave_out(contenders: Sequence[Contender], device: Literal["cpu", "gpu"]) -> None:
@@ -266,14 +281,6 @@ def _exported(model: str, folder: Path) -> str:
     (folder / "onnx").mkdir()
     run_to_end(own(), f"{_WORKERS}.onnx_export", model, str(folder / "onnx"))
     return str(folder / "onnx")
-
-
-def _rounds(contest: Contest, slices: Slices, say: Say) -> Sequence[Round]:
-    rounds = []
-    for number, rows in enumerate(slices.rounds):
-        say(f"round {number + 1} of {len(slices.rounds)}: {counted(rows.rows, 'row')}")
-        rounds.append(contest.measure(rows, number))
-    return rounds
 
 
 def _curves(request: Request, contest: Contest, setup: dict[str, Any], slices: Slices, folder: Path) -> Curves:

@@ -127,6 +127,8 @@ class Report:
     rounds: tuple[Round, ...]
     lines: tuple[Line, ...]
     curves: Curves
+    is_stopped: bool = False
+    """Whether it was stopped before its end: the rounds are those that were whole, and curves may be missing."""
     format: int = FORMAT
 
     @property

@@ -42,8 +42,12 @@ class Contender:
         """Takes no turn."""
         self.state, self.reason, self.worker = "skipped", reason, None
 
-    def lines(self) -> list[Line]:
-        """Its lines of the table: one a setting, or one that says why there is none."""
+    def lines(self, rounds: int) -> list[Line]:
+        """Its lines of the table: one a setting, or one that says why there is none.
+
+        Args:
+            rounds: whole ones; a turn of one that was stopped does not count.
+        """
         peer = self.peer
         if self.worker is None:
             return [Line(peer.name, peer.name, peer.what, self.state, self.reason)]  # type: ignore[arg-type]
@@ -56,7 +60,7 @@ class Contender:
                 precision=self.worker.precision,
                 setting=setting.name if peer.is_tuned else "",
                 versions=self.worker.versions,
-                turns=tuple(self.turns[setting.name]),
+                turns=tuple(self.turns[setting.name][:rounds]),
             )
             for setting in self.settings
         ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.options import STORES, ModelName, job_overrides, set_option
-from pipelines.cli.stop_signals import NOTHING_WRITTEN, heard_at_any_moment
+from pipelines.cli.stop_signals import STOPPED, heard_at_any_moment
 from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
@@ -90,7 +90,8 @@ def bench(
     Nobody is fast by being wrong: the answers of all are compared with those of the engine in float32, and so are
     vectors. A peer that is not installed is left out, and the table says how to get it.
 
-    Nothing else should run meanwhile. Ten minutes are usual, most of them for the slow ones.
+    Nothing else should run meanwhile. Ten minutes are usual, most of them for the slow ones. Ctrl-C ends it with the
+    tables, and the files, of the rounds that are whole.
     """
     from pipelines.bench import command
 
@@ -110,5 +111,5 @@ def bench(
         with_plots=plots,
         prepares=prepare,
     )
-    with heard_at_any_moment(NOTHING_WRITTEN):
+    with heard_at_any_moment(STOPPED):
         raise typer.Exit(command.bench(request))

@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,28 @@ def test_a_run_prints_tables_and_writes_figures(tmp_path: Path, capsys: pytest.C
     assert [one["rows"] for one in found["rounds"]] == [8]
     assert found["ratios"]["engine"]["engine"] == 1.0
     assert found["rows_per_second"]["engine"] > 0
+
+
+def test_ctrl_c_keeps_the_rounds_that_are_whole(tmp_path: Path) -> None:
+    words = ["bench", "--model", str(MODEL), "--set", "model.threads=1", "--peers", "engine-fast"]
+    words += ["--rows", "8", "--rounds", "100", "--output", str(tmp_path), "--no-plots"]
+    with subprocess.Popen(
+        [sys.executable, "-c", "from pipelines.cli.main import main; main()", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = iter(process.stderr)
+        assert any("round 3 of 100" in line for line in said)
+        process.send_signal(signal.SIGINT)
+        rest = "".join(said)
+        assert process.wait() == 130, rest
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["is_stopped"]
+    assert 2 <= len(found["rounds"]) < 100
+    assert {len(line["turns"]) for line in found["lines"] if line["state"] == "measured"} == {len(found["rounds"])}
+    assert f"stopped; what follows is of {len(found['rounds'])} whole rounds" in rest
 
 
 @pytest.mark.more

@@ -49,7 +49,7 @@ def measured(tmp_path: Path) -> dict[str, Line | Round]:
         contest = Contest("answer", tmp_path, floor, "sgemm", contenders, lambda text: None)
         contest.warm_up(_slice(tmp_path, "warm", 2))
         rounds = [contest.measure(_slice(tmp_path, str(number), 4), number) for number in range(2)]
-        lines = [line for contender in contenders for line in contender.lines()]
+        lines = [line for contender in contenders for line in contender.lines(2)]
     return {"round": rounds[0]} | {line.name: line for line in lines}
 
 
@@ -94,12 +94,13 @@ def test_vectors_are_compared_by_their_least_cosine(tmp_path: Path) -> None:
         contest = Contest("embed", tmp_path, floor, "sgemm", [one, other], lambda text: None)
         contest.warm_up(rows)
         contest.measure(rows, 0)
-        (line,) = other.lines()
+        (line,) = other.lines(1)
+        assert other.lines(0)[0].turns == ()
     assert [turn.agreement for turn in line.turns] == [1.0]
 
 
 def test_a_peer_without_an_interpreter_takes_no_turn() -> None:
     contender = Contender(_Toy("a", "b", "c", ("answer",)), None)
     contender.skip("not installed")
-    assert [(line.state, line.reason) for line in contender.lines()] == [("skipped", "not installed")]
+    assert [(line.state, line.reason) for line in contender.lines(2)] == [("skipped", "not installed")]
     assert isinstance(own(), Interpreter)
