@@ -123,7 +123,7 @@ def _check_health_route(path: str | None, protocols: Sequence[ProtocolRoutes]) -
     if path is None or OPEN.fullmatch(path):
         return
     routes = [route for protocol in protocols for route in protocol.router.routes if isinstance(route, APIRoute)]
-    if sum("GET" in route.methods and route.path_regex.match(path) is not None for route in routes) > 1:
+    if sum("GET" in (route.methods or ()) and route.path_regex.match(path) is not None for route in routes) > 1:
         raise ValueError(f"gateway.health_route: {path} is a route already; name a path that /docs does not list")
 
 
