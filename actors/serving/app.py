@@ -1,11 +1,12 @@
 """The HTTP application of a gateway: the routes of all protocols, behind request ids, API keys and limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from actors.serving.context import Context
@@ -16,7 +17,7 @@ from actors.serving.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.middleware.disconnect import DisconnectMiddleware
 from actors.serving.page.routes import page_router
 from actors.serving.parameters import CorsParameters, KeyParameters
-from actors.serving.protocols import health, huggingface, native, oip, openai, tei
+from actors.serving.protocols import health, huggingface, native, oip, openai, sagemaker, tei
 from actors.serving.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.types import Refusal, Refused
 from actors.version import release
@@ -27,6 +28,7 @@ PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
     openai.routes,
     tei.routes,
     oip.routes,
+    sagemaker.routes,
     health.routes,
 )
 """What makes the routes of each protocol, in the order of /docs. A new protocol is added here."""
@@ -56,11 +58,13 @@ def build_app(
 
     Raises:
         NoKeysError: there are no keys, and `keys.none` does not say that none are wanted.
+        ValueError: the health route is the path of something else.
     """
     protocols = [routes(context) for routes in PROTOCOLS]
     error_responses = ErrorResponses(protocols, context.limits.retry_after_seconds)
     known = read_keys(keys)
-    app = _Documented(context.model, wants_key=bool(known))
+    _check_health_route(context.health_route, protocols)
+    app = _Documented(context, wants_key=bool(known))
     for protocol in protocols:
         app.include_router(protocol.router, tags=[protocol.name], responses=_documented_refusals(protocol))
     # After the protocols: what is sent to `/` with another method is told what the protocol takes there.
@@ -70,7 +74,9 @@ def build_app(
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(BodyLimitMiddleware, limits=context.limits, error_responses=error_responses)
     if known:
-        app.add_middleware(AuthMiddleware, keys=known, error_responses=error_responses)
+        app.add_middleware(
+            AuthMiddleware, keys=known, error_responses=error_responses, health_route=context.health_route
+        )
     if cors.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -88,16 +94,17 @@ def build_app(
 class _Documented(FastAPI):
     """The application, whose OpenAPI document says what needs a key."""
 
-    def __init__(self, model: str, wants_key: bool) -> None:
+    def __init__(self, context: Context, wants_key: bool) -> None:
         super().__init__(
             title="Spanmill",
-            summary=f"Answers and embeddings by {model}",
+            summary=f"Answers and embeddings by {context.model}",
             version=release(),
             redirect_slashes=False,
             docs_url=None,
             redoc_url=None,
         )
         self._wants_key = wants_key
+        self._health_route = context.health_route
 
     def openapi(self) -> dict[str, Any]:
         """The document; made when it is asked for the first time."""
@@ -106,9 +113,18 @@ class _Documented(FastAPI):
             document["components"]["securitySchemes"] = {"key": _KEY_SCHEME}
             document["security"] = [{"key": []}]
             for path, operations in document["paths"].items():
-                if OPEN.fullmatch(path) and "get" in operations:
+                if (path == self._health_route or OPEN.fullmatch(path)) and "get" in operations:
                     operations["get"]["security"] = []
         return super().openapi()
+
+
+def _check_health_route(path: str | None, protocols: Sequence[ProtocolRoutes]) -> None:
+    """Raises ValueError where another route answers there first: it says something else, and would need no key."""
+    if path is None or OPEN.fullmatch(path):
+        return
+    routes = [route for protocol in protocols for route in protocol.router.routes if isinstance(route, APIRoute)]
+    if sum("GET" in (route.methods or ()) and route.path_regex.match(path) is not None for route in routes) > 1:
+        raise ValueError(f"gateway.health_route: {path} is a route already; name a path that /docs does not list")
 
 
 def _handle_errors(app: FastAPI, error_responses: ErrorResponses) -> None:

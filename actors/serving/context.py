@@ -64,6 +64,8 @@ class Context:
     """The model's name, as clients see it."""
     batching: BatchingParameters = field(default_factory=BatchingParameters)
     """Of the model actors; /info tells it to clients."""
+    health_route: str | None = None
+    """A further path of the probe /ready."""
 
     def check_model(self, name: str) -> None:
         """Raises Refused where a client names another model. `accepted_names` says which are this one's."""

@@ -26,7 +26,9 @@ def app_builder(service: ServiceParameters, deployment: str, name: str) -> Calla
             log_requests()
         application = serve.get_replica_context().app_name
         client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits)
-        context = Context(client, service.limits, service.qa, service.embedding, name, service.batching)
-        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=RequestMetrics())
+        health_route = service.gateway.health_route
+        context = Context(client, service.limits, service.qa, service.embedding, name, service.batching, health_route)
+        metrics = RequestMetrics(health_route)
+        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=metrics)
 
     return build_in_replica

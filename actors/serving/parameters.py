@@ -1,6 +1,8 @@
 """The config keys of the service, in sections."""
 
-from pydantic import Field, model_validator
+import re
+
+from pydantic import Field, field_validator, model_validator
 
 from actors.parameters import (
     BatchingParameters,
@@ -10,6 +12,8 @@ from actors.parameters import (
     Settings,
     SharingParameters,
 )
+
+_ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class LimitParameters(Settings):
@@ -135,6 +139,17 @@ class GatewayParameters(Settings):
 
     log_requests: bool = True
     """Write a line of JSON for every request to the gateway's stderr, in Ray's logs: id, route, status, times, rows."""
+
+    health_route: str | None = None
+    """A further path at which GET says what /ready says, for a host of containers that asks at one of its own; as with
+    /ready, it needs no key."""
+
+    @field_validator("health_route")
+    @classmethod
+    def _is_path(cls, route: str | None) -> str | None:
+        if route is not None and _ROUTE.fullmatch(route) is None:
+            raise ValueError("a health route is a path such as /health: a slash, then letters, digits and -._~/")
+        return route
 
 
 class ServiceParameters(Settings):

@@ -32,7 +32,16 @@ _ONLINE, _OFFLINE = {"class": "online"}, {"class": "offline"}
 
 
 PROBES = frozenset(
-    {"/live", "/ready", "/health", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{model:path}/ready"}
+    {
+        "/live",
+        "/ready",
+        "/health",
+        "/ping",
+        "/metrics",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model:path}/ready",
+    }
 )
 """Routes that watchers ask all day: their times would hide those of clients."""
 
@@ -43,7 +52,9 @@ class RequestMetrics:
     It is an `access_log.RequestObserver`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, health_route: str | None = None) -> None:
+        """Takes a further path of the probe /ready, where the service has one."""
+        self._probes = PROBES if health_route is None else PROBES | {health_route}
         self._requests = Counter("spanmill_requests", "Requests by route and status.", ("route", "status"))
         self._times = Histogram("spanmill_request_ms", "Time of a request in the gateway.", _REQUEST_MS, ("route",))
 
@@ -52,7 +63,7 @@ class RequestMetrics:
         # Paths that no route knows are anybody's to make up: they must not become labels.
         route = path or "none"
         self._requests.inc(1, {"route": route, "status": str(status)})
-        if route not in PROBES:
+        if route not in self._probes:
             self._times.observe(seconds * 1000, {"route": route})
 
 

@@ -1,5 +1,6 @@
 """The `spanmill` command: its subcommands, and how it ends when one of them fails."""
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -259,11 +260,17 @@ def serve(
     It runs on Ray Serve, on a local cluster or on the one that ray.address or RAY_ADDRESS names, until Ctrl-C or
     SIGTERM. Offline jobs can share its replicas: `spanmill answer ... --pool serve`. `spanmill config serve` prints
     every key; /docs lists the routes.
+
+    Where neither an option nor the config says it, environment variables do: SPANMILL_MODEL, or the first of
+    SPANMILL_MODEL_FOLDERS that holds anything; SPANMILL_HOST; SPANMILL_PORT, SAGEMAKER_BIND_TO_PORT or PORT;
+    SPANMILL_HEALTH_ROUTE, a further path of the probe /ready. SPANMILL_KEYS holds the keys of who may ask; without it,
+    SPANMILL_OPEN=1 lets anybody ask.
     """
+    from pipelines.config.environment import service_settings
     from pipelines.config.service import ServeConfig
 
     options = {"model.name": model, "http.host": host, "http.port": port}
-    chosen = load_config(ServeConfig, config, with_options(overrides, options))
+    chosen = load_config(ServeConfig, config, with_options(overrides, options), service_settings(os.environ))
     with heard_at_any_moment(STOPPED):
         # Ray comes with it, and takes seconds.
         from pipelines.cli.serve import run_service

@@ -21,7 +21,7 @@ from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
-from pipelines.cli.service_keys import keys_of
+from pipelines.cli.service_keys import is_loopback, keys_of
 from pipelines.cli.stop_signals import heard_at_any_moment
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
@@ -87,6 +87,8 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     pinned = Candidate(card.backend, card.dtype).of(service.model)
     service = service.model_copy(update={"model": pinned})
     check_free(config.http.port, "http.port", config.http.host)
+    if service.keys.none and not is_loopback(config.http.host):
+        console.print(f"no keys are wanted: whoever reaches port {config.http.port} of this machine may ask")
     started.enter_context(connected(config.ray, models=(config.model.name,)))
     started.enter_context(_announced(config))
     console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")

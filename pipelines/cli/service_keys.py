@@ -6,6 +6,7 @@ import socket
 
 from actors.serving.middleware.auth import NO_KEYS, NoKeysError, read_keys
 from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
+from pipelines.config.environment import is_open
 from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError
 from pipelines.job.ray_cluster import address_of
@@ -13,6 +14,9 @@ from pipelines.job.ray_cluster import address_of
 
 def keys_of(config: ServeConfig) -> KeyParameters:
     """The keys of the config; where it names none, the variable of this process, or none where nobody else can ask.
+
+    The environment of this process may say that nobody needs one (`environment.OPEN`), as a container does whose host
+    checks who asks.
 
     A cluster that is not local has other machines and another environment. That nobody else can ask is never taken for
     granted there: it finds the keys, or says that there are none and how to do without.
@@ -37,12 +41,14 @@ def _named(config: ServeConfig) -> KeyParameters:
     if KEYS_VARIABLE in os.environ:
         # By its name: a machine of the cluster that lacks it must not serve everybody.
         return KeyParameters(variable=KEYS_VARIABLE)
-    if not _is_loopback(config.http.host):
+    if is_open(os.environ):
+        return KeyParameters(none=True)
+    if not is_loopback(config.http.host):
         raise ConfigError(f"http.host: other machines reach {config.http.host or 'every address'}, and {NO_KEYS}")
     return KeyParameters(none=address_of(config.ray) == "local")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether nothing but this machine reaches it; an empty host is every address, and a name without one is none."""
     try:
         found = socket.getaddrinfo(host or "0.0.0.0", None)

@@ -20,8 +20,13 @@ _UNBROKEN = 1 << 20
 """Columns: a value is one line."""
 
 
-def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C:
+def load_config(
+    kind: type[C], file: Path | None, overrides: Sequence[str], otherwise: Mapping[str, object] | None = None
+) -> C:
     """Reads the file, applies the overrides (`qa.top_k=3`, the value in YAML), and checks every key.
+
+    Args:
+        otherwise: values by dotted key, of keys that neither the file nor an override has.
 
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown, or a value is invalid.
@@ -29,6 +34,8 @@ def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C
     tree = {} if file is None else _read(file)
     for override in overrides:
         _override(tree, override)
+    for key, value in (otherwise or {}).items():
+        _fill(tree, key, value)
     return check_config(kind, tree, "the config" if file is None else str(file))
 
 
@@ -133,6 +140,17 @@ def _put(tree: dict[str, Any], key: str, value: object) -> None:
         tree = inner
     # Options of one store, credentials among them, are not to be mixed with those of another.
     tree[leaf] = value if leaf == "storage" else _joined(tree.get(leaf), value)
+
+
+def _fill(tree: dict[str, Any], key: str, value: object) -> None:
+    """Puts a value where there is none yet."""
+    *groups, leaf = key.split(".")
+    for group in groups:
+        tree = tree.setdefault(group, {})
+        if not isinstance(tree, dict):
+            # No group, which `check_config` says.
+            return
+    tree.setdefault(leaf, value)
 
 
 def _joined(old: object, new: object) -> object:

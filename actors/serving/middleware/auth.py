@@ -14,7 +14,7 @@ from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
 from actors.serving.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 
-OPEN = re.compile(r"/(live|ready|health|v2/health/.*|v2/models/.+/ready|docs|docs/.*|openapi\.json|page/.*)")
+OPEN = re.compile(r"/(live|ready|health|ping|v2/health/.*|v2/models/.+/ready|docs|docs/.*|openapi\.json|page/.*)")
 """Paths that need no key to GET them: probes, and the pages for browsers, which hold nothing but the package's own."""
 
 MISSING = "this service wants an API key; send it as Authorization: Bearer KEY"
@@ -55,15 +55,22 @@ def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
 class AuthMiddleware:
     """Refuses requests that carry none of the keys."""
 
-    def __init__(self, app: ASGIApp, keys: tuple[bytes, ...], error_responses: ErrorResponses) -> None:
-        """Takes the keys, at least one."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: tuple[bytes, ...],
+        error_responses: ErrorResponses,
+        health_route: str | None = None,
+    ) -> None:
+        """Takes the keys, at least one, and a further path of the probe /ready."""
         self._app = app
         self._keys = keys
+        self._health_route = health_route
         self._error_responses = error_responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
-        if scope["type"] != "http" or _is_open(scope):
+        if scope["type"] != "http" or self._is_open(scope):
             await self._app(scope, receive, send)
             return
         scheme, _, given = Headers(scope=scope).get("authorization", "").strip().partition(" ")
@@ -75,16 +82,16 @@ class AuthMiddleware:
         response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)
 
+    def _is_open(self, scope: Scope) -> bool:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        # Without a key nobody sends a body.
+        is_read = scope["method"] in ("GET", "HEAD")
+        is_probe = path == self._health_route or OPEN.fullmatch(path) is not None
+        return is_read and (is_probe or (path == "/" and asks_for_page(scope)))
+
     def _knows(self, given: str) -> bool:
         # Headers are Latin-1 on the wire. Every key is compared, so that the time it takes reveals nothing about them.
         return sum(hmac.compare_digest(given.encode("latin-1"), key) for key in self._keys) > 0
-
-
-def _is_open(scope: Scope) -> bool:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    # Without a key nobody sends a body.
-    is_read = scope["method"] in ("GET", "HEAD")
-    return is_read and (OPEN.fullmatch(path) is not None or (path == "/" and asks_for_page(scope)))
 
 
 def _of_file(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ from actors.serving.protocols.base import ProtocolRoutes
 
 
 def routes(context: Context) -> ProtocolRoutes:
-    """`/live`, `/ready` and `/metrics`."""
+    """`/live`, `/ready`, which may have a further path, and `/metrics`."""
     router = APIRouter()
 
     @router.get("/live")
@@ -22,6 +22,9 @@ def routes(context: Context) -> ProtocolRoutes:
         """A forward pass of the model just succeeded."""
         await context.client.ready()
         return {"status": "ready", "model": context.model}
+
+    if context.health_route is not None:
+        router.get(context.health_route)(ready)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:

@@ -39,7 +39,7 @@ _SENTENCES: Any = {
     }
 }
 _SIMILARITIES = example([0.81, 0.12])
-_ANSWER = example({"answer": "London", "score": 0.97, "start": 25, "end": 31})
+EXAMPLE_ANSWER = example({"answer": "London", "score": 0.97, "start": 25, "end": 31})
 _VECTOR = example([0.012, -0.034, 0.056])
 _LONG: dict[bool | None, LongTexts] = {None: "window", True: "cut", False: "refuse"}
 
@@ -132,39 +132,38 @@ AnyQuestions = Annotated[Questions, Body(openapi_examples=_PAIRS)]
 AnyTexts = Annotated[Texts, Body(openapi_examples=_TEXTS)]
 
 
-def routes(context: Context) -> ProtocolRoutes:
-    """`/` and `/models/{model}`, for every task, and both with the task at the end."""
-    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
+class Inference:
+    """The tasks of a service as handlers of routes; what the bodies hold is the same wherever they are sent."""
 
-    async def served(model: Annotated[str, schema.served_model(context.model)]) -> None:
-        context.check_model(model)
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
-    async def answer(body: AnyQuestions, http: Request) -> Response:
+    async def answer(self, body: AnyQuestions, http: Request) -> Response:
         """Answers a question from a passage. A list of pairs gives a list, and so does `top_k` beyond 1 for each pair.
 
         Where the model abstains, `answer` is empty, and `start` and `end` are 0.
         """
         pairs = listed(body.inputs)
-        qa = with_parameters(context.qa, **(body.parameters or PipelineParameters()).model_dump())
+        qa = with_parameters(self._context.qa, **(body.parameters or PipelineParameters()).model_dump())
         texts, questions = [pair.context for pair in pairs], [pair.question for pair in pairs]
-        reply = await ask(context, http, "answer", texts, questions, qa=qa)
+        reply = await ask(self._context, http, "answer", texts, questions, qa=qa)
         rows = [[_answer(span) for span in spans] for spans in reply.spans]
         answers = rows if qa.top_k > 1 else [best for (best,) in rows]
         return as_json(answers if isinstance(body.inputs, list) else answers[0])
 
-    async def embed(body: AnyTexts, http: Request) -> Response:
+    async def embed(self, body: AnyTexts, http: Request) -> Response:
         """Embeds a text as a list of numbers; a list of texts gives a list of such lists."""
         texts = listed(body.inputs)
         wanted = body.wanted()
-        await _check(wanted, context)
-        embedding = context.embedding
+        await _check(wanted, self._context)
+        embedding = self._context.embedding
         if wanted.normalize is not None:
             embedding = embedding.model_copy(update={"normalize": wanted.normalize})
-        reply = await ask(context, http, "embed", texts, embedding=embedding, long_texts=_LONG[wanted.truncate])
+        reply = await ask(self._context, http, "embed", texts, embedding=embedding, long_texts=_LONG[wanted.truncate])
         vectors = np.asarray(reply.embeddings)
         return as_json(vectors if isinstance(body.inputs, list) else vectors[0])
 
-    async def compare(body: AnySentences, http: Request) -> Response:
+    async def compare(self, body: AnySentences, http: Request) -> Response:
         """How similar a sentence is to each of others: the cosine of their embeddings, from -1 to 1.
 
         Where a refusal numbers the inputs, the source sentence is input 0.
@@ -172,29 +171,37 @@ def routes(context: Context) -> ProtocolRoutes:
         sentences = body.inputs.sentences
         # Nothing to compare with is told as everywhere.
         texts = [body.inputs.source_sentence, *sentences] if sentences else []
-        embedding = context.embedding.model_copy(update={"normalize": True, "dtype": "float32"})
+        embedding = self._context.embedding.model_copy(update={"normalize": True, "dtype": "float32"})
         long_texts = _LONG[body.parameters.truncate]
-        reply = await ask(context, http, "embed", texts, embedding=embedding, long_texts=long_texts)
+        reply = await ask(self._context, http, "embed", texts, embedding=embedding, long_texts=long_texts)
         source, *others = np.asarray(reply.embeddings)
         return as_json(np.asarray(others) @ source)
 
-    async def infer(body: AnyInputs, http: Request) -> Response:
+    async def infer(self, body: AnyInputs, http: Request) -> Response:
         """Answers a question from a passage, embeds a text, or compares sentences: what `inputs` holds decides."""
         if isinstance(body, Questions):
-            return await answer(body, http)
-        return await (compare(body, http) if isinstance(body, Similarity) else embed(body, http))
+            return await self.answer(body, http)
+        return await (self.compare(body, http) if isinstance(body, Similarity) else self.embed(body, http))
+
+
+def routes(context: Context) -> ProtocolRoutes:
+    """`/` and `/models/{model}`, for every task, and both with the task at the end."""
+    router, inference = APIRouter(route_class=bounded_route(context.limits.max_inputs)), Inference(context)
+
+    async def served(model: Annotated[str, schema.served_model(context.model)]) -> None:
+        context.check_model(model)
 
     named = [Depends(served)]
     tasks: tuple[tuple[str, Callable[..., Awaitable[Response]], dict[int | str, dict[str, Any]]], ...] = (
-        ("question-answering", answer, _ANSWER),
-        ("feature-extraction", embed, _VECTOR),
-        ("sentence-similarity", compare, _SIMILARITIES),
+        ("question-answering", inference.answer, EXAMPLE_ANSWER),
+        ("feature-extraction", inference.embed, _VECTOR),
+        ("sentence-similarity", inference.compare, _SIMILARITIES),
     )
     for task, handle, given in tasks:
         router.post(f"/pipeline/{task}", responses=given)(handle)
         router.post(f"/models/{{model:path}}/pipeline/{task}", responses=given, dependencies=named)(handle)
-    router.post("/", responses=_ANSWER)(infer)
-    router.post("/models/{model:path}", responses=_ANSWER, dependencies=named)(infer)
+    router.post("/", responses=EXAMPLE_ANSWER)(inference.infer)
+    router.post("/models/{model:path}", responses=EXAMPLE_ANSWER, dependencies=named)(inference.infer)
     return ProtocolRoutes("Hugging Face", router, plain_body)
 
 

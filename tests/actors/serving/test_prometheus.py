@@ -37,13 +37,15 @@ def test_probes_are_counted_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> No
         metrics(path, 200, 0.01)
     assert counted.told == [*sorted(PROBES), "/answer", "none"]
     assert timed.told == ["/answer", "none"]
+    RequestMetrics("/ours/up")("/ours/up", 200, 0.01)
+    assert (counted.told[-1], timed.told[-1]) == ("/ours/up", "none")
 
 
 def test_every_probe_of_every_protocol_is_known(context: Context) -> None:
     routes = [route for protocol in PROTOCOLS for route in protocol(context).router.routes]
     paths = {route.path for route in routes if isinstance(route, Route)}
     assert paths >= PROBES
-    assert {path for path in paths if path.endswith(("live", "ready", "health", "metrics"))} == PROBES
+    assert {path for path in paths if path.endswith(("live", "ready", "health", "ping", "metrics"))} == PROBES
 
 
 def test_pages_of_several_nodes_are_one() -> None:

@@ -74,8 +74,10 @@ class Service:
         # A replica may take minutes to start on a busy machine.
         keys = ("ray.object_store_mb=200", "limits.timeout_ms=300_000")
         settings = [word for key in keys for word in ("--set", key)]
-        words = ("--model", str(model), "--port", str(self.port), *settings)
-        self.command = Command(("spanmill", "serve", *words), folder)
+        # As in a container: told by variables. The service that is stopped while it starts is told by options.
+        said = {"SPANMILL_MODEL_FOLDERS": f"{folder / 'none'}:{model}", "SPANMILL_HEALTH_ROUTE": "/ours/up"}
+        said["SPANMILL_PORT"] = str(self.port)
+        self.command = Command(("spanmill", "serve", *settings), folder, said)
 
     def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any, Any]:
         """Status, body and headers of one request."""
@@ -131,6 +133,19 @@ def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> N
     status, body, _ = service.ask("/answer", {"inputs": [_pair(ROWS[0])]}, {"X-Request-Timeout-Ms": "0"})
     assert (status, json.loads(body)["reason"]) == (422, "invalid")
     assert service.ask("/nowhere")[0] == 404
+
+
+def test_hosts_of_containers_find_what_they_ask_for(service: Service) -> None:
+    assert service.ask("/ping")[:2] == (200, b"")
+    status, body, _ = service.ask("/ours/up")
+    assert (status, json.loads(body)) == (200, {"status": "ready", "model": "untrained"})
+    asked = {"inputs": _pair(ROWS[0])}
+    status, body, _ = service.ask("/invocations", asked)
+    assert status == 200, body
+    found = json.loads(body)
+    assert found["answer"] == ROWS[0]["context"][found["start"] : found["end"]]
+    assert found == pytest.approx(json.loads(service.ask("/", asked)[1]), abs=1e-4)
+    assert service.ask("/invocations", {"inputs": []})[0] == 422
 
 
 def test_only_the_replica_holds_torch(service: Service) -> None:

@@ -11,7 +11,7 @@ from pipelines.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SPANMILL_KEYS", "RAY_ADDRESS"):
+    for name in ("SPANMILL_KEYS", "SPANMILL_OPEN", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -54,3 +54,14 @@ def test_keys_that_cannot_be_read_are_said_before_anything_starts(tmp_path: Path
     (tmp_path / "keys").write_text("\n# nobody yet\n")
     with pytest.raises(ConfigError, match=r"keys\.file: .*keys holds no key"):
         _keys(f"keys.file={tmp_path / 'keys'}")
+
+
+def test_the_environment_may_say_that_nobody_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPANMILL_OPEN", "1")
+    assert _keys("http.host=0.0.0.0") == KeyParameters(none=True)
+    monkeypatch.setenv("SPANMILL_KEYS", "one")
+    assert _keys("http.host=0.0.0.0") == KeyParameters(variable="SPANMILL_KEYS"), "keys that are set count"
+    monkeypatch.delenv("SPANMILL_KEYS")
+    monkeypatch.setenv("SPANMILL_OPEN", "0")
+    with pytest.raises(ConfigError, match="set SPANMILL_KEYS"):
+        _keys("http.host=0.0.0.0")

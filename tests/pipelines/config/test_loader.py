@@ -230,3 +230,15 @@ def test_what_is_changed_gives_the_same_config_again(tmp_path: Path, words: list
     (tmp_path / "full.yaml").write_text(as_yaml(AnswerConfig, config=config))
     assert load_config(AnswerConfig, tmp_path / "changed.yaml", []) == config
     assert load_config(AnswerConfig, tmp_path / "full.yaml", []) == config
+
+
+def test_what_is_said_otherwise_fills_what_neither_file_nor_words_have(file: Path) -> None:
+    otherwise = {"qa.top_k": 7, "qa.max_seq_len": 128, "embedding.pooling": "cls"}
+    config = load_config(AnswerConfig, file, ["qa.max_seq_len=64"], otherwise)
+    assert (config.qa.top_k, config.qa.max_seq_len) == (2, 64)
+    assert config.embedding is not None
+    assert config.embedding.pooling == "cls"
+    # An explicit null is a value, and a group that is none is an error as ever.
+    assert load_config(AnswerConfig, None, ["qa.max_seq_len=null"], otherwise).qa.max_seq_len is None
+    with pytest.raises(ConfigError, match="qa"):
+        load_config(AnswerConfig, None, ["qa=3"], otherwise)

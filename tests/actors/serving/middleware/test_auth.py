@@ -63,7 +63,9 @@ def test_the_refusal_has_the_form_of_the_protocol(closed: str) -> None:
     assert httpx2.get(f"{closed}/v1/models").json()["error"]["type"] == "authentication_error"
 
 
-@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/v2/health/ready", "/v2/models/minilm-qa/ready"])
+@pytest.mark.parametrize(
+    "path", ["/live", "/ready", "/health", "/ping", "/v2/health/ready", "/v2/models/minilm-qa/ready"]
+)
 def test_probes_need_none_to_be_read(closed: str, path: str) -> None:
     assert httpx2.get(f"{closed}{path}").status_code == 200
     assert httpx2.post(f"{closed}{path}", content=b" " * 5000).status_code == 401
