@@ -119,11 +119,17 @@ class _Documented(FastAPI):
 
 
 def _check_health_route(path: str | None, protocols: Sequence[ProtocolRoutes]) -> None:
-    """Raises ValueError where another route answers there first: it says something else, and would need no key."""
-    if path is None or OPEN.fullmatch(path):
+    """Raises ValueError where another route answers there first: it says something else, and would need no key.
+
+    Such a path may be one of the probes that say the same.
+    """
+    if path is None or path in health.MODEL_PROBES:
         return
     routes = [route for protocol in protocols for route in protocol.router.routes if isinstance(route, APIRoute)]
-    if sum("GET" in (route.methods or ()) and route.path_regex.match(path) is not None for route in routes) > 1:
+    if (
+        OPEN.fullmatch(path)
+        or sum("GET" in (route.methods or ()) and route.path_regex.match(path) is not None for route in routes) > 1
+    ):
         raise ValueError(f"gateway.health_route: {path} is a route already; name a path that /docs does not list")
 
 

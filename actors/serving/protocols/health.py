@@ -7,6 +7,9 @@ from actors.serving.context import Context
 from actors.serving.errors import plain_body
 from actors.serving.protocols.base import ProtocolRoutes
 
+MODEL_PROBES = frozenset({"/ready", "/health", "/ping"})
+"""Paths of all protocols at which a GET says whether a forward pass of the model just succeeded."""
+
 
 def routes(context: Context) -> ProtocolRoutes:
     """`/live`, `/ready`, which may have a further path, and `/metrics`."""
@@ -23,7 +26,7 @@ def routes(context: Context) -> ProtocolRoutes:
         await context.client.ready()
         return {"status": "ready", "model": context.model}
 
-    if context.health_route is not None:
+    if context.health_route is not None and context.health_route not in MODEL_PROBES:
         router.get(context.health_route)(ready)
 
     @router.get("/metrics", response_class=PlainTextResponse)

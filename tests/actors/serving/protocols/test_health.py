@@ -49,10 +49,13 @@ def test_readiness_may_have_a_further_path(serve: Serve, monkeypatch: pytest.Mon
     document = httpx2.get(f"{url}/openapi.json").json()
     assert document["paths"]["/ours/up"]["get"]["security"] == []
     # One that is a probe already is taken as it is.
-    assert httpx2.get(f"{serve(health_route='/health')}/health").status_code == 200
+    for probe in ("/ready", "/health", "/ping"):
+        assert httpx2.get(f"{serve(health_route=probe)}{probe}").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/models", "/info", "/v2/models/minilm-qa"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/v1/models", "/info", "/v2/models/minilm-qa", "/live", "/docs", "/openapi.json"]
+)
 def test_another_route_cannot_be_the_health_route(serve: Serve, path: str) -> None:
     with pytest.raises(ValueError, match=f"gateway.health_route: {path} is a route already"):
         serve(health_route=path)

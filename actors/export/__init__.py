@@ -1,1 +1,0 @@
-"""One model in many forms: written from a model folder, read back in each form's runtime, and compared with torch."""
