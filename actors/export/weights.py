@@ -4,7 +4,7 @@ float32 has the plain name, which transformers reads by itself; float16 is the v
 `from_pretrained(folder, variant="fp16")`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SAFETENSORS = {EXACT: "model.safetensors", "float16": "model.fp16.safetensors"}
 _PICKLES = {EXACT: "pytorch_model.bin", "float16": "pytorch_model.fp16.bin"}
+_Writer = Callable[[Path, Path, str, bool, ExportTools], None]
 _TOLERANCES = {precision: TOLERANCES[precision] for precision in _SAFETENSORS}
 
 
@@ -107,17 +108,17 @@ def _open(output: Path, precision: str, tools: ExportTools, files: Mapping[str, 
     return TorchBackend(model, ModelParameters(device="cpu", dtype=EXACT, threads=tools.threads))
 
 
-def _form(name: str, files: Mapping[str, str], read_by: str) -> ExportForm:
+def _form(name: str, files: Mapping[str, str], write: _Writer, read_by: str) -> ExportForm:
     return ExportForm(
         name=name,
         precisions=tuple(files),
         files=lambda precision: (files[precision],),
-        write=_write_safetensors if name == "safetensors" else _write_pickle,
+        write=write,
         open=partial(_open, files=files),
         tolerances=_TOLERANCES,
         read_by=read_by,
     )
 
 
-SAFETENSORS = _form("safetensors", _SAFETENSORS, "transformers, Spanmill, candle, TEI")
-PYTORCH = _form("pytorch", _PICKLES, "torch.load, transformers")
+SAFETENSORS = _form("safetensors", _SAFETENSORS, _write_safetensors, "transformers, Spanmill, candle, TEI")
+PYTORCH = _form("pytorch", _PICKLES, _write_pickle, "torch.load, transformers")
