@@ -47,7 +47,7 @@ Rows = Annotated[
     typer.Option(
         "--rows",
         metavar="DATA",
-        help="Questions, passages and answers to compare on, as those of `spanmill evaluate`; by default the sample corpus.",
+        help="Questions, passages and answers to compare on, as those of `spanmill evaluate`; by default some that come with Spanmill.",
     ),
 ]
 Threads = Annotated[

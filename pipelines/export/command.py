@@ -25,6 +25,8 @@ from pipelines.export.publishing import Say, local_target, published
 from pipelines.storage.url import Url
 from pipelines.words import counted
 
+_ROWS = 400
+"""Most of `--rows` that forms are compared on."""
 CheckedIn = Callable[[Path], Check]
 """Gives what compares the forms in a folder."""
 
@@ -45,7 +47,7 @@ class Request:
     """None takes all that each form has."""
     overwrite: bool = False
     rows: str | None = None
-    """Questions, passages and answers to compare on; None takes the sample corpus."""
+    """Questions, passages and answers to compare on; None takes rows that come with Spanmill."""
     tools: ExportTools = ExportTools()
 
 
@@ -66,12 +68,12 @@ def export(request: Request, console: Console, notes: Console) -> int:
     """
     # Not before here: what compares brings torch.
     from actors.export.parity import check_form
-    from pipelines.export.checking import read_sample
+    from pipelines.export.sample import built_in_sample, read_sample
 
     def say(text: str) -> None:
         notes.print(text, style="dim", soft_wrap=True)
 
-    sample = read_sample(request.rows)
+    sample = built_in_sample() if request.rows is None else read_sample([request.rows], {}, _ROWS)
 
     def checked_in(output: Path) -> Check:
         def check(form: ExportForm, precision: str) -> Figures:
