@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.backends.base import Backend
 from actors.backends.converted.parity import Deviation
-from actors.errors import ModelError
+from actors.errors import ModelError, NotInstalled
 from actors.registry import find_object
 
 FORMS = {
@@ -54,7 +54,8 @@ class ExportForm:
     the kinds that it can; OSError for the disk."""
     open: Callable[[Path, str, ExportTools], Backend]
     """`open(output, precision, tools)` reads that form back, in the runtime that its users have. Gives logits where the
-    config of `output` names a QA head, and the last hidden states. Raises ModelError."""
+    config of `output` names a QA head, and the last hidden states. Raises ModelError; NotInstalled where what reads it
+    is not here."""
     tolerances: Mapping[str, Deviation]
     """Most that it may be off torch in float32, by precision."""
     read_by: str
@@ -72,9 +73,9 @@ class ExportForm:
         return [package for package in self.packages if find_spec(package) is None]
 
     def check_installed(self) -> None:
-        """Raises ModelError, which says what to install, where packages are missing."""
+        """Raises NotInstalled, which says what to install, where packages are missing."""
         if missing := self.missing_packages:
-            raise ModelError(
+            raise NotInstalled(
                 f"--formats: {self.name} needs {', '.join(missing)}, which is not installed here; "
                 f"install it with pip install 'spanmill[{self.extra}]'"
             )
