@@ -9,10 +9,6 @@ class NoModelError(ModelError):
     """What the command or config names as its model is not there: the name is wrong, and no model."""
 
 
-class NotInstalled(ModelError):
-    """What a model or a form of it needs is not installed here; the message says how to install it."""
-
-
 class OutOfMemory(Exception):
     """The device had no room for a forward pass; a smaller batch may fit."""
 

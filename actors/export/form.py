@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 
 from actors.backends.base import Backend
 from actors.backends.converted.parity import Deviation
-from actors.errors import ModelError, NotInstalled
+from actors.errors import ModelError
 from actors.registry import find_object
 
 FORMS = {
@@ -46,16 +47,15 @@ class ExportForm:
     precisions: tuple[str, ...]
     """What it can be written in, float32 first: `float32`, `float16`, `int8`."""
     files: Callable[[str], tuple[str, ...]]
-    """Patterns, by precision, of the files it has in an exported folder, relative to that: `onnx/model.onnx*`. No two
-    forms or precisions share a file."""
+    """Patterns, by precision, of the files it has in an exported folder, relative to that: `onnx/model.onnx*`; `*` stands
+    for names of folders too, as in `saved_model/*`. No two forms or precisions share a file."""
     write: Callable[[Path, Path, str, bool, ExportTools], None]
     """`write(folder, output, precision, with_qa_head, tools)` writes the files of one precision into `output`, which may
     hold those of others, float32 always before the rest. Raises ModelError for a model that it cannot hold, which names
     the kinds that it can; OSError for the disk."""
     open: Callable[[Path, str, ExportTools], Backend]
     """`open(output, precision, tools)` reads that form back, in the runtime that its users have. Gives logits where the
-    config of `output` names a QA head, and the last hidden states. Raises ModelError; NotInstalled where what reads it
-    is not here."""
+    config of `output` names a QA head, and the last hidden states. Raises ModelError."""
     tolerances: Mapping[str, Deviation]
     """Most that it may be off torch in float32, by precision."""
     read_by: str
@@ -66,19 +66,36 @@ class ExportForm:
     """Modules that have to be importable here to write and read it, beside what Spanmill always needs."""
     extra: str = ""
     """The optional extra of Spanmill that installs them."""
+    elsewhere: tuple[str, ...] = ()
+    """Modules that may lie in an environment of their own instead, whose interpreter is `ExportTools.pythons[name]`."""
 
     @property
     def missing_packages(self) -> list[str]:
         """Those of its packages that are not installed here; none is imported."""
         return [package for package in self.packages if find_spec(package) is None]
 
-    def check_installed(self) -> None:
-        """Raises NotInstalled, which says what to install, where packages are missing."""
+    def lacking(self, tools: ExportTools) -> str | None:
+        """What has to be installed before it can be written and read, and how; None where nothing is missing."""
         if missing := self.missing_packages:
-            raise NotInstalled(
-                f"--formats: {self.name} needs {', '.join(missing)}, which is not installed here; "
-                f"install it with pip install 'spanmill[{self.extra}]'"
-            )
+            return f"{_are_missing(missing)}; install with pip install 'spanmill[{self.extra}]'"
+        there = self.name in tools.pythons
+        if missing := [package for package in self.elsewhere if not there and find_spec(package) is None]:
+            return f"{_are_missing(missing)}; name the Python of an environment that has it: --python {self.name}=PATH"
+        return None
+
+    def check_installed(self, tools: ExportTools | None = None) -> None:
+        """Raises ModelError, which says what to install, where packages are missing."""
+        if lacks := self.lacking(tools or ExportTools()):
+            raise ModelError(f"--formats: {self.name}: {lacks}")
+
+    def found(self, folder: Path, precision: str) -> list[Path]:
+        """Its files of a precision that an exported folder has, in the order of their names."""
+        patterns = self.files(precision)
+        return sorted(
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and any(fnmatchcase(path.relative_to(folder).as_posix(), one) for one in patterns)
+        )
 
     def check_kind(self, folder: Path, model_type: str) -> None:
         """Raises ModelError, which names what it can hold, where a model is none of its kinds."""
@@ -102,3 +119,7 @@ def find_form(name: str) -> ExportForm:
     if not isinstance(found, ExportForm):
         raise ModelError(f"--formats: {name} is a {type(found).__name__} and no actors.export.form.ExportForm")
     return found
+
+
+def _are_missing(packages: list[str]) -> str:
+    return f"{', '.join(packages)} {'is' if len(packages) == 1 else 'are'} not installed here"

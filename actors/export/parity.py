@@ -76,7 +76,9 @@ class ParitySample:
 
     def exact(self, folder: Path, threads: int | None) -> "_Exact":
         """What torch computes in float32 of the fixed windows and the rows; once for a folder's weights."""
-        key = folder.resolve(), content_fingerprint(folder, TRANSFORMERS_WEIGHTS), threads
+        # Not the files of all forms, of which an export has ever more.
+        weights = ("model.safetensors", *TRANSFORMERS_WEIGHTS)
+        key = folder.resolve(), content_fingerprint(folder, weights), threads
         if key not in self._exact:
             self._exact[key] = _compute_exact(folder, self, threads)
         return self._exact[key]

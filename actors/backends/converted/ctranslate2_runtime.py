@@ -20,15 +20,18 @@ from actors.parameters import ModelParameters
 _PACKAGES = ("torch", "transformers", "ctranslate2")
 
 
+# Not "int8" alone, which leaves biases and norms in the type of the model.
+QUANTIZATIONS = {EXACT: EXACT, "float16": "float16", "int8": "int8_float32"}
+"""What CTranslate2's converter calls the values of `model.dtype`."""
+
+
 def _form(dtype: str) -> Form:
     name = "ctranslate2" if dtype == EXACT else f"ctranslate2-{dtype}"
-    # Not "int8" alone, which leaves biases and norms in the type of the model.
-    quantization = "int8_float32" if dtype == "int8" else dtype
-    make = partial(convert_ctranslate2, quantization=quantization)
+    make = partial(convert_ctranslate2, quantization=QUANTIZATIONS[dtype])
     return Form(name, _PACKAGES, make, exported=ExportedAs("ctranslate2", dtype, f"ctranslate2/{dtype}"))
 
 
-_FORMS = {dtype: _form(dtype) for dtype in (EXACT, "float16", "int8")}
+_FORMS = {dtype: _form(dtype) for dtype in QUANTIZATIONS}
 
 
 class CTranslate2Backend(ConvertedBackend):
