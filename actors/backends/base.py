@@ -236,12 +236,13 @@ class Runtime:
             )
 
     def check_can_load(self, folder: Path, dtype: str) -> None:
-        """Raises ModelError, which says what to install, where converting a folder's model takes packages that are missing."""
+        """Raises ModelError, which says what to install, where a model has to be converted by packages that are missing."""
         missing = self.missing_packages
         if missing and not self.can_load(folder, dtype):
             raise ModelError(
-                f"model.backend: {self.name} needs {', '.join(missing)} to convert {folder}, which is not installed here; "
-                f"install it with pip install 'spanmill[{self.extra}]', or convert the model elsewhere: spanmill export"
+                f"model.backend: {self.name} needs {', '.join(missing)} to convert {folder}, which is not installed "
+                f"here; install it with pip install 'spanmill[{self.extra}]', or convert the model elsewhere by "
+                "spanmill export"
             )
 
     def check_dtype(self, dtype: str) -> None:

@@ -142,9 +142,8 @@ def measure_form(form: ExportForm, output: Path, precision: str, tools: ExportTo
         ModelError: it cannot be opened or computed, or gives neither logits nor hidden states.
     """
     exact = sample.exact(output, tools.threads)
-    backend = form.open(output, precision, tools)
     try:
-        return _measured(backend, form.tolerances[precision], exact, sample)
+        return _measured(form.open(output, precision, tools), form.tolerances[precision], exact, sample)
     except Exception as error:  # each runtime raises its own kinds
         raise ModelError(
             f"{output}: {form.name} in {precision} cannot be compared with torch: {first_line(error)}"

@@ -29,8 +29,8 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     """The folder of a model, downloaded first where it is not local.
 
     `minilm-qa` and `models/minilm-qa` are the model that comes with the package, unless there is a folder of that name.
-    A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`. Of a folder that
-    `spanmill export` wrote, the form that the runtime reads is fetched too, and no other.
+    A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`. Of a folder
+    that `spanmill export` wrote, the form that the runtime reads is fetched too, and no other.
 
     Args:
         key: the group of the config that names the model, for errors.
@@ -43,7 +43,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     patterns = (*find_runtime(parameters.backend).weights, *MODEL_TEXTS)
     if "://" in name:
         folder = _copy_from_url(name, parameters.storage, patterns, key)
-        _add_from_url(name, parameters.storage, folder, _missing_files(folder, parameters), key)
+        _fetch(parameters, folder, _missing(folder, _files_to_load(folder, parameters)), key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
     elif name in SHIPPED_NAMES:
@@ -52,11 +52,23 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         raise NoModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
         folder = _download_from_hub(name, parameters.revision, patterns, key)
-        if missing := _missing_files(folder, parameters):
-            # The folder is named by its commit: its branch may have moved on meanwhile.
-            _download_from_hub(name, folder.name, [escape(file.path) for file in missing], key, ignored=())
+        _fetch(parameters, folder, _missing(folder, _files_to_load(folder, parameters)), key)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{key}.name: {name} holds no config.json, so it is not a transformers model folder")
+    return folder
+
+
+def find_export(parameters: ModelParameters, key: str = "model") -> Path:
+    """As `find_model`, with the files of all forms that `spanmill export` put beside the weights.
+
+    Raises:
+        NoModelError: there is no such folder, hub id or URL.
+        ModelError: it cannot be read, or holds no config.json.
+    """
+    folder = find_model(parameters, key)
+    record = read_export(folder)
+    files = [] if record is None else [file for form in record.forms for file in form.files]
+    _fetch(parameters, folder, _missing(folder, files), key)
     return folder
 
 
@@ -90,17 +102,33 @@ def fingerprint(folder: Path, backend: str) -> str:
     return content_fingerprint(folder, find_runtime(backend).weights)
 
 
-def _missing_files(folder: Path, parameters: ModelParameters) -> list[ExportedFile]:
-    """Files of the exported form that the runtime reads which are not in a downloaded folder yet."""
+def _files_to_load(folder: Path, parameters: ModelParameters) -> Sequence[ExportedFile]:
+    """Files of the exported form that the runtime reads; none where the folder is no export, or has no such form."""
     runtime = find_runtime(parameters.backend)
     if runtime.exported is None or (record := read_export(folder)) is None:
-        return []
+        return ()
     try:
         dtype = with_precision(folder, parameters).dtype or EXACT
     except ModelError:
-        return []  # loading it says so, too
+        return ()  # loading it says so, too
     form = record.form(runtime.exported, dtype)
-    return [file for file in form.files if not place_of(folder, file).is_file()] if form is not None else []
+    return () if form is None else form.files
+
+
+def _missing(folder: Path, files: Sequence[ExportedFile]) -> list[ExportedFile]:
+    return [file for file in files if not place_of(folder, file).is_file()]
+
+
+def _fetch(parameters: ModelParameters, folder: Path, files: Sequence[ExportedFile], key: str) -> None:
+    """Adds files of an exported folder to the copy of its weights; nothing where the folder is no copy."""
+    name = parameters.name
+    if not files or Path(name).expanduser().is_dir() or is_shipped(name):
+        return
+    if "://" in name:
+        _add_from_url(name, parameters.storage, folder, files, key)
+    else:
+        # The copy is named by its commit: its branch may have moved on meanwhile.
+        _download_from_hub(name, folder.name, [escape(file.path) for file in files], key, ignored=())
 
 
 def _download_from_hub(
@@ -152,10 +180,8 @@ def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str]
     return target
 
 
-def _add_from_url(
-    url: str, storage: dict[str, object], folder: Path, files: Sequence[ExportedFile], key: str
-) -> None:
-    """Adds files of an exported folder to the copy of its weights, each of which is there whole or not at all."""
+def _add_from_url(url: str, storage: dict[str, object], folder: Path, files: Sequence[ExportedFile], key: str) -> None:
+    """Adds files to a copy, each of which is there whole or not at all."""
     for file in files:
         place = place_of(folder, file)
         try:
