@@ -9,7 +9,7 @@ import numpy as np
 from actors.arrays import Floats
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
 from actors.backends.converted.conversion import END, HEAD_FILE, HIDDEN, START, convert_ctranslate2
-from actors.backends.converted.conversion_cache import Form, is_converted
+from actors.backends.converted.conversion_cache import ExportedAs, Form, is_converted
 from actors.backends.converted.converted_backend import ConvertedBackend
 from actors.backends.converted.loading import load_converted
 from actors.backends.precision import EXACT, FastPrecision, Precision
@@ -27,7 +27,8 @@ QUANTIZATIONS = {EXACT: EXACT, "float16": "float16", "int8": "int8_float32"}
 
 def _form(dtype: str) -> Form:
     name = "ctranslate2" if dtype == EXACT else f"ctranslate2-{dtype}"
-    return Form(name, _PACKAGES, partial(convert_ctranslate2, quantization=QUANTIZATIONS[dtype]))
+    make = partial(convert_ctranslate2, quantization=QUANTIZATIONS[dtype])
+    return Form(name, _PACKAGES, make, exported=ExportedAs("ctranslate2", dtype, f"ctranslate2/{dtype}"))
 
 
 _FORMS = {dtype: _form(dtype) for dtype in QUANTIZATIONS}
@@ -121,6 +122,7 @@ RUNTIME = Runtime(
     fast=FastPrecision(_uses_gpu, _choose),
     dtypes=frozenset(_FORMS),
     packages=("ctranslate2",),
+    exported="ctranslate2",
     extra="ctranslate2",
     is_ready=_is_ready,
     conversion_seconds=2.0,
