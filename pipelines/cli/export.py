@@ -99,7 +99,8 @@ def export(
         from pipelines.export.checking import check_folder
 
         with saying(NOTHING_WRITTEN):
-            raise typer.Exit(check_folder(check, console, tools, rows))
+            data = [] if rows is None else [rows]
+            raise typer.Exit(check_folder(check, console, tools, data=data, storage=chosen.output.storage))
     if model is None or output is None:
         raise ConfigError("spanmill export needs MODEL and OUTPUT: spanmill export minilm-qa exported/")
     from actors.parameters import ModelParameters

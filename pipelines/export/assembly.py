@@ -57,7 +57,7 @@ class Assembly:
             OSError: the disk is full, or cannot be written to.
         """
         numbered, outcomes = enumerate(steps, 1), list[Outcome]()
-        for _, group in groupby(numbered, key=lambda one: one[1].form.name):
+        for _, group in groupby(numbered, key=lambda one: one[1].name):
             outcomes += self._write_form([(f"{number} of {len(steps)}: {step}", step) for number, step in group])
         return (
             tuple(one for one in outcomes if isinstance(one, ExportedForm)),
@@ -83,7 +83,7 @@ class Assembly:
                 unwanted += files
                 continue
             of_form = tuple(self._described(file) for file in files)
-            outcomes.append(ExportedForm(step.form.name, step.precision, of_form, figures))
+            outcomes.append(ExportedForm(step.name, step.precision, of_form, figures))
             size, seconds = sum(file.bytes for file in of_form) / 1e6, time.monotonic() - written
             self.say(f"{head}: {size:,.1f} MB, written in {written - started:.1f} s, checked in {seconds:.1f} s")
         # Not before: other precisions may be made of them.
@@ -107,7 +107,7 @@ class Assembly:
                 raise ModelError(f"{step}, which all else is made of and checked against: {reason}") from error
             if not isinstance(error, ModelError):
                 reason = f"{type(error).__name__}: {reason}"
-            return LeftOutForm(step.form.name, step.precision, reason)
+            return LeftOutForm(step.name, step.precision, reason)
 
     def _written(self, step: Step, broken: bool) -> list[Path]:
         """Its files; whatever else it wrote is removed, and all of it where it fails.

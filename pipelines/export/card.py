@@ -51,14 +51,14 @@ def render_card(record: ExportRecord, forms: Mapping[str, ExportForm], source: M
     """The card as Markdown with the metadata that the Hugging Face hub reads.
 
     Args:
-        forms: by their names, those of the record.
+        forms: those of the record, by their names in it.
         source: what `source_metadata` gives.
     """
     names = list(dict.fromkeys(form.name for form in record.forms))
     metadata = ModelCardData(
         library_name="transformers",
         pipeline_tag="question-answering" if record.has_qa_head else "feature-extraction",
-        tags=[*(["extractive-qa"] if record.has_qa_head else []), *names, "spanmill"],
+        tags=[*(["extractive-qa"] if record.has_qa_head else []), *(forms[name].name for name in names), "spanmill"],
         **{key: source.get(key) for key in _CARRIED},
     )
     environment = Environment(

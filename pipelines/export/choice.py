@@ -16,6 +16,8 @@ BASE = "safetensors"
 class Step:
     """A form in a precision, to be written and checked."""
 
+    name: str
+    """Of the form, as `--formats` names it."""
     form: ExportForm
     precision: str
     is_kept: bool = True
@@ -24,7 +26,7 @@ class Step:
     @property
     def is_base(self) -> bool:
         """Whether an export without it is none."""
-        return (self.form.name, self.precision) == (BASE, EXACT)
+        return (self.name, self.precision) == (BASE, EXACT)
 
     def __str__(self) -> str:
         return f"{self.form.name} {self.precision}"
@@ -55,17 +57,20 @@ def choose(
         ModelError: there is no form of a name; or one that is named lacks packages, or cannot hold the model.
         ConfigError: no form has a precision that is named, or one that is named has none of them.
     """
-    forms = [find_form(name) for name in (formats or FORMS)]
-    _check_precisions(forms, precisions)
+    forms = {name: find_form(name) for name in (formats or FORMS)}
+    _check_precisions(list(forms.values()), precisions)
     left_out, chosen = list[str](), dict[str, ExportForm]()
-    for form in forms:
+    for name, form in forms.items():
         reason = _unfit(form, precisions, tools, folder, model_type, is_named=bool(formats))
         if reason is None:
-            chosen[form.name] = form
+            chosen[name] = form
         else:
             left_out.append(f"{form.name}: {reason}")
-    base = find_form(BASE)
-    steps = [step for form in {BASE: base, **chosen}.values() for step in _steps(form, precisions, form.name in chosen)]
+    steps = [
+        step
+        for name, form in {BASE: find_form(BASE), **chosen}.items()
+        for step in _steps(name, form, precisions if name in chosen else (EXACT,))
+    ]
     return Choice(tuple(steps), tuple(left_out))
 
 
@@ -87,7 +92,7 @@ def _unfit(
         return lacks
     if form.kinds is not None and model_type not in form.kinds:
         return f"it holds {', '.join(sorted(form.kinds))}, and this is a {model_type}"
-    if precisions and not set(precisions) & set(form.precisions):
+    if form.name != BASE and precisions and not set(precisions) & set(form.precisions):
         reason = f"it has {', '.join(form.precisions)} only"
         if is_named:
             raise ConfigError(f"--formats: {form.name} in {', '.join(precisions)}: {reason}")
@@ -95,11 +100,9 @@ def _unfit(
     return None
 
 
-def _steps(form: ExportForm, precisions: Sequence[str], is_chosen: bool) -> list[Step]:
-    """Of one form; the base has float32, whether chosen or not."""
-    wanted = [one for one in form.precisions if is_chosen and (not precisions or one in precisions)]
-    if form.name == BASE and EXACT not in wanted:
-        return [Step(form, EXACT), *(Step(form, one) for one in wanted)]
-    if EXACT not in wanted and EXACT in form.precisions:
-        return [Step(form, EXACT, is_kept=False), *(Step(form, one) for one in wanted)]
-    return [Step(form, one) for one in wanted]
+def _steps(name: str, form: ExportForm, precisions: Sequence[str]) -> list[Step]:
+    """Of one form, float32 first: the base always has it, and of others it is there for a while."""
+    wanted = [one for one in form.precisions if not precisions or one in precisions]
+    if EXACT in wanted or EXACT not in form.precisions:
+        return [Step(name, form, one) for one in wanted]
+    return [Step(name, form, EXACT, is_kept=name == BASE), *(Step(name, form, one) for one in wanted)]

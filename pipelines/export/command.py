@@ -109,7 +109,7 @@ def export_with(request: Request, checked_in: CheckedIn, console: Console, say: 
             source_fingerprint=content_fingerprint(folder, TRANSFORMERS_WEIGHTS),
             versions=_versions(choice),
         )
-        by_name = {step.form.name: step.form for step in choice.steps}
+        by_name = {step.name: step.form for step in choice.steps}
         (output / CARD).write_text(render_card(record, by_name, metadata), encoding="utf-8")
         write_export(output, record)
     _show(record, request, console)
