@@ -1,7 +1,7 @@
 """Forms of a model that another package might bring: a text of its weights, one that is off, and some that fail."""
 
-import json
 import errno
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace

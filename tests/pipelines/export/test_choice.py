@@ -1,6 +1,5 @@
 """What is written is decided before anything is."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from actors.errors import ModelError
 from actors.export.form import FORMS, ExportTools
 from pipelines.errors import ConfigError
 from pipelines.export.choice import Choice, choose
-from tests.actors.toy_forms import ABSENT_NAME, BROKEN_NAME, TEXT_NAME
+from tests.actors.toy_forms import ABSENT_NAME, TEXT_NAME
 
 FOLDER = Path("my-model")
 
@@ -61,8 +60,3 @@ def test_a_kind_that_a_named_form_cannot_hold() -> None:
     with pytest.raises(ModelError, match="my-model is a electra, which the form ctranslate2 cannot hold"):
         choose(["ctranslate2"], [], ExportTools(), FOLDER, "electra")
 
-
-def test_what_nobody_named_has_the_precisions_that_it_can() -> None:
-    chosen = choose([BROKEN_NAME, "onnx"], ["int8"], ExportTools(), FOLDER, "bert")
-    assert [step.precision for step in chosen.steps if step.name == BROKEN_NAME] == ["float32", "int8"]
-    assert replace(chosen.steps[0], precision="float16").is_base is False
