@@ -6,6 +6,7 @@ from pathlib import Path
 
 from actors.backends.precision import EXACT
 from actors.export.form import FORMS, ExportForm, ExportTools, find_form
+from actors.registry import check_name
 from pipelines.errors import ConfigError
 
 BASE = "safetensors"
@@ -54,10 +55,11 @@ def choose(
         model_type: as its config.json says.
 
     Raises:
-        ModelError: there is no form of a name; or one that is named lacks packages, or cannot hold the model.
-        ConfigError: no form has a precision that is named, or one that is named has none of them.
+        ConfigError: there is no form of a name, or its packages are not installed; no form has a precision that is named, or
+            one that is named has none of them.
+        ModelError: a form that is named cannot hold the model, or is none.
     """
-    forms = {name: find_form(name) for name in (formats or FORMS)}
+    forms = {name: _find(name) for name in (formats or FORMS)}
     _check_precisions(list(forms.values()), precisions)
     left_out, chosen = list[str](), dict[str, ExportForm]()
     for name, form in forms.items():
@@ -74,6 +76,14 @@ def choose(
     return Choice(tuple(steps), tuple(left_out))
 
 
+def _find(name: str) -> ExportForm:
+    try:
+        check_name(FORMS, name)
+    except ValueError as error:
+        raise ConfigError(f"--formats: {error}") from error
+    return find_form(name)
+
+
 def _check_precisions(forms: Sequence[ExportForm], precisions: Sequence[str]) -> None:
     known = dict.fromkeys(precision for form in forms for precision in form.precisions)
     for precision in precisions:
@@ -85,11 +95,12 @@ def _unfit(
     form: ExportForm, precisions: Sequence[str], tools: ExportTools, folder: Path, model_type: str, is_named: bool
 ) -> str | None:
     """Why a form is left out; None where it is not. What is named by hand is an error instead."""
-    if is_named:
-        form.check_installed(tools)
-        form.check_kind(folder, model_type)
     if lacks := form.lacking(tools):
+        if is_named:
+            raise ConfigError(f"--formats: {form.name}: {lacks}")
         return lacks
+    if is_named:
+        form.check_kind(folder, model_type)
     if form.kinds is not None and model_type not in form.kinds:
         return f"it holds {', '.join(sorted(form.kinds))}, and this is a {model_type}"
     if form.name != BASE and precisions and not set(precisions) & set(form.precisions):

@@ -43,8 +43,8 @@ def test_without_names_all_that_can_be_written_here_is_chosen_and_the_rest_named
 @pytest.mark.parametrize(
     ("formats", "precisions", "error", "says"),
     [
-        (["onxx"], [], ModelError, "there is no 'onxx'"),
-        ([ABSENT_NAME], [], ModelError, "no_such_package is not installed here"),
+        (["onxx"], [], ConfigError, "there is no 'onxx'"),
+        ([ABSENT_NAME], [], ConfigError, "no_such_package is not installed here"),
         (["onnx"], ["float8"], ConfigError, r"--precision: no form has 'float8'; there are float32, float16, int8"),
         (["onnx", TEXT_NAME], ["int8"], ConfigError, "--formats: text in int8: it has float32 only"),
     ],

@@ -206,8 +206,8 @@ def test_a_config_that_names_a_head_which_is_not_there(golden_copy: Callable[[st
     ("formats", "model", "error", "says"),
     [
         (("pytorch",), "/no/such/model", NoModelError, "there is no folder /no/such/model"),
-        ((ABSENT_NAME,), BERT, ModelError, "no_such_package is not installed here"),
-        (("onxx",), BERT, ModelError, "there is no 'onxx'"),
+        ((ABSENT_NAME,), BERT, ConfigError, "no_such_package is not installed here"),
+        (("onxx",), BERT, ConfigError, "there is no 'onxx'"),
         ((FULL_NAME,), BERT, StorageError, "No space left on device; free some space"),
     ],
 )
