@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from huggingface_hub import ModelCard, ModelCardData
@@ -47,7 +48,7 @@ FIGURES = (
 )
 
 
-def render_card(record: ExportRecord, forms: Mapping[str, ExportForm], source: Mapping[str, object]) -> str:
+def render_card(record: ExportRecord, forms: Mapping[str, ExportForm], source: Mapping[str, Any]) -> str:
     """The card as Markdown with the metadata that the Hugging Face hub reads.
 
     Args:
@@ -81,7 +82,7 @@ def size_of(form: ExportedForm) -> str:
     return f"{sum(file.bytes for file in form.files) / 1e6:,.1f}"
 
 
-def source_metadata(model: ModelParameters, folder: Path) -> dict[str, object]:
+def source_metadata(model: ModelParameters, folder: Path) -> dict[str, Any]:
     """What the card of an exported model says of its license, language, data and base; nothing where it has no card.
 
     Args:

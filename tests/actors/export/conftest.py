@@ -25,13 +25,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """`exported(model, form, *precisions)`: a folder with the base and these, without any check."""
 
     @cache
-    def export(name: str, form: ExportForm, *precisions: str) -> Path:
+    def written(name: str, form_name: str, precisions: tuple[str, ...]) -> Path:
+        form = find_form(form_name)
         folder, output = GOLDEN / "models" / name, tmp_path_factory.mktemp(name)
         find_form("safetensors").write(folder, output, "float32", names_head(folder), TOOLS)
         for precision in precisions:
             if (form.name, precision) != ("safetensors", "float32"):
                 form.write(folder, output, precision, names_head(folder), TOOLS)
         return output
+
+    def export(name: str, form: ExportForm, *precisions: str) -> Path:
+        return written(name, form.name, precisions)
 
     return export
 

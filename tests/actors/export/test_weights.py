@@ -12,6 +12,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
+from actors.export.form import ExportForm
 from actors.export.weights import PYTORCH, SAFETENSORS
 from tests.actors.export.conftest import TOOLS, Exported, assert_close, golden_backend, golden_batch
 from tests.actors.helpers import GOLDEN, MODELS
@@ -60,11 +61,9 @@ def test_config_and_tokenizer_stand_beside_the_base(exported: Exported) -> None:
 
 @pytest.mark.parametrize("form", [SAFETENSORS, PYTORCH])
 @pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-5), ("float16", 0.05)])
-def test_each_is_read_back(exported: Exported, form: object, precision: str, atol: float) -> None:
-    assert form in (SAFETENSORS, PYTORCH)
-    chosen = SAFETENSORS if form is SAFETENSORS else PYTORCH
-    output = exported("bert", chosen, "float32", "float16")
-    assert_close(chosen.open(output, precision, TOOLS), golden_backend("bert"), golden_batch(has_types=True), atol)
+def test_each_is_read_back(exported: Exported, form: ExportForm, precision: str, atol: float) -> None:
+    output = exported("bert", form, "float32", "float16")
+    assert_close(form.open(output, precision, TOOLS), golden_backend("bert"), golden_batch(has_types=True), atol)
 
 
 def test_a_file_that_is_gone_is_named(exported: Exported) -> None:
