@@ -201,8 +201,8 @@ class Runtime:
     convert_only: frozenset[str] = frozenset()
     """Those of its packages without which it loads a model that is converted already."""
     exported: str | None = None
-    """The form of `spanmill export` that it reads; where a model folder has that in the precision that is asked for, its
-    files are downloaded with the weights. None where it reads nothing but the weights."""
+    """The form of `spanmill export` that it reads; where a model folder has that in the precision that is wanted, the
+    files of it are downloaded with the weights. None where it reads nothing but the weights."""
     extra: str = ""
     """The optional extra of Spanmill that installs them."""
     is_ready: Callable[[Path, str], bool] = lambda folder, dtype: True
@@ -236,7 +236,7 @@ class Runtime:
             )
 
     def check_can_load(self, folder: Path, dtype: str) -> None:
-        """Raises ModelError, which says what to install, where a model has to be converted by packages that are missing."""
+        """Raises ModelError, which says what to install, where packages are missing that have to convert the model."""
         missing = self.missing_packages
         if missing and not self.can_load(folder, dtype):
             raise ModelError(

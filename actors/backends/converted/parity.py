@@ -258,8 +258,7 @@ def _alike(others: Sequence[Floats | None], own: Sequence[Floats | None], what: 
 
 
 def _flat(arrays: Sequence[Floats | None]) -> Floats:
-    return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays if array is not None)])| None]) -> Floats:
-    return np.concatenate([array.reshape(-1) for array in arrays if array is not None])
+    return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays if array is not None)])
 
 
 def _share(difference: Floats, exact: Floats) -> float:
