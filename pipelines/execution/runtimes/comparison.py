@@ -12,12 +12,7 @@ MARGIN = 1.03
 _HOPELESS_AT_ONCE, _HOPELESS = 0.5, 0.7
 """Shares of the best rate below which a candidate has no further lap: after the first one, which it had when nobody
 else had one, and after those in turns."""
-_MOST_LAPS = 12
-_SURE = 4
-"""Laps after which those that are still in the race have more only while they are close."""
-_CLOSE = 0.85
-"""Share of the best rate from which a candidate is close: laps differ by some per cent, and the batcher of each learns
-on, so that few laps may take the wrong one of two."""
+_MOST_LAPS = 4
 _LAPS_EXPECTED = 3
 """Of a candidate, the one that warms it up included, while it is considered whether there is time for it."""
 
@@ -113,11 +108,9 @@ class Comparison:
                 self._try(candidate, cost, learn)
             for lap in range(1, _MOST_LAPS):
                 self._leave_out_hopeless(_HOPELESS_AT_ONCE if lap == 1 else _HOPELESS)
-                if lap >= _SURE and len(self._close) < 2:
-                    break
                 if len(self.in_race) < 2 or sum(self.lap_seconds[one] for one in self.in_race) > self.left:
                     break
-                for candidate in self.in_race if lap < _SURE else self._close:
+                for candidate in self.in_race:
                     if self.lap_seconds[candidate] < self.left:
                         self._lap(candidate)
         except OutOfTime:
@@ -130,11 +123,6 @@ class Comparison:
     def in_race(self) -> list[Candidate]:
         """Candidates with a rate that are not out, the fastest first."""
         return sorted((one for one in self.rates if one not in self.verdicts), key=lambda one: -self.rates[one])
-
-    @property
-    def _close(self) -> list[Candidate]:
-        """Those that may turn out to be the fastest."""
-        return [one for one in self.in_race if self.rates[one] >= _CLOSE * self.rates[self.in_race[0]]]
 
     def _try(self, candidate: Candidate, cost: float, learn: Callable[[Lap], tuple[float, float]] | None) -> None:
         lap_guess = max(self.lap_seconds.values(), default=0.0)

@@ -63,23 +63,6 @@ def test_the_fastest_wins_and_who_is_far_behind_has_one_lap_unless_it_is_torch()
     assert times_torch(found.rates, QUICK) == "2.50 times torch float32"
 
 
-@dataclass
-class Learning(Bench):
-    """The quick one is slow until its batcher has learnt."""
-
-    def lap(self, candidate: Candidate, seconds: float) -> Lap:
-        if candidate == QUICK:
-            self.laps[QUICK] = 1.0 if self.ran.count(QUICK) < 5 else 0.9
-        return super().lap(candidate, seconds)
-
-
-def test_who_is_close_has_more_laps_and_who_is_not_has_none() -> None:
-    bench = Learning({TORCH: 1.3, EQUAL: 0.97, QUICK: 1.0})
-    found = _compared(bench, 60.0, quick=1.0)
-    assert found.winner() == QUICK
-    assert [bench.ran.count(one) for one in (TORCH, EQUAL, QUICK)] == [4, 12, 12]
-
-
 def test_torch_stays_where_nothing_is_clearly_faster() -> None:
     found = _compared(Bench({TORCH: 1.0, EQUAL: 0.98}), 60.0)
     assert found.winner() == TORCH
