@@ -199,21 +199,30 @@ def _measured(
     )
     _load_others(contest, setup, folder, stack)
     contest.warm_up(slices.warm)
-    looked, drawn, rounds = machine.look(found["gpu"]), Curves(), list[Round]()
-    is_stopped = False
+    rounds, drawn, is_stopped = _until_stopped(request, contest, setup, slices, folder)
+    lines = tuple(line for contender in contenders for line in contender.lines(len(rounds)))
+    looked = machine.look(found["gpu"])
+    return Report(request.task, named, request.threads, slices.corpus, looked, rounds, lines, drawn, is_stopped)
+
+
+def _until_stopped(
+    request: Request, contest: Contest, setup: dict[str, Any], slices: Slices, folder: Path
+) -> tuple[tuple[Round, ...], Curves, bool]:
+    """The rounds, the curves, and whether Ctrl-C ended them before their end.
+
+    Raises:
+        KeyboardInterrupt: no round was whole by then.
+    """
+    rounds: list[Round] = []
     try:
         for number, rows in enumerate(slices.rounds):
-            say(f"round {number + 1} of {len(slices.rounds)}: {counted(rows.rows, 'row')}")
+            contest.say(f"round {number + 1} of {len(slices.rounds)}: {counted(rows.rows, 'row')}")
             rounds.append(contest.measure(rows, number))
-        drawn = _curves(request, contest, setup, slices, folder)
+        return tuple(rounds), _curves(request, contest, setup, slices, folder), False
     except KeyboardInterrupt:
         if not rounds:
             raise
-        is_stopped = True
-    lines = tuple(line for contender in contenders for line in contender.lines(len(rounds)))
-    return Report(
-        request.task, named, request.threads, slices.corpus, looked, tuple(rounds), lines, drawn, is_stopped=is_stopped
-    )
+        return tuple(rounds), Curves(), True
 
 
 def _leave_out(contenders: Sequence[Contender], device: Literal["cpu", "gpu"]) -> None:

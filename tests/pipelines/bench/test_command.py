@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from pipelines.config.loader import load_config
 from pipelines.console import open_console
 from pipelines.errors import ConfigError
 from tests.pipelines.bench.setups import MODEL
+from tests.pipelines.processes import Command, is_gone
 
 
 def _config(kind: type[OfflineConfig]) -> OfflineConfig:
@@ -45,20 +44,17 @@ def test_a_run_prints_tables_and_writes_figures(tmp_path: Path, capsys: pytest.C
 
 
 def test_ctrl_c_keeps_the_rounds_that_are_whole(tmp_path: Path) -> None:
-    words = ["bench", "--model", str(MODEL), "--set", "model.threads=1", "--peers", "engine-fast"]
+    words = ["--model", str(MODEL), "--set", "model.threads=1", "--peers", "engine-fast"]
     words += ["--rows", "8", "--rounds", "100", "--output", str(tmp_path), "--no-plots"]
-    with subprocess.Popen(
-        [sys.executable, "-c", "from pipelines.cli.main import main; main()", *words],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        said = iter(process.stderr)
-        assert any("round 3 of 100" in line for line in said)
-        process.send_signal(signal.SIGINT)
-        rest = "".join(said)
-        assert process.wait() == 130, rest
+    command = Command(("spanmill", "bench", *words), tmp_path)
+    try:
+        command.wait_until(lambda: "round 3 of 100" in command.said()[1])
+        command.signal(signal.SIGINT)
+        code, _, rest = command.end()
+        assert code == 130, rest
+        assert is_gone(command)
+    finally:
+        command.clean_up()
     found = json.loads((tmp_path / "bench.json").read_text())
     assert found["is_stopped"]
     assert 2 <= len(found["rounds"]) < 100
