@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from actors.serving.context import Context
 from actors.serving.errors import refusal_of
 from actors.serving.middleware.access_log import REQUEST_ID, TIMES, AccessLogMiddleware, RequestObserver
-from actors.serving.middleware.auth import MISSING, OPEN, AuthMiddleware, read_keys
+from actors.serving.middleware.auth import MISSING, OPEN, AuthMiddleware, needs_no_key, read_keys
 from actors.serving.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.middleware.disconnect import DisconnectMiddleware
 from actors.serving.page.routes import page_router
@@ -113,23 +113,22 @@ class _Documented(FastAPI):
             document["components"]["securitySchemes"] = {"key": _KEY_SCHEME}
             document["security"] = [{"key": []}]
             for path, operations in document["paths"].items():
-                if (path == self._health_route or OPEN.fullmatch(path)) and "get" in operations:
+                if needs_no_key(path, self._health_route) and "get" in operations:
                     operations["get"]["security"] = []
         return super().openapi()
 
 
 def _check_health_route(path: str | None, protocols: Sequence[ProtocolRoutes]) -> None:
-    """Raises ValueError where another route answers there first: it says something else, and would need no key.
+    """Raises ValueError where a path that has a meaning of its own is named as the health route: it would need no key.
 
-    Such a path may be one of the probes that say the same.
+    A probe that says the same as /ready is no such path.
     """
     if path is None or path in health.MODEL_PROBES:
         return
     routes = [route for protocol in protocols for route in protocol.router.routes if isinstance(route, APIRoute)]
-    if (
-        OPEN.fullmatch(path)
-        or sum("GET" in (route.methods or ()) and route.path_regex.match(path) is not None for route in routes) > 1
-    ):
+    answering = [route for route in routes if "GET" in (route.methods or ()) and route.path_regex.match(path)]
+    # One of those that answer is the health route itself.
+    if OPEN.fullmatch(path) or len(answering) > 1:
         raise ValueError(f"gateway.health_route: {path} is a route already; name a path that /docs does not list")
 
 

@@ -52,6 +52,11 @@ def read_keys(parameters: KeyParameters) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
+def needs_no_key(path: str, health_route: str | None) -> bool:
+    """Whether anybody may GET a path: one of `OPEN`, or the further path of the probe /ready."""
+    return path == health_route or OPEN.fullmatch(path) is not None
+
+
 class AuthMiddleware:
     """Refuses requests that carry none of the keys."""
 
@@ -86,8 +91,7 @@ class AuthMiddleware:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         # Without a key nobody sends a body.
         is_read = scope["method"] in ("GET", "HEAD")
-        is_probe = path == self._health_route or OPEN.fullmatch(path) is not None
-        return is_read and (is_probe or (path == "/" and asks_for_page(scope)))
+        return is_read and (needs_no_key(path, self._health_route) or (path == "/" and asks_for_page(scope)))
 
     def _knows(self, given: str) -> bool:
         # Headers are Latin-1 on the wire. Every key is compared, so that the time it takes reveals nothing about them.

@@ -8,7 +8,8 @@ from actors.serving.errors import plain_body
 from actors.serving.protocols.base import ProtocolRoutes
 
 MODEL_PROBES = frozenset({"/ready", "/health", "/ping"})
-"""Paths of all protocols at which a GET says whether a forward pass of the model just succeeded."""
+"""What hosts usually ask at; a GET says whether a forward pass of the model just succeeded. Named as the health route,
+such a path stays as it is."""
 
 
 def routes(context: Context) -> ProtocolRoutes:
