@@ -198,11 +198,16 @@ class Runtime:
     """Values of `model.dtype` that it computes in."""
     packages: tuple[str, ...] = ()
     """Modules that have to be importable before `load` is called, beside what Spanmill always needs."""
+    convert_only: frozenset[str] = frozenset()
+    """Those of its packages without which it loads a model that is converted already."""
+    exported: str | None = None
+    """The form of `spanmill export` that it reads; where a model folder has that in the precision that is wanted, the
+    files of it are downloaded with the weights. None where it reads nothing but the weights."""
     extra: str = ""
     """The optional extra of Spanmill that installs them."""
     is_ready: Callable[[Path, str], bool] = lambda folder, dtype: True
     """Whether `load` of a folder's model in a value of `model.dtype` has nothing left to convert, and so takes
-    seconds. Only to be asked where the packages are there; it reads the whole model for its fingerprint."""
+    seconds. Only to be asked where it is installed; it reads the whole model for its fingerprint."""
     conversion_seconds: float = 0.0
     """What `load` takes where it has to convert a small model first, about: `model.backend: auto` looks whether a job
     is long enough to try that."""
@@ -214,15 +219,30 @@ class Runtime:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its packages are there."""
-        return not self.missing_packages
+        """Whether the packages are there that load a converted model."""
+        return set(self.missing_packages) <= self.convert_only
+
+    def can_load(self, folder: Path, dtype: str) -> bool:
+        """Whether the packages are there that a folder's model in a value of `model.dtype` takes."""
+        return self.is_installed and (not self.missing_packages or self.is_ready(folder, dtype))
 
     def check_installed(self) -> None:
-        """Raises ModelError, which says what to install, where packages are missing."""
-        if missing := self.missing_packages:
+        """Raises ModelError, which says what to install, where packages are missing that load a converted model."""
+        missing = [package for package in self.missing_packages if package not in self.convert_only]
+        if missing:
             raise ModelError(
                 f"model.backend: {self.name} needs {', '.join(missing)}, which is not installed here; "
                 f"install it with pip install 'spanmill[{self.extra}]'"
+            )
+
+    def check_can_load(self, folder: Path, dtype: str) -> None:
+        """Raises ModelError, which says what to install, where packages are missing that have to convert the model."""
+        missing = self.missing_packages
+        if missing and not self.can_load(folder, dtype):
+            raise ModelError(
+                f"model.backend: {self.name} needs {', '.join(missing)} to convert {folder}, which is not installed "
+                f"here; install it with pip install 'spanmill[{self.extra}]', or convert the model elsewhere by "
+                "spanmill export"
             )
 
     def check_dtype(self, dtype: str) -> None:

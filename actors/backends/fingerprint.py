@@ -1,11 +1,15 @@
 """The fingerprint of what a model folder computes."""
 
 import hashlib
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 MODEL_TEXTS = ("*.json", "*.txt", "*.model")
 """Patterns of the files beside the weights: config and tokenizer."""
+_SETTLED_SECONDS = 2.0
+"""A file that was changed later than this ago may be changed once more without another time of change."""
 
 
 def content_fingerprint(folder: Path, weights: Sequence[str]) -> str:
@@ -17,9 +21,31 @@ def content_fingerprint(folder: Path, weights: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in _files_that_count(folder, weights):
         digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(file_digest(path))
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file. A process reads a file once for it, unless the file was changed a moment ago, or is since.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = path.stat()
+    changed = max(found.st_mtime_ns, found.st_ctime_ns)
+    if time.time() - changed / 1e9 < _SETTLED_SECONDS:
+        return _digest(path)
+    return _digest_once(path.resolve(), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest_once(path: Path, *_identity: int) -> bytes:
+    return _digest(path)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _counts(name: str) -> bool:

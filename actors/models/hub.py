@@ -1,18 +1,24 @@
 """Finds or downloads the folder of a model, and computes the fingerprint of what is in it."""
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 
 import fsspec
 
 from actors.backends.base import find_runtime
+from actors.backends.exported import ExportedFile, read_export
+from actors.backends.exported_files import check_file, place_of
 from actors.backends.fingerprint import MODEL_TEXTS, content_fingerprint
+from actors.backends.precision import EXACT
 from actors.cache import cache_folder, make_folder
 from actors.errors import ModelError, NoModelError, first_line
 from actors.models.content_keys import CONTENT_KEYS
 from actors.models.names import SHIPPED, SHIPPED_NAMES, is_place
+from actors.models.precision import with_precision
 from actors.parameters import ModelParameters
 
 _SHIPPED = Path(__file__).parent / SHIPPED
@@ -23,7 +29,8 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     """The folder of a model, downloaded first where it is not local.
 
     `minilm-qa` and `models/minilm-qa` are the model that comes with the package, unless there is a folder of that name.
-    A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`.
+    A hub id goes through the hub's own cache. A URL is copied once into `$XDG_CACHE_HOME/spanmill/models`. Of a folder
+    that `spanmill export` wrote, the form that the runtime reads is fetched too, and no other.
 
     Args:
         key: the group of the config that names the model, for errors.
@@ -36,6 +43,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     patterns = (*find_runtime(parameters.backend).weights, *MODEL_TEXTS)
     if "://" in name:
         folder = _copy_from_url(name, parameters.storage, patterns, key)
+        _fetch(parameters, folder, _missing(folder, _files_to_load(folder, parameters)), key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
     elif name in SHIPPED_NAMES:
@@ -44,8 +52,23 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         raise NoModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
         folder = _download_from_hub(name, parameters.revision, patterns, key)
+        _fetch(parameters, folder, _missing(folder, _files_to_load(folder, parameters)), key)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{key}.name: {name} holds no config.json, so it is not a transformers model folder")
+    return folder
+
+
+def find_export(parameters: ModelParameters, key: str = "model") -> Path:
+    """As `find_model`, with the files of all forms that `spanmill export` put beside the weights.
+
+    Raises:
+        NoModelError: there is no such folder, hub id or URL.
+        ModelError: it cannot be read, or holds no config.json.
+    """
+    folder = find_model(parameters, key)
+    record = read_export(folder)
+    files = [] if record is None else [file for form in record.forms for file in form.files]
+    _fetch(parameters, folder, _missing(folder, files), key)
     return folder
 
 
@@ -79,7 +102,38 @@ def fingerprint(folder: Path, backend: str) -> str:
     return content_fingerprint(folder, find_runtime(backend).weights)
 
 
-def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
+def _files_to_load(folder: Path, parameters: ModelParameters) -> Sequence[ExportedFile]:
+    """Files of the exported form that the runtime reads; none where the folder is no export, or has no such form."""
+    runtime = find_runtime(parameters.backend)
+    if runtime.exported is None or (record := read_export(folder)) is None:
+        return ()
+    try:
+        dtype = with_precision(folder, parameters).dtype or EXACT
+    except ModelError:
+        return ()  # loading it says so, too
+    form = record.form(runtime.exported, dtype)
+    return () if form is None else form.files
+
+
+def _missing(folder: Path, files: Sequence[ExportedFile]) -> list[ExportedFile]:
+    return [file for file in files if not place_of(folder, file).is_file()]
+
+
+def _fetch(parameters: ModelParameters, folder: Path, files: Sequence[ExportedFile], key: str) -> None:
+    """Adds files of an exported folder to the copy of its weights; nothing where the folder is no copy."""
+    name = parameters.name
+    if not files or Path(name).expanduser().is_dir() or is_shipped(name):
+        return
+    if "://" in name:
+        _add_from_url(name, parameters.storage, folder, files, key)
+    else:
+        # The copy is named by its commit: its branch may have moved on meanwhile.
+        _download_from_hub(name, folder.name, [escape(file.path) for file in files], key, ignored=())
+
+
+def _download_from_hub(
+    name: str, revision: str | None, patterns: Sequence[str], key: str, ignored: Sequence[str] = ("*/*",)
+) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -90,7 +144,9 @@ def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str],
     )
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignored))
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         # Without the network nobody knows whether there is such a model.
         is_wrong = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | HFValidationError)
@@ -122,6 +178,28 @@ def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str]
         except Exception as error:
             raise ModelError(f"{key}.name: {url} cannot be copied: {first_line(error)}") from error
     return target
+
+
+def _add_from_url(url: str, storage: dict[str, object], folder: Path, files: Sequence[ExportedFile], key: str) -> None:
+    """Adds files to a copy, each of which is there whole or not at all."""
+    for file in files:
+        place = place_of(folder, file)
+        try:
+            fs, root = fsspec.core.url_to_fs(url, **storage)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Beside the copies: what a killed process leaves there is removed after a day.
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
+                written = Path(partial) / place.name
+                fs.get_file(f"{root.rstrip('/')}/{file.path}", str(written))
+                check_file(written, file, f"{key}.name: {url}/{file.path}")
+                written.replace(place)
+        except ModelError:
+            raise
+        except Exception as error:  # every fsspec implementation raises its own kind
+            raise ModelError(
+                f"{key}.name: {url}/{file.path} cannot be copied: {first_line(error)}; export the model "
+                "again, or set model.backend: torch"
+            ) from error
 
 
 def _version(info: dict[str, object]) -> str:

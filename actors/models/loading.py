@@ -74,7 +74,9 @@ def load_backend(folder: Path, model: ModelParameters, with_qa_head: bool) -> Ba
         check_outputs(frozenset({ModelOutput.LOGITS}), runtime.outputs)
     runtime.check_installed()
     decided = with_precision(folder, model)
-    runtime.check_dtype(decided.dtype or EXACT)
+    dtype = decided.dtype or EXACT
+    runtime.check_dtype(dtype)
+    runtime.check_can_load(folder, dtype)
     with _judged():
         return runtime.load(folder, decided, with_qa_head)
 

@@ -131,14 +131,15 @@ def candidates(
     for name in compared_runtimes() if names is None else names:
         runtime = find_runtime(name)
         if runtime.is_installed and wanted <= runtime.outputs and (not on_gpu or _is_for_gpus(runtime)):
-            found += [Candidate(name, dtype) for dtype in _types(runtime, folder, model, on_gpu)]
+            types = _types(runtime, folder, model, on_gpu)
+            found += [Candidate(name, dtype) for dtype in types if runtime.can_load(folder, dtype)]
     return found
 
 
 def missing_extras(names: Iterable[str] | None = None) -> list[str]:
     """Extras of Spanmill that would bring more runtimes to compare."""
     runtimes = [find_runtime(name) for name in (compared_runtimes() if names is None else names)]
-    return sorted({runtime.extra for runtime in runtimes if runtime.extra and not runtime.is_installed})
+    return sorted({runtime.extra for runtime in runtimes if runtime.extra and runtime.missing_packages})
 
 
 def settled_without_measuring(

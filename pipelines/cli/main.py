@@ -15,6 +15,7 @@ from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.bench import bench
+from pipelines.cli.export import export
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
@@ -176,6 +177,17 @@ app.command(
     )
 )(bench)
 
+app.command(
+    epilog=epilog(
+        "Exit codes: 0 all forms are written and agree with torch; 1 one is not kept, or nothing could be written, and why; "
+        f"{WRONG}, or an OUTPUT that is taken; 130 stopped by Ctrl-C or SIGTERM.",
+        "spanmill export minilm-qa exported/",
+        "spanmill export my-model/ exported/ --formats onnx,openvino --precision float32,int8 --rows dev.json",
+        "spanmill export my-model/ exported/ --python tensorflow=/path/to/environment/bin/python",
+        "spanmill export distilbert/distilbert-base-cased-distilled-squad s3://bucket/models/distilbert",
+        "spanmill export --check exported/",
+    )
+)(export)
 
 @app.command(
     epilog=epilog(

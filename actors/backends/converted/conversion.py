@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 START, END, HIDDEN = "start_logits", "end_logits", "last_hidden_state"
 """What the outputs of a converted model are called: [n, S] float32 each, the hidden states [n, S, D]. Without
 a QA head it has the hidden states alone."""
-ONNX_FILE, ONNX_INT8_FILE = "model.onnx", "model_quantized.onnx"
+ONNX_FILE, ONNX_HALF_FILE, ONNX_INT8_FILE = "model.onnx", "model_fp16.onnx", "model_quantized.onnx"
 OPENVINO_FILE = "openvino_model.xml"
 HEAD_FILE = "qa_outputs.safetensors"
 """The QA head, which CTranslate2 does not compute: weight [2, D] and bias [2] in float32."""
-_CTRANSLATE2_KINDS = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
-_PROTOBUF_LIMIT = 2_000_000_000
+CTRANSLATE2_KINDS = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
+PROTOBUF_LIMIT = 2_000_000_000
 """Bytes of the largest ONNX file that holds its own weights."""
 
 
@@ -70,8 +70,25 @@ def quantize_onnx(exported: Path, target: Path) -> None:
             # CPUs without VNNI add products of two 8-bit numbers in 16 bits, which overflow unless the weights have 7.
             reduce_range=True,
             nodes_to_exclude=heads,
-            use_external_data_format=size >= _PROTOBUF_LIMIT,
+            use_external_data_format=size >= PROTOBUF_LIMIT,
         )
+
+
+def halve_onnx(exported: Path) -> Any:
+    """The model, an `onnx.ModelProto`, with weights and activations in float16, inputs and outputs as they were.
+
+    Args:
+        exported: a folder that `export_onnx` wrote.
+
+    Raises:
+        ModelError: it cannot be converted.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    file = exported / ONNX_FILE
+    with _explained(exported, "model", "ONNX with 16 bits"), _silent():
+        return convert_float_to_float16(onnx.load(str(file)), keep_io_types=True)
 
 
 def export_openvino(folder: Path, target: Path, with_qa_head: bool) -> None:
@@ -101,9 +118,9 @@ def convert_ctranslate2(folder: Path, target: Path, with_qa_head: bool, quantiza
     from actors.model_config import load_config
 
     kind = load_config(folder).model_type
-    if kind not in _CTRANSLATE2_KINDS:
+    if kind not in CTRANSLATE2_KINDS:
         raise ModelError(
-            f"{folder} is a {kind}, which CTranslate2 cannot hold; it knows {', '.join(_CTRANSLATE2_KINDS)}. "
+            f"{folder} is a {kind}, which CTranslate2 cannot hold; it knows {', '.join(CTRANSLATE2_KINDS)}. "
             "Set model.backend to torch, onnxruntime or openvino"
         )
     head = None
@@ -206,7 +223,8 @@ def _explained(folder: Path, kind: str, form: str) -> Iterator[None]:
         raise
     except Exception as error:  # each of them raises its own kinds
         raise ModelError(
-            f"{folder}: this {kind} cannot be converted to {form}: {first_line(error)}; set model.backend: torch"
+            f"{folder}: this {kind} cannot be converted to {form}: {first_line(error)}; take torch "
+            "(model.backend), or leave this form out of an export"
         ) from error
 
 

@@ -1,4 +1,6 @@
-"""Converted models, each made once on a machine and kept under the user's cache."""
+"""Converted models: those that `spanmill export` put into the model's folder, else made once on a machine and kept
+under the user's cache.
+"""
 
 import errno
 import hashlib
@@ -9,13 +11,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS
+from actors.backends.exported import EXPORT_RECORD, ExportedForm, ExportRecord, read_export
+from actors.backends.exported_files import check_files, place_of
 from actors.backends.fingerprint import content_fingerprint
 from actors.cache import cache_folder, make_folder
 from actors.errors import ModelError, first_line
@@ -25,6 +29,16 @@ _REVISION = 1
 """Another number is another conversion; to be raised whenever `conversion` gives something else."""
 _NO_ROOM = 16 << 20
 """Bytes of free space below which whatever failed is put down to the disk."""
+
+
+@dataclass(frozen=True)
+class ExportedAs:
+    """Which form of `spanmill export` holds the same as a conversion, under the same names of files."""
+
+    form: str
+    precision: str
+    folder: str
+    """Of an exported folder, where these files lie."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +53,56 @@ class Form:
     """Converts a model folder into an empty folder, with or without the QA head; see `conversion`."""
     source: "Form | None" = None
     """What `make` converts in place of a model folder."""
+    exported: ExportedAs | None = None
+    """What is taken in place of a conversion where the model's folder has it."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted model."""
+
+    folder: Path
+    """Whose files the runtime reads."""
+    results: Path
+    """The folder that keeps what was measured of it. Of a conversion it is `folder`; of an export, which may lie where
+    nothing can be written, one under the user's cache."""
+    files: list[list[object]] = field(default_factory=list)
+    """Names, sizes and SHA-256 of the files of an export, which were checked; none of a conversion."""
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it lies in the model's own folder."""
+        return self.folder != self.results
+
+
+def converted_model(folder: Path, form: Form, with_qa_head: bool) -> Converted:
+    """The form of a model: exported beside its weights, else converted earlier, else converted now.
+
+    An export counts while config, tokenizer and weights are those that it was made from; else a warning is logged.
+
+    Raises:
+        ModelError: a file of the export is damaged, missing or another; or the model cannot be converted, or the cache
+            cannot be written to.
+    """
+    exported = _exported(folder, form, with_qa_head)
+    if exported is None:
+        place = converted_folder(folder, form, with_qa_head)
+        return Converted(place, place)
+    try:
+        check_files(folder, exported.files)
+    except ModelError as error:
+        raise ModelError(
+            f"{error}; copy or download the folder again, export the model again, or remove {EXPORT_RECORD}: it is "
+            "then converted on this machine"
+        ) from error
+    assert form.exported is not None
+    files: list[list[object]] = [[file.path, file.bytes, file.sha256.lower()] for file in exported.files]
+    name = f"exported-{form.name}-{hashlib.sha256(repr(sorted(map(repr, files))).encode()).hexdigest()[:24]}"
+    return Converted(folder / form.exported.folder, cache_folder("converted") / name, files)
 
 
 def converted_folder(folder: Path, form: Form, with_qa_head: bool) -> Path:
-    """Where the converted model lies; converts it first where that was not done yet, in no two processes at once.
+    """Where a conversion lies; it is made first where that was not done yet, in no two processes at once.
 
     Raises:
         ModelError: it cannot be converted, or the cache cannot be written to.
@@ -60,8 +120,14 @@ def converted_folder(folder: Path, form: Form, with_qa_head: bool) -> Path:
 
 
 def is_converted(folder: Path, form: Form) -> bool:
-    """Whether `converted_folder` has nothing to do; reads the whole model for its fingerprint."""
-    return _place(folder, form, names_head(folder)).is_dir()
+    """Whether `converted_model` has nothing to convert; reads the weights for their fingerprint."""
+    has_head = names_head(folder)
+    if _exported(folder, form, has_head, says_why_not=False) is not None:
+        return True
+    try:
+        return _place(folder, form, has_head).is_dir()
+    except PackageNotFoundError:  # of those that would convert
+        return False
 
 
 @contextmanager
@@ -90,8 +156,36 @@ def locked(target: Path) -> Iterator[None]:
         ) from error
 
 
+def _exported(folder: Path, form: Form, with_qa_head: bool, says_why_not: bool = True) -> ExportedForm | None:
+    """A form in the model's own folder that belongs to the weights beside it; its files were not looked into yet.
+
+    None also where none of its files is there, as in a folder that was downloaded for another runtime.
+    """
+    if form.exported is None or (record := read_export(folder)) is None:
+        return None
+    found = record.form(form.exported.form, form.exported.precision)
+    if found is None or record.has_qa_head != with_qa_head:
+        return None
+    if not any(place_of(folder, file).exists() for file in found.files):
+        return None
+    return found if _belongs(record, folder, form, says_why_not) else None
+
+
+def _belongs(record: ExportRecord, folder: Path, form: Form, says_why_not: bool) -> bool:
+    if record.fingerprint == content_fingerprint(folder, TRANSFORMERS_WEIGHTS):
+        return True
+    if says_why_not:
+        _LOG.warning(
+            "%s: its weights, config or tokenizer were changed since it was exported, so its form %s is not used, and "
+            "the model is converted here; export it again",
+            folder,
+            form.name,
+        )
+    return False
+
+
 def _fill(place: Path, folder: Path, form: Form, with_qa_head: bool) -> None:
-    source = folder if form.source is None else converted_folder(folder, form.source, with_qa_head)
+    source = folder if form.source is None else converted_model(folder, form.source, with_qa_head).folder
     try:
         form.make(source, place, with_qa_head)
     except ModelError as error:

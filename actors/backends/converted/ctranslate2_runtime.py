@@ -9,7 +9,7 @@ import numpy as np
 from actors.arrays import Floats
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
 from actors.backends.converted.conversion import END, HEAD_FILE, HIDDEN, START, convert_ctranslate2
-from actors.backends.converted.conversion_cache import Form, is_converted
+from actors.backends.converted.conversion_cache import ExportedAs, Form, is_converted
 from actors.backends.converted.converted_backend import ConvertedBackend
 from actors.backends.converted.loading import load_converted
 from actors.backends.precision import EXACT, FastPrecision, Precision
@@ -20,14 +20,18 @@ from actors.parameters import ModelParameters
 _PACKAGES = ("torch", "transformers", "ctranslate2")
 
 
+# Not "int8" alone, which leaves biases and norms in the type of the model.
+QUANTIZATIONS = {EXACT: EXACT, "float16": "float16", "int8": "int8_float32"}
+"""What CTranslate2's converter calls the values of `model.dtype`."""
+
+
 def _form(dtype: str) -> Form:
     name = "ctranslate2" if dtype == EXACT else f"ctranslate2-{dtype}"
-    # Not "int8" alone, which leaves biases and norms in the type of the model.
-    quantization = "int8_float32" if dtype == "int8" else dtype
-    return Form(name, _PACKAGES, partial(convert_ctranslate2, quantization=quantization))
+    make = partial(convert_ctranslate2, quantization=QUANTIZATIONS[dtype])
+    return Form(name, _PACKAGES, make, exported=ExportedAs("ctranslate2", dtype, f"ctranslate2/{dtype}"))
 
 
-_FORMS = {dtype: _form(dtype) for dtype in (EXACT, "float16", "int8")}
+_FORMS = {dtype: _form(dtype) for dtype in QUANTIZATIONS}
 
 
 class CTranslate2Backend(ConvertedBackend):
@@ -118,6 +122,7 @@ RUNTIME = Runtime(
     fast=FastPrecision(_uses_gpu, _choose),
     dtypes=frozenset(_FORMS),
     packages=("ctranslate2",),
+    exported="ctranslate2",
     extra="ctranslate2",
     is_ready=_is_ready,
     conversion_seconds=2.0,

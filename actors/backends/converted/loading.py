@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.backends.base import Backend
-from actors.backends.converted.conversion_cache import Form, converted_folder, names_head
+from actors.backends.converted.conversion_cache import Form, converted_model, names_head
 from actors.backends.converted.parity import check_parity
 from actors.backends.precision import EXACT
 from actors.errors import ModelError, first_line
@@ -19,7 +19,7 @@ def load_converted(
     with_qa_head: bool,
     package: str,
 ) -> Backend:
-    """The converted model of a folder, ready for a pass.
+    """The converted model of a folder, ready for a pass; an exported one is read where it lies.
 
     Args:
         read: reads what lies in a converted folder.
@@ -27,16 +27,17 @@ def load_converted(
         package: the distribution that computes, whose version the parity check hangs on.
 
     Raises:
-        ModelError: it cannot be converted, kept or read, or computes something else than torch does.
+        ModelError: it cannot be converted, kept or read, is an export that is damaged, or computes something else than
+            torch does.
     """
     has_head = with_qa_head or names_head(folder)
-    converted = converted_folder(folder, form, has_head)
+    converted = converted_model(folder, form, has_head)
     try:
-        backend = read(converted)
+        backend = read(converted.folder)
     except Exception as error:  # each runtime raises its own kinds
+        mend = "export the model again" if converted.is_exported else "remove the folder, and it is converted anew"
         raise ModelError(
-            f"{converted}: the converted model cannot be read: {first_line(error)}; remove the folder, and it is "
-            "converted anew"
+            f"{converted.folder}: the converted model cannot be read: {first_line(error)}; {mend}"
         ) from error
     check_parity(backend, folder, converted, model.dtype or EXACT, package, has_head, model.threads)
     return backend

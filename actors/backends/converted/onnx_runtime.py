@@ -6,14 +6,19 @@ from pathlib import Path
 from actors.arrays import Floats
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
 from actors.backends.converted.conversion import HIDDEN, ONNX_FILE, ONNX_INT8_FILE, export_onnx, quantize_onnx
-from actors.backends.converted.conversion_cache import Form, is_converted
+from actors.backends.converted.conversion_cache import ExportedAs, Form, is_converted
 from actors.backends.converted.converted_backend import ConvertedBackend, padded_inputs
 from actors.backends.converted.loading import check_on_cpu, load_converted
 from actors.backends.precision import EXACT, FastPrecision, Precision
 from actors.batch import Batch
 from actors.parameters import ModelParameters
 
-_ONNX = Form("onnx", ("torch", "transformers", "onnx", "onnxscript", "onnx-ir"), export_onnx)
+_ONNX = Form(
+    "onnx",
+    ("torch", "transformers", "onnx", "onnxscript", "onnx-ir"),
+    export_onnx,
+    exported=ExportedAs("onnx", EXACT, "onnx"),
+)
 _FORMS = {
     EXACT: _ONNX,
     "int8": Form(
@@ -21,6 +26,7 @@ _FORMS = {
         (*_ONNX.packages, "onnxruntime"),
         lambda exported, target, with_qa_head: quantize_onnx(exported, target),
         source=_ONNX,
+        exported=ExportedAs("onnx", "int8", "onnx"),
     ),
 }
 _FILES = {EXACT: ONNX_FILE, "int8": ONNX_INT8_FILE}
@@ -84,6 +90,8 @@ RUNTIME = Runtime(
     fast=FastPrecision(uses_gpu=lambda device: False, choose=_choose),
     dtypes=frozenset(_FORMS),
     packages=("onnxruntime", "onnx", "onnxscript"),
+    convert_only=frozenset({"onnx", "onnxscript"}),
+    exported="onnx",
     extra="onnxruntime",
     is_ready=_is_ready,
     conversion_seconds=22.0,

@@ -6,14 +6,19 @@ from pathlib import Path
 from actors.arrays import Floats
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
 from actors.backends.converted.conversion import HIDDEN, OPENVINO_FILE, export_openvino
-from actors.backends.converted.conversion_cache import Form, is_converted
+from actors.backends.converted.conversion_cache import ExportedAs, Form, is_converted
 from actors.backends.converted.converted_backend import ConvertedBackend, padded_inputs
 from actors.backends.converted.loading import check_on_cpu, load_converted
 from actors.backends.precision import EXACT
 from actors.batch import Batch
 from actors.parameters import ModelParameters
 
-_FORM = Form("openvino", ("torch", "transformers", "openvino"), export_openvino)
+_FORM = Form(
+    "openvino",
+    ("torch", "transformers", "openvino"),
+    export_openvino,
+    exported=ExportedAs("openvino", EXACT, "openvino"),
+)
 
 
 class OpenVINOBackend(ConvertedBackend):
@@ -68,6 +73,7 @@ RUNTIME = Runtime(
     weights=TRANSFORMERS_WEIGHTS,
     outputs=frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN}),
     packages=("openvino",),
+    exported="openvino",
     extra="openvino",
     is_ready=_is_ready,
     conversion_seconds=15.0,

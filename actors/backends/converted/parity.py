@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +12,12 @@ import numpy as np
 
 from actors.arrays import Floats
 from actors.backends.base import Backend, PassOutput
-from actors.backends.converted.conversion_cache import locked
+from actors.backends.converted.conversion_cache import Converted, locked
 from actors.backends.precision import EXACT
 from actors.batch import Batch
 from actors.cache import replace_file
 from actors.errors import ModelError
+from actors.model_config import load_config
 from actors.parameters import ModelParameters
 from actors.processor import this_processor
 
@@ -45,7 +46,7 @@ class Deviation:
     """How far a converted model is from torch in float32, over all windows."""
 
     hidden: float
-    """Size of the difference of the last hidden states over the size of the exact ones."""
+    """Size of the difference of the last hidden states over the size of the exact ones; 0 where there are none."""
     logits: float
     """The same of the start and end logits, about their mean; 0 without a QA head."""
     largest: float
@@ -68,15 +69,15 @@ TOLERANCES = {
 
 
 def check_parity(
-    backend: Backend, folder: Path, converted: Path, dtype: str, package: str, has_head: bool, threads: int | None
+    backend: Backend, folder: Path, converted: Converted, dtype: str, package: str, has_head: bool, threads: int | None
 ) -> None:
     """Compares what a loaded model computes with torch, unless that was done on this kind of machine.
 
-    The result is kept beside the converted model, and counts for as long as its files stay as they are.
+    The result is kept in `converted.results`, and counts for as long as the converted files stay as they are.
 
     Args:
         folder: the model that was converted.
-        converted: the folder that `backend` was read from.
+        converted: what `backend` was read from.
         dtype: what it computes in.
         package: the distribution that computes.
         has_head: whether logits are among what it gives.
@@ -87,14 +88,14 @@ def check_parity(
     """
     cpu = this_processor()
     kind = (cpu.name, sorted(cpu.abilities), backend.device.partition(":")[0], package, version(package), dtype)
-    place = converted / f"{_RESULT}{hashlib.sha256(repr(kind).encode()).hexdigest()[:16]}.json"
-    found = _kept(place)
+    place = converted.results / f"{_RESULT}{hashlib.sha256(repr(kind).encode()).hexdigest()[:16]}.json"
+    found = _kept(place, _stamp(converted))
     if found is None:
-        with locked(converted):
-            found = _kept(place)
+        with locked(converted.results):
+            found = _kept(place, _stamp(converted))
             if found is None:
                 found = measure_deviation(backend, folder, has_head, threads)
-                _keep(place, found)
+                _keep(place, found, _stamp(converted))
                 _LOG.info("%s %s against torch in float32: %s", package, dtype, found)
     most = TOLERANCES[dtype]
     if found.exceeds(most):
@@ -115,15 +116,10 @@ def measure_deviation(backend: Backend, folder: Path, has_head: bool, threads: i
     from actors.backends.pytorch.torch_backend import TorchBackend
     from actors.backends.pytorch.torch_weights import load_model
 
-    model = load_model(folder, has_head)
-    windows = trial_windows(folder) or _random_windows(model.config)
-    exact = TorchBackend(model, ModelParameters(device="cpu", dtype="float32", threads=threads))
-    together, alone = _batch(windows), [_batch([window]) for window in windows]
-    others = [backend.forward(batch, has_head, None, want_hidden=True) for batch in alone]
-    company = backend.forward(together, has_head, None, want_hidden=True)
-    others += [company.part(slice(row, row + 1), int(length)) for row, length in enumerate(together.lengths)]
-    own = [exact.forward(batch, has_head, None, want_hidden=True) for batch in alone] * 2
-    return _deviation(others, own, has_head)
+    batches = TrialBatches.of_model(folder)
+    exact = TorchBackend(load_model(folder, has_head), ModelParameters(device="cpu", dtype="float32", threads=threads))
+    others = trial_outputs(backend, batches, has_head)
+    return deviation(others, exact_outputs(exact, batches, has_head), has_head)
 
 
 @dataclass(frozen=True)
@@ -134,8 +130,50 @@ class Window:
     types: Sequence[int] | None
 
 
-def trial_windows(folder: Path) -> list[Window]:
-    """Windows of some questions and passages, from a few tokens to as many as usual; none without a tokenizer."""
+@dataclass(frozen=True)
+class TrialBatches:
+    """Windows as they are computed for a comparison."""
+
+    alone: tuple[Batch, ...]
+    """Each by itself."""
+    together: Batch
+    """All in one."""
+
+    @classmethod
+    def of_model(cls, folder: Path, every_pair: bool = False) -> "TrialBatches":
+        """Those of a model folder, see `trial_windows`; of random tokens where it has no tokenizer.
+
+        Raises:
+            ModelError: the config cannot be read.
+        """
+        windows = trial_windows(folder, every_pair) or _random_windows(load_config(folder))
+        return cls(tuple(_batch([window]) for window in windows), _batch(windows))
+
+    @property
+    def tokens(self) -> int:
+        """That are computed."""
+        return 2 * int(self.together.lengths.sum())
+
+
+def trial_outputs(backend: Backend, batches: TrialBatches, has_head: bool) -> list[PassOutput]:
+    """What a backend gives of every window alone, and then of every window in company."""
+    found = [backend.forward(batch, has_head, None, want_hidden=True) for batch in batches.alone]
+    company = backend.forward(batches.together, has_head, None, want_hidden=True)
+    lengths = batches.together.lengths
+    return found + [company.part(slice(row, row + 1), int(length)) for row, length in enumerate(lengths)]
+
+
+def exact_outputs(torch: Backend, batches: TrialBatches, has_head: bool) -> list[PassOutput]:
+    """What `trial_outputs` is compared with: torch's, of every window alone, twice."""
+    return [torch.forward(batch, has_head, None, want_hidden=True) for batch in batches.alone] * 2
+
+
+def trial_windows(folder: Path, every_pair: bool = False) -> list[Window]:
+    """Windows of some questions and passages, from a few tokens to as many as usual; none without a tokenizer.
+
+    Args:
+        every_pair: every question with every passage, twelve windows; else one of each passage, four.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     try:
@@ -147,13 +185,18 @@ def trial_windows(folder: Path) -> list[Window]:
         return []  # transformers makes an empty one up where a folder has none
     longest = min(_LONGEST, tokenizer.model_max_length, _positions(config))
     passages = (*_PASSAGES, " ".join(_PASSAGES * 8))
+    has_types = getattr(config, "type_vocab_size", 0) > 1
     windows = []
-    for number, passage in enumerate(passages):
-        question = _QUESTIONS[number % len(_QUESTIONS)]
+    for question, passage in _pairs(passages, every_pair):
         found = tokenizer(question, passage, truncation="only_second", max_length=longest)
-        has_types = getattr(config, "type_vocab_size", 0) > 1
         windows.append(Window(found["input_ids"], found.get("token_type_ids") if has_types else None))
     return windows
+
+
+def _pairs(passages: Sequence[str], every_pair: bool) -> Iterable[tuple[str, str]]:
+    if every_pair:
+        return [(question, passage) for passage in passages for question in _QUESTIONS]
+    return [(_QUESTIONS[number % len(_QUESTIONS)], passage) for number, passage in enumerate(passages)]
 
 
 def _random_windows(config: object) -> list[Window]:
@@ -182,38 +225,61 @@ def _batch(windows: Sequence[Window]) -> Batch:
     )
 
 
-def _deviation(others: Sequence[PassOutput], own: Sequence[PassOutput], has_head: bool) -> Deviation:
-    hidden = _flat([output.hidden for output in own])
-    off = _flat([output.hidden for output in others]) - hidden
-    if not has_head:
-        return Deviation(_share(off, hidden), 0.0, 0.0)
-    logits = np.stack([_flat([output.start_logits for output in own]), _flat([output.end_logits for output in own])])
-    found = np.stack([_flat([out.start_logits for out in others]), _flat([out.end_logits for out in others])])
-    spread = logits - logits.mean(axis=1, keepdims=True)
-    return Deviation(_share(off, hidden), _share(found - logits, spread), float(np.abs(found - logits).max()))
+def deviation(
+    others: Sequence[PassOutput], own: Sequence[PassOutput], has_head: bool, has_hidden: bool = True
+) -> Deviation:
+    """How far what a backend gave is from what torch gave of the same windows.
+
+    Args:
+        has_head: whether logits are among it.
+        has_hidden: whether hidden states are.
+
+    Raises:
+        ModelError: it has other shapes.
+    """
+    share = largest = hidden = 0.0
+    if has_hidden:
+        found, exact = _alike([out.hidden for out in others], [out.hidden for out in own], "hidden states")
+        hidden = _share(found - exact, exact)
+    if has_head:
+        starts = _alike([out.start_logits for out in others], [out.start_logits for out in own], "start logits")
+        ends = _alike([out.end_logits for out in others], [out.end_logits for out in own], "end logits")
+        logits, found = np.stack([starts[1], ends[1]]), np.stack([starts[0], ends[0]])
+        share = _share(found - logits, logits - logits.mean(axis=1, keepdims=True))
+        largest = float(np.abs(found - logits).max())
+    return Deviation(hidden, share, largest)
+
+
+def _alike(others: Sequence[Floats | None], own: Sequence[Floats | None], what: str) -> tuple[Floats, Floats]:
+    found, exact = _flat(others), _flat(own)
+    if found.shape != exact.shape:
+        raise ModelError(f"it gives {found.size:,} numbers as {what}, and torch {exact.size:,}: it is another model")
+    return found, exact
 
 
 def _flat(arrays: Sequence[Floats | None]) -> Floats:
-    return np.concatenate([array.reshape(-1) for array in arrays if array is not None])
+    return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays if array is not None)])
 
 
 def _share(difference: Floats, exact: Floats) -> float:
     return float(np.linalg.norm(difference) / max(float(np.linalg.norm(exact)), 1e-9))
 
 
-def _stamp(converted: Path) -> list[list[object]]:
+def _stamp(converted: Converted) -> list[list[object]]:
     """Which files the converted model is: another stamp is another model."""
-    files = sorted(path for path in converted.iterdir() if not path.name.startswith((_RESULT, ".")))
+    if converted.is_exported:
+        return converted.files
+    files = sorted(path for path in converted.folder.iterdir() if not path.name.startswith((_RESULT, ".")))
     return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
-def _kept(place: Path) -> Deviation | None:
+def _kept(place: Path, stamp: list[list[object]]) -> Deviation | None:
     try:
         kept = json.loads(place.read_bytes())
-        return Deviation(**kept["deviation"]) if kept["files"] == _stamp(place.parent) else None
+        return Deviation(**kept["deviation"]) if kept["files"] == stamp else None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never measured, or a file that somebody spoilt
 
 
-def _keep(place: Path, found: Deviation) -> None:
-    replace_file(place, json.dumps({"deviation": asdict(found), "files": _stamp(place.parent)}).encode())
+def _keep(place: Path, found: Deviation, stamp: list[list[object]]) -> None:
+    replace_file(place, json.dumps({"deviation": asdict(found), "files": stamp}).encode())

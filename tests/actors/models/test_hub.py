@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +15,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.errors import ModelError, NoModelError
-from actors.models.hub import find_model, fingerprint, from_anywhere, is_shipped
+from actors.models.hub import find_export, find_model, fingerprint, from_anywhere, is_shipped
+from actors.models.loading import load_backend
 from actors.parameters import ModelParameters
+from tests.actors.exports import exported
 from tests.actors.helpers import GOLDEN
+from tests.actors.hub_server import serve_hub
 
 BERT = GOLDEN / "models" / "bert"
 
@@ -243,3 +248,115 @@ def test_the_model_that_ships_is_found_beside_the_code_of_the_workers() -> None:
     """The folder that the driver has it in may be on the driver's machine only."""
     folder = find_model(ModelParameters())
     assert [from_anywhere(name) for name in (str(folder), "minilm-qa")] == ["minilm-qa"] * 2
+
+
+# Folders that spanmill export wrote
+
+FORMS = (("ctranslate2", "float32"), ("ctranslate2", "int8"))
+
+
+@pytest.fixture
+def export(conversions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """BERT with CTranslate2's forms; the cache is the test's own again."""
+    folder = exported(BERT, tmp_path / "exported" / "bert", *FORMS)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture
+def export_url(export: Path, memory: MemoryFileSystem) -> str:
+    """That folder at a URL."""
+    memory.put(str(export), "/models/exported", recursive=True)
+    return "memory://models/exported"
+
+
+def _found(url: str, backend: str, precision: str = "exact") -> tuple[Path, set[str]]:
+    """The copy, and the names of what was copied below its folders."""
+    model = ModelParameters.model_validate({"name": url, "backend": backend, "precision": precision, "device": "cpu"})
+    folder = find_model(model)
+    nested = {path.relative_to(folder).as_posix() for path in folder.glob("*/**/*") if path.is_file()}
+    return folder, nested
+
+
+def test_of_an_export_the_form_that_the_runtime_reads_is_copied_and_no_other(export: Path, export_url: str) -> None:
+    plain, nothing = _found(export_url, "torch")
+    assert nothing == set()
+    assert _found(export_url, "onnxruntime") == (plain, set()), "there is no such form"
+    folder, names = _found(export_url, "ctranslate2")
+    assert folder == plain, "the weights are copied once"
+    exact = {path.relative_to(export).as_posix() for path in export.glob("ctranslate2/float32/*")}
+    assert names == exact
+    (folder / "ctranslate2/float32/model.bin").write_bytes(b"kept")
+    assert _found(export_url, "ctranslate2", "fast")[1] - exact == {
+        path.relative_to(export).as_posix() for path in export.glob("ctranslate2/int8/*")
+    }
+    assert (folder / "ctranslate2/float32/model.bin").read_bytes() == b"kept", "what is there is not copied again"
+    assert fingerprint(folder, "ctranslate2") == fingerprint(export, "torch") == fingerprint(BERT, "torch")
+
+
+def test_a_form_at_a_file_url_is_loaded_as_it_lies(export: Path) -> None:
+    model = ModelParameters(name=f"file://{export}", backend="ctranslate2", device="cpu", threads=1)
+    backend = load_backend(find_model(model), model, with_qa_head=True)
+    assert backend.hidden_size == 32
+    made = [path.name for path in (export.parents[1] / "cache/spanmill/converted").iterdir() if path.is_dir()]
+    assert len(made) == 1
+    assert made[0].startswith("exported-ctranslate2-"), "figures alone, and no conversion"
+
+
+def test_a_form_that_is_another_at_its_url_is_refused_and_not_kept(
+    export_url: str, memory: MemoryFileSystem, tmp_path: Path
+) -> None:
+    path = "/models/exported/ctranslate2/float32/model.bin"
+    data = bytearray(memory.cat_file(path))
+    data[len(data) // 2] ^= 1
+    memory.pipe_file(path, bytes(data))
+    said = r"model\.name: memory://models/exported/ctranslate2/float32/model\.bin is not what was exported"
+    for _ in range(2):
+        with pytest.raises(ModelError, match=said):
+            _found(export_url, "ctranslate2")
+    assert not list(tmp_path.glob("cache/**/model.bin"))
+    memory.rm(path)
+    with pytest.raises(ModelError, match=r"float32/model\.bin cannot be copied: .*set model\.backend: torch"):
+        _found(export_url, "ctranslate2")
+    assert _found(export_url, "torch")[0].is_dir()
+
+
+def test_all_forms_are_copied_for_a_check(export: Path, export_url: str) -> None:
+    folder = find_export(ModelParameters(name=export_url))
+    names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(export) for path in export.rglob("*") if path.is_file()}
+    assert find_export(ModelParameters(name=str(export))) == export
+
+
+_FETCH = """
+import sys
+from actors.models.hub import find_export, find_model
+from actors.parameters import ModelParameters
+
+for backend in ("torch", "ctranslate2"):
+    folder = find_model(ModelParameters(name="someone/bert", backend=backend, device="cpu"))
+    print(*sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()))
+folder = find_export(ModelParameters(name="someone/bert"))
+print(*sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()))
+"""
+
+
+def test_of_an_export_on_the_hub_the_form_that_is_read_is_downloaded(export: Path, tmp_path: Path) -> None:
+    """By the hub's own client, from a server that speaks as much of its protocol as that asks for."""
+    with serve_hub("someone/bert", export) as endpoint:
+        environment = os.environ | {
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(tmp_path / "hub"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", _FETCH], env=environment, capture_output=True, text=True, check=False, timeout=600
+        )
+    assert done.returncode == 0, done.stderr
+    plain, one, every = (set(line.split()) for line in done.stdout.splitlines())
+    all_names = {path.relative_to(export).as_posix() for path in export.rglob("*") if path.is_file()}
+    assert plain == {name for name in all_names if "/" not in name}
+    assert one - plain == {name for name in all_names if name.startswith("ctranslate2/float32/")}
+    assert every == all_names

@@ -1,14 +1,26 @@
 """Converted models are made once, and are there whole or not at all."""
 
+import logging
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from actors.backends.converted.conversion_cache import Form, converted_folder, is_converted, names_head
+from actors.backends.base import TRANSFORMERS_WEIGHTS
+from actors.backends.converted.conversion_cache import (
+    ExportedAs,
+    Form,
+    converted_folder,
+    converted_model,
+    is_converted,
+    names_head,
+)
+from actors.backends.exported import EXPORT_VERSION, ExportedFile, ExportedForm, ExportRecord, write_export
+from actors.backends.fingerprint import content_fingerprint
 from actors.errors import ModelError
 
 _PROGRAM = """
@@ -136,3 +148,99 @@ def test_a_config_tells_whether_there_is_a_qa_head(folder: Path) -> None:
     (folder / "config.json").write_text("no JSON")
     with pytest.raises(ModelError, match=r"config\.json"):
         names_head(folder)
+
+
+# A form that lies in the model's own folder
+
+EXPORTED = replace(TOY, exported=ExportedAs("toys", "int8", "toys/int8"))
+
+
+def _export(folder: Path, has_head: bool = True) -> None:
+    """Two files of the form, and the record."""
+    place = folder / "toys" / "int8"
+    place.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name in ("weights", "words"):
+        data = f"exported {name}".encode()
+        (place / name).write_bytes(data)
+        files.append(ExportedFile(f"toys/int8/{name}", len(data), sha256(data).hexdigest()))
+    fingerprint = content_fingerprint(folder, TRANSFORMERS_WEIGHTS)
+    forms = (ExportedForm("toys", "int8", tuple(files)),)
+    write_export(folder, ExportRecord(EXPORT_VERSION, fingerprint, has_head, forms))
+
+
+def test_what_was_exported_is_taken_where_it_lies(folder: Path, tmp_path: Path) -> None:
+    _export(folder)
+    assert is_converted(folder, EXPORTED)
+    found = converted_model(folder, EXPORTED, with_qa_head=True)
+    assert (found.folder, found.is_exported) == (folder / "toys/int8", True)
+    assert found.results.parent == tmp_path / "cache/spanmill/converted"
+    assert not found.results.exists()
+    plain = converted_model(folder, TOY, with_qa_head=True)
+    assert (plain.folder, plain.is_exported) == (plain.results, False)
+
+
+def test_an_exported_form_is_the_source_of_another(folder: Path) -> None:
+    _export(folder)
+    second = Form("second", ("numpy",), _write, source=EXPORTED)
+    place = converted_model(folder, second, with_qa_head=True).folder
+    assert (place / "weights").read_text() == "int8 True", "made of the folder toys/int8"
+
+
+def test_results_of_other_files_are_kept_elsewhere(folder: Path) -> None:
+    _export(folder)
+    first = converted_model(folder, EXPORTED, with_qa_head=True)
+    assert converted_model(folder, EXPORTED, with_qa_head=True) == first
+    (folder / "toys/int8/weights").write_bytes(b"another weights!")
+    record = folder / "_export.json"
+    digests = [sha256(data).hexdigest() for data in (b"exported weights", b"another weights!")]
+    record.write_text(record.read_text().replace(*digests))
+    assert converted_model(folder, EXPORTED, with_qa_head=True).results != first.results
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_an_export_of_other_weights_is_not_used_and_that_is_said(
+    folder: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _export(folder)
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    assert not is_converted(folder, EXPORTED)
+    assert caplog.messages == []
+    with caplog.at_level(logging.WARNING, logger="spanmill.model"):
+        found = converted_model(folder, EXPORTED, with_qa_head=True)
+    assert not found.is_exported
+    (said,) = caplog.messages
+    assert "were changed since it was exported, so its form toy is not used" in said
+    assert "export it again" in said
+
+
+def test_a_damaged_file_of_an_export_is_named_with_the_mend(folder: Path, tmp_path: Path) -> None:
+    _export(folder)
+    (folder / "toys/int8/words").write_bytes(b"exported w\xffrds")
+    with pytest.raises(ModelError, match=r"toys/int8/words is not what was exported: .*remove _export\.json"):
+        converted_model(folder, EXPORTED, with_qa_head=True)
+    (folder / "toys/int8/words").unlink()
+    with pytest.raises(ModelError, match=r"toys/int8/words is missing, .*export the model again"):
+        converted_model(folder, EXPORTED, with_qa_head=True)
+    assert not (tmp_path / "cache").exists()
+    (folder / "_export.json").unlink()
+    assert not converted_model(folder, EXPORTED, with_qa_head=True).is_exported
+
+
+def test_an_export_without_this_form_is_converted(folder: Path) -> None:
+    _export(folder)
+    other = replace(EXPORTED, exported=ExportedAs("toys", "float32", "toys/float32"))
+    assert not converted_model(folder, other, with_qa_head=True).is_exported
+    assert not converted_model(folder, EXPORTED, with_qa_head=False).is_exported, "of another head"
+    for name in ("weights", "words"):
+        (folder / "toys/int8" / name).unlink()
+    assert not converted_model(folder, EXPORTED, with_qa_head=True).is_exported, "downloaded without it"
+
+
+def test_nothing_is_converted_where_the_packages_for_it_are_not_known(folder: Path) -> None:
+    absent = replace(TOY, packages=("no-such-package",))
+    assert not is_converted(folder, absent)
+    _export(folder)
+    exported = replace(EXPORTED, packages=("no-such-package",))
+    assert is_converted(folder, exported)
+    assert converted_model(folder, exported, with_qa_head=True).is_exported

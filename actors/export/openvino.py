@@ -1,0 +1,136 @@
+"""The form that OpenVINO reads: its intermediate representation in float32, float16 and 8 bits."""
+
+from pathlib import Path
+from typing import Any
+
+from actors.backends.base import Backend
+from actors.backends.converted.conversion import OPENVINO_FILE, export_openvino
+from actors.backends.converted.openvino_runtime import OpenVINOBackend
+from actors.backends.converted.parity import TOLERANCES
+from actors.backends.precision import EXACT
+from actors.errors import ModelError, first_line
+from actors.export.form import ExportForm, ExportTools
+
+FOLDER = "openvino"
+"""Where Optimum looks for it in a model folder."""
+_FILES = {
+    EXACT: OPENVINO_FILE,
+    "float16": "openvino_model_fp16.xml",
+    "int8": "openvino_model_qint8_quantized.xml",
+}
+_LONGEST = 384
+"""Tokens of the longest calibration window."""
+_QUESTIONS = (
+    "Who repaired the bridge?",
+    "When did the ferry stop running, and who decided it?",
+    "How much did the mill earn in its first year?",
+    "Why was the school moved to the upper town?",
+)
+_SENTENCES = (
+    "The bridge over the Tarn was repaired in 1921 by two masons from the next valley.",
+    "A ferry had run beside it since 1874; the council stopped it on 3 May 1922, by five votes to four.",
+    "In its first year the mill earned 4,310 crowns, of which a third went to the owners of the weir.",
+    "Because the river rose every spring, the school was moved to the upper town in 1909.",
+    "Her letters name the pupils, their villages & the wages of the teachers (twelve crowns a month).",
+    "Nobody knows who drew the map; the paper is older than the ink, and the names are in two hands.",
+)
+
+
+def _files(precision: str) -> tuple[str, ...]:
+    name = _FILES[precision]
+    return f"{FOLDER}/{name}", f"{FOLDER}/{Path(name).with_suffix('.bin')}"
+
+
+def _write(folder: Path, output: Path, precision: str, with_qa_head: bool, tools: ExportTools) -> None:
+    place = output / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    if precision == EXACT:
+        export_openvino(folder, place, with_qa_head)
+        return
+    import openvino
+
+    try:
+        model = openvino.Core().read_model(str(place / OPENVINO_FILE))
+        if precision == "int8":
+            model = _quantized(model, _calibration_inputs(folder, model, tools))
+        openvino.save_model(model, str(place / _FILES[precision]), compress_to_fp16=precision == "float16")
+    except (OSError, ModelError):
+        raise
+    except Exception as error:  # OpenVINO and nncf raise their own kinds
+        raise ModelError(
+            f"{folder}: it cannot be written for OpenVINO in {precision}: {first_line(error)}; leave {precision} out"
+        ) from error
+
+
+def _quantized(model: Any, inputs: list[dict[str, Any]]) -> Any:
+    """Weights and activations of 8 bits, but for the QA head: it costs nothing and decides the answers."""
+    import nncf
+
+    heads = [
+        operation.get_friendly_name()
+        for operation in model.get_ops()
+        if operation.get_type_name() == "MatMul" and str(operation.get_output_partial_shape(0)[-1]) == "2"
+    ]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        subset_size=len(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        ignored_scope=nncf.IgnoredScope(names=heads) if heads else None,
+    )
+
+
+def _calibration_inputs(folder: Path, model: Any, tools: ExportTools) -> list[dict[str, Any]]:
+    """A window [1, S] int64 for each pair, by the names of the model's inputs.
+
+    Raises:
+        ModelError: the folder has no tokenizer.
+    """
+    import numpy as np
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{folder}: 8 bits are chosen by texts, and its tokenizer cannot be read: {first_line(error)}; copy "
+            "tokenizer.json there"
+        ) from error
+    names, windows = [given.any_name for given in model.inputs], []
+    for question, passage in tools.calibration or _built_in_pairs():
+        longest = min(_LONGEST, tokenizer.model_max_length)
+        found = tokenizer(question, passage, truncation="only_second", max_length=longest, return_token_type_ids=True)
+        windows.append({name: np.array([found[name]], dtype=np.int64) for name in names})
+    return windows
+
+
+def _built_in_pairs() -> tuple[tuple[str, str], ...]:
+    """48 pairs, whose passages have from one sentence to twelve."""
+    return tuple(
+        (
+            _QUESTIONS[number % len(_QUESTIONS)],
+            " ".join(_SENTENCES[(number + place) % len(_SENTENCES)] for place in range(1 + number % 12)),
+        )
+        for number in range(48)
+    )
+
+
+def _open(output: Path, precision: str, tools: ExportTools) -> Backend:
+    file = output / FOLDER / _FILES[precision]
+    try:
+        return OpenVINOBackend(file, tools.threads)
+    except Exception as error:  # OpenVINO raises its own kinds
+        raise ModelError(f"{file} cannot be read by OpenVINO: {first_line(error)}; export the model again") from error
+
+
+OPENVINO = ExportForm(
+    name="openvino",
+    precisions=tuple(_FILES),
+    files=_files,
+    write=_write,
+    open=_open,
+    tolerances=TOLERANCES,
+    read_by="OpenVINO, Optimum Intel",
+    packages=("openvino", "nncf"),
+    extra="openvino",
+)

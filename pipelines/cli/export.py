@@ -1,0 +1,128 @@
+"""The command that gives one model in many forms."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import STORES, set_option
+from pipelines.cli.stop_signals import NOTHING_WRITTEN, saying
+from pipelines.config.export import ExportConfig
+from pipelines.config.loader import load_config
+from pipelines.console import open_console
+from pipelines.errors import ConfigError
+
+Model = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL of a folder.", show_default=False)
+]
+Output = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="OUTPUT",
+        help=f"Folder for the forms: {STORES}; or hf://user/name, a repository of the hub (not tested).",
+        show_default=False,
+    ),
+]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--formats",
+        metavar="NAME,...",
+        help="safetensors, pytorch, rust, onnx, openvino, ctranslate2, tensorflow, or package.module:FORM. Without it, all "
+        "that can be written here; float32 safetensors are always among them.",
+    ),
+]
+Precisions = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", metavar="NAME,...", help="float32, float16, int8. Without it, all that each form can be in."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in OUTPUT, all of it.")]
+CheckFolder = Annotated[
+    str | None,
+    typer.Option("--check", metavar="FOLDER", help="Write nothing: compare the forms in an exported folder again."),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option(
+        "--rows",
+        metavar="DATA",
+        help="Questions, passages and answers to compare on, as those of `spanmill evaluate`; by default some that come with Spanmill.",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads of what is compared.")
+]
+Pythons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--python",
+        metavar="NAME=PATH",
+        help="The Python of an environment that has a form's packages, where this one has not; can be given again.",
+    ),
+]
+
+
+def export(
+    model: Model = None,
+    output: Output = None,
+    formats: Formats = None,
+    precision: Precisions = None,
+    overwrite: Overwrite = False,
+    check: CheckFolder = None,
+    rows: Rows = None,
+    threads: Threads = None,
+    pythons: Pythons = None,
+    overrides: Annotated[list[str] | None, set_option("output.storage.endpoint_url=http://minio:9000")] = None,
+) -> None:
+    """Write a model in many forms into one folder, each compared with torch before it is kept.
+
+    OUTPUT is a folder as the Hugging Face hub has them: config, tokenizer, weights and a card at the top, where
+    transformers and Rust read them; onnx/ for ONNX Runtime and Transformers.js, openvino/, ctranslate2/, and a SavedModel
+    for TensorFlow. Spanmill's own runtimes read these, too, and convert nothing.
+
+    Each form is read back in its own runtime: its logits and hidden states are compared with those of torch in float32,
+    and its answers on the rows of --rows. One that is further off than its precision allows is not kept, the others
+    are, and the exit code is 1. The card and _export.json say how far each is off, and the checksum of every file.
+
+    It takes minutes: about a quarter of one for a small model's ONNX, and longer for larger models and more rows.
+    """
+    from actors.export.form import FORMS, ExportTools
+    from pipelines.bench.environments import interpreters_of
+
+    chosen = load_config(ExportConfig, None, overrides or [])
+    tools = ExportTools(pythons=interpreters_of(pythons or [], list(FORMS)), threads=threads)
+    console = open_console()
+    if check is not None:
+        if model is not None or formats or precision or overwrite:
+            raise ConfigError("--check looks at an exported folder and writes nothing; give --rows and --python beside it")
+        from pipelines.export.checking import check_folder
+
+        with saying(NOTHING_WRITTEN):
+            data = [] if rows is None else [rows]
+            raise typer.Exit(check_folder(check, console, tools, data=data, storage=chosen.output.storage))
+    if model is None or output is None:
+        raise ConfigError("spanmill export needs MODEL and OUTPUT: spanmill export minilm-qa exported/")
+    from actors.parameters import ModelParameters
+    from pipelines.export import command
+
+    request = command.Request(
+        ModelParameters(name=model, revision=chosen.model.revision, storage=chosen.model.storage),
+        output,
+        chosen.output.storage,
+        formats=_words(formats, "--formats"),
+        precisions=_words(precision, "--precision"),
+        overwrite=overwrite,
+        rows=rows,
+        tools=tools,
+    )
+    # Not `heard_at_any_moment`, which may end the process before what was written is removed.
+    with saying(NOTHING_WRITTEN):
+        raise typer.Exit(command.export(request, console, open_console(stderr=True)))
+
+
+def _words(text: str | None, option: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    if text is not None and not words:
+        raise ConfigError(f"{option} names nothing; leave it out to have all")
+    return words

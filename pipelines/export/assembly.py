@@ -1,0 +1,147 @@
+"""Writes the forms of a model into one folder, one after the other, and keeps those that are what they should be."""
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+from actors.backends.exported import ExportedFile, ExportedForm, LeftOutForm
+from actors.errors import ModelError, first_line
+from actors.export.form import ExportForm, ExportTools
+from pipelines.export.choice import Step
+from pipelines.export.publishing import Say
+
+T = TypeVar("T")
+Figures = Mapping[str, int | float | None]
+"""The fields of `actors.export.parity.Parity`."""
+Check = Callable[[ExportForm, str], Figures]
+"""Compares a form that was written, in a precision, with torch. Raises ModelError where it is beyond its tolerance."""
+Outcome = ExportedForm | LeftOutForm
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_ROOM = 16 << 20
+"""Bytes of free space below which whatever failed is put down to the disk: not every package says so."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A folder that forms are written into."""
+
+    model: Path
+    """The folder of the model."""
+    output: Path
+    """The folder that is written; files are named relative to it."""
+    with_qa_head: bool
+    tools: ExportTools
+    check: Check
+    say: Say
+
+    def write(self, steps: Sequence[Step]) -> tuple[tuple[ExportedForm, ...], tuple[LeftOutForm, ...]]:
+        """Writes forms and checks them; the files of one that fails are removed, and the others go on.
+
+        Args:
+            steps: the base first; those of a form next to each other, float32 before the rest.
+
+        Returns:
+            What the folder holds, and what it was to hold and does not.
+
+        Raises:
+            ModelError: the base cannot be written, or is not what torch computes.
+            OSError: the disk is full, or cannot be written to.
+        """
+        numbered, outcomes = enumerate(steps, 1), list[Outcome]()
+        for _, group in groupby(numbered, key=lambda one: one[1].name):
+            outcomes += self._write_form([(f"{number} of {len(steps)}: {step}", step) for number, step in group])
+        return (
+            tuple(one for one in outcomes if isinstance(one, ExportedForm)),
+            tuple(one for one in outcomes if isinstance(one, LeftOutForm)),
+        )
+
+    def _write_form(self, steps: Sequence[tuple[str, Step]]) -> list[Outcome]:
+        """The steps of one form, each with what it is called in lines for people."""
+        outcomes, unwanted, broken = list[Outcome](), list[Path](), False
+        for head, step in steps:
+            self.say(f"{head}: writing")
+            started = time.monotonic()
+            files = self._tried(step, partial(self._written, step, broken))
+            written = time.monotonic()
+            if isinstance(files, LeftOutForm):
+                broken = broken or step is steps[0][1]
+                outcomes += self._failed(head, files)
+                continue
+            figures = self._tried(step, partial(self.check, step.form, step.precision)) if step.is_kept else {}
+            if isinstance(figures, LeftOutForm):
+                outcomes += self._failed(head, figures)
+            if isinstance(figures, LeftOutForm) or not step.is_kept:
+                unwanted += files
+                continue
+            of_form = tuple(self._described(file) for file in files)
+            outcomes.append(ExportedForm(step.name, step.precision, of_form, figures))
+            size, seconds = sum(file.bytes for file in of_form) / 1e6, time.monotonic() - written
+            self.say(f"{head}: {size:,.1f} MB, written in {written - started:.1f} s, checked in {seconds:.1f} s")
+        # Not before: other precisions may be made of them.
+        self._remove(unwanted)
+        return outcomes
+
+    def _failed(self, head: str, failed: LeftOutForm) -> list[Outcome]:
+        self.say(f"{head}: NOT KEPT: {failed.reason}")
+        return [failed]
+
+    def _tried(self, step: Step, action: Callable[[], T]) -> T | LeftOutForm:
+        try:
+            return action()
+        except Exception as error:  # forms, also those of other packages, raise their own kinds
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise
+            if shutil.disk_usage(self.output).free < _NO_ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            reason = first_line(error).replace(f"{self.output}/", "")
+            if step.is_base:
+                raise ModelError(f"{step}, which all else is made of and checked against: {reason}") from error
+            if not isinstance(error, ModelError):
+                reason = f"{type(error).__name__}: {reason}"
+            return LeftOutForm(step.name, step.precision, reason)
+
+    def _written(self, step: Step, broken: bool) -> list[Path]:
+        """Its files; whatever else it wrote is removed, and all of it where it fails.
+
+        Args:
+            broken: whether the first precision of this form could not be written.
+        """
+        if broken:
+            raise ModelError("not tried, since its first precision could not be written")
+        before, found = set(self._files()), list[Path]()
+        try:
+            step.form.write(self.model, self.output, step.precision, self.with_qa_head, self.tools)
+            found = step.form.found(self.output, step.precision)
+            if not found:
+                raise ModelError(f"it wrote none of its files: {', '.join(step.form.files(step.precision))}")
+        finally:
+            # Beside the base lie config and tokenizer.
+            if not (step.is_base and found):
+                self._remove(set(self._files()) - before - set(found))
+        return found
+
+    def _files(self) -> Iterable[Path]:
+        return (path for path in self.output.rglob("*") if not path.is_dir())
+
+    def _described(self, file: Path) -> ExportedFile:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return ExportedFile(file.relative_to(self.output).as_posix(), file.stat().st_size, digest)
+
+    def _remove(self, files: Iterable[Path]) -> None:
+        """Removes files, and the folders that are empty then."""
+        for file in files:
+            file.unlink(missing_ok=True)
+            for folder in file.parents:
+                if folder == self.output or any(folder.iterdir()):
+                    break
+                folder.rmdir()

@@ -1,0 +1,67 @@
+"""Forms by their names, what they lack, and which files are theirs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.errors import ModelError
+from actors.export.form import ExportTools, find_form
+from tests.actors.toy_forms import ABSENT, ABSENT_NAME, TEXT, TEXT_NAME
+
+
+@pytest.mark.parametrize("name", ["safetensors", "pytorch", "onnx", "ctranslate2"])
+def test_a_built_in_form_is_found_by_its_name(name: str) -> None:
+    form = find_form(name)
+    assert form.name == name
+    assert form.precisions[0] == "float32"
+    assert set(form.tolerances) >= set(form.precisions)
+
+
+def test_a_form_of_another_package_is_found_by_its_place() -> None:
+    assert find_form(TEXT_NAME) is TEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("onxx", "--formats: there is no 'onxx'; there are safetensors, pytorch, "),
+        ("tests.actors.toy_forms:NOTHING", "cannot be imported"),
+        ("tests.actors.toy_forms:TEXT_NAME", r"is a str and no actors\.export\.form\.ExportForm"),
+    ],
+)
+def test_what_is_no_form_says_so(name: str, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        find_form(name)
+
+
+def test_a_form_without_its_packages_says_what_to_install() -> None:
+    assert find_form(ABSENT_NAME).missing_packages == ["no_such_package"]
+    with pytest.raises(ModelError, match=r"text: no_such_package is not installed here; .* 'spanmill\[text\]'"):
+        ABSENT.check_installed()
+    TEXT.check_installed()
+
+
+def test_packages_may_lie_in_an_environment_of_their_own() -> None:
+    form = replace(TEXT, elsewhere=("no_such_package",))
+    with pytest.raises(ModelError, match=r"name the Python of an environment that has it: --python text=PATH"):
+        form.check_installed(ExportTools())
+    form.check_installed(ExportTools(pythons={"text": Path("/usr/bin/python3")}))
+
+
+def test_a_kind_that_it_cannot_hold_is_named_with_those_that_it_can(tmp_path: Path) -> None:
+    form = replace(TEXT, kinds=frozenset({"bert", "distilbert"}))
+    form.check_kind(tmp_path, "bert")
+    TEXT.check_kind(tmp_path, "electra")
+    with pytest.raises(ModelError, match="is a electra, which the form text cannot hold; it holds bert, distilbert"):
+        form.check_kind(tmp_path, "electra")
+
+
+def test_its_files_are_those_that_match_within_folders_too(tmp_path: Path) -> None:
+    for name in ("model.onnx", "onnx/model.onnx", "onnx/model.onnx_data", "onnx/model_fp16.onnx", "onnx/deep/model.onnx"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    form = replace(TEXT, files=lambda precision: ("onnx/model.onnx*",))
+    assert form.found(tmp_path, "float32") == [tmp_path / "onnx/model.onnx", tmp_path / "onnx/model.onnx_data"]
+    whole = replace(TEXT, files=lambda precision: ("onnx/*",))
+    assert len(whole.found(tmp_path, "float32")) == 4
