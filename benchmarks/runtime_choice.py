@@ -36,7 +36,7 @@ SIZES = {"small: 4 x 256": (4, 256), "shipped's: 6 x 384": (6, 384), "base: 6 x 
 """Layers and width."""
 MIXES = {"short": 40, "as SQuAD's": 180, "long": 370}
 """Mean tokens of a pair."""
-_LAP_TOKENS = {256: 12_000, 384: 4_000, 768: 2_000}
+_LAP_TOKENS = {256: 24_000, 384: 8_000, 768: 4_000}
 """Of a lap, by width: about a second of two cores, the shortest that a job takes."""
 
 
