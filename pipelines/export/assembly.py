@@ -21,9 +21,10 @@ Check = Callable[[ExportForm, str], Figures]
 """Compares a form that was written, in a precision, with torch. Raises ModelError where it is beyond its tolerance."""
 Outcome = ExportedForm | LeftOutForm
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors after which no other form can be written either."""
 _NO_ROOM = 16 << 20
-"""Bytes of free space below which whatever failed is put down to the disk: not every package says so."""
+"""Bytes of free space below which whatever failed is put down to the disk."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Assembly:
             found = step.form.found(self.output, step.precision)
             if not found:
                 raise ModelError(f"it wrote none of its files: {', '.join(step.form.files(step.precision))}")
+        except Exception as error:
+            # Looked at before what was written is removed.
+            if self._is_for_want_of_room(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
         finally:
             # Beside the base lie config and tokenizer.
             if not (step.is_base and found):
@@ -107,10 +113,8 @@ class Assembly:
 
     def _left_out(self, head: str, step: Step, error: Exception) -> LeftOutForm:
         """What is told of a form that failed; raises where no other form could do better."""
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _DISK:
             raise error
-        if shutil.disk_usage(self.output).free < _NO_ROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         reason = first_line(error).replace(f"{self.output}/", "")
         if step.is_base:
             raise ModelError(f"{step}, which all else is made of and checked against: {reason}") from error
@@ -118,6 +122,12 @@ class Assembly:
             reason = f"{type(error).__name__}: {reason}"
         self.say(f"{head}: NOT KEPT: {reason}")
         return LeftOutForm(step.name, step.precision, reason)
+
+    def _is_for_want_of_room(self, error: Exception) -> bool:
+        """Whether the disk is full: packages that are not Python's say so in words, or not at all."""
+        if isinstance(error, OSError) and error.errno in _DISK:
+            return False  # which says so itself
+        return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(self.output).free < _NO_ROOM
 
     def _files(self) -> Iterable[Path]:
         return (path for path in self.output.rglob("*") if not path.is_dir())

@@ -13,9 +13,9 @@ from actors.backends.precision import EXACT
 from actors.errors import ModelError
 from actors.export.form import ExportForm, ExportTools
 
-TEXT_NAME, PAIR_NAME, CALIBRATED_NAME, OFF_NAME, REFUSED_NAME, BROKEN_NAME, FULL_NAME, ABSENT_NAME = (
+TEXT_NAME, PAIR_NAME, CALIBRATED_NAME, OFF_NAME, REFUSED_NAME, BROKEN_NAME, MUTTERING_NAME, FULL_NAME, ABSENT_NAME = (
     f"tests.actors.toy_forms:{name}"
-    for name in ("TEXT", "PAIR", "CALIBRATED", "OFF", "REFUSED", "BROKEN", "FULL", "ABSENT")
+    for name in ("TEXT", "PAIR", "CALIBRATED", "OFF", "REFUSED", "BROKEN", "MUTTERING", "FULL", "ABSENT")
 )
 
 
@@ -77,5 +77,6 @@ CALIBRATED = replace(TEXT, write=_write_calibrated)
 OFF = replace(TEXT, open=_open_off)
 REFUSED = replace(TEXT, write=_fails(lambda: ModelError("a comma is no decimal point")))
 BROKEN = replace(TEXT, precisions=(EXACT, "int8"), write=_fails(lambda: RuntimeError("bug\nsecond line")))
+MUTTERING = replace(TEXT, write=_fails(lambda: ValueError("I/O error: No space left on device (os error 28)")))
 FULL = replace(TEXT, write=_fails(lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 ABSENT = replace(TEXT, packages=("no_such_package",), extra="text")

@@ -11,7 +11,7 @@ from actors.export.form import ExportForm, ExportTools
 from pipelines.export.assembly import Assembly, Figures
 from pipelines.export.choice import choose
 from tests.actors.helpers import GOLDEN
-from tests.actors.toy_forms import BROKEN_NAME, FULL_NAME, OFF_NAME, PAIR_NAME, REFUSED_NAME, TEXT_NAME
+from tests.actors.toy_forms import BROKEN_NAME, FULL_NAME, MUTTERING_NAME, OFF_NAME, PAIR_NAME, REFUSED_NAME, TEXT_NAME
 from tests.pipelines.export.conftest import files_in, unchecked
 
 MODEL = GOLDEN / "models" / "bert"
@@ -105,9 +105,11 @@ def test_without_the_base_there_is_no_export(write: Write) -> None:
         write(TEXT_NAME, off=("safetensors float32",))
 
 
-def test_a_full_disk_ends_it(write: Write) -> None:
+@pytest.mark.parametrize("name", [FULL_NAME, MUTTERING_NAME])
+def test_a_full_disk_ends_it(write: Write, name: str) -> None:
+    """Also where a package says so in an error of its own kind."""
     with pytest.raises(OSError, match="No space left"):
-        write(FULL_NAME, "pytorch")
+        write(name, "pytorch")
 
 
 def test_a_form_that_is_off_is_found_by_its_own_check(write: Write, tmp_path: Path) -> None:
