@@ -8,8 +8,9 @@ import pytest
 from actors.backends.exported import ExportedForm, LeftOutForm
 from actors.errors import ModelError
 from actors.export.form import ExportForm, ExportTools
-from pipelines.export.assembly import Assembly, Figures
+from pipelines.export.assembly import Assembly
 from pipelines.export.choice import choose
+from pipelines.export.figures import Figures
 from tests.actors.helpers import GOLDEN
 from tests.actors.toy_forms import BROKEN_NAME, FULL_NAME, MUTTERING_NAME, OFF_NAME, PAIR_NAME, REFUSED_NAME, TEXT_NAME
 from tests.pipelines.export.conftest import files_in, unchecked
