@@ -59,6 +59,9 @@ def test_files_are_described_and_what_is_no_file_of_a_form_is_removed(write: Wri
     assert file.path == "text/float32/weights.json"
     assert file.bytes == (output / file.path).stat().st_size
     assert len(file.sha256) == 64
+    assert {path.stat().st_mode & 0o777 for path in output.iterdir() if path.is_file()} == {
+        output.stat().st_mode & 0o666
+    }
     assert not left_out
     assert said[0] == "1 of 2: safetensors float32: writing"
     assert "2 of 2: text float32: " in said[-1]
