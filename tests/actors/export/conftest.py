@@ -50,7 +50,9 @@ def golden_batch(has_types: bool) -> Batch:
 
 def golden_backend(name: str) -> Backend:
     """What the golden model computes in torch."""
-    return TorchBackend(load_model(GOLDEN / "models" / name, with_qa_head=True), ModelParameters(device="cpu", threads=1))
+    return TorchBackend(
+        load_model(GOLDEN / "models" / name, with_qa_head=True), ModelParameters(device="cpu", threads=1)
+    )
 
 
 def assert_close(found: Backend, expected: Backend, batch: Batch, atol: float) -> None:

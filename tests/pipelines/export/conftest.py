@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from actors.export.form import ExportForm
-from pipelines.export.assembly import Check, Figures
+from pipelines.export.assembly import Check
+from pipelines.export.figures import Figures
 from tests.actors.helpers import GOLDEN
 
 
-def unchecked(output: Path) -> Check:
+def unchecked(model: Path, output: Path) -> Check:
     """In the place of a comparison with torch, where a test is about something else."""
 
     def check(form: ExportForm, precision: str) -> Figures:
