@@ -89,7 +89,7 @@ def bench(request: Request) -> int:
     console = open_console()
     if report.is_stopped:
         notes.print(f"stopped; what follows is of {counted(len(report.rounds), 'whole round')}", soft_wrap=True)
-    show(report, [one.peer.name for one in contenders if one.peer.is_own], console)
+    show(report, console)
     if request.output is not None:
         _write(report, request, console)
     if report.is_stopped:
@@ -141,12 +141,12 @@ def _find(peer: Peer, given: Mapping[str, Path]) -> tuple[Interpreter | None, st
             places.append(Interpreter(peer.environment.python, is_own=False))
     if not places or peer.name not in given:
         places.append(own())
-    lacks = []
-    for place in places:
-        lacks = missing(place, peer.needs)
-        if not lacks:
+    lacks = [missing(place, peer.needs) for place in places]
+    for place, lacking in zip(places, lacks, strict=True):
+        if not lacking:
             return place, ""
-    return None, f"{', '.join(lacks)}; {_how(peer)}"
+    # Of its own environment, where there is one.
+    return None, f"{', '.join(lacks[0])}; {_how(peer)}"
 
 
 def _how(peer: Peer) -> str:
@@ -300,7 +300,14 @@ def _curves(request: Request, contest: Contest, setup: dict[str, Any], slices: S
     assert reference.interpreter is not None
     full = setup | dict(reference.peer.setup)
     cores = len(os.sched_getaffinity(0))
-    return curves.measure(reference.worker, reference.interpreter, full, slices.rounds[0], folder, cores, contest.say)
+    try:
+        return curves.measure(
+            reference.worker, reference.interpreter, full, slices.rounds[0], folder, cores, contest.say
+        )
+    except PeerFailed as error:
+        # Several engines at a time may be more than the memory holds; what the rounds have measured stays.
+        contest.say(f"only the plot of the peers is drawn: an engine failed while the others were measured: {error}")
+        return Curves()
 
 
 def _write(report: Report, request: Request, console: Console) -> None:

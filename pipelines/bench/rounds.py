@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.bench.figures import Line, Round, Turn
+from pipelines.bench.figures import Line, LineState, Round, Turn
 from pipelines.bench.peers import REFERENCE, Peer, Setting
 from pipelines.bench.rows import Slice
 from pipelines.bench.worker import Interpreter, PeerFailed, Worker, working
 from pipelines.schemas import JobKind
+from pipelines.words import counted
 
 _FLOORS = 4
-"""Times that the floor is measured in a round."""
+"""Times that the floor is measured in a round, at most: before the turns, and behind some of the others'."""
 
 Say = Callable[[str], None]
 
@@ -28,7 +29,7 @@ class Contender:
     interpreter: Interpreter | None
     """None where it is not measured."""
     worker: Worker | None = None
-    state: str = "measured"
+    state: LineState = "measured"
     reason: str = ""
     settings: list[Setting] = field(default_factory=list)
     turns: dict[str, list[Turn]] = field(default_factory=dict)
@@ -50,13 +51,14 @@ class Contender:
         """
         peer = self.peer
         if self.worker is None:
-            return [Line(peer.name, peer.name, peer.what, self.state, self.reason)]  # type: ignore[arg-type]
+            return [Line(peer.name, peer.name, peer.what, self.state, self.reason, peer.is_own)]
         return [
             Line(
                 peer.name if peer.is_tuned or not setting.name else f"{peer.name}, {setting.name}",
                 peer.name,
                 peer.what,
                 "measured",
+                is_own=peer.is_own,
                 precision=self.worker.precision,
                 setting=setting.name if peer.is_tuned else "",
                 versions=self.worker.versions,
@@ -146,9 +148,13 @@ class Contest:
         return seconds, np.load(vectors)
 
     def _agreement(self, expected: Any, found: Any) -> float:
+        """See `Turn.agreement`. Raises PeerFailed where there are not as many answers as rows, or other vectors."""
         if self.task == "answer":
-            equal = [ours == theirs for ours, theirs in zip(expected, found, strict=True)]
-            return float(np.mean(equal))
+            if len(found) != len(expected):
+                raise PeerFailed(f"it gave {counted(len(found), 'answer')} for {counted(len(expected), 'row')}")
+            return float(np.mean([ours == theirs for ours, theirs in zip(expected, found, strict=True)]))
+        if found.shape != expected.shape:
+            raise PeerFailed(f"it gave vectors of shape {found.shape}, and the engine {expected.shape}")
         return float((expected * found).sum(axis=1).min())
 
 
