@@ -18,9 +18,10 @@ from actors.models.hub import find_model
 from pipelines.bench import curves, machine
 from pipelines.bench.environments import ENVIRONMENTS, interpreters_of, missing, own, prepare
 from pipelines.bench.figures import Curves, Report, Round
+from pipelines.bench.loading import load, load_others
 from pipelines.bench.peers import REFERENCE, Peer, all_peers, choose
 from pipelines.bench.plots import can_plot, draw
-from pipelines.bench.rounds import Contender, Contest, load
+from pipelines.bench.rounds import Contender, Contest
 from pipelines.bench.rows import Slices, slices_of
 from pipelines.bench.tables import show
 from pipelines.bench.worker import WORKERS, Interpreter, PeerFailed, run_to_end, working
@@ -32,7 +33,7 @@ from pipelines.schemas import JobKind
 from pipelines.words import counted
 
 FIGURES = "bench.json"
-_WORKERS = "pipelines.bench.workers"
+_RANDOM_MODEL = "pipelines.bench.workers.random_model"
 _QA_LIMIT, _TEXT_LIMIT = 384, 512
 _HERE = "in this environment"
 
@@ -197,7 +198,7 @@ def _measured(
     slices = slices_of(
         request.inputs, request.config, request.task, model, request.rows, request.rounds, folder, reference.worker
     )
-    _load_others(contest, setup, folder, stack)
+    load_others(contest, setup, folder, stack)
     contest.warm_up(slices.warm)
     rounds, drawn, is_stopped = _until_stopped(request, contest, setup, slices, folder)
     lines = tuple(line for contender in contenders for line in contender.lines(len(rounds)))
@@ -235,7 +236,7 @@ def _model(request: Request, model: Path, folder: Path) -> tuple[Path, str]:
     """The folder to measure, and its name for people."""
     if request.shape is None:
         return model, request.config.model.name
-    run_to_end(own(), f"{_WORKERS}.random_model", str(model), str(folder / "model"))
+    run_to_end(own(), _RANDOM_MODEL, str(model), str(folder / "model"))
     return folder / "model", f"random weights of DistilBERT-{request.shape}'s shape"
 
 
@@ -259,37 +260,6 @@ def _setup(request: Request, model: Path) -> dict[str, Any]:
         "batching": config.batching.model_dump(),
         "job": {f"model.{key}": getattr(config.model, key) for key in ("backend", "precision")},
     }
-
-
-def _load_others(contest: Contest, setup: Mapping[str, Any], folder: Path, stack: ExitStack) -> None:
-    waiting = [one for one in contest.contenders if one.state == "measured" and one.worker is None]
-    further: dict[str, object] = {}
-    on_ray = [one for one in waiting if one.peer.on_ray]
-    if on_ray:
-        # Not before here: it takes seconds.
-        from pipelines.bench.cluster import address_of_cluster
-
-        contest.say("starting Ray")
-        try:
-            further["ray_address"] = stack.enter_context(address_of_cluster())
-        except PeerFailed as error:
-            for contender in on_ray:
-                contender.give_up(error)
-    for contender in (one for one in waiting if one.state == "measured"):
-        contest.say(f"loading {contender.peer.name}")
-        if contender.peer.wants_onnx and "onnx" not in further:
-            try:
-                further["onnx"] = _exported(str(setup["model"]), folder)
-            except PeerFailed as error:
-                contender.give_up(error)
-                continue
-        load(contender, {**setup, **further, **contender.peer.setup}, stack)
-
-
-def _exported(model: str, folder: Path) -> str:
-    (folder / "onnx").mkdir()
-    run_to_end(own(), f"{_WORKERS}.onnx_export", model, str(folder / "onnx"))
-    return str(folder / "onnx")
 
 
 def _curves(request: Request, contest: Contest, setup: dict[str, Any], slices: Slices, folder: Path) -> Curves:

@@ -1,7 +1,6 @@
 """Peers take turns: each in its own process with its model loaded, one at a time, on rows that all of them get."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from pipelines.bench.figures import Line, LineState, Round, Turn
 from pipelines.bench.peers import REFERENCE, Peer, Setting
 from pipelines.bench.rows import Slice
-from pipelines.bench.worker import Interpreter, PeerFailed, Worker, working
+from pipelines.bench.worker import Interpreter, PeerFailed, Worker
 from pipelines.schemas import JobKind
 from pipelines.words import counted
 
@@ -161,17 +160,3 @@ class Contest:
 def _turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
     first = number % max(len(contenders), 1)
     return [*contenders[first:], *contenders[:first]]
-
-
-def load(contender: Contender, setup: Mapping[str, object], stack: ExitStack) -> None:
-    """Starts a peer's process, which ends with the stack; what goes wrong is kept in the contender."""
-    assert contender.interpreter is not None
-    try:
-        worker = stack.enter_context(working(contender.interpreter, contender.peer.file, setup))
-    except PeerFailed as error:
-        contender.give_up(error)
-        return
-    if worker.declined:
-        contender.skip(worker.declined)
-    else:
-        contender.worker = worker

@@ -5,8 +5,9 @@ import pytest
 
 from pipelines.bench.environments import own
 from pipelines.bench.figures import Line, Round
+from pipelines.bench.loading import load
 from pipelines.bench.peers import REFERENCE, Peer, Setting
-from pipelines.bench.rounds import Contender, Contest, load
+from pipelines.bench.rounds import Contender, Contest
 from pipelines.bench.rows import Slice
 from pipelines.bench.worker import Interpreter, working
 from tests.pipelines.bench.toys import toy
