@@ -14,6 +14,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from actors.errors import first_line
 from actors.models.hub import find_model
 from pipelines.bench import curves, machine
 from pipelines.bench.environments import ENVIRONMENTS, interpreters_of, missing, own, prepare
@@ -83,6 +84,8 @@ def bench(request: Request) -> int:
     notes = open_console(stderr=True)
     if request.with_plots and request.output is not None and not can_plot():
         raise ConfigError("plots need matplotlib: pip install 'spanmill[bench]', or give --no-plots")
+    if request.output is not None:
+        _make(request.output)
     contenders = _contenders(request, notes)
     model = find_model(request.config.model)
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:
@@ -199,7 +202,6 @@ def _measured(
         request.inputs, request.config, request.task, model, request.rows, request.rounds, folder, reference.worker
     )
     load_others(contest, setup, folder, stack)
-    contest.warm_up(slices.warm)
     rounds, drawn, is_stopped = _until_stopped(request, contest, setup, slices, folder)
     lines = tuple(line for contender in contenders for line in contender.lines(len(rounds)))
     looked = machine.look(found["gpu"])
@@ -209,17 +211,21 @@ def _measured(
 def _until_stopped(
     request: Request, contest: Contest, setup: dict[str, Any], slices: Slices, folder: Path
 ) -> tuple[tuple[Round, ...], Curves, bool]:
-    """The rounds, the curves, and whether Ctrl-C ended them before their end.
+    """The rounds, after everyone was warmed up; the curves; and whether Ctrl-C ended them before their end.
 
     Raises:
         KeyboardInterrupt: no round was whole by then.
+        SpanmillError: the engine or the floor failed, so that there is nothing to compare with.
     """
     rounds: list[Round] = []
     try:
+        contest.warm_up(slices.warm)
         for number, rows in enumerate(slices.rounds):
             contest.say(f"round {number + 1} of {len(slices.rounds)}: {counted(rows.rows, 'row')}")
             rounds.append(contest.measure(rows, number))
         return tuple(rounds), _curves(request, contest, setup, slices, folder), False
+    except PeerFailed as error:
+        raise SpanmillError(f"{REFERENCE} or the floor, which all are compared with, failed: {error}") from error
     except KeyboardInterrupt:
         if not rounds:
             raise
@@ -280,10 +286,17 @@ def _curves(request: Request, contest: Contest, setup: dict[str, Any], slices: S
         return Curves()
 
 
+def _make(output: Path) -> None:
+    """Makes the folder for the figures before anything is measured, for which it would be too late to fail."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpanmillError(f"--output {output}: cannot be made: {first_line(error)}; name another folder") from error
+
+
 def _write(report: Report, request: Request, console: Console) -> None:
     assert request.output is not None
     try:
-        request.output.mkdir(parents=True, exist_ok=True)
         path = request.output / FIGURES
         path.write_text(json.dumps(dataclasses.asdict(report) | _derived(report), indent=1), encoding="utf-8")
         plots = draw(report, request.output) if request.with_plots else []

@@ -85,7 +85,11 @@ class Contest:
         return next(one for one in self.contenders if one.peer.name == REFERENCE)
 
     def warm_up(self, rows: Slice) -> None:
-        """Runs everyone once at every setting, and finds the best setting of those that are tuned."""
+        """Runs everyone once at every setting, and finds the best setting of those that are tuned.
+
+        Raises:
+            PeerFailed: the reference failed.
+        """
         for contender in self.contenders:
             if contender.worker is None:
                 continue
@@ -101,6 +105,8 @@ class Contest:
                 contender.turns = {setting.name: [] for setting in settings}
             except PeerFailed as error:
                 contender.give_up(error)
+                if contender is self.reference:
+                    raise
 
     def measure(self, rows: Slice, number: int) -> Round:
         """One round. The reference is first; the others begin with another one in each round.

@@ -13,7 +13,7 @@ from pipelines.bench.environments import FASTEMBED, prepare
 from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, SpanmillError
 from tests.pipelines.bench.setups import MODEL
 from tests.pipelines.processes import Command, is_gone
 
@@ -60,6 +60,12 @@ def test_ctrl_c_keeps_the_rounds_that_are_whole(tmp_path: Path) -> None:
     assert 2 <= len(found["rounds"]) < 100
     assert {len(line["turns"]) for line in found["lines"] if line["state"] == "measured"} == {len(found["rounds"])}
     assert f"stopped; what follows is of {len(found['rounds'])} whole rounds" in rest
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpanmillError, match=r"--output .*/file/figures: cannot be made: .*; name another folder"):
+        bench(Request((), _config(AnswerConfig), output=tmp_path / "file" / "figures", with_plots=False))
 
 
 @pytest.mark.more

@@ -9,7 +9,7 @@ from pipelines.bench.loading import load
 from pipelines.bench.peers import REFERENCE, Peer, Setting
 from pipelines.bench.rounds import Contender, Contest
 from pipelines.bench.rows import Slice
-from pipelines.bench.worker import Interpreter, working
+from pipelines.bench.worker import Interpreter, PeerFailed, working
 from tests.pipelines.bench.toys import toy
 
 
@@ -104,6 +104,16 @@ def test_vectors_are_compared_by_their_least_cosine(tmp_path: Path) -> None:
         assert contenders[1].lines(0)[0].turns == ()
     assert [turn.agreement for turn in line.turns] == [1.0]
     assert (wide.state, wide.reason) == ("failed", "it gave vectors of shape (2, 3), and the engine (2, 2)")
+
+
+def test_without_the_reference_there_is_no_round(tmp_path: Path) -> None:
+    one = _contender(tmp_path, REFERENCE, Setting("", {}), dies_at=1)
+    with ExitStack() as stack:
+        load(one, one.peer.setup, stack)
+        floor = stack.enter_context(working(own(), toy(tmp_path), {}))
+        contest = Contest("answer", tmp_path, floor, "sgemm", [one], lambda text: None)
+        with pytest.raises(PeerFailed, match="exit code 7: out of luck"):
+            contest.warm_up(_slice(tmp_path, "warm", 2))
 
 
 def test_a_peer_without_an_interpreter_takes_no_turn() -> None:
