@@ -266,7 +266,12 @@ def _first(folder: Path, model: ModelParameters, found: Sequence[Candidate], on_
 
 
 def _is_for_gpus(runtime: Runtime) -> bool:
-    return runtime.fast is not None and runtime.fast.uses_gpu("auto")
+    try:
+        return runtime.fast is not None and runtime.fast.uses_gpu("auto")
+    except (ImportError, OSError) as error:
+        # It is installed and does not start, as where one of its libraries is missing.
+        _LOG.warning("model.backend: auto leaves %s out, which cannot be imported: %s", runtime.name, first_line(error))
+        return False
 
 
 def _types(runtime: Runtime, folder: Path, model: ModelParameters, on_gpu: bool) -> Sequence[str]:

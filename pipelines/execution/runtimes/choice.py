@@ -78,7 +78,8 @@ def settled_runtime(job: Job, config: OfflineConfig, console: Console, share: fl
     console.print("starting Ray ...")
     with connected_for(config):
         resources, nodes = cluster_size()
-        pool = pool_of(job, resources, nodes)
+        # Candidates are tried alone at first, also where the last choice was several actors side by side.
+        pool = pool_of(in_runtime(job, replace(planned, actors=1)), resources, nodes)
         settling = _Settling(job, config, pool, sample, console, share)
         yield in_runtime(job, settling.choice())
 

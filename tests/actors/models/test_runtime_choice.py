@@ -7,6 +7,7 @@ from shutil import copytree
 import pytest
 
 from actors.backends.base import ModelOutput, find_runtime
+from actors.backends.precision import FastPrecision, Precision
 from actors.errors import ModelError
 from actors.models import runtime_choice
 from actors.models.hub import find_model
@@ -69,6 +70,18 @@ def test_candidates_have_the_outputs_and_are_installed(monkeypatch: pytest.Monke
     assert not said.is_open
     with pytest.raises(ModelError, match=r"auto finds no installed runtime .* in int8; .*'spanmill\[toys\]'"):
         settled_without_measuring(_model(dtype="int8"), LOGITS, on_gpu=False)
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_does_not_start_is_left_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(device: str) -> bool:
+        raise ImportError("libcublas.so.12: cannot open shared object file")
+
+    broken = FastPrecision(fails, lambda folder, on_gpu: Precision("float16", "a toy's"))
+    monkeypatch.setattr("tests.actors.toy_runtimes.FAST", replace(find_runtime(FAST_NAME), fast=broken))
+    folder = find_model(runtime_choice.as_baseline(_model()))
+    assert candidates(folder, _model(precision="fast"), LOGITS, on_gpu=True, names=[FAST_NAME]) == []
+    assert caplog.messages[0].startswith("model.backend: auto leaves fast out, which cannot be imported: libcublas")
 
 
 @pytest.mark.usefixtures("toys")

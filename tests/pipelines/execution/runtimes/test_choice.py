@@ -19,6 +19,7 @@ from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.execution.runtimes.choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
+from pipelines.job.ray_cluster import cluster_size
 from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME, UNPOOLED_NAME
 from tests.pipelines.jobs import mixed_rows, write_jsonl
 
@@ -44,6 +45,13 @@ def _settled(folder: Path, model: Path, *words: str, share: float = ENOUGH) -> I
     job = plan_job([str(folder / "in.jsonl")], str(folder / "out"), config, None)
     with settled_runtime(job, config, Console(file=io.StringIO()), share) as settled:
         yield settled
+
+
+def _remember(model: Path, choice: RuntimeChoice) -> None:
+    asked = ModelParameters(name=str(model), backend="auto")
+    place = find_model(as_baseline(asked))
+    found = candidates(place, asked, frozenset({ModelOutput.LOGITS}), on_gpu=False)
+    remember(place, asked, False, found, choice)
 
 
 @pytest.fixture
@@ -88,14 +96,22 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
 
 
 @pytest.mark.usefixtures("cache")
+def test_candidates_have_all_threads_also_where_the_last_choice_was_several_actors(
+    folder: Path, untrained_model: Path
+) -> None:
+    _remember(untrained_model, RuntimeChoice(FAST_NAME, "float32", "2 times torch float32", actors=2))
+    with _settled(folder, untrained_model, "model.threads=null") as job:
+        assert job.model.runtime is not None
+        alone = {one.runtime: one.threads for one in job.model.runtime.measurements if one.actors == 1}
+    assert alone["torch float32"] == alone[f"{FAST_NAME} float32"] == int(cluster_size()[0]["CPU"])
+
+
+@pytest.mark.usefixtures("cache")
 def test_what_the_pool_cannot_load_is_not_taken_unmeasured(
     folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(RUNTIMES, UNPOOLED_NAME, UNPOOLED_NAME)
-    model = ModelParameters(name=str(untrained_model), backend="auto")
-    place = find_model(as_baseline(model))
-    found = candidates(place, model, frozenset({ModelOutput.LOGITS}), on_gpu=False)
-    remember(place, model, False, found, RuntimeChoice(UNPOOLED_NAME, "float32", "2 times torch float32"))
+    _remember(untrained_model, RuntimeChoice(UNPOOLED_NAME, "float32", "2 times torch float32"))
     # With an address, what a machine of the cluster remembers is looked at.
     with _settled(folder, untrained_model, "ray.address=auto", share=0.02) as job:
         assert job.runtime == Candidate("torch", "float32")
