@@ -126,3 +126,10 @@ def test_plain_ray_data_and_the_job_answer_on_one_cluster(tmp_path: Path) -> Non
     lines = {line["name"]: line for line in json.loads((tmp_path / "bench.json").read_text())["lines"]}
     assert lines["job"]["turns"][0]["agreement"] == 1.0
     assert lines["ray-data"]["turns"][0]["seconds"] > 0
+
+
+@pytest.mark.more
+def test_the_job_finds_the_model_that_ships(tmp_path: Path) -> None:
+    config = load_config(AnswerConfig, None, ["model.threads=1"])
+    assert bench(Request((), config, peers=("job",), rows=8, rounds=1, output=tmp_path, with_plots=False)) == 0
+    assert _lines(tmp_path)["job"]["turns"][0]["agreement"] == 1.0
