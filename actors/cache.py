@@ -5,10 +5,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 3600.0
+UNUSED_DAYS = 60
+"""After which a folder that nobody uses is in the way: long enough for whoever needs a model once a month."""
 
 
 def cache_folder(kind: str) -> Path:
@@ -35,6 +38,31 @@ def make_folder(target: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         if not (isinstance(error, OSError) and target.is_dir()):  # else another process was faster
             raise
+
+
+def mark_used(folder: Path) -> None:
+    """Keeps a folder from `remove_unused`; where that cannot be written down, or there is none, nothing happens."""
+    with suppress(OSError):
+        os.utime(folder)
+
+
+def remove_unused(parent: Path) -> list[str]:
+    """Removes folders that were neither made nor marked as used for `UNUSED_DAYS`; another process may do so, too.
+
+    Returns:
+        Their names.
+    """
+    removed = []
+    for folder in sorted(parent.iterdir()):
+        # A folder that is gone meanwhile, or another's, is left to others.
+        with suppress(OSError):
+            is_old = time.time() - folder.stat().st_mtime > UNUSED_DAYS * 24 * 3600.0
+            if is_old and folder.is_dir() and not folder.name.startswith("."):
+                # Out of the way first, so that nobody finds the half of it.
+                hidden = folder.rename(folder.with_name(f"{_PARTIAL}{folder.name}"))
+                shutil.rmtree(hidden, ignore_errors=True)
+                removed.append(folder.name)
+    return removed
 
 
 def replace_file(path: Path, data: bytes) -> None:

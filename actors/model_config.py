@@ -8,6 +8,23 @@ from actors.errors import ModelError, first_line
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+_POSITIONS_AFTER_PADDING = {
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "lilt",
+    "longformer",
+    "luke",
+    "markuplm",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
+"""Kinds of model whose position embeddings begin behind the padding token's id."""
+
 
 def load_config(folder: Path) -> "PreTrainedConfig":
     """The folder's config.json.
@@ -23,3 +40,13 @@ def load_config(folder: Path) -> "PreTrainedConfig":
         return config
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder / 'config.json'}: {first_line(error)}") from error
+
+
+def longest_window(config: "PreTrainedConfig") -> int:
+    """Tokens of the longest window that a model has positions for; more than any text has where it has no limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions < 0:  # XLNet, which has no limit, says -1
+        return 1 << 30
+    # RoBERTa's kin count positions from padding_idx + 1, so their table is that much longer than their windows.
+    offset = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+    return int(positions) - offset

@@ -12,29 +12,13 @@ from actors.backends.precision import EXACT
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.errors import DeviceLost, ModelError, first_line
-from actors.model_config import load_config
+from actors.model_config import load_config, longest_window
 from actors.models.precision import with_precision
 from actors.parameters import BatchingParameters, ModelParameters
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
-
-_POSITIONS_AFTER_PADDING = {
-    "camembert",
-    "data2vec-text",
-    "ibert",
-    "lilt",
-    "longformer",
-    "luke",
-    "markuplm",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-}
 
 
 def load_engine(
@@ -121,7 +105,7 @@ def load_spec(folder: Path) -> EncoderSpec:
         tokenizer.backend_tokenizer,
         pad_id=int(tokenizer.pad_token_id),
         cls_id=tokenizer.cls_token_id,
-        max_length=min(int(tokenizer.model_max_length), _positions(config)),
+        max_length=min(int(tokenizer.model_max_length), longest_window(config)),
         uses_type_ids=_uses_type_ids(tokenizer, config),
         passage_first=tokenizer.padding_side == "left",
     )
@@ -151,12 +135,3 @@ def _uses_type_ids(tokenizer: "PreTrainedTokenizerFast", config: "PreTrainedConf
     if type(tokenizer) is PreTrainedTokenizerFast and "model_input_names" not in tokenizer.init_kwargs:
         return types is not None
     return "token_type_ids" in tokenizer.model_input_names
-
-
-def _positions(config: "PreTrainedConfig") -> int:
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or positions < 0:  # XLNet, which has no limit, says -1
-        return 1 << 30
-    # RoBERTa's kin count positions from padding_idx + 1, so their table is that much longer than their windows.
-    offset = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-    return int(positions) - offset

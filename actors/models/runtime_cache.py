@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import orjson
 
 from actors.cache import cache_folder, replace_file
 from actors.processor import this_processor
-from actors.version import release
+from actors.version import installed, release
 
 
 def remember(key: Sequence[str], packages: Sequence[str], choice: Mapping[str, Any]) -> None:
@@ -45,16 +44,9 @@ def machine() -> str:
 
 
 def _path(key: Sequence[str], packages: Sequence[str]) -> Path:
-    versions = [(name, _version(name)) for name in packages]
+    versions = [(name, installed(name) or "") for name in packages]
     told = repr((machine(), release(), platform.python_version(), list(key), versions))
     return cache_folder("runtimes") / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _gpus() -> list[str]:

@@ -1,5 +1,6 @@
 """`model.backend: auto`: what it may choose between, what it chose, and what it takes where nothing is measured."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any, Self
 
 from actors.backends.base import ModelOutput, Runtime, find_runtime
 from actors.backends.precision import EXACT
-from actors.errors import ModelError
+from actors.errors import ModelError, first_line
 from actors.models import runtime_cache
 from actors.models.hub import find_model, fingerprint
 from actors.models.precision import choose_precision, decided_precision
 from actors.parameters import ModelParameters
-from actors.registry import AUTO, RUNTIMES
+from actors.registry import RUNTIMES
+
+_LOG = logging.getLogger("spanmill.runtime")
 
 BASELINE = "torch"
 """The runtime that stays where nothing is known to be faster, and whose weights the built-in ones read."""
@@ -77,6 +80,8 @@ class RuntimeChoice:
     """On which each candidate was measured at a time."""
     is_open: bool = False
     """Whether measuring could still change it."""
+    is_remembered: bool = False
+    """Whether it was measured for an earlier job, so that nobody knows whether it can still be loaded."""
 
     @property
     def candidate(self) -> Candidate:
@@ -89,7 +94,7 @@ class RuntimeChoice:
 
     def to_json(self) -> dict[str, Any]:
         """What a manifest keeps of it."""
-        return {name: value for name, value in asdict(self).items() if name != "is_open"}
+        return {name: value for name, value in asdict(self).items() if name not in ("is_open", "is_remembered")}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
@@ -122,6 +127,7 @@ def candidates(
         model: with `backend: auto`; its precision decides: exact is float32, as is auto on CPUs; fast is what each
             runtime chooses for it, and float32, which may be faster all the same.
         wanted: outputs that a runtime must have.
+        on_gpu: whether those who compute have GPUs.
         names: of the runtimes, as in `model.backend`; None for `compared_runtimes`.
 
     Raises:
@@ -143,21 +149,19 @@ def missing_extras(names: Iterable[str] | None = None) -> list[str]:
 
 
 def settled_without_measuring(
-    model: ModelParameters, wanted: frozenset[ModelOutput], on_gpu: bool | None, names: Sequence[str] | None = None
+    model: ModelParameters, wanted: frozenset[ModelOutput], on_gpu: bool, names: Sequence[str] | None = None
 ) -> RuntimeChoice:
     """The choice of whoever cannot measure, or has not yet: the last one on a machine such as this, else torch.
 
     Args:
         wanted: outputs that the runtime must have.
-        on_gpu: whether those who compute have GPUs; None where it is this process, and the model's device tells.
+        on_gpu: whether those who compute have GPUs.
         names: as in `candidates`.
 
     Raises:
         ModelError: the model cannot be found, or no installed runtime computes it in `model.dtype`.
     """
-    folder, fast = find_model(as_baseline(model)), find_runtime(BASELINE).fast
-    if on_gpu is None:
-        on_gpu = fast is not None and fast.uses_gpu(model.device)
+    folder = find_model(as_baseline(model))
     found = candidates(folder, model, wanted, on_gpu, names)
     if not found:
         more = " or ".join(f"pip install 'spanmill[{extra}]'" for extra in missing_extras(names))
@@ -177,13 +181,34 @@ def settled_without_measuring(
     return replace(_first(folder, model, found, on_gpu), is_open=True)
 
 
-def settled(model: ModelParameters, wanted: frozenset[ModelOutput], on_gpu: bool | None) -> ModelParameters:
-    """The model with a runtime that is named: its own, or for `auto` as in `settled_without_measuring`.
+def in_place_of(
+    choice: RuntimeChoice,
+    error: Exception,
+    model: ModelParameters,
+    wanted: frozenset[ModelOutput],
+    on_gpu: bool,
+    names: Iterable[str] | None = None,
+) -> RuntimeChoice:
+    """What is taken where a remembered choice cannot be loaded: torch. A warning says why.
+
+    The choice stays remembered: once what is wrong with it is mended, it counts again.
+
+    Args:
+        error: that loading it raised.
+        model, wanted, on_gpu, names: as in `candidates`.
 
     Raises:
-        ModelError: as there.
+        ModelError: no other runtime computes the model in `model.dtype`.
     """
-    return settled_without_measuring(model, wanted, on_gpu).candidate.of(model) if model.backend == AUTO else model
+    folder = find_model(as_baseline(model))
+    others = [name for name in (compared_runtimes() if names is None else names) if name != choice.backend]
+    found = candidates(folder, model, wanted, on_gpu, others)
+    why = f"{choice.candidate}, which was chosen before, cannot be loaded now: {first_line(error)}"
+    if not found:
+        raise ModelError(f"model.backend: auto: {why}") from error
+    first = _first(folder, model, found, on_gpu)
+    _LOG.warning("model.backend: auto: %s. %s is taken in its place", why, first.candidate)
+    return replace(first, reason=why, is_open=True)
 
 
 def as_baseline(model: ModelParameters) -> ModelParameters:
@@ -202,7 +227,13 @@ def recalled(folder: Path, model: ModelParameters, on_gpu: bool, allowed: Sequen
     if choice is None or choice.candidate not in allowed:
         return None
     return replace(
-        choice, reason=f"as on {day}, {choice.reason}", measurements=(), seconds=0.0, most_seconds=0.0, windows=0
+        choice,
+        reason=f"as on {day}, {choice.reason}",
+        measurements=(),
+        seconds=0.0,
+        most_seconds=0.0,
+        windows=0,
+        is_remembered=True,
     )
 
 
@@ -235,7 +266,12 @@ def _first(folder: Path, model: ModelParameters, found: Sequence[Candidate], on_
 
 
 def _is_for_gpus(runtime: Runtime) -> bool:
-    return runtime.fast is not None and runtime.fast.uses_gpu("auto")
+    try:
+        return runtime.fast is not None and runtime.fast.uses_gpu("auto")
+    except (ImportError, OSError) as error:
+        # It is installed and does not start, as where one of its libraries is missing.
+        _LOG.warning("model.backend: auto leaves %s out, which cannot be imported: %s", runtime.name, first_line(error))
+        return False
 
 
 def _types(runtime: Runtime, folder: Path, model: ModelParameters, on_gpu: bool) -> Sequence[str]:

@@ -22,11 +22,10 @@ from actors.model_actor import ModelActor
 from actors.models.hub import find_model
 from actors.models.names import public_name
 from actors.models.precision import with_precision
-from actors.models.runtime_choice import settled
 from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway import app_builder
-from actors.serving.model_card import ALL_OUTPUTS, describe
+from actors.serving.model_card import describe, settled
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
@@ -132,7 +131,7 @@ def bind(service: ServiceParameters) -> Application:
         ModelError: `model.backend: auto` of a model that cannot be found.
     """
     # Decided once, so that all replicas have the same, whatever their machines remember.
-    pinned = settled(service.model, ALL_OUTPUTS, service.model.on_gpu(service.replicas.gpus > 0))
+    pinned = settled(service.model, service.model.on_gpu(service.replicas.gpus > 0))
     service = service.model_copy(update={"model": pinned})
     replicas, sharing = service.replicas, service.sharing
     scaled: dict[str, Any] = {"num_replicas": replicas.min}

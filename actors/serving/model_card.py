@@ -6,11 +6,12 @@ from actors.backends.base import ModelOutput, find_runtime
 from actors.backends.precision import EXACT
 from actors.model_config import load_config
 from actors.models.hub import find_model, fingerprint
-from actors.models.loading import load_spec
+from actors.models.loading import load_backend, load_spec
 from actors.models.names import public_name
 from actors.models.precision import with_precision
-from actors.models.runtime_choice import settled
+from actors.models.runtime_choice import BASELINE, as_baseline, in_place_of, settled_without_measuring
 from actors.parameters import ModelParameters
+from actors.registry import AUTO
 from actors.serving.types import ModelCard
 
 ALL_OUTPUTS = frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN})
@@ -40,11 +41,37 @@ def describe(folder: Path, model: ModelParameters, on_gpu: bool | None = None) -
     )
 
 
-def describe_named(model: ModelParameters, on_gpu: bool | None = None) -> ModelCard:
+def describe_named(model: ModelParameters, on_gpu: bool) -> ModelCard:
     """As `describe`, of a model that is downloaded first where it is not local, and whose runtime may be `auto`.
+
+    Args:
+        on_gpu: whether those who run it have GPUs.
 
     Raises:
         ModelError: it cannot be found or read.
     """
-    model = settled(model, ALL_OUTPUTS, on_gpu)
+    model = settled(model, on_gpu)
     return describe(find_model(model), model, on_gpu)
+
+
+def settled(model: ModelParameters, on_gpu: bool) -> ModelParameters:
+    """The model with a runtime that is named: its own; for `auto` the one that is remembered, else torch.
+
+    On CPUs a remembered one is loaded for a moment: if that fails it is torch, and a warning says why. On GPUs it is
+    not, since this process may have none.
+
+    Args:
+        on_gpu: whether those who run it have GPUs.
+
+    Raises:
+        ModelError: the model cannot be found, or no installed runtime computes it in `model.dtype`.
+    """
+    if model.backend != AUTO:
+        return model
+    choice = settled_without_measuring(model, ALL_OUTPUTS, on_gpu)
+    if choice.is_remembered and choice.backend != BASELINE and not on_gpu:
+        try:
+            load_backend(find_model(as_baseline(model)), choice.candidate.of(model), with_qa_head=False)
+        except Exception as error:  # each runtime raises its own kinds
+            choice = in_place_of(choice, error, model, ALL_OUTPUTS, on_gpu=False)
+    return choice.candidate.of(model)

@@ -14,13 +14,15 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from actors.errors import first_line
 from actors.models.hub import find_model
 from pipelines.bench import curves, machine
 from pipelines.bench.environments import ENVIRONMENTS, interpreters_of, missing, own, prepare
 from pipelines.bench.figures import Curves, Report, Round
+from pipelines.bench.loading import load, load_others
 from pipelines.bench.peers import REFERENCE, Peer, all_peers, choose
 from pipelines.bench.plots import can_plot, draw
-from pipelines.bench.rounds import Contender, Contest, load
+from pipelines.bench.rounds import Contender, Contest
 from pipelines.bench.rows import Slices, slices_of
 from pipelines.bench.tables import show
 from pipelines.bench.worker import WORKERS, Interpreter, PeerFailed, run_to_end, working
@@ -32,7 +34,7 @@ from pipelines.schemas import JobKind
 from pipelines.words import counted
 
 FIGURES = "bench.json"
-_WORKERS = "pipelines.bench.workers"
+_RANDOM_MODEL = "pipelines.bench.workers.random_model"
 _QA_LIMIT, _TEXT_LIMIT = 384, 512
 _HERE = "in this environment"
 
@@ -82,6 +84,8 @@ def bench(request: Request) -> int:
     notes = open_console(stderr=True)
     if request.with_plots and request.output is not None and not can_plot():
         raise ConfigError("plots need matplotlib: pip install 'spanmill[bench]', or give --no-plots")
+    if request.output is not None:
+        _make(request.output)
     contenders = _contenders(request, notes)
     model = find_model(request.config.model)
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:
@@ -89,7 +93,7 @@ def bench(request: Request) -> int:
     console = open_console()
     if report.is_stopped:
         notes.print(f"stopped; what follows is of {counted(len(report.rounds), 'whole round')}", soft_wrap=True)
-    show(report, [one.peer.name for one in contenders if one.peer.is_own], console)
+    show(report, console)
     if request.output is not None:
         _write(report, request, console)
     if report.is_stopped:
@@ -141,12 +145,12 @@ def _find(peer: Peer, given: Mapping[str, Path]) -> tuple[Interpreter | None, st
             places.append(Interpreter(peer.environment.python, is_own=False))
     if not places or peer.name not in given:
         places.append(own())
-    lacks = []
-    for place in places:
-        lacks = missing(place, peer.needs)
-        if not lacks:
+    lacks = [missing(place, peer.needs) for place in places]
+    for place, lacking in zip(places, lacks, strict=True):
+        if not lacking:
             return place, ""
-    return None, f"{', '.join(lacks)}; {_how(peer)}"
+    # Of its own environment, where there is one.
+    return None, f"{', '.join(lacks[0])}; {_how(peer)}"
 
 
 def _how(peer: Peer) -> str:
@@ -197,8 +201,7 @@ def _measured(
     slices = slices_of(
         request.inputs, request.config, request.task, model, request.rows, request.rounds, folder, reference.worker
     )
-    _load_others(contest, setup, folder, stack)
-    contest.warm_up(slices.warm)
+    load_others(contest, setup, folder, stack)
     rounds, drawn, is_stopped = _until_stopped(request, contest, setup, slices, folder)
     lines = tuple(line for contender in contenders for line in contender.lines(len(rounds)))
     looked = machine.look(found["gpu"])
@@ -208,17 +211,21 @@ def _measured(
 def _until_stopped(
     request: Request, contest: Contest, setup: dict[str, Any], slices: Slices, folder: Path
 ) -> tuple[tuple[Round, ...], Curves, bool]:
-    """The rounds, the curves, and whether Ctrl-C ended them before their end.
+    """The rounds, after everyone was warmed up; the curves; and whether Ctrl-C ended them before their end.
 
     Raises:
         KeyboardInterrupt: no round was whole by then.
+        SpanmillError: the engine or the floor failed, so that there is nothing to compare with.
     """
     rounds: list[Round] = []
     try:
+        contest.warm_up(slices.warm)
         for number, rows in enumerate(slices.rounds):
             contest.say(f"round {number + 1} of {len(slices.rounds)}: {counted(rows.rows, 'row')}")
             rounds.append(contest.measure(rows, number))
         return tuple(rounds), _curves(request, contest, setup, slices, folder), False
+    except PeerFailed as error:
+        raise SpanmillError(f"{REFERENCE} or the floor, which all are compared with, failed: {error}") from error
     except KeyboardInterrupt:
         if not rounds:
             raise
@@ -235,7 +242,7 @@ def _model(request: Request, model: Path, folder: Path) -> tuple[Path, str]:
     """The folder to measure, and its name for people."""
     if request.shape is None:
         return model, request.config.model.name
-    run_to_end(own(), f"{_WORKERS}.random_model", str(model), str(folder / "model"))
+    run_to_end(own(), _RANDOM_MODEL, str(model), str(folder / "model"))
     return folder / "model", f"random weights of DistilBERT-{request.shape}'s shape"
 
 
@@ -261,37 +268,6 @@ def _setup(request: Request, model: Path) -> dict[str, Any]:
     }
 
 
-def _load_others(contest: Contest, setup: Mapping[str, Any], folder: Path, stack: ExitStack) -> None:
-    waiting = [one for one in contest.contenders if one.state == "measured" and one.worker is None]
-    further: dict[str, object] = {}
-    on_ray = [one for one in waiting if one.peer.on_ray]
-    if on_ray:
-        # Not before here: it takes seconds.
-        from pipelines.bench.cluster import address_of_cluster
-
-        contest.say("starting Ray")
-        try:
-            further["ray_address"] = stack.enter_context(address_of_cluster())
-        except PeerFailed as error:
-            for contender in on_ray:
-                contender.give_up(error)
-    for contender in (one for one in waiting if one.state == "measured"):
-        contest.say(f"loading {contender.peer.name}")
-        if contender.peer.wants_onnx and "onnx" not in further:
-            try:
-                further["onnx"] = _exported(str(setup["model"]), folder)
-            except PeerFailed as error:
-                contender.give_up(error)
-                continue
-        load(contender, {**setup, **further, **contender.peer.setup}, stack)
-
-
-def _exported(model: str, folder: Path) -> str:
-    (folder / "onnx").mkdir()
-    run_to_end(own(), f"{_WORKERS}.onnx_export", model, str(folder / "onnx"))
-    return str(folder / "onnx")
-
-
 def _curves(request: Request, contest: Contest, setup: dict[str, Any], slices: Slices, folder: Path) -> Curves:
     if not request.with_plots or request.output is None:
         return Curves()
@@ -300,13 +276,27 @@ def _curves(request: Request, contest: Contest, setup: dict[str, Any], slices: S
     assert reference.interpreter is not None
     full = setup | dict(reference.peer.setup)
     cores = len(os.sched_getaffinity(0))
-    return curves.measure(reference.worker, reference.interpreter, full, slices.rounds[0], folder, cores, contest.say)
+    try:
+        return curves.measure(
+            reference.worker, reference.interpreter, full, slices.rounds[0], folder, cores, contest.say
+        )
+    except PeerFailed as error:
+        # Several engines at a time may be more than the memory holds; what the rounds have measured stays.
+        contest.say(f"only the plot of the peers is drawn: an engine failed while the others were measured: {error}")
+        return Curves()
+
+
+def _make(output: Path) -> None:
+    """Makes the folder for the figures before anything is measured, for which it would be too late to fail."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpanmillError(f"--output {output}: cannot be made: {first_line(error)}; name another folder") from error
 
 
 def _write(report: Report, request: Request, console: Console) -> None:
     assert request.output is not None
     try:
-        request.output.mkdir(parents=True, exist_ok=True)
         path = request.output / FIGURES
         path.write_text(json.dumps(dataclasses.asdict(report) | _derived(report), indent=1), encoding="utf-8")
         plots = draw(report, request.output) if request.with_plots else []

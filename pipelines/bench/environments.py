@@ -1,20 +1,21 @@
 """Environments of peers whose packages do not go together with those of this one."""
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from sysconfig import get_path
 
 from packaging.requirements import Requirement
 from rich.console import Console
 
+from actors.cache import cache_folder
+from actors.version import installed
 from pipelines.bench.worker import Interpreter
 from pipelines.errors import ConfigError, SpanmillError
 
@@ -44,8 +45,7 @@ class Environment:
     @property
     def folder(self) -> Path:
         """Where `prepare` makes it."""
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(cache) / "spanmill" / "bench" / self.name
+        return cache_folder("bench") / self.name
 
     @property
     def python(self) -> Path:
@@ -81,20 +81,13 @@ def missing(interpreter: Interpreter, requirements: Sequence[str]) -> list[str]:
 
 def _versions(interpreter: Interpreter, names: Sequence[str]) -> Mapping[str, str]:
     if interpreter.is_own:
-        return {name: there for name in names if (there := _own_version(name)) is not None}
+        return {name: there for name in names if (there := installed(name)) is not None}
     words = interpreter.command("-c", _ASK, json.dumps(names))
     try:
         found: dict[str, str] = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     except (OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
         raise ConfigError(f"--python: {interpreter.python} does not run as a Python: {error}") from error
     return found
-
-
-def _own_version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def own() -> Interpreter:
@@ -111,7 +104,7 @@ def prepare(environment: Environment, console: Console) -> None:
         SpanmillError: it cannot be made.
     """
     done = environment.folder / "prepared.json"
-    if done.is_file() and json.loads(done.read_text()) == list(environment.pins):
+    if done.is_file() and done.read_text() == json.dumps(environment.pins):
         console.print(f"{environment.name}: is there, in {environment.folder}", soft_wrap=True)
         return
     shutil.rmtree(environment.folder, ignore_errors=True)
@@ -123,7 +116,7 @@ def prepare(environment: Environment, console: Console) -> None:
     (packages / _BEHIND).write_text(get_path("purelib") + "\n")
     pip = [str(environment.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, f"torch=={version('torch').partition('+')[0]}", *environment.pins], environment)
-    done.write_text(json.dumps(list(environment.pins)))
+    done.write_text(json.dumps(environment.pins))
     console.print(f"{environment.name}: ready, in {environment.folder}", soft_wrap=True)
 
 

@@ -12,6 +12,8 @@ from pipelines.schemas import JobKind
 FORMAT = 1
 """Raised when a key changes its meaning or goes."""
 
+LineState = Literal["measured", "failed", "skipped"]
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -65,9 +67,11 @@ class Line:
     name: str
     peer: str
     what: str
-    state: Literal["measured", "failed", "skipped"]
+    state: LineState
     reason: str = ""
     """Why it is not measured."""
+    is_own: bool = False
+    """Whether it is Spanmill."""
     precision: str = ""
     setting: str = ""
     """What the warm-up has chosen."""

@@ -2,9 +2,9 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 from actors.processor import this_processor
+from actors.version import installed
 from pipelines.bench.figures import Machine
 
 _FLAGS = (
@@ -31,7 +31,7 @@ def look(gpu: str | None) -> Machine:
     cpu = this_processor()
     flags = tuple(flag for flag in _FLAGS if flag in cpu.abilities)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    versions = {name: found for name in _PACKAGES if (found := _version(name))}
+    versions = {name: found for name in _PACKAGES if (found := installed(name))}
     return Machine(
         cpu.name, len(os.sched_getaffinity(0)), flags, round(memory, 1), gpu, platform.python_version(), versions
     )
@@ -42,10 +42,3 @@ def describe(machine: Machine) -> str:
     cpu = f"{machine.cores} cores of {machine.cpu} ({' '.join(machine.flags) or 'no AVX2'}), {machine.memory_gb:.0f} GB"
     versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
     return "; ".join(filter(None, (machine.gpu, cpu, f"python {machine.python}, {versions}")))
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

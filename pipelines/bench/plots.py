@@ -102,8 +102,7 @@ def _peers(axes: Any, report: Report) -> None:
     ranges = np.array(
         [[m - min(report.rates(one)), max(report.rates(one)) - m] for one, m in zip(lines, middles, strict=True)]
     )
-    own = [line.peer.startswith("engine") or line.peer == "job" for line in lines]
-    colours = [_INK if is_own else _GREY for is_own in own]
+    colours = [_INK if line.is_own else _GREY for line in lines]
     axes.barh(range(len(lines)), middles, color=colours, xerr=ranges.T, error_kw={"ecolor": _RED, "lw": 1}, height=0.7)
     axes.set_yticks(range(len(lines)), [f"{line.name}, {line.precision}" for line in lines], fontsize=8)
     _titled(axes, "Rows a second: medians, and ranges over the rounds", "rows/s", "")

@@ -1,21 +1,21 @@
 """Peers take turns: each in its own process with its model loaded, one at a time, on rows that all of them get."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.bench.figures import Line, Round, Turn
+from pipelines.bench.figures import Line, LineState, Round, Turn
 from pipelines.bench.peers import REFERENCE, Peer, Setting
 from pipelines.bench.rows import Slice
-from pipelines.bench.worker import Interpreter, PeerFailed, Worker, working
+from pipelines.bench.worker import Interpreter, PeerFailed, Worker
 from pipelines.schemas import JobKind
+from pipelines.words import counted
 
 _FLOORS = 4
-"""Times that the floor is measured in a round."""
+"""Times that the floor is measured in a round, at most: before the turns, and behind some of the others'."""
 
 Say = Callable[[str], None]
 
@@ -28,7 +28,7 @@ class Contender:
     interpreter: Interpreter | None
     """None where it is not measured."""
     worker: Worker | None = None
-    state: str = "measured"
+    state: LineState = "measured"
     reason: str = ""
     settings: list[Setting] = field(default_factory=list)
     turns: dict[str, list[Turn]] = field(default_factory=dict)
@@ -50,13 +50,14 @@ class Contender:
         """
         peer = self.peer
         if self.worker is None:
-            return [Line(peer.name, peer.name, peer.what, self.state, self.reason)]  # type: ignore[arg-type]
+            return [Line(peer.name, peer.name, peer.what, self.state, self.reason, peer.is_own)]
         return [
             Line(
                 peer.name if peer.is_tuned or not setting.name else f"{peer.name}, {setting.name}",
                 peer.name,
                 peer.what,
                 "measured",
+                is_own=peer.is_own,
                 precision=self.worker.precision,
                 setting=setting.name if peer.is_tuned else "",
                 versions=self.worker.versions,
@@ -84,7 +85,11 @@ class Contest:
         return next(one for one in self.contenders if one.peer.name == REFERENCE)
 
     def warm_up(self, rows: Slice) -> None:
-        """Runs everyone once at every setting, and finds the best setting of those that are tuned."""
+        """Runs everyone once at every setting, and finds the best setting of those that are tuned.
+
+        Raises:
+            PeerFailed: the reference failed.
+        """
         for contender in self.contenders:
             if contender.worker is None:
                 continue
@@ -100,6 +105,8 @@ class Contest:
                 contender.turns = {setting.name: [] for setting in settings}
             except PeerFailed as error:
                 contender.give_up(error)
+                if contender is self.reference:
+                    raise
 
     def measure(self, rows: Slice, number: int) -> Round:
         """One round. The reference is first; the others begin with another one in each round.
@@ -146,26 +153,16 @@ class Contest:
         return seconds, np.load(vectors)
 
     def _agreement(self, expected: Any, found: Any) -> float:
+        """See `Turn.agreement`. Raises PeerFailed where there are not as many answers as rows, or other vectors."""
         if self.task == "answer":
-            equal = [ours == theirs for ours, theirs in zip(expected, found, strict=True)]
-            return float(np.mean(equal))
+            if len(found) != len(expected):
+                raise PeerFailed(f"it gave {counted(len(found), 'answer')} for {counted(len(expected), 'row')}")
+            return float(np.mean([ours == theirs for ours, theirs in zip(expected, found, strict=True)]))
+        if found.shape != expected.shape:
+            raise PeerFailed(f"it gave vectors of shape {found.shape}, and the engine {expected.shape}")
         return float((expected * found).sum(axis=1).min())
 
 
 def _turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
     first = number % max(len(contenders), 1)
     return [*contenders[first:], *contenders[:first]]
-
-
-def load(contender: Contender, setup: Mapping[str, object], stack: ExitStack) -> None:
-    """Starts a peer's process, which ends with the stack; what goes wrong is kept in the contender."""
-    assert contender.interpreter is not None
-    try:
-        worker = stack.enter_context(working(contender.interpreter, contender.peer.file, setup))
-    except PeerFailed as error:
-        contender.give_up(error)
-        return
-    if worker.declined:
-        contender.skip(worker.declined)
-    else:
-        contender.worker = worker

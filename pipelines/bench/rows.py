@@ -19,6 +19,7 @@ from pipelines.planning.planner import make_plan
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import validate
 from pipelines.schemas import JobKind
+from pipelines.words import counted
 
 _SEED = 7
 _WARM_ROWS = 32
@@ -87,7 +88,8 @@ def slices_of(
     each = min(rows, len(usable) * rows // wanted)
     if each < _FEWEST:
         raise ConfigError(
-            f"the corpus has {len(usable)} rows that can be used, too few for {rounds} rounds; lower --rounds"
+            f"the corpus has {counted(len(usable), 'row')} that can be used, too few for {counted(rounds, 'round')}; "
+            "name more INPUT, or lower --rounds"
         )
     warm = len(usable) - each * rounds
     cuts = [0, min(warm, _WARM_ROWS)] + [min(warm, _WARM_ROWS) + each * number for number in range(1, rounds + 1)]

@@ -1,4 +1,4 @@
-"""The tables of a run, and of the peers that there are."""
+"""The tables of a run."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,19 +9,16 @@ from rich.table import Table
 from pipelines.bench.figures import Line, Report
 from pipelines.bench.machine import describe
 from pipelines.bench.peers import REFERENCE
+from pipelines.words import counted
 
 
-def show(report: Report, own: Sequence[str], console: Console) -> None:
-    """Prints all tables.
-
-    Args:
-        own: names of the peers that are Spanmill.
-    """
+def show(report: Report, console: Console) -> None:
+    """Prints all tables."""
     rounds = report.rounds
     tokens = sum(one.tokens for one in rounds) / sum(one.windows for one in rounds)
-    console.print(f"{report.task}, model {report.model}, {report.threads} threads each", soft_wrap=True)
+    console.print(f"{report.task}, model {report.model}, {counted(report.threads, 'thread')} each", soft_wrap=True)
     console.print(
-        f"rows: {report.corpus}; {len(rounds)} rounds of {rounds[0].rows:,}, {tokens:.0f} tokens a window",
+        f"rows: {report.corpus}; {counted(len(rounds), 'round')} of {rounds[0].rows:,}, {tokens:.0f} tokens a window",
         soft_wrap=True,
     )
     console.print(describe(report.machine), soft_wrap=True)
@@ -31,7 +28,7 @@ def show(report: Report, own: Sequence[str], console: Console) -> None:
     console.print()
     if len(report.measured) > 1:
         console.print("How many times as fast as the line of that number, medians over the rounds")
-        console.print(_ratios(report, own))
+        console.print(_ratios(report))
         console.print()
     for line in report.lines:
         if line.state != "measured":
@@ -83,7 +80,7 @@ def _rates(report: Report) -> Table:
     return table
 
 
-def _ratios(report: Report, own: Sequence[str]) -> Table:
+def _ratios(report: Report) -> Table:
     """How many times as fast Spanmill's lines are as every line."""
     lines = report.measured
     table = Table(box=None)
@@ -91,7 +88,7 @@ def _ratios(report: Report, own: Sequence[str]) -> Table:
     for number in range(1, len(lines) + 1):
         table.add_column(str(number), justify="right")
     for line in lines:
-        if line.peer in own:
+        if line.is_own:
             table.add_row(line.name, *("" if other is line else f"{report.ratio(line, other):.2f}" for other in lines))
     return table
 

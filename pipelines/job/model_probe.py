@@ -2,15 +2,16 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 
-from actors.backends.base import ModelOutput, check_outputs, find_runtime
+from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
 from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
-from actors.models.runtime_choice import RuntimeChoice
+from actors.models.runtime_choice import RuntimeChoice, in_place_of
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -69,10 +70,9 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
             known = with_runtime(config, runtime)
         check_outputs(wanted - {ModelOutput.LOGITS}, find_runtime(known.model.backend).outputs)
         precision = job_precision(known, folder, begun, with_gpus)
+    backend, runtime = _load(config, runtime, known.model.in_type(precision.dtype), folder, wanted, with_gpus)
     if runtime is not None:
-        precision = Precision(precision.dtype, runtime.reason)
-    model = _placed_here(known.model.in_type(precision.dtype), with_gpus)
-    backend = load_backend(folder, model, with_qa_head=ModelOutput.LOGITS in wanted)
+        known, precision = with_runtime(config, runtime), Precision(runtime.dtype, runtime.reason)
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
     speed = factor * measure_speed(backend, spec, want_spans=ModelOutput.LOGITS in wanted)
     found = fingerprint(folder, known.model.backend)
@@ -115,9 +115,28 @@ def _actors_have_gpus(config: OfflineConfig) -> bool:
     return bool(count_gpus(cluster_of(config)) if gpus is None else gpus)
 
 
-def _placed_here(model: ModelParameters, with_gpus: bool) -> ModelParameters:
+def _load(
+    config: OfflineConfig,
+    runtime: RuntimeChoice | None,
+    model: ModelParameters,
+    folder: Path,
+    wanted: frozenset[ModelOutput],
+    with_gpus: bool,
+) -> tuple[Backend, RuntimeChoice | None]:
+    """The model in its runtime; or, where that is a remembered one that cannot be loaded, in torch, and that choice."""
+    with_qa_head = ModelOutput.LOGITS in wanted
+    try:
+        return _load_here(folder, model, with_qa_head, with_gpus), runtime
+    except Exception as error:  # each runtime raises its own kinds
+        if runtime is None or not runtime.is_remembered:
+            raise
+        other = in_place_of(runtime, error, config.model, wanted, with_gpus)
+        return _load_here(folder, other.candidate.of(config.model), with_qa_head, with_gpus), other
+
+
+def _load_here(folder: Path, model: ModelParameters, with_qa_head: bool, with_gpus: bool) -> Backend:
     """The model as the driver tries it: on the CPU, since the GPUs are the actors', and others may have filled them."""
-    if not find_runtime(model.backend).runs_on_cpu:
-        return model
-    # Half precision is for GPUs; many a CPU computes with it a hundred times slower, or not at all.
-    return (model.in_type(EXACT) if with_gpus else model).model_copy(update={"device": "cpu"})
+    if find_runtime(model.backend).runs_on_cpu:
+        # Half precision is for GPUs; many a CPU computes with it a hundred times slower, or not at all.
+        model = (model.in_type(EXACT) if with_gpus else model).model_copy(update={"device": "cpu"})
+    return load_backend(folder, model, with_qa_head)

@@ -172,7 +172,7 @@ def _runtime(job: Job) -> RuntimeTable | None:
     choice = RuntimeChoice.from_json(job.manifest.runtime)
     return RuntimeTable(
         str(choice.candidate),
-        choice.reason,
+        redact(escape_surrogates(choice.reason)),
         choice.actors,
         choice.seconds,
         choice.most_seconds,

@@ -126,6 +126,7 @@ def convert_ctranslate2(folder: Path, target: Path, with_qa_head: bool, quantiza
     if with_qa_head:
         product: Any = load_model(folder, with_qa_head=True).qa_outputs
         head = {"weight": product.weight.detach().numpy(), "bias": product.bias.detach().numpy()}
+    # Loaded once more: of BERT its converter wants the pooling layer, which a model with a QA head does without.
     encoder = load_model(folder, with_qa_head=False)
     with _explained(folder, kind, "CTranslate2"), _silent():
         # It wants to make the folder itself.

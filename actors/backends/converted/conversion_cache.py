@@ -21,7 +21,7 @@ from actors.backends.base import TRANSFORMERS_WEIGHTS
 from actors.backends.exported import EXPORT_RECORD, ExportedForm, ExportRecord, read_export
 from actors.backends.exported_files import check_files, place_of
 from actors.backends.fingerprint import content_fingerprint
-from actors.cache import cache_folder, make_folder
+from actors.cache import UNUSED_DAYS, cache_folder, make_folder, mark_used, remove_unused
 from actors.errors import ModelError, first_line
 
 _LOG = logging.getLogger("spanmill.model")
@@ -98,7 +98,9 @@ def converted_model(folder: Path, form: Form, with_qa_head: bool) -> Converted:
     assert form.exported is not None
     files: list[list[object]] = [[file.path, file.bytes, file.sha256.lower()] for file in exported.files]
     name = f"exported-{form.name}-{hashlib.sha256(repr(sorted(map(repr, files))).encode()).hexdigest()[:24]}"
-    return Converted(folder / form.exported.folder, cache_folder("converted") / name, files)
+    results = cache_folder("converted") / name
+    mark_used(results)
+    return Converted(folder / form.exported.folder, results, files)
 
 
 def converted_folder(folder: Path, form: Form, with_qa_head: bool) -> Path:
@@ -109,6 +111,7 @@ def converted_folder(folder: Path, form: Form, with_qa_head: bool) -> Path:
     """
     target = _place(folder, form, with_qa_head)
     if target.is_dir():
+        mark_used(target)
         return target
     with locked(target):
         if not target.is_dir():
@@ -116,6 +119,8 @@ def converted_folder(folder: Path, form: Form, with_qa_head: bool) -> Path:
             _LOG.info("converting %s to %s, which is done once and takes up to minutes", folder.name, form.name)
             make_folder(target, lambda place: _fill(place, folder, form, with_qa_head))
             _LOG.info("converted in %.0f s, kept in %s", time.monotonic() - started, target)
+            for name in remove_unused(target.parent):
+                _LOG.info("removed %s, which nothing has loaded for %d days", name, UNUSED_DAYS)
     return target
 
 

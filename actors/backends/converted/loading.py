@@ -37,7 +37,7 @@ def load_converted(
     except Exception as error:  # each runtime raises its own kinds
         mend = "export the model again" if converted.is_exported else "remove the folder, and it is converted anew"
         raise ModelError(
-            f"{converted.folder}: the converted model cannot be read: {first_line(error)}; {mend}"
+            f"{converted.folder}: the converted model cannot be read; {mend}: {first_line(error)}"
         ) from error
     check_parity(backend, folder, converted, model.dtype or EXACT, package, has_head, model.threads)
     return backend

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from actors.backends.precision import EXACT
 from actors.batch import Batch
 from actors.cache import replace_file
 from actors.errors import ModelError
-from actors.model_config import load_config
+from actors.model_config import load_config, longest_window
 from actors.parameters import ModelParameters
 from actors.processor import this_processor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _LOG = logging.getLogger("spanmill.model")
 _RESULT = "parity-"
@@ -183,7 +187,7 @@ def trial_windows(folder: Path, every_pair: bool = False) -> list[Window]:
         return []
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         return []  # transformers makes an empty one up where a folder has none
-    longest = min(_LONGEST, tokenizer.model_max_length, _positions(config))
+    longest = min(_LONGEST, tokenizer.model_max_length, longest_window(config))
     passages = (*_PASSAGES, " ".join(_PASSAGES * 8))
     has_types = getattr(config, "type_vocab_size", 0) > 1
     windows = []
@@ -199,16 +203,11 @@ def _pairs(passages: Sequence[str], every_pair: bool) -> Iterable[tuple[str, str
     return [(_QUESTIONS[number % len(_QUESTIONS)], passage) for number, passage in enumerate(passages)]
 
 
-def _random_windows(config: object) -> list[Window]:
+def _random_windows(config: "PreTrainedConfig") -> list[Window]:
     rows = int(getattr(config, "vocab_size", 1000))
-    rng, longest = np.random.default_rng(0), min(_LONGEST, _positions(config))
+    rng, longest = np.random.default_rng(0), min(_LONGEST, longest_window(config))
     # Neither the first ids nor the last: special tokens stand there.
     return [Window(rng.integers(rows // 4, 3 * rows // 4, min(n, longest)).tolist(), None) for n in (7, 40, 110, 384)]
-
-
-def _positions(config: object) -> int:
-    # RoBERTa's kin count positions from behind the padding token's id.
-    return int(getattr(config, "max_position_embeddings", _LONGEST)) - int(getattr(config, "pad_token_id", 0) or 0) - 1
 
 
 def _batch(windows: Sequence[Window]) -> Batch:

@@ -1,9 +1,10 @@
 """What a good engineer writes by hand: tokenise everything, sort by length, fixed batches, the best span of each.
 
-Over CTranslate2 or ONNX Runtime, with a model that is converted when it is loaded. `setting` names `windows`, the batch
-size.
+Over CTranslate2 or ONNX Runtime, with a model that is converted when it is loaded. The ONNX file is made as Spanmill
+makes its own: what differs is what is done with it. `setting` names `windows`, the batch size.
 """
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-Forward = Callable[[Any, Any], Any]
-"""[n, S] token ids and their mask become [n, S, D] hidden states, or [n, S, 2] logits where there is a span head."""
+Forward = Callable[[dict[str, Any]], Any]
+"""Inputs by their names, [n, S] int64 each, become [n, S, D] hidden states, or [n, S, 2] logits for answers."""
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class SortedLoop:
@@ -64,11 +66,11 @@ class SortedLoop:
         for first in range(0, len(order), size):
             chosen = order[first : first + size]
             width = max(len(windows[number].ids) for number in chosen)
-            ids, mask = np.zeros((2, len(chosen), width), dtype=np.int64)
+            inputs = np.zeros((len(_INPUTS), len(chosen), width), dtype=np.int64)
             for row, number in enumerate(chosen):
-                found = windows[number].ids
-                ids[row, : len(found)], mask[row, : len(found)] = found, 1
-            yield chosen, self._forward(ids, mask)
+                window = windows[number]
+                inputs[:, row, : len(window.ids)] = window.ids, window.attention_mask, window.type_ids
+            yield chosen, self._forward(dict(zip(_INPUTS, inputs, strict=True)))
 
 
 def _best_span(logits: Any, window: Any, longest: int) -> tuple[float, int, int]:
@@ -102,11 +104,13 @@ def _ctranslate2(folder: Path, converted: Path, setup: dict[str, Any]) -> Forwar
         str(converted / "model"), compute_type=setup["precision"], intra_threads=setup["threads"], inter_threads=1
     )
     head = _span_head(folder) if setup["task"] == "answer" else None
+    has_types = json.loads((folder / "config.json").read_bytes()).get("type_vocab_size", 0) > 1
 
-    def forward(ids: Any, mask: Any) -> Any:
-        given = ctranslate2.StorageView.from_array(np.ascontiguousarray(ids, dtype=np.int32))
-        lengths = ctranslate2.StorageView.from_array(mask.sum(axis=1).astype(np.int32))
-        hidden = np.array(encoder.forward_batch(given, lengths).last_hidden_state)
+    def forward(inputs: dict[str, Any]) -> Any:
+        given = ctranslate2.StorageView.from_array(inputs["input_ids"].astype(np.int32))
+        lengths = ctranslate2.StorageView.from_array(inputs["attention_mask"].sum(axis=1).astype(np.int32))
+        types = inputs["token_type_ids"].tolist() if has_types else None
+        hidden = np.array(encoder.forward_batch(given, lengths, types).last_hidden_state)
         return hidden if head is None else hidden @ head[0].T + head[1]
 
     return forward
@@ -122,10 +126,11 @@ def _span_head(folder: Path) -> tuple[Any, Any]:
 def _onnxruntime(folder: Path, converted: Path, setup: dict[str, Any]) -> Forward:
     import onnxruntime
 
-    from pipelines.bench.workers.onnx_export import export
+    from actors.backends.converted.conversion import END, HIDDEN, ONNX_FILE, START, export_onnx
 
-    path = converted / "model.onnx"
-    export(folder, path, with_qa_head=setup["task"] == "answer")
+    answers = setup["task"] == "answer"
+    export_onnx(folder, converted, with_qa_head=answers)
+    path = converted / ONNX_FILE
     if setup["precision"] == "int8":
         from onnxruntime.quantization import quantize_dynamic
 
@@ -134,9 +139,11 @@ def _onnxruntime(folder: Path, converted: Path, setup: dict[str, Any]) -> Forwar
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = setup["threads"]
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
 
-    def forward(ids: Any, mask: Any) -> Any:
-        return session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    def forward(inputs: dict[str, Any]) -> Any:
+        found = session.run([START, END] if answers else [HIDDEN], {name: inputs[name] for name in names})
+        return np.stack(found, axis=-1) if answers else found[0]
 
     return forward
 

@@ -88,8 +88,8 @@ class WholeJob:
         ray = config.ray.model_copy(update={"address": setup["ray_address"]})
         self._config = config.model_copy(update={"ray": ray})
         self.seconds: float | None = None
-        # For as long as the process lives.
-        self._connection = connected(ray)
+        # For as long as the process lives. The model that ships is sent along: workers look for it beside their code.
+        self._connection = connected(ray, models=(setup["model"],))
         self._connection.__enter__()
 
     def answer(self, questions: list[str], contexts: list[str], setting: dict[str, Any]) -> Any:

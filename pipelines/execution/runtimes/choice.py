@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import ray
 from rich.console import Console
 
 from actors.errors import first_line
-from actors.models.runtime_choice import Candidate, Measurement, RuntimeChoice, compared_runtimes
+from actors.models.runtime_choice import BASELINE, Candidate, Measurement, RuntimeChoice, compared_runtimes
 from pipelines.config.job import OfflineConfig
 from pipelines.console import clock
 from pipelines.execution.job_pool import pool_of
@@ -38,6 +39,8 @@ _TEAM_CPUS = 0.8
 """CPUs that Ray reserves for all actors together that are tried side by side, beside the one that was tried alone."""
 _TEAM_START_SECONDS = 5.0
 """Until an actor beside others has a model whose conversion is there, at most."""
+_LONGEST_START_SECONDS = 60.0
+"""Until a runtime that is taken without measuring has its model, in the trial of whether it can be loaded."""
 _MOST_ON_GPU = 4
 """Actors that are tried on one GPU."""
 
@@ -75,7 +78,8 @@ def settled_runtime(job: Job, config: OfflineConfig, console: Console, share: fl
     console.print("starting Ray ...")
     with connected_for(config):
         resources, nodes = cluster_size()
-        pool = pool_of(job, resources, nodes)
+        # Candidates are tried alone at first, also where the last choice was several actors side by side.
+        pool = pool_of(in_runtime(job, replace(planned, actors=1)), resources, nodes)
         settling = _Settling(job, config, pool, sample, console, share)
         yield in_runtime(job, settling.choice())
 
@@ -106,22 +110,29 @@ class _Settling:
     sample: WindowSample
     console: Console
     share: float
+    windows: int = 0
+    """On which each candidate runs at a time."""
 
     def choice(self) -> RuntimeChoice:
         """What the job takes."""
-        budget = self.share * self._seconds(self.job.model.tokens_per_second)
         rate = self.job.model.tokens_per_second
+        lap_seconds = max(self.share * self._seconds(rate) / _LAPS, _SHORTEST_LAP)
         most = max(SECONDS * rate, _WINDOWS * float(self.sample.lengths.mean()))
-        windows = self.sample.cut(min(max(budget / _LAPS, _SHORTEST_LAP) * rate, most))
-        trial = PoolTrial(own_model(self.job, self.pool), self.pool, ray.put(windows.to_ipc()))
+        trial = PoolTrial(own_model(self.job, self.pool), self.pool, self._sent(min(lap_seconds * rate, most)))
         try:
             with _Line(self.console) as line:
-                return self._measured(trial, len(windows.windows), line)
+                return self._measured(trial, line)
         except Exception as error:  # whatever a cluster or a runtime does, the job can run as it was planned
             _LOG.warning("runtimes were not compared: %s", first_line(error), exc_info=True)
             return _closed(self._planned, f"comparing failed: {type(error).__name__}: {first_line(error)}")
         finally:
             trial.close()
+
+    def _sent(self, tokens: float) -> Any:
+        """A reference to windows of about so many tokens, on which every candidate runs from now on."""
+        cut = self.sample.cut(tokens)
+        self.windows = len(cut.windows)
+        return ray.put(cut.to_ipc())
 
     def _seconds(self, rate: float) -> float:
         """What the passes of the whole job take at so many tokens a second of one actor."""
@@ -136,55 +147,80 @@ class _Settling:
     def _on_gpu(self) -> bool:
         return self.config.model.on_gpu(self.pool.gpus > 0)
 
-    def _measured(self, trial: PoolTrial, windows: int, line: "_Line") -> RuntimeChoice:
+    def _measured(self, trial: PoolTrial, line: "_Line") -> RuntimeChoice:
         began = time.monotonic()
         survey = trial.survey(self.config.model, wanted_outputs(self.config), self._on_gpu, compared_runtimes())
         spawn = time.monotonic() - began
-        planned = survey.kept or self._planned
         if len({candidate.backend for candidate in survey.costs}) < 2:
-            return replace(planned, reason="nothing to compare it with is installed in the pool", is_open=False)
-
-        rate = self.job.model.tokens_per_second
-        budget = self.share * self._seconds(rate) - spawn
+            return self._unmeasured(trial, survey, "nothing to compare it with is installed in the pool")
+        expected = self._seconds(self.job.model.tokens_per_second)
+        budget = self.share * expected - spawn
         if budget < sum(sorted(survey.costs.values())[:2]):
-            return _closed(planned, _too_short(self._seconds(rate)))
+            return self._unmeasured(trial, survey, _too_short(expected))
+
         comparison = Comparison(trial, budget, say=line.say)
-
-        def learn(lap: Lap) -> tuple[float, float]:
-            # The driver tried the model on its own, and perhaps at a better moment.
-            most = self.share * self._seconds(lap.rate) - spawn
-            share = min(max(min(budget, most) / _LAPS, _SHORTEST_LAP) / lap.seconds, 1.0)
-            if share > _TOO_LONG:
-                return most, 1.0
-            nonlocal windows
-            smaller = self.sample.cut(share * lap.tokens)
-            windows = len(smaller.windows)
-            trial.windows = ray.put(smaller.to_ipc())
-            return most, share
-
-        comparison.run(survey.costs, learn)
+        comparison.run(survey.costs, lambda lap: self._learnt(trial, lap, budget, spawn))
         chosen = comparison.winner()
         if chosen is None:
             told = "; ".join(f"{one}: {why}" for one, why in comparison.verdicts.items())
-            return replace(planned, reason=f"no runtime could be measured: {told}", is_open=False)
-        table = comparison.table(chosen, self.pool.threads)
+            return self._unmeasured(trial, survey, f"no runtime could be measured: {told}")
         actors, best, teams = self._side_by_side(trial, comparison, chosen, survey, spawn, line)
         seconds = time.monotonic() - began
         place = f"{counted(actors, 'actor')} of {counted(max(self.pool.threads // actors, 1), 'thread')}"
-        on = f"{place}; measured on {counted(windows, 'window')} in {seconds:.0f} s"
-        told = f"{times_torch(comparison.rates | {chosen: best}, chosen)} ({on})"
+        on = f"{place}; measured on {counted(self.windows, 'window')} in {seconds:.0f} s"
         choice = RuntimeChoice(
             chosen.backend,
             chosen.dtype,
-            told,
+            f"{times_torch(comparison.rates | {chosen: best}, chosen)} ({on})",
             actors,
-            (*table, *teams),
+            (*comparison.table(chosen, self.pool.threads), *teams),
             round(seconds, 1),
             round(comparison.budget + spawn, 1),
-            windows,
+            self.windows,
         )
-        trial.remember(self.config.model, self._on_gpu, list(survey.costs), choice)
+        try:
+            trial.remember(self.config.model, self._on_gpu, list(survey.costs), choice)
+        except (TrialFailed, OutOfTime) as error:
+            _LOG.warning("the choice of %s is not kept for later jobs: %s", chosen, first_line(error))
         return choice
+
+    def _learnt(self, trial: PoolTrial, lap: Lap, budget: float, spawn: float) -> tuple[float, float]:
+        """See `learn` of `Comparison.run`; cuts the sample where a lap of it takes too long."""
+        # The driver tried the model on its own, and perhaps at a better moment.
+        most = self.share * self._seconds(lap.rate) - spawn
+        share = min(max(min(budget, most) / _LAPS, _SHORTEST_LAP) / lap.seconds, 1.0)
+        if share > _TOO_LONG:
+            return most, 1.0
+        trial.windows = self._sent(share * lap.tokens)
+        return most, share
+
+    def _unmeasured(self, trial: PoolTrial, survey: Survey, why: str) -> RuntimeChoice:
+        """What the pool's machine remembers or else what was planned, if it can be loaded there; else torch."""
+        problems: dict[Candidate, str] = {}
+        for choice in filter(None, (survey.kept, self._planned)):
+            if choice.candidate in problems:
+                continue
+            problem = self._problem(trial, survey, choice.candidate)
+            if problem is None:
+                return _closed(choice, "; ".join([*problems.values(), why]))
+            problems[choice.candidate] = f"{choice.candidate} cannot be loaded in the pool: {problem}"
+            _LOG.warning("model.backend: auto: %s", problems[choice.candidate])
+        first = next(iter(survey.costs))
+        return RuntimeChoice(first.backend, first.dtype, "; ".join([*problems.values(), why]))
+
+    def _problem(self, trial: PoolTrial, survey: Survey, candidate: Candidate) -> str | None:
+        """Why a runtime cannot be loaded in the pool; None where it can, or where there is no other."""
+        if not survey.costs or candidate.backend == BASELINE:
+            return None
+        if candidate not in survey.costs:
+            return "it is not installed there"
+        try:
+            trial.start(candidate, _LONGEST_START_SECONDS)
+        except TrialFailed as failed:
+            return str(failed)
+        except OutOfTime:
+            return f"it was not ready after {_LONGEST_START_SECONDS:.0f} s"
+        return None
 
     def _side_by_side(
         self,

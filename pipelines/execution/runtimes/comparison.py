@@ -124,7 +124,7 @@ class Comparison:
         """Candidates with a rate that are not out, the fastest first."""
         return sorted((one for one in self.rates if one not in self.verdicts), key=lambda one: -self.rates[one])
 
-    def _try(self, candidate: Candidate, cost: float, learn: Callable[[Lap], tuple[float, float]] | None) -> None:
+    def _try(self, candidate: Candidate, cost: float, learn: Callable[[Lap], tuple[float, float]]) -> None:
         lap_guess = max(self.lap_seconds.values(), default=0.0)
         expected = cost + _LAPS_EXPECTED * lap_guess
         if self.rates and expected > self.left:
@@ -143,7 +143,7 @@ class Comparison:
         except OutOfTime:
             self.verdicts[candidate] = "it was not ready in the time that was left"
             raise
-        if len(self.rates) == 1 and learn is not None:
+        if len(self.rates) == 1:
             budget, share = learn(lap)
             self.budget = min(self.budget, budget)
             self.lap_seconds[candidate] *= share

@@ -38,7 +38,7 @@ def test_a_damaged_file_is_ignored_and_replaced(folder: Path, damage: str) -> No
     assert remembered(KEY, PACKAGES) is not None
 
 
-@pytest.mark.parametrize("what", ["machine", "release", "_version"])
+@pytest.mark.parametrize("what", ["machine", "release", "installed"])
 def test_another_machine_or_version_has_choices_of_its_own(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     remember(KEY, PACKAGES, {"backend": "one"})
     monkeypatch.setattr(runtime_cache, what, lambda *_: "another")

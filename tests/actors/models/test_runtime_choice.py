@@ -7,6 +7,7 @@ from shutil import copytree
 import pytest
 
 from actors.backends.base import ModelOutput, find_runtime
+from actors.backends.precision import FastPrecision, Precision
 from actors.errors import ModelError
 from actors.models import runtime_choice
 from actors.models.hub import find_model
@@ -15,8 +16,8 @@ from actors.models.runtime_choice import (
     Measurement,
     RuntimeChoice,
     candidates,
+    in_place_of,
     remember,
-    settled,
     settled_without_measuring,
 )
 from actors.parameters import ModelParameters
@@ -72,6 +73,18 @@ def test_candidates_have_the_outputs_and_are_installed(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("toys")
+def test_what_does_not_start_is_left_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(device: str) -> bool:
+        raise ImportError("libcublas.so.12: cannot open shared object file")
+
+    broken = FastPrecision(fails, lambda folder, on_gpu: Precision("float16", "a toy's"))
+    monkeypatch.setattr("tests.actors.toy_runtimes.FAST", replace(find_runtime(FAST_NAME), fast=broken))
+    folder = find_model(runtime_choice.as_baseline(_model()))
+    assert candidates(folder, _model(precision="fast"), LOGITS, on_gpu=True, names=[FAST_NAME]) == []
+    assert caplog.messages[0].startswith("model.backend: auto leaves fast out, which cannot be imported: libcublas")
+
+
+@pytest.mark.usefixtures("toys")
 def test_without_a_measurement_it_is_torch_and_then_what_is_remembered() -> None:
     first = settled_without_measuring(_model(), LOGITS, on_gpu=False)
     assert (first.candidate, first.is_open) == (TORCH, True)
@@ -80,11 +93,9 @@ def test_without_a_measurement_it_is_torch_and_then_what_is_remembered() -> None
         FAST_NAME, "float32", "2 times torch", actors=2, measurements=(Measurement("torch float32"),)
     )
     remember(folder, _model(), False, [TORCH, FAST], choice)
-    again = settled_without_measuring(_model(), LOGITS, on_gpu=None)
-    assert (again.candidate, again.actors, again.is_open) == (FAST, 2, True)
+    again = settled_without_measuring(_model(), LOGITS, on_gpu=False)
+    assert (again.candidate, again.actors, again.is_open, again.is_remembered) == (FAST, 2, True, True)
     assert again.reason.startswith("as on 20")
-    assert settled(_model(), LOGITS, False) == FAST.of(_model())
-    assert settled(ModelParameters(), LOGITS, False) == ModelParameters(), "what is named is left alone"
 
 
 @pytest.mark.usefixtures("toys")
@@ -111,6 +122,24 @@ def test_what_is_remembered_and_is_no_candidate_is_not_taken() -> None:
     folder = find_model(runtime_choice.as_baseline(_model()))
     remember(folder, _model(), False, [TORCH, FAST], RuntimeChoice(FAST_NAME, "int8", "faster"))
     assert settled_without_measuring(_model(), LOGITS, on_gpu=False).candidate == TORCH
+
+
+@pytest.mark.usefixtures("toys")
+def test_in_place_of_what_cannot_be_loaded_it_is_torch_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    kept = RuntimeChoice(FAST_NAME, "float32", "as on Monday, 2 times torch", actors=2, is_remembered=True)
+    found = in_place_of(kept, ModelError("spoilt\nin many ways"), _model(), LOGITS, on_gpu=False)
+    why = f"{FAST_NAME} float32, which was chosen before, cannot be loaded now: spoilt"
+    assert found == RuntimeChoice("torch", "float32", why, is_open=True)
+    assert caplog.messages == [f"model.backend: auto: {why}. torch float32 is taken in its place"]
+
+
+def test_in_place_of_the_only_one_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, FAST_NAME, FAST_NAME)
+    toy = find_runtime(FAST_NAME)
+    monkeypatch.setattr("tests.actors.toy_runtimes.FAST", replace(toy, dtypes=frozenset({"int8"})))
+    kept = RuntimeChoice(FAST_NAME, "int8", "2 times torch", is_remembered=True)
+    with pytest.raises(ModelError, match=r"int8, which was chosen before, cannot be loaded now: spoilt"):
+        in_place_of(kept, ModelError("spoilt"), _model(dtype="int8"), LOGITS, on_gpu=False)
 
 
 def test_a_choice_goes_into_a_manifest_and_back() -> None:

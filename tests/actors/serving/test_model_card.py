@@ -1,11 +1,18 @@
-"""What clients are told of the model."""
+"""What clients are told of the model, and in which runtime it is."""
+
+from pathlib import Path
+
+import pytest
 
 from actors.models.hub import find_model, fingerprint
+from actors.models.runtime_choice import RuntimeChoice, as_baseline, candidates, remember
 from actors.parameters import ModelParameters
-from actors.serving.model_card import describe
+from actors.registry import RUNTIMES
+from actors.serving.model_card import ALL_OUTPUTS, describe, describe_named, settled
 from actors.serving.replica import Replica
 from tests.actors.helpers import GOLDEN
 from tests.actors.serving.helpers import NAME
+from tests.actors.toy_runtimes import FAST_NAME, REFUSED_NAME
 
 
 def test_the_card_tells_what_the_folder_holds(replica: Replica) -> None:
@@ -15,3 +22,25 @@ def test_the_card_tells_what_the_folder_holds(replica: Replica) -> None:
     assert card.fingerprint == fingerprint(find_model(ModelParameters(name=NAME)), "torch")
     bert = GOLDEN / "models" / "bert"
     assert describe(bert, ModelParameters(name=str(bert))).name == "bert"
+
+
+def test_a_service_takes_what_is_remembered_and_torch_where_that_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in [name for name in RUNTIMES if name != "torch"]:
+        monkeypatch.delitem(RUNTIMES, name)
+    for name in (FAST_NAME, REFUSED_NAME):
+        monkeypatch.setitem(RUNTIMES, name, name)
+    model = ModelParameters(name=str(GOLDEN / "models" / "bert"), backend="auto", device="cpu")
+    folder = find_model(as_baseline(model))
+    found = candidates(folder, model, ALL_OUTPUTS, on_gpu=False)
+
+    remember(folder, model, False, found, RuntimeChoice(FAST_NAME, "float32", "2 times torch"))
+    assert describe_named(model, on_gpu=False).backend == FAST_NAME
+    assert caplog.messages == []
+    remember(folder, model, False, found, RuntimeChoice(REFUSED_NAME, "float32", "3 times torch"))
+    assert describe_named(model, on_gpu=False).backend == "torch"
+    assert "cannot be loaded now: its logits are 0.3 off torch's" in caplog.messages[0]
+    named = as_baseline(model)
+    assert settled(named, on_gpu=False) == named, "what is named is left alone"

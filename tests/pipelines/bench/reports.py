@@ -17,7 +17,9 @@ def make_report() -> Report:
     """Three rounds of 100 rows; an engine, another, and one that failed."""
     rates: dict[str, tuple[float, ...]] = {"sgemm": (1e9, 1e9, 3e9), "fastest float32 product": (2e9, 2e9, 2e9)}
     lines = (
-        Line("engine", "engine", "the engine", "measured", precision="float32", turns=_turns(1.0, 2.0, 3.0)),
+        Line(
+            "engine", "engine", "the engine", "measured", is_own=True, precision="float32", turns=_turns(1.0, 2.0, 3.0)
+        ),
         Line(
             "other", "other", "another", "measured", precision="int8", setting="8 a batch", turns=_turns(2.0, 8.0, 3.0)
         ),

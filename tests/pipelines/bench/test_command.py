@@ -13,7 +13,7 @@ from pipelines.bench.environments import FASTEMBED, prepare
 from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, SpanmillError
 from tests.pipelines.bench.setups import MODEL
 from tests.pipelines.processes import Command, is_gone
 
@@ -60,6 +60,12 @@ def test_ctrl_c_keeps_the_rounds_that_are_whole(tmp_path: Path) -> None:
     assert 2 <= len(found["rounds"]) < 100
     assert {len(line["turns"]) for line in found["lines"] if line["state"] == "measured"} == {len(found["rounds"])}
     assert f"stopped; what follows is of {len(found['rounds'])} whole rounds" in rest
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpanmillError, match=r"--output .*/file/figures: cannot be made: .*; name another folder"):
+        bench(Request((), _config(AnswerConfig), output=tmp_path / "file" / "figures", with_plots=False))
 
 
 @pytest.mark.more
@@ -120,3 +126,10 @@ def test_plain_ray_data_and_the_job_answer_on_one_cluster(tmp_path: Path) -> Non
     lines = {line["name"]: line for line in json.loads((tmp_path / "bench.json").read_text())["lines"]}
     assert lines["job"]["turns"][0]["agreement"] == 1.0
     assert lines["ray-data"]["turns"][0]["seconds"] > 0
+
+
+@pytest.mark.more
+def test_the_job_finds_the_model_that_ships(tmp_path: Path) -> None:
+    config = load_config(AnswerConfig, None, ["model.threads=1"])
+    assert bench(Request((), config, peers=("job",), rows=8, rounds=1, output=tmp_path, with_plots=False)) == 0
+    assert _lines(tmp_path)["job"]["turns"][0]["agreement"] == 1.0

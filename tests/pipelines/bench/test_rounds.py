@@ -5,10 +5,11 @@ import pytest
 
 from pipelines.bench.environments import own
 from pipelines.bench.figures import Line, Round
+from pipelines.bench.loading import load
 from pipelines.bench.peers import REFERENCE, Peer, Setting
-from pipelines.bench.rounds import Contender, Contest, load
+from pipelines.bench.rounds import Contender, Contest
 from pipelines.bench.rows import Slice
-from pipelines.bench.worker import Interpreter, working
+from pipelines.bench.worker import Interpreter, PeerFailed, working
 from tests.pipelines.bench.toys import toy
 
 
@@ -41,6 +42,7 @@ def measured(tmp_path: Path) -> dict[str, Line | Round]:
         _contender(tmp_path, "mortal", Setting("", {}), dies_at=3),
         _contender(tmp_path, "shy", Setting("", {}), declined="not today"),
         _contender(tmp_path, "broken", Setting("", {}), broken=True),
+        _contender(tmp_path, "short", Setting("", {"rows": 1})),
     ]
     with ExitStack() as stack:
         for contender in contenders:
@@ -62,6 +64,7 @@ def test_all_take_turns_and_what_fails_is_a_line(measured: dict[str, Line]) -> N
         "mortal": ("failed", "ended with exit code 7: out of luck"),
         "shy": ("skipped", "not today"),
         "broken": ("failed", "RuntimeError: no weights"),
+        "short": ("failed", "it gave 1 answer for 4 rows"),
     }
 
 
@@ -83,20 +86,34 @@ def test_the_floor_is_measured_between_the_turns(measured: dict[str, Round]) -> 
 
 
 def test_vectors_are_compared_by_their_least_cosine(tmp_path: Path) -> None:
-    one = _contender(tmp_path, REFERENCE, Setting("", {}))
     rows = Slice(tmp_path / "texts.json", {"text": ["a", "b"]})
     rows.path.write_text('{"text": ["a", "b"]}')
+    contenders = [
+        _contender(tmp_path, REFERENCE, Setting("", {})),
+        _contender(tmp_path, "other", Setting("", {})),
+        _contender(tmp_path, "wide", Setting("", {"width": 3})),
+    ]
     with ExitStack() as stack:
-        load(one, {}, stack)
+        for contender in contenders:
+            load(contender, {}, stack)
         floor = stack.enter_context(working(own(), toy(tmp_path), {}))
-        other = _contender(tmp_path, "other", Setting("", {}))
-        load(other, {}, stack)
-        contest = Contest("embed", tmp_path, floor, "sgemm", [one, other], lambda text: None)
+        contest = Contest("embed", tmp_path, floor, "sgemm", contenders, lambda text: None)
         contest.warm_up(rows)
         contest.measure(rows, 0)
-        (line,) = other.lines(1)
-        assert other.lines(0)[0].turns == ()
+        _, (line,), (wide,) = (contender.lines(1) for contender in contenders)
+        assert contenders[1].lines(0)[0].turns == ()
     assert [turn.agreement for turn in line.turns] == [1.0]
+    assert (wide.state, wide.reason) == ("failed", "it gave vectors of shape (2, 3), and the engine (2, 2)")
+
+
+def test_without_the_reference_there_is_no_round(tmp_path: Path) -> None:
+    one = _contender(tmp_path, REFERENCE, Setting("", {}), dies_at=1)
+    with ExitStack() as stack:
+        load(one, one.peer.setup, stack)
+        floor = stack.enter_context(working(own(), toy(tmp_path), {}))
+        contest = Contest("answer", tmp_path, floor, "sgemm", [one], lambda text: None)
+        with pytest.raises(PeerFailed, match="exit code 7: out of luck"):
+            contest.warm_up(_slice(tmp_path, "warm", 2))
 
 
 def test_a_peer_without_an_interpreter_takes_no_turn() -> None:

@@ -58,7 +58,7 @@ def test_a_large_corpus_is_sampled(tmp_path: Path, reference: Worker) -> None:
 
 def test_too_few_rows_and_none_are_errors(tmp_path: Path, reference: Worker) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [{"text": f"text {n}"} for n in range(5)])
-    with pytest.raises(ConfigError, match="5 rows that can be used, too few for 3 rounds; lower --rounds"):
+    with pytest.raises(ConfigError, match="5 rows that can be used, too few for 3 rounds; name more INPUT, or lower"):
         slices_of([str(path)], EmbedConfig(), "embed", MODEL, 20, 3, tmp_path, reference)
     with pytest.raises(NotThereError):
         slices_of([str(tmp_path / "none.jsonl")], EmbedConfig(), "embed", MODEL, 20, 3, tmp_path, reference)

@@ -8,7 +8,7 @@ from tests.pipelines.bench.reports import make_report
 
 def test_tables_have_medians_ratios_and_what_failed() -> None:
     said = io.StringIO()
-    show(make_report(), ["engine"], Console(file=said, width=200))
+    show(make_report(), Console(file=said, width=200))
     text = said.getvalue()
     assert "2 cores of A CPU (avx2), 8 GB" in text
     engine = next(line.split() for line in text.splitlines() if line.strip().startswith("1  engine"))

@@ -25,10 +25,10 @@ class Toy:
         if "seconds" in setting:
             self.seconds = setting["seconds"]
         end = setting.get("end", 1)
-        return [[0, end] for _ in questions]
+        return [[0, end] for _ in questions][: setting.get("rows")]
 
     def embed(self, texts, setting):
-        return [[1.0, 0.0] for _ in texts]
+        return [[1.0, 0.0, 0.0][: setting.get("width", 2)] for _ in texts]
 
     def usable(self, rows):
         columns = list(rows.values())

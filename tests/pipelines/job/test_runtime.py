@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from actors.backends.base import ModelOutput
-from actors.models.runtime_choice import Candidate, RuntimeChoice
+from actors.errors import ModelError
+from actors.models.hub import find_model
+from actors.models.runtime_choice import Candidate, RuntimeChoice, as_baseline, candidates, remember
 from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
 from pipelines.config.job import AnswerConfig
@@ -15,7 +17,7 @@ from pipelines.job import service_check
 from pipelines.job.job import bind, in_runtime
 from pipelines.job.runtime import begun_runtime, job_runtime, with_runtime
 from pipelines.output.manifest import Manifest
-from tests.actors.toy_runtimes import FAST_NAME
+from tests.actors.toy_runtimes import FAST_NAME, REFUSED_NAME
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
@@ -95,3 +97,26 @@ def test_a_job_is_planned_in_torch_and_may_be_bound_in_another_runtime(tmp_path:
         bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
     again = bind(make_job([corpus], tmp_path / "out", untrained_model, "model.backend=auto"), replace=False)
     assert again.manifest == bound.manifest
+
+
+def test_a_remembered_runtime_that_cannot_be_loaded_leaves_a_job_open(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(RUNTIMES, REFUSED_NAME, REFUSED_NAME)
+    model = ModelParameters(name=str(untrained_model), backend="auto")
+    folder = find_model(as_baseline(model))
+    found = candidates(folder, model, LOGITS, on_gpu=False)
+    remember(folder, model, False, found, RuntimeChoice(REFUSED_NAME, "float32", "2 times torch float32"))
+    corpus = write_jsonl(tmp_path / "in.jsonl", qa_rows(3))
+
+    job = make_job([corpus], tmp_path / "out", untrained_model, "model.backend=auto")
+    assert job.runtime == Candidate("torch", "float32")
+    assert job.model.runtime is not None
+    assert job.model.runtime.is_open, "a long job still measures"
+    assert "cannot be loaded now: its logits are 0.3 off torch's" in job.model.runtime.reason
+    assert caplog.messages == [f"model.backend: auto: {job.model.runtime.reason}. torch float32 is taken in its place"]
+
+    # A job that was begun in it has no other: one output has one runtime.
+    bind(in_runtime(job, RuntimeChoice(REFUSED_NAME, "float32", "2 times torch float32")), replace=False)
+    with pytest.raises(ModelError, match=r"its logits are 0\.3 off torch's"):
+        make_job([corpus], tmp_path / "out", untrained_model, "model.backend=auto")

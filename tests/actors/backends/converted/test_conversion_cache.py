@@ -78,6 +78,18 @@ def test_a_model_is_converted_once(folder: Path) -> None:
     assert (converted_folder(folder, TOY, with_qa_head=True) / "weights").read_text() == "kept"
 
 
+def test_a_conversion_that_nothing_loads_is_removed_when_another_is_made(folder: Path, tmp_path: Path) -> None:
+    forms = [replace(TOY, name=name) for name in ("loaded", "forgotten")]
+    loaded, forgotten = (converted_folder(folder, form, with_qa_head=True) for form in forms)
+    for place in (loaded, forgotten):
+        os.utime(place, (0.0, 0.0))
+    converted_folder(folder, forms[0], with_qa_head=True)
+    assert forgotten.is_dir(), "nothing is removed while nothing is made"
+    made = converted_folder(folder, TOY, with_qa_head=True)
+    kept = {path.name for path in made.parent.iterdir() if path.is_dir()}
+    assert kept == {loaded.name, made.name}
+
+
 def test_other_weights_forms_heads_and_versions_are_other_conversions(folder: Path) -> None:
     places = {converted_folder(folder, TOY, with_qa_head=True), converted_folder(folder, TOY, with_qa_head=False)}
     places |= {converted_folder(folder, replace(TOY, packages=("numpy", "filelock")), with_qa_head=True)}

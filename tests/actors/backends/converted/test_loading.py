@@ -85,7 +85,7 @@ def test_a_form_that_its_runtime_cannot_read_is_named(tmp_path: Path, monkeypatc
     _own_cache(tmp_path, monkeypatch)
     (folder / "ctranslate2/float32/model.bin").write_bytes(b"broken")
     record(folder, [("ctranslate2", "float32")])
-    with pytest.raises(ModelError, match=r"float32: the converted model cannot be read: .*; export the model again"):
+    with pytest.raises(ModelError, match=r"float32: the converted model cannot be read; export the model again: "):
         _load(folder, "ctranslate2", "float32")
 
 

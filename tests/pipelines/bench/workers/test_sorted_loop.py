@@ -12,6 +12,7 @@ import pytest
 from pipelines.bench.generated import questions_and_passages, words_of
 from pipelines.bench.workers.engine import EngineInProcess
 from pipelines.bench.workers.sorted_loop import SortedLoop
+from tests.actors.helpers import GOLDEN
 from tests.pipelines.bench.setups import MODEL, setup_of
 
 
@@ -23,15 +24,16 @@ def rows() -> dict[str, list[str]]:
     return {"question": table["question"].to_pylist(), "context": contexts}
 
 
-def test_answers_and_vectors_are_the_engines(rows: dict[str, list[str]]) -> None:
-    given = {"runtime": "ctranslate2", "precision": "float32"}
-    expected = EngineInProcess(setup_of("answer", runtime="torch", precision="exact")).answer(
-        rows["question"], rows["context"], {}
-    )
+@pytest.mark.parametrize("model", ["distilbert", "bert"])
+def test_answers_and_vectors_are_the_engines(rows: dict[str, list[str]], model: str) -> None:
+    folder = str(GOLDEN / "models" / model)
+    given = {"runtime": "ctranslate2", "precision": "float32", "model": folder}
+    own = {"runtime": "torch", "precision": "exact", "model": folder}
+    expected = EngineInProcess(setup_of("answer", **own)).answer(rows["question"], rows["context"], {})
     found = SortedLoop(setup_of("answer", **given)).answer(rows["question"], rows["context"], {"windows": 4})
     assert found == expected
     texts = [" ".join(text.split()[:40]) for text in rows["context"]]
-    vectors: Any = EngineInProcess(setup_of("embed", runtime="torch", precision="exact")).embed(texts, {})
+    vectors: Any = EngineInProcess(setup_of("embed", **own)).embed(texts, {})
     loop = SortedLoop(setup_of("embed", **given)).embed(texts, {"windows": 5})
     assert np.allclose(vectors, loop, atol=1e-4)
 

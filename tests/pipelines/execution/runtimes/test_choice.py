@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from actors.backends.base import ModelOutput
+from actors.models.hub import find_model
+from actors.models.runtime_choice import Candidate, RuntimeChoice, as_baseline, candidates, remember
+from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.execution.runtimes.choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
-from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME
+from pipelines.job.ray_cluster import cluster_size
+from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME, UNPOOLED_NAME
 from tests.pipelines.jobs import mixed_rows, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -40,6 +45,13 @@ def _settled(folder: Path, model: Path, *words: str, share: float = ENOUGH) -> I
     job = plan_job([str(folder / "in.jsonl")], str(folder / "out"), config, None)
     with settled_runtime(job, config, Console(file=io.StringIO()), share) as settled:
         yield settled
+
+
+def _remember(model: Path, choice: RuntimeChoice) -> None:
+    asked = ModelParameters(name=str(model), backend="auto")
+    place = find_model(as_baseline(asked))
+    found = candidates(place, asked, frozenset({ModelOutput.LOGITS}), on_gpu=False)
+    remember(place, asked, False, found, choice)
 
 
 @pytest.fixture
@@ -81,6 +93,34 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
         assert str(again.model.runtime) == f"{FAST_NAME} float32: as the job was begun"
     with _settled(other, untrained_model, share=0.02) as forgotten:
         assert forgotten.runtime.backend == "torch"
+
+
+@pytest.mark.usefixtures("cache")
+def test_candidates_have_all_threads_also_where_the_last_choice_was_several_actors(
+    folder: Path, untrained_model: Path
+) -> None:
+    _remember(untrained_model, RuntimeChoice(FAST_NAME, "float32", "2 times torch float32", actors=2))
+    with _settled(folder, untrained_model, "model.threads=null") as job:
+        assert job.model.runtime is not None
+        alone = {one.runtime: one.threads for one in job.model.runtime.measurements if one.actors == 1}
+    assert alone["torch float32"] == alone[f"{FAST_NAME} float32"] == int(cluster_size()[0]["CPU"])
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_the_pool_cannot_load_is_not_taken_unmeasured(
+    folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(RUNTIMES, UNPOOLED_NAME, UNPOOLED_NAME)
+    _remember(untrained_model, RuntimeChoice(UNPOOLED_NAME, "float32", "2 times torch float32"))
+    # With an address, what a machine of the cluster remembers is looked at.
+    with _settled(folder, untrained_model, "ray.address=auto", share=0.02) as job:
+        assert job.runtime == Candidate("torch", "float32")
+        assert job.model.runtime is not None
+        said = f"{UNPOOLED_NAME} float32 cannot be loaded in the pool: no room for it here"
+        assert job.model.runtime.reason.startswith(f"{said}; ")
+        assert "too short to compare" in job.model.runtime.reason
+        assert job.model.runtime.reason.count(said) == 1
+    assert f"model.backend: auto: {said}" in caplog.messages
 
 
 @pytest.mark.more
