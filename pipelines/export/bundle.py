@@ -23,7 +23,7 @@ from actors.registry import RUNTIMES
 from actors.version import release
 from pipelines.errors import ConfigError
 from pipelines.export import bundle_trial
-from pipelines.export.bundle_card import bundle_card, says_another_task
+from pipelines.export.bundle_card import SourceCard, bundle_card
 from pipelines.export.import_closure import Closure, import_closure
 from pipelines.export.publishing import Say, local_target, published
 from pipelines.export.source_card import CARD, card_text
@@ -75,10 +75,9 @@ def bundle(request: Request, console: Console, say: Say) -> None:
     _check_apart(folder, request.output)
     settings = _settings(request, folder)
     weights = weight_files(folder)
-    card = _source_card(request.model, folder, say)
-    written = bundle_card(card, settings, MODULES)
-    if other := says_another_task(card, settings):
-        say(f"{CARD}: pipeline_tag is {settings.task}, and the model's own card says {other}; all else in it is kept")
+    card = SourceCard.parse(_card_text(request.model, folder, say), settings.source)
+    if card.task not in (None, settings.task):
+        say(f"{CARD}: pipeline_tag becomes {settings.task}, where the model's card says {card.task}; all else is kept")
     with published(request.output, request.storage, request.overwrite, say) as output:
         _copy_model(folder, weights, output)
         _write_modules(handler_closure(), output / MODULES)
@@ -86,7 +85,7 @@ def bundle(request: Request, console: Console, say: Say) -> None:
         for name in (HANDLER, REQUIREMENTS):
             (output / name).write_text(render(f"bundle_{name}.j2", **values), encoding="utf-8")
         write_settings(output, settings)
-        (output / CARD).write_text(written, encoding="utf-8")
+        (output / CARD).write_text(bundle_card(card, settings, MODULES), encoding="utf-8")
         say("trying the handler in a process of its own")
         _try_handler(output)
         size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 1e6
@@ -151,14 +150,15 @@ def _settings(request: Request, folder: Path) -> EndpointSettings:
     )
 
 
-def _source_card(model: ModelParameters, folder: Path, say: Say) -> str | None:
+def _card_text(model: ModelParameters, folder: Path, say: Say) -> str:
+    """The model's card; nothing where it has none, or where it cannot be had."""
     try:
         return card_text(model, folder)
     except FileNotFoundError:
-        return None
+        return ""
     except Exception as error:  # every store raises its own kind
         say(f"the card of {Url(model.name)} cannot be read, and a new one is written: {first_line(error)}")
-        return None
+        return ""
 
 
 def _copy_model(folder: Path, weights: list[Path], output: Path) -> None:
