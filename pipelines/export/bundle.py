@@ -221,9 +221,9 @@ def _try_handler(folder: Path) -> None:
     Raises:
         ModelError: it cannot be made.
     """
-    # In a session of its own, since Ctrl-C in a terminal is for this command to hear.
+    # Without -B its bytecode would be in the bundle. In a session of its own, since Ctrl-C is for this command to hear.
     done = subprocess.run(
-        (sys.executable, "-P", bundle_trial.__file__, str(folder)),
+        (sys.executable, "-B", "-P", bundle_trial.__file__, str(folder)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -36,17 +36,23 @@ from tests.pipelines.export.conftest import files_in
 from tests.pipelines.s3_server import S3Server
 
 BERT = str(GOLDEN / "models" / "bert")
+TRY_HANDLER = bundling._try_handler
 LOVELACE = "Ada Lovelace was born in London in 1815."
 WHERE = {"question": "Where was Ada Lovelace born?", "context": LOVELACE}
 ALONE = """
 import runpy, sys
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent}:
-            raise ModuleNotFoundError(f"{{name}} is not here", name=name)
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Absent())
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in {absent} else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 ABSENT = ("ray", "pipelines", "spanmill", "fastapi", "starlette", "orjson", "onnxruntime", "openvino", "ctranslate2")
@@ -81,7 +87,7 @@ def _request(output: Path | str, model: str | Path = BERT, **rest: Any) -> Reque
 def ask(folder: Path, requests: Sequence[object]) -> list[dict[str, Any]]:
     """What the handler of a bundle says, in a Python that finds neither Spanmill nor Ray; first of itself."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE.format(absent=ABSENT), bundle_trial.__file__, str(folder)],
+        [sys.executable, "-I", "-B", "-c", ALONE.format(absent=ABSENT), bundle_trial.__file__, str(folder)],
         input="".join(f"{json.dumps(request)}\n" for request in requests),
         capture_output=True,
         text=True,
@@ -342,7 +348,7 @@ def test_a_bundle_that_takes_modules_from_elsewhere_does_not_run(tmp_path: Path,
     assert "No module named 'actors.engine.engine'" in ask(output, [])[0]["error"]
     shutil.rmtree(output / MODULES / "actors")
     with pytest.raises(ModelError, match=r"the handler of the bundle does not run: .* came from elsewhere"):
-        bundling._try_handler(output)
+        TRY_HANDLER(output)
 
 
 def test_from_a_store_to_a_store(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untried: None) -> None:
