@@ -69,8 +69,16 @@ TOOLKIT_IGNORES = (
     "*ckpt",
 )
 """What huggingface-inference-toolkit 0.5.6 leaves out when it downloads a repository that has safetensors."""
-IMAGE = {"torch": "2.5.1", "transformers": "4.51.3", "tokenizers": "0.21.1", "numpy": "1.26.4", "safetensors": "0.5.3"}
-"""The first two are what its image pins, and the others what may come with them."""
+IMAGE = {
+    "torch": "2.5.1",
+    "transformers": "4.51.3",
+    "tokenizers": "0.21.4",
+    "numpy": "1.26.4",
+    "safetensors": "0.8.0",
+    "pyarrow": "25.0.1",
+    "pydantic": "2.14.4",
+}
+"""What its image pins, or allows beside that; all but torch are what bundles were tried with."""
 
 
 def _run(request: Request) -> tuple[str, list[str]]:
@@ -114,9 +122,10 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundling, "_try_handler", lambda folder: None)
 
 
-def test_it_runs_where_neither_spanmill_nor_ray_is(minilm: Path) -> None:
+def test_it_runs_anywhere_where_neither_spanmill_nor_ray_is(minilm: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(minilm, tmp_path / "repository"))
     ready, one, many, vectors, wrong, empty = ask(
-        minilm,
+        moved,
         [
             {"inputs": WHERE},
             {"inputs": [WHERE, WHERE], "parameters": {"top_k": 2}},
@@ -134,13 +143,9 @@ def test_it_runs_where_neither_spanmill_nor_ray_is(minilm: Path) -> None:
     assert empty == {"error": "there are no inputs; send one at least"}
 
 
-def test_it_lies_anywhere(minilm: Path, tmp_path: Path) -> None:
-    """Nothing in it knows where it was written."""
-    moved = tmp_path / "repository"
-    shutil.copytree(minilm, moved)
-    for path in moved.rglob("*"):
-        assert not path.is_file() or str(minilm.parent).encode() not in path.read_bytes(), path
-    assert ask(moved, [{"inputs": WHERE}])[1]["reply"]["answer"] == "London"
+def test_nothing_in_it_knows_where_it_was_written(minilm: Path) -> None:
+    for name in files_in(minilm):
+        assert str(minilm.parent).encode() not in (minilm / name).read_bytes(), name
 
 
 def test_what_is_in_it(minilm: Path) -> None:
@@ -168,9 +173,9 @@ def test_a_handler_needs_no_more_than_is_required(minilm: Path) -> None:
     # safetensors is what transformers reads weights by; pydantic brings pydantic_core.
     assert handler_closure().packages - {"pydantic_core"} == names - {"safetensors"}
     for one in required:
-        if one.name in IMAGE:
-            assert IMAGE[one.name] in one.specifier, one
-        assert version(one.name) in one.specifier, one
+        assert IMAGE[one.name] in one.specifier, one
+        # pyarrow 26 is not for the image, whose numpy is too old for it.
+        assert version(one.name) in one.specifier or one.name == "pyarrow", one
 
 
 def test_no_module_of_a_bundle_looks_for_other_files() -> None:
@@ -224,7 +229,7 @@ def test_a_card_that_cannot_be_read_is_not_replaced(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bundle_of_a_bundle_is_the_same(minilm: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_a_bundle_is_the_same(minilm: Path, tmp_path: Path, untried: None) -> None:
     again = tmp_path / "bundle"
     _run(_request(again, minilm))
     assert files_in(again) == files_in(minilm)
@@ -253,19 +258,21 @@ def test_what_transformers_5_writes_of_a_tokenizer_is_put_in_words_of_4(
 ) -> None:
     folder = golden_copy("bert")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["[ASK]"]})
+    tokenizer.add_special_tokens({"additional_special_tokens": ["the"]})
     tokenizer.save_pretrained(folder)
     before = json.loads((folder / "tokenizer_config.json").read_text())
-    assert (before["tokenizer_class"], before["extra_special_tokens"]) == ("TokenizersBackend", ["[ASK]"])
+    assert (before["tokenizer_class"], before["extra_special_tokens"]) == ("TokenizersBackend", ["the"])
     _run(_request(tmp_path / "out", folder))
     after = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
     assert after["tokenizer_class"] == "PreTrainedTokenizerFast"
-    assert after["additional_special_tokens"] == ["[ASK]"]
+    assert after["additional_special_tokens"] == ["the"]
     assert "extra_special_tokens" not in after
     assert load_spec(tmp_path / "out") == load_spec(folder)
 
 
-def test_weights_are_those_that_transformers_reads(golden_copy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_weights_are_those_that_transformers_reads(
+    golden_copy: Callable[[str], Path], tmp_path: Path, untried: None
+) -> None:
     folder = golden_copy("bert")
     model = load_model(folder, with_qa_head=True)
     (folder / "model.fp16.safetensors").write_bytes(b"a variant, which nothing here reads")
@@ -277,6 +284,7 @@ def test_weights_are_those_that_transformers_reads(golden_copy: Callable[[str], 
     assert len(parts) > 1
     _run(_request(tmp_path / "out", folder))
     assert {*parts, index} <= files_in(tmp_path / "out")
+    assert load_model(tmp_path / "out", with_qa_head=True).config.model_type == "bert"
     assert "model.fp16.safetensors" not in files_in(tmp_path / "out")
     (folder / parts[0]).unlink()
     with pytest.raises(ModelError, match=f"index.json lists {parts[0]}, which is not beside it"):
