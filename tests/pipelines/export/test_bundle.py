@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils._paths import filter_repo_objects
 from packaging.requirements import Requirement
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("SPANMILL_TOOLKIT_PYTHON", ROOT / "build" / "toolkit" / "bin" / "python"))
 APPLICATION = "huggingface_inference_toolkit.webservice_starlette:app"
 LOVELACE = "Ada Lovelace was born in London in 1815."
-WHERE = {"question": "Where was Ada Lovelace born?", "context": LOVELACE}
+WHERE: dict[str, Any] = {"question": "Where was Ada Lovelace born?", "context": LOVELACE}
 JSON = {"Content-Type": "application/json"}
 
 pytestmark = [
