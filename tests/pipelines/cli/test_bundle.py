@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.cli.main import main
 from tests.actors.helpers import GOLDEN
-from tests.pipelines.processes import Command
+from tests.pipelines.processes import Command, is_gone
 
 BERT = str(GOLDEN / "models" / "bert")
 
@@ -79,7 +79,7 @@ def test_stopped_it_leaves_nothing(tmp_path: Path, number: signal.Signals) -> No
         command.wait_until(lambda: "trying the handler" in command.said()[1])
         command.signal(number)
         code, _, said = command.end()
-        assert command.left_behind() == []
+        assert is_gone(command)
     finally:
         command.clean_up()
     assert code == 130
