@@ -29,6 +29,7 @@ import yaml
 
 import spanmill
 from pipelines.cli.main import app
+from pipelines.config.bundle import BundleConfig
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import check_config, load_config
 from pipelines.config.service import ServeConfig
@@ -44,6 +45,7 @@ PAGES += ("infra/README.md",)
 BLOCKS = {page: list(blocks_of(ROOT / page, page)) for page in PAGES}
 CONFIGS: dict[str, Any] = {
     "answer": AnswerConfig,
+    "bundle": BundleConfig,
     "embed": EmbedConfig,
     "serve": ServeConfig,
     "finetune": FinetuneConfig,

@@ -119,3 +119,11 @@ def test_its_templates_are_rendered(installed: Installed, tmp_path: Path) -> Non
     assert "</html>" in pages
     assert "library_name: transformers" in pages
     assert "\nbase_model: the/base\n" in pages
+
+
+def test_it_bundles_the_model_with_its_own_modules(installed: Installed, tmp_path: Path) -> None:
+    said = installed.run("spanmill", "bundle", "minilm-qa", tmp_path / "bundle")
+    assert "an endpoint for question-answering" in said
+    modules = tmp_path / "bundle" / "spanmill_modules"
+    assert (modules / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert _ours(modules) < _ours(ROOT)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from actors.models.names import accepted_names
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
+from actors.serving.checks import check_dimensions
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -81,9 +82,5 @@ class Context:
 
     async def check_dimensions(self, wanted: int | None, status: int = 422, reason: str = "invalid") -> None:
         """Raises Refused where a client wants embeddings of another width than the model's; None accepts any."""
-        if wanted is None:
-            return
-        width = (await self.client.card()).hidden_size
-        if wanted != width:
-            message = f"{self.model} gives {width}, not {wanted}; leave it out"
-            raise Refused.of_field("dimensions", message, status, reason)
+        if wanted is not None:
+            check_dimensions(wanted, (await self.client.card()).hidden_size, self.model, status, reason)

@@ -15,6 +15,7 @@ from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.cli import model_commands
 from pipelines.cli.bench import bench
+from pipelines.cli.bundle import bundle
 from pipelines.cli.export import export
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
@@ -188,6 +189,17 @@ app.command(
         "spanmill export --check exported/",
     )
 )(export)
+
+app.command(
+    epilog=epilog(
+        f"Exit codes: 0 written; 1 not written, and why; {WRONG}, or an OUTPUT that is taken; 130 stopped by Ctrl-C or "
+        "SIGTERM.",
+        "spanmill bundle minilm-qa endpoint/",
+        "spanmill bundle my-model/ endpoint/ --set qa.handle_impossible_answer=true --set qa.max_answer_len=30",
+        "spanmill bundle sentence-transformers/all-MiniLM-L6-v2 endpoint/ --task feature-extraction",
+        "spanmill bundle s3://bucket/models/mine hf://you/mine --set model.storage.endpoint_url=http://minio:9000",
+    )
+)(bundle)
 
 
 @app.command(

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from transformers import AutoModel, AutoModelForQuestionAnswering, PreTrainedModel
+from transformers import AutoModel, AutoModelForQuestionAnswering, PreTrainedModel, __version__
 from transformers.utils import logging
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS
 from actors.errors import ModelError, first_line
 from actors.model_config import load_config
+
+_DTYPE = "torch_dtype" if __version__.startswith("4.") else "dtype"
+"""The argument's name. Bundles run on transformers 4 too, which images of Inference Endpoints have."""
 
 
 def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
@@ -32,8 +35,8 @@ def load_model(folder: Path, with_qa_head: bool) -> PreTrainedModel:
             trust_remote_code=False,
             local_files_only=True,
             weights_only=True,
-            dtype="float32",
             output_loading_info=True,
+            **{_DTYPE: "float32"},
         )
     except Exception as error:  # safetensors, torch and transformers each raise their own kind
         raise ModelError(

@@ -5,13 +5,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import Discriminator, Tag
 
+from actors.serving.checks import with_parameters
 from actors.serving.context import Context
 from actors.serving.errors import plain_body
 from actors.serving.protocols import schema
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.json_body import bounded_route
+from actors.serving.protocols.replies import as_json, example
 from actors.serving.protocols.schema import Pair, PipelineParameters
-from actors.serving.submit import ask, with_parameters
+from actors.serving.submit import ask
 from actors.serving.types import Reply, Span
 
 _PASSAGE = {
@@ -85,7 +87,7 @@ def routes(context: Context) -> ProtocolRoutes:
     """`/answer`."""
     router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
 
-    @router.post("/answer", responses=schema.example(_REPLY | {"model": context.model}))
+    @router.post("/answer", responses=example(_REPLY | {"model": context.model}))
     async def answer(body: Annotated[AnyQuestions, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
         """Answers questions from passages, many in one request.
 
@@ -97,7 +99,7 @@ def routes(context: Context) -> ProtocolRoutes:
         pairs = _pairs(body)
         questions, texts = [question for question, _ in pairs], [text for _, text in pairs]
         reply = await ask(context, http, "answer", texts, questions, qa=qa)
-        return schema.as_json(_content(reply, qa.null_score, context.model))
+        return as_json(_content(reply, qa.null_score, context.model))
 
     return ProtocolRoutes("Spanmill", router, plain_body)
 

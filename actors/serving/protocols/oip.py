@@ -6,13 +6,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
+from actors.serving.checks import with_parameters
 from actors.serving.context import Context
 from actors.serving.protocols import oip_binary, oip_tensors
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.oip_binary import binary_tensor_route
 from actors.serving.protocols.oip_tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
-from actors.serving.protocols.schema import Body, Many, PipelineParameters, as_json, example, served_model
-from actors.serving.submit import ask, with_parameters
+from actors.serving.protocols.replies import as_json, example, served_model
+from actors.serving.protocols.schema import Body, Many, PipelineParameters
+from actors.serving.submit import ask
 from actors.serving.types import Refused
 from actors.version import release
 

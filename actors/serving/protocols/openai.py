@@ -12,7 +12,8 @@ from actors.arrays import Floats
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.json_body import bounded_route
-from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed, served_model
+from actors.serving.protocols.replies import as_json, example, served_model
+from actors.serving.protocols.schema import Body, OneOrMany, listed
 from actors.serving.submit import ask
 from actors.serving.types import Refusal, Refused
 

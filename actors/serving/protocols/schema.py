@@ -1,9 +1,10 @@
-"""What the request bodies of the protocols share: base class, lists, question-answering fields; JSON for replies."""
+"""What the request bodies of the protocols share: base class, lists, question-answering fields.
 
-from typing import Annotated, Any, TypeVar
+The bundles of `spanmill bundle` read bodies by it too, where there is no FastAPI.
+"""
 
-import orjson
-from fastapi import Path, Response
+from typing import Annotated, TypeVar
+
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -101,19 +102,3 @@ def _allow_null(field: JsonSchemaValue) -> None:
 def listed(inputs: Item | list[Item]) -> list[Item]:
     """The items of a `OneOrMany` as a list."""
     return inputs if isinstance(inputs, list) else [inputs]
-
-
-def as_json(content: object) -> Response:
-    """A JSON response; NumPy arrays become lists without a Python object for each number."""
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
-
-
-def served_model(name: str) -> Any:
-    """The path parameter that names the model, with the served one as its example."""
-    # Swagger UI fills in the second kind, other readers of the document know the first.
-    return Path(examples=[name], openapi_examples={"the served model": {"value": name}})
-
-
-def example(content: object) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route, with this JSON as the example of a success."""
-    return {200: {"content": {"application/json": {"example": content}}}}

@@ -12,12 +12,14 @@ from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from actors.arrays import Floats
+from actors.serving.checks import check_inputs
 from actors.serving.context import Context
 from actors.serving.protocols.base import ProtocolRoutes
 from actors.serving.protocols.json_body import bounded_route
-from actors.serving.protocols.schema import Body, OneOrMany, as_json, example, listed
+from actors.serving.protocols.replies import as_json, example
+from actors.serving.protocols.schema import Body, OneOrMany, listed
 from actors.serving.protocols.tei_tokenize import BoundedTokenizer
-from actors.serving.submit import ask, check_inputs
+from actors.serving.submit import ask
 from actors.serving.threads import TOKENISERS
 from actors.serving.types import LongTexts, Refusal, Reply, Task
 from actors.serving.types import Request as Inputs

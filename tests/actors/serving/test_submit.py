@@ -9,8 +9,7 @@ from actors.parameters import QAParameters
 from actors.serving.context import Context
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica import Replica
-from actors.serving.submit import with_parameters
-from actors.serving.types import Refused, Reply, Request
+from actors.serving.types import Reply, Request
 from tests.actors.serving.conftest import Serve
 from tests.actors.serving.helpers import LOVELACE, WHERE, InProcess
 
@@ -95,17 +94,3 @@ def test_a_passage_that_many_share_counts_for_each(serve: Serve) -> None:
     reply = httpx2.post(f"{url}/answer", json=many)
     assert (reply.status_code, reply.json()["reason"]) == (413, "too_large")
     assert "more than 2000 bytes, each with its own text" in reply.json()["error"]
-
-
-def test_parameters_that_are_none_are_the_defaults() -> None:
-    qa = QAParameters(top_k=2, doc_stride=5)
-    assert with_parameters(qa, top_k=None, doc_stride=None, max_answer_len=3) == QAParameters(
-        top_k=2, doc_stride=5, max_answer_len=3
-    )
-
-
-@pytest.mark.parametrize(("name", "value"), [("top_k", 1001), ("max_seq_len", 7), ("doc_stride", -1)])
-def test_a_parameter_that_does_not_fit_is_named(name: str, value: int) -> None:
-    with pytest.raises(Refused, match=f"^{name}: ") as refused:
-        with_parameters(QAParameters(), **{name: value})
-    assert (refused.value.refusal.status, refused.value.refusal.field) == (422, name)

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from actors.serving.app import PROTOCOLS
-from actors.serving.protocols.schema import Body, OneOrMany, example
+from actors.serving.protocols.replies import example
+from actors.serving.protocols.schema import Body, OneOrMany
 
 
 class Inner(Body):
