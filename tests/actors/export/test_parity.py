@@ -189,7 +189,7 @@ def test_rows_that_cannot_be_cut_are_left_out_and_no_rows_are_rows_too() -> None
 
 def test_a_slow_form_takes_few_rows() -> None:
     tokens = np.full(10, 100, dtype=np.int64)
-    assert [_affordable(tokens, seconds) for seconds in (1e-4, 0.1, 1.0)] == [10, 3, 1]
+    assert [_affordable(tokens, seconds) for seconds in (1e-4, 0.5, 5.0)] == [10, 3, 1]
     assert _affordable(tokens[:0], 1.0) == 0
 
 
