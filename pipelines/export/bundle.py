@@ -25,7 +25,7 @@ from pipelines.errors import ConfigError
 from pipelines.export import bundle_trial
 from pipelines.export.bundle_card import SourceCard, bundle_card
 from pipelines.export.import_closure import Closure, import_closure
-from pipelines.export.publishing import Say, local_target, published
+from pipelines.export.publishing import Say, check_apart, published
 from pipelines.export.source_card import CARD, card_text
 from pipelines.export.templates import render
 from pipelines.storage.url import Url
@@ -72,7 +72,7 @@ def bundle(request: Request, console: Console, say: Say) -> None:
         StorageError: OUTPUT cannot be written.
     """
     folder = find_model(request.model)
-    _check_apart(folder, request.output)
+    check_apart(folder, request.output)
     settings = _settings(request, folder)
     weights = weight_files(folder)
     card = SourceCard.parse(_card_text(request.model, folder, say), settings.source)
@@ -122,13 +122,6 @@ def _parts(index: Path) -> list[Path]:
         if "/" in name or not (index.parent / name).is_file():
             raise ModelError(f"{index} lists {name}, which is not beside it; copy the whole model there")
     return [index.parent / name for name in names]
-
-
-def _check_apart(folder: Path, output: str) -> None:
-    """Raises ConfigError where the model would be removed with what is in OUTPUT."""
-    target, model = local_target(output), folder.resolve()
-    if target is not None and (target == model or target in model.parents):
-        raise ConfigError(f"OUTPUT: {target} is, or holds, the model that is bundled ({model}); name another folder")
 
 
 def _settings(request: Request, folder: Path) -> EndpointSettings:

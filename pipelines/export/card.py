@@ -5,18 +5,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from huggingface_hub import ModelCard, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from actors.backends.exported import ExportRecord
 from actors.export.form import ExportForm
-from actors.models.hub import is_shipped
-from actors.models.names import is_place, public_name
+from actors.models.names import public_name
 from actors.parameters import ModelParameters
 from pipelines.export.figures import FormRow, FormTable, on_rows
+from pipelines.export.source_card import card_text, is_hub_id
+from pipelines.export.templates import render
 
-CARD = "README.md"
 _CARRIED = ("license", "license_name", "license_link", "language", "datasets", "base_model")
 """Of the card of what was exported."""
 
@@ -35,11 +33,9 @@ def render_card(record: ExportRecord, forms: Mapping[str, ExportForm], source: M
         tags=[*(["extractive-qa"] if record.has_qa_head else []), *(kind.name for kind in kinds), "spanmill"],
         **dict(source),
     )
-    environment = Environment(
-        loader=PackageLoader("pipelines.export", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     rows = [FormRow(form, forms[form.name].name, form.parity) for form in record.forms]
-    return environment.get_template("card.md.j2").render(
+    return render(
+        "card.md.j2",
         record=record,
         metadata=metadata.to_yaml(),
         name=public_name(record.source),
@@ -59,23 +55,8 @@ def source_metadata(model: ModelParameters, folder: Path) -> dict[str, Any]:
     # A card is nice to have: whatever is wrong with it or its store, the model is exported.
     found: dict[str, Any] = {}
     with suppress(Exception):
-        data = ModelCard(_card_text(model, folder)).data
+        data = ModelCard(card_text(model, folder)).data
         found = {key: data.get(key) for key in _CARRIED if data.get(key)}
-    if _is_hub_id(model.name):
+    if is_hub_id(model.name):
         found["base_model"] = model.name
     return found
-
-
-def _card_text(model: ModelParameters, folder: Path) -> str:
-    if _is_hub_id(model.name):
-        from huggingface_hub import hf_hub_download
-
-        return Path(hf_hub_download(model.name, CARD, revision=model.revision)).read_text(encoding="utf-8")
-    if "://" in model.name:
-        fs, root = fsspec.core.url_to_fs(model.name, **model.storage)
-        return bytes(fs.cat_file(f"{root.rstrip('/')}/{CARD}")).decode()
-    return (folder / CARD).read_text(encoding="utf-8")
-
-
-def _is_hub_id(name: str) -> bool:
-    return not is_place(name) and not is_shipped(name) and not Path(name).expanduser().is_dir()

@@ -19,10 +19,11 @@ from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.errors import ConfigError
 from pipelines.export.assembly import Assembly, Check
-from pipelines.export.card import CARD, render_card, source_metadata
+from pipelines.export.card import render_card, source_metadata
 from pipelines.export.choice import Choice, choose
 from pipelines.export.figures import Figures, FormRow, FormTable, on_rows
-from pipelines.export.publishing import Say, local_target, published
+from pipelines.export.publishing import Say, check_apart, published
+from pipelines.export.source_card import CARD
 from pipelines.storage.url import Url
 from pipelines.words import counted
 
@@ -95,7 +96,7 @@ def export_with(request: Request, checked_in: CheckedIn, console: Console, say: 
         checked_in: called with the model's folder and that which is written.
     """
     folder = find_model(request.model)
-    _check_apart(folder, request.output)
+    check_apart(folder, request.output)
     with_qa_head = names_head(folder)
     _check_head(request, with_qa_head)
     choice = choose(request.formats, request.precisions, request.tools, folder, load_config(folder).model_type)
@@ -120,13 +121,6 @@ def export_with(request: Request, checked_in: CheckedIn, console: Console, say: 
         write_export(output, record)
     _show(record, request, console)
     return 1 if left_out else 0
-
-
-def _check_apart(folder: Path, output: str) -> None:
-    """Raises ConfigError where the model would be removed with what is in OUTPUT."""
-    target, model = local_target(output), folder.resolve()
-    if target is not None and (target == model or target in model.parents):
-        raise ConfigError(f"OUTPUT: {target} is, or holds, the model that is exported ({model}); name another folder")
 
 
 def _check_head(request: Request, with_qa_head: bool) -> None:

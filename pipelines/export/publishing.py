@@ -53,12 +53,14 @@ def published(output: str, storage: Mapping[str, object], overwrite: bool, say: 
         yield folder
 
 
-def local_target(output: str) -> Path | None:
-    """The folder that a local OUTPUT names, links followed; None where it is none of this machine's."""
+def check_apart(model: Path, output: str) -> None:
+    """Raises ConfigError where a model's folder would be replaced with what is in OUTPUT."""
     if output.startswith(_HUB):
-        return None
-    store = resolve(output)
-    return Path(store.root).resolve() if is_local(store.fs) else None
+        return
+    store, model = resolve(output), model.resolve()
+    target = Path(store.root).resolve() if is_local(store.fs) else None
+    if target is not None and (target == model or target in model.parents):
+        raise ConfigError(f"OUTPUT: {target} is, or holds, the model itself ({model}); name another folder")
 
 
 @contextmanager
@@ -153,7 +155,7 @@ def _check_free(place: str, names: Sequence[str], overwrite: bool) -> None:
         )
     if set(names) != {_CARD} and not any(marks <= set(names) for marks in _MARKS):
         raise ConfigError(
-            f"OUTPUT: {place} holds something else than what Spanmill exported ({shown}), and --overwrite does not "
+            f"OUTPUT: {place} holds something else than what Spanmill wrote ({shown}), and --overwrite does not "
             "remove that; name another folder, or empty this one"
         )
 
@@ -191,7 +193,7 @@ def _listed(store: Store) -> list[str]:
 def _check_writable(store: Store) -> None:
     """Raises StorageError where nothing can be written: better now than after minutes of conversions."""
     path = store.path(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
-    write_atomic(store.fs, path, b"spanmill export tries whether it may write here")
+    write_atomic(store.fs, path, b"spanmill tries whether it may write here")
     attempt("removing", path, lambda: store.fs.rm_file(path))
 
 
@@ -253,7 +255,7 @@ def _in_hub(repository: str, overwrite: bool, say: Say) -> Iterator[Path]:
             hub.upload_folder(
                 repo_id=repository,
                 folder_path=scratch,
-                commit_message="spanmill export",
+                commit_message="Written by Spanmill",
                 delete_patterns="*" if overwrite else None,
             )
 

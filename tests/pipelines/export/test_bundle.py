@@ -333,7 +333,7 @@ def test_an_output_that_is_there_is_refused_or_replaced(tmp_path: Path, untried:
     (output / "old.txt").write_text("old")
     _run(_request(output, overwrite=True))
     assert "old.txt" not in files_in(output)
-    with pytest.raises(ConfigError, match="is, or holds, the model that is bundled"):
+    with pytest.raises(ConfigError, match="is, or holds, the model itself"):
         _run(_request(output, output, overwrite=True))
     assert "model.safetensors" in files_in(output)
 

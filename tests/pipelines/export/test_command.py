@@ -257,7 +257,7 @@ def test_a_model_is_never_replaced_by_its_own_export(
 ) -> None:
     folder = golden_copy("bert")
     before = files_in(tmp_path)
-    with pytest.raises(ConfigError, match="is, or holds, the model that is exported"):
+    with pytest.raises(ConfigError, match="is, or holds, the model itself"):
         _quick(_request(tmp_path / place, "pytorch", model=str(folder), overwrite=True))
     assert files_in(tmp_path) == before
 

@@ -10,7 +10,7 @@ import pytest
 from actors.errors import ModelError
 from pipelines.errors import ConfigError, StorageError
 from pipelines.export import publishing
-from pipelines.export.publishing import local_target, published
+from pipelines.export.publishing import check_apart, published
 from pipelines.storage.atomic_write import TEMPORARY_PREFIX
 from pipelines.storage.filesystem import Store, resolve, write_atomic
 from tests.pipelines.export.conftest import files_in
@@ -88,7 +88,7 @@ def test_what_spanmill_did_not_write_is_never_removed(store: Store) -> None:
     mine = {"thesis.tex": b"years of work", "README.md": b"# Thesis", "config.json": b"{}"}
     for name, data in mine.items():
         write_atomic(store.fs, store.path(name), data)
-    with pytest.raises(ConfigError, match=r"something else than what Spanmill exported .*name another folder"):
+    with pytest.raises(ConfigError, match=r"something else than what Spanmill wrote .*name another folder"):
         _publish(store, overwrite=True)
     assert _there(store) == mine
 
@@ -215,9 +215,12 @@ def test_a_file_or_a_folder_below_one_is_no_output(tmp_path: Path) -> None:
         _publish(resolve(str(tmp_path / "file" / "below")))
 
 
-def test_only_a_folder_of_this_machine_is_local(tmp_path: Path) -> None:
+def test_a_model_is_not_written_over_itself(tmp_path: Path) -> None:
+    model = tmp_path / "models" / "mine"
+    model.mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path)
-    assert local_target(str(tmp_path / "link" / "out")) == tmp_path.resolve() / "out"
-    assert local_target(f"file://{tmp_path}/out") == tmp_path.resolve() / "out"
-    assert local_target("s3://bucket/out") is None
-    assert local_target("hf://user/name") is None
+    for output in (tmp_path / "models", tmp_path / "link" / "models" / "mine", f"file://{model}"):
+        with pytest.raises(ConfigError, match="is, or holds, the model itself"):
+            check_apart(model, str(output))
+    for output in (model / "below", tmp_path / "other", "s3://bucket/mine", "hf://user/name"):
+        check_apart(model, str(output))
