@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.backends.base import Backend
-from actors.backends.converted.conversion import OPENVINO_FILE, export_openvino
+from actors.backends.converted.conversion import OPENVINO_FILE, explained, export_openvino, silent
 from actors.backends.converted.openvino_runtime import OpenVINOBackend
 from actors.backends.converted.parity import TOLERANCES
 from actors.backends.precision import EXACT
@@ -12,7 +12,7 @@ from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
 
 FOLDER = "openvino"
-"""Where Optimum looks for it in a model folder."""
+"""Where sentence-transformers looks. Optimum Intel looks at the top of a folder, unless told `subfolder="openvino"`."""
 _FILES = {
     EXACT: OPENVINO_FILE,
     "float16": "openvino_model_fp16.xml",
@@ -47,19 +47,15 @@ def _write(folder: Path, output: Path, precision: str, with_qa_head: bool, tools
     if precision == EXACT:
         export_openvino(folder, place, with_qa_head)
         return
+    if lacks := OPENVINO.lacking_for(precision):
+        raise ModelError(f"openvino in {precision}: {lacks}")
     import openvino
 
-    try:
+    with explained(folder, "model", f"OpenVINO in {precision}"), silent():
         model = openvino.Core().read_model(str(place / OPENVINO_FILE))
         if precision == "int8":
             model = _quantized(model, _calibration_inputs(folder, model, tools))
         openvino.save_model(model, str(place / _FILES[precision]), compress_to_fp16=precision == "float16")
-    except (OSError, ModelError):
-        raise
-    except Exception as error:  # OpenVINO and nncf raise their own kinds
-        raise ModelError(
-            f"{folder}: it cannot be written for OpenVINO in {precision}: {first_line(error)}; leave {precision} out"
-        ) from error
 
 
 def _quantized(model: Any, inputs: list[dict[str, Any]]) -> Any:
@@ -131,6 +127,8 @@ OPENVINO = ExportForm(
     open=_open,
     tolerances=TOLERANCES,
     read_by="OpenVINO, Optimum Intel",
-    packages=("openvino", "nncf"),
+    packages=("openvino",),
     extra="openvino",
+    packages_of={"int8": ("nncf",)},
+    extra_of="export",
 )
