@@ -33,7 +33,13 @@ class ExportedForm:
     """float32, float16 or int8."""
     files: tuple[ExportedFile, ...]
     parity: Mapping[str, int | float | None] | None = None
-    """The fields of `actors.export.parity.Parity`: how far it is from torch in float32. None where it was not measured."""
+    """The fields of `actors.export.parity.Parity`: how far it is from torch in float32. None where it was not
+    measured."""
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(file.bytes for file in self.files)
 
 
 @dataclass(frozen=True)

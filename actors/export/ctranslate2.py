@@ -23,7 +23,9 @@ def _open(output: Path, precision: str, tools: ExportTools) -> Backend:
     try:
         return CTranslate2Backend(place, "cpu", precision, tools.threads)
     except Exception as error:  # CTranslate2 raises its own kinds
-        raise ModelError(f"{place} cannot be read by CTranslate2: {first_line(error)}; export the model again") from error
+        raise ModelError(
+            f"{place} cannot be read by CTranslate2: {first_line(error)}; export the model again"
+        ) from error
 
 
 CTRANSLATE2 = ExportForm(

@@ -46,12 +46,12 @@ class ExportForm:
     precisions: tuple[str, ...]
     """What it can be written in, float32 first: `float32`, `float16`, `int8`."""
     files: Callable[[str], tuple[str, ...]]
-    """Patterns, by precision, of the files it has in an exported folder, relative to that: `onnx/model.onnx*`; `*` stands
-    for names of folders too, as in `saved_model/*`. No two forms or precisions share a file."""
+    """Patterns, by precision, of the files it has in an exported folder, relative to that: `onnx/model.onnx*`; `*`
+    stands for names of folders too, as in `saved_model/*`. No two forms or precisions share a file."""
     write: Callable[[Path, Path, str, bool, ExportTools], None]
-    """`write(folder, output, precision, with_qa_head, tools)` writes the files of one precision into `output`, which may
-    hold those of others, float32 always before the rest. Raises ModelError for a model that it cannot hold, which names
-    the kinds that it can; OSError for the disk."""
+    """`write(folder, output, precision, with_qa_head, tools)` writes the files of one precision into `output`, where
+    config, tokenizer and the float32 safetensors lie already, and the form's first precision before its others. Raises
+    ModelError for a model that it cannot hold, which names the kinds that it can; OSError for the disk."""
     open: Callable[[Path, str, ExportTools], Backend]
     """`open(output, precision, tools)` reads that form back, in the runtime that its users have. Gives logits where the
     config of `output` names a QA head, and the last hidden states. Raises ModelError."""

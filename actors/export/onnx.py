@@ -62,7 +62,9 @@ def _open(output: Path, precision: str, tools: ExportTools) -> Backend:
     try:
         return OnnxBackend(file, tools.threads)
     except Exception as error:  # ONNX Runtime raises its own kinds
-        raise ModelError(f"{file} cannot be read by ONNX Runtime: {first_line(error)}; export the model again") from error
+        raise ModelError(
+            f"{file} cannot be read by ONNX Runtime: {first_line(error)}; export the model again"
+        ) from error
 
 
 ONNX = ExportForm(

@@ -76,9 +76,7 @@ class ParitySample:
 
     def exact(self, folder: Path, threads: int | None) -> "_Exact":
         """What torch computes in float32 of the fixed windows and the rows; once for a folder's weights."""
-        # Not the files of all forms, of which an export has ever more.
-        weights = ("model.safetensors", *TRANSFORMERS_WEIGHTS)
-        key = folder.resolve(), content_fingerprint(folder, weights), threads
+        key = folder.resolve(), content_fingerprint(folder, TRANSFORMERS_WEIGHTS), threads
         if key not in self._exact:
             self._exact[key] = _compute_exact(folder, self, threads)
         return self._exact[key]
@@ -107,7 +105,6 @@ class _Exact:
     has_head: bool
     batches: TrialBatches
     outputs: list[PassOutput]
-    spec: EncoderSpec
     chosen: Longs
     """[n] the rows that can be cut into windows."""
     tokens: Longs
@@ -116,16 +113,24 @@ class _Exact:
     """Of these rows."""
 
 
-def check_form(form: ExportForm, output: Path, precision: str, tools: ExportTools, sample: ParitySample) -> Parity:
-    """Opens a form and makes sure that it computes what torch does in float32 of the safetensors beside it.
+def check_form(
+    form: ExportForm,
+    output: Path,
+    precision: str,
+    tools: ExportTools,
+    sample: ParitySample,
+    original: Path | None = None,
+) -> Parity:
+    """Opens a form and makes sure that it computes what torch does in float32.
 
     Args:
         output: an exported folder: config, tokenizer and safetensors, and the files of the form.
+        original: the folder of the model that torch computes; None for `output` itself, by the safetensors in it.
 
     Raises:
         ModelError: it cannot be opened or computed, or is off by more than `form.tolerances[precision]`.
     """
-    found = measure_form(form, output, precision, tools, sample)
+    found = measure_form(form, output, precision, tools, sample, original)
     most = form.tolerances[precision]
     if found.deviation.exceeds(most):
         raise ModelError(
@@ -135,22 +140,31 @@ def check_form(form: ExportForm, output: Path, precision: str, tools: ExportTool
     return found
 
 
-def measure_form(form: ExportForm, output: Path, precision: str, tools: ExportTools, sample: ParitySample) -> Parity:
+def measure_form(
+    form: ExportForm,
+    output: Path,
+    precision: str,
+    tools: ExportTools,
+    sample: ParitySample,
+    original: Path | None = None,
+) -> Parity:
     """As `check_form`, but a form that is off too far is measured as well, on the fixed windows alone.
 
     Raises:
         ModelError: it cannot be opened or computed, or gives neither logits nor hidden states.
     """
-    exact = sample.exact(output, tools.threads)
+    exact = sample.exact(original or output, tools.threads)
     try:
-        return _measured(form.open(output, precision, tools), form.tolerances[precision], exact, sample)
+        # Windows are cut as users of the folder cut them: by the tokenizer that lies in it.
+        backend, spec = form.open(output, precision, tools), load_spec(output)
+        return _measured(backend, spec, form.tolerances[precision], exact, sample)
     except Exception as error:  # each runtime raises its own kinds
         raise ModelError(
             f"{output}: {form.name} in {precision} cannot be compared with torch: {first_line(error)}"
         ) from error
 
 
-def _measured(backend: Backend, most: Deviation, exact: _Exact, sample: ParitySample) -> Parity:
+def _measured(backend: Backend, spec: EncoderSpec, most: Deviation, exact: _Exact, sample: ParitySample) -> Parity:
     began = time.perf_counter()
     outputs = trial_outputs(backend, exact.batches, exact.has_head)
     per_token = (time.perf_counter() - began) / exact.batches.tokens
@@ -159,7 +173,7 @@ def _measured(backend: Backend, most: Deviation, exact: _Exact, sample: ParitySa
         raise ModelError("it gives neither logits nor hidden states")
     off = deviation(outputs, exact.outputs, exact.has_head, has_hidden)
     rows = 0 if off.exceeds(most) else _affordable(exact.tokens, per_token)
-    compared = _compare(backend, exact, rows, sample, has_hidden) if rows else _RowsCompared()
+    compared = _compare(backend, spec, exact, rows, sample, has_hidden) if rows else _RowsCompared()
     return Parity(
         hidden=off.hidden if has_hidden else None,
         logits=off.logits if exact.has_head else None,
@@ -182,9 +196,11 @@ class _RowsCompared:
     rows_per_second: float | None = None
 
 
-def _compare(backend: Backend, exact: _Exact, rows: int, sample: ParitySample, has_hidden: bool) -> _RowsCompared:
+def _compare(
+    backend: Backend, spec: EncoderSpec, exact: _Exact, rows: int, sample: ParitySample, has_hidden: bool
+) -> _RowsCompared:
     chosen, own = exact.chosen[:rows], exact.results
-    found = _results(backend, exact.spec, sample, chosen, exact.has_head, has_hidden)
+    found = _results(backend, spec, sample, chosen, exact.has_head, has_hidden)
     cosine = equal = None
     if found.vectors is not None and own.vectors is not None:
         cosine = float(np.einsum("nd,nd->n", found.vectors, own.vectors[:rows], dtype=np.float64).min())
@@ -206,7 +222,7 @@ def _compute_exact(folder: Path, sample: ParitySample, threads: int | None) -> _
     outputs = exact_outputs(backend, batches, has_head)
     chosen, tokens = _choose(spec, sample, has_head) if count else (np.zeros(0, np.int64), np.zeros(0, np.int64))
     results = _results(backend, spec, sample, chosen, has_head, with_vectors=True)
-    return _Exact(has_head, batches, outputs, spec, chosen, tokens, results)
+    return _Exact(has_head, batches, outputs, chosen, tokens, results)
 
 
 def _choose(spec: EncoderSpec, sample: ParitySample, has_head: bool) -> tuple[Longs, Longs]:

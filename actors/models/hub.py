@@ -128,12 +128,14 @@ def _fetch(parameters: ModelParameters, folder: Path, files: Sequence[ExportedFi
         _add_from_url(name, parameters.storage, folder, files, key)
     else:
         # The copy is named by its commit: its branch may have moved on meanwhile.
-        _download_from_hub(name, folder.name, [escape(file.path) for file in files], key, ignored=())
+        _download_from_hub(name, folder.name, [escape(file.path) for file in files], key)
 
 
-def _download_from_hub(
-    name: str, revision: str | None, patterns: Sequence[str], key: str, ignored: Sequence[str] = ("*/*",)
-) -> Path:
+def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
+    """Files that match a pattern.
+
+    The hub's client takes `*` for folders, too: without a pattern that names a folder, none below one is meant.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -144,9 +146,8 @@ def _download_from_hub(
     )
 
     try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignored))
-        )
+        ignored = None if any("/" in pattern for pattern in patterns) else "*/*"
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns), ignore_patterns=ignored))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         # Without the network nobody knows whether there is such a model.
         is_wrong = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | HFValidationError)

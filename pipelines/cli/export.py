@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import STORES, set_option
-from pipelines.cli.stop_signals import NOTHING_WRITTEN, saying
+from pipelines.cli.stop_signals import NOTHING_WRITTEN, STOPPED, saying
 from pipelines.config.export import ExportConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
@@ -27,8 +27,8 @@ Formats = Annotated[
     typer.Option(
         "--formats",
         metavar="NAME,...",
-        help="safetensors, pytorch, rust, onnx, openvino, ctranslate2, tensorflow, or package.module:FORM. Without it, all "
-        "that can be written here; float32 safetensors are always among them.",
+        help="safetensors, pytorch, rust, onnx, openvino, ctranslate2, tensorflow, or package.module:FORM. "
+        "Without it, all that can be written here; float32 safetensors are always among them.",
     ),
 ]
 Precisions = Annotated[
@@ -38,6 +38,10 @@ Precisions = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in OUTPUT, all of it.")]
+Encoder = Annotated[
+    bool,
+    typer.Option("--encoder", help="MODEL has no QA head: its forms give last_hidden_state alone, for embeddings."),
+]
 CheckFolder = Annotated[
     str | None,
     typer.Option("--check", metavar="FOLDER", help="Write nothing: compare the forms in an exported folder again."),
@@ -47,12 +51,11 @@ Rows = Annotated[
     typer.Option(
         "--rows",
         metavar="DATA",
-        help="Questions, passages and answers to compare on, as those of `spanmill evaluate`; by default some that come with Spanmill.",
+        help="Questions, passages and answers to compare on, read as `spanmill evaluate` reads DATA; at most 400 "
+        "rows of it. Without it, 24 rows that come with Spanmill.",
     ),
 ]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads of what is compared.")
-]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads of what is compared.")]
 Pythons = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,6 +71,7 @@ def export(
     output: Output = None,
     formats: Formats = None,
     precision: Precisions = None,
+    encoder: Encoder = False,
     overwrite: Overwrite = False,
     check: CheckFolder = None,
     rows: Rows = None,
@@ -75,32 +79,39 @@ def export(
     pythons: Pythons = None,
     overrides: Annotated[list[str] | None, set_option("output.storage.endpoint_url=http://minio:9000")] = None,
 ) -> None:
-    """Write a model in many forms into one folder, each compared with torch before it is kept.
+    """Write a model in the forms that other runtimes read, each compared with torch before it is kept.
 
     OUTPUT is a folder as the Hugging Face hub has them: config, tokenizer, weights and a card at the top, where
-    transformers and Rust read them; onnx/ for ONNX Runtime and Transformers.js, openvino/, ctranslate2/, and a SavedModel
-    for TensorFlow. Spanmill's own runtimes read these, too, and convert nothing.
+    transformers and Rust read them; onnx/ for ONNX Runtime and Transformers.js, openvino/, ctranslate2/, and
+    saved_model/ for TensorFlow. Spanmill's own runtimes read these, too, and convert nothing.
 
     Each form is read back in its own runtime: its logits and hidden states are compared with those of torch in float32,
     and its answers on the rows of --rows. One that is further off than its precision allows is not kept, the others
     are, and the exit code is 1. The card and _export.json say how far each is off, and the checksum of every file.
 
-    It takes minutes: about a quarter of one for a small model's ONNX, and longer for larger models and more rows.
+    OUTPUT is there whole or not at all. It takes minutes: for a small model about a quarter of one for ONNX and some
+    seconds for the others, and longer for larger models and more rows.
     """
     from actors.export.form import FORMS, ExportTools
     from pipelines.bench.environments import interpreters_of
 
     chosen = load_config(ExportConfig, None, overrides or [])
     tools = ExportTools(pythons=interpreters_of(pythons or [], list(FORMS)), threads=threads)
-    console = open_console()
+    console, notes = open_console(), open_console(stderr=True)
+
+    def say(text: str) -> None:
+        notes.print(text, style="dim", soft_wrap=True)
+
     if check is not None:
-        if model is not None or formats or precision or overwrite:
-            raise ConfigError("--check looks at an exported folder and writes nothing; give --rows and --python beside it")
+        if model is not None or formats or precision or overwrite or encoder:
+            raise ConfigError(
+                "--check looks at an exported folder and writes nothing; only --rows, --threads, --python and --set "
+                "go with it"
+            )
         from pipelines.export.checking import check_folder
 
-        with saying(NOTHING_WRITTEN):
-            data = [] if rows is None else [rows]
-            raise typer.Exit(check_folder(check, console, tools, data=data, storage=chosen.output.storage))
+        with saying(STOPPED):
+            raise typer.Exit(check_folder(check, console, say, tools, rows, chosen.output.storage))
     if model is None or output is None:
         raise ConfigError("spanmill export needs MODEL and OUTPUT: spanmill export minilm-qa exported/")
     from actors.parameters import ModelParameters
@@ -113,12 +124,13 @@ def export(
         formats=_words(formats, "--formats"),
         precisions=_words(precision, "--precision"),
         overwrite=overwrite,
+        as_encoder=encoder,
         rows=rows,
         tools=tools,
     )
     # Not `heard_at_any_moment`, which may end the process before what was written is removed.
     with saying(NOTHING_WRITTEN):
-        raise typer.Exit(command.export(request, console, open_console(stderr=True)))
+        raise typer.Exit(command.export(request, console, say))
 
 
 def _words(text: str | None, option: str) -> tuple[str, ...]:

@@ -179,8 +179,8 @@ app.command(
 
 app.command(
     epilog=epilog(
-        "Exit codes: 0 all forms are written and agree with torch; 1 one is not kept, or nothing could be written, and why; "
-        f"{WRONG}, or an OUTPUT that is taken; 130 stopped by Ctrl-C or SIGTERM.",
+        "Exit codes: 0 all forms are written and agree with torch; 1 one is not kept, or nothing could be written, and "
+        f"why; {WRONG}, or an OUTPUT that is taken; 130 stopped by Ctrl-C or SIGTERM.",
         "spanmill export minilm-qa exported/",
         "spanmill export my-model/ exported/ --formats onnx,openvino --precision float32,int8 --rows dev.json",
         "spanmill export my-model/ exported/ --python tensorflow=/path/to/environment/bin/python",
@@ -188,6 +188,7 @@ app.command(
         "spanmill export --check exported/",
     )
 )(export)
+
 
 @app.command(
     epilog=epilog(

@@ -1,33 +1,30 @@
 """Writes the forms of a model into one folder, one after the other, and keeps those that are what they should be."""
 
 import errno
-import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 from actors.backends.exported import ExportedFile, ExportedForm, LeftOutForm
+from actors.backends.fingerprint import file_digest
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
 from pipelines.export.choice import Step
+from pipelines.export.figures import Figures
 from pipelines.export.publishing import Say
 
-T = TypeVar("T")
-Figures = Mapping[str, int | float | None]
-"""The fields of `actors.export.parity.Parity`."""
 Check = Callable[[ExportForm, str], Figures]
 """Compares a form that was written, in a precision, with torch. Raises ModelError where it is beyond its tolerance."""
 Outcome = ExportedForm | LeftOutForm
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors after which no other form can be written either."""
 _NO_ROOM = 16 << 20
-"""Bytes of free space below which whatever failed is put down to the disk: not every package says so."""
+"""Bytes of free space below which whatever failed is put down to the disk."""
 
 
 @dataclass(frozen=True)
@@ -66,76 +63,78 @@ class Assembly:
 
     def _write_form(self, steps: Sequence[tuple[str, Step]]) -> list[Outcome]:
         """The steps of one form, each with what it is called in lines for people."""
-        outcomes, unwanted, broken = list[Outcome](), list[Path](), False
+        outcomes, unwanted, is_broken = list[Outcome](), list[Path](), False
         for head, step in steps:
-            self.say(f"{head}: writing")
-            started = time.monotonic()
-            files = self._tried(step, partial(self._written, step, broken))
-            written = time.monotonic()
-            if isinstance(files, LeftOutForm):
-                broken = broken or step is steps[0][1]
-                outcomes += self._failed(head, files)
-                continue
-            figures = self._tried(step, partial(self.check, step.form, step.precision)) if step.is_kept else {}
-            if isinstance(figures, LeftOutForm):
-                outcomes += self._failed(head, figures)
-            if isinstance(figures, LeftOutForm) or not step.is_kept:
+            files = list[Path]()
+            try:
+                if is_broken:
+                    raise ModelError("not tried, since its first precision could not be written")
+                files = self._written(head, step)
+                if step.is_kept:
+                    outcomes.append(self._compared(head, step, files))
+                else:
+                    unwanted += files
+            except Exception as error:  # forms, also those of other packages, raise their own kinds
+                outcomes.append(self._left_out(head, step, error))
                 unwanted += files
-                continue
-            of_form = tuple(self._described(file) for file in files)
-            outcomes.append(ExportedForm(step.name, step.precision, of_form, figures))
-            size, seconds = sum(file.bytes for file in of_form) / 1e6, time.monotonic() - written
-            self.say(f"{head}: {size:,.1f} MB, written in {written - started:.1f} s, checked in {seconds:.1f} s")
+                is_broken = is_broken or (step is steps[0][1] and not files)
         # Not before: other precisions may be made of them.
         self._remove(unwanted)
         return outcomes
 
-    def _failed(self, head: str, failed: LeftOutForm) -> list[Outcome]:
-        self.say(f"{head}: NOT KEPT: {failed.reason}")
-        return [failed]
-
-    def _tried(self, step: Step, action: Callable[[], T]) -> T | LeftOutForm:
-        try:
-            return action()
-        except Exception as error:  # forms, also those of other packages, raise their own kinds
-            if isinstance(error, OSError) and error.errno in _FULL:
-                raise
-            if shutil.disk_usage(self.output).free < _NO_ROOM:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-            reason = first_line(error).replace(f"{self.output}/", "")
-            if step.is_base:
-                raise ModelError(f"{step}, which all else is made of and checked against: {reason}") from error
-            if not isinstance(error, ModelError):
-                reason = f"{type(error).__name__}: {reason}"
-            return LeftOutForm(step.name, step.precision, reason)
-
-    def _written(self, step: Step, broken: bool) -> list[Path]:
-        """Its files; whatever else it wrote is removed, and all of it where it fails.
-
-        Args:
-            broken: whether the first precision of this form could not be written.
-        """
-        if broken:
-            raise ModelError("not tried, since its first precision could not be written")
-        before, found = set(self._files()), list[Path]()
+    def _written(self, head: str, step: Step) -> list[Path]:
+        """Its files; whatever else it wrote is removed, and all of it where it fails."""
+        self.say(f"{head}: writing")
+        before, found, started = set(self._files()), list[Path](), time.monotonic()
         try:
             step.form.write(self.model, self.output, step.precision, self.with_qa_head, self.tools)
             found = step.form.found(self.output, step.precision)
             if not found:
                 raise ModelError(f"it wrote none of its files: {', '.join(step.form.files(step.precision))}")
+        except Exception as error:
+            # Looked at before what was written is removed.
+            if self._is_for_want_of_room(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
         finally:
             # Beside the base lie config and tokenizer.
             if not (step.is_base and found):
                 self._remove(set(self._files()) - before - set(found))
+        self.say(f"{head}: written in {time.monotonic() - started:.1f} s")
         return found
+
+    def _compared(self, head: str, step: Step, files: Sequence[Path]) -> ExportedForm:
+        self.say(f"{head}: comparing with torch")
+        started = time.monotonic()
+        figures = self.check(step.form, step.precision)
+        form = ExportedForm(step.name, step.precision, tuple(map(self._described, files)), figures)
+        self.say(f"{head}: kept, {form.bytes / 1e6:,.1f} MB, compared in {time.monotonic() - started:.1f} s")
+        return form
+
+    def _left_out(self, head: str, step: Step, error: Exception) -> LeftOutForm:
+        """What is told of a form that failed; raises where no other form could do better."""
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise error
+        reason = first_line(error).replace(f"{self.output}/", "")
+        if step.is_base:
+            raise ModelError(f"{step}, which all else is made of and checked against: {reason}") from error
+        if not isinstance(error, ModelError):
+            reason = f"{type(error).__name__}: {reason}"
+        self.say(f"{head}: NOT KEPT: {reason}")
+        return LeftOutForm(step.name, step.precision, reason)
+
+    def _is_for_want_of_room(self, error: Exception) -> bool:
+        """Whether the disk is full: packages that are not Python's say so in words, or not at all."""
+        if isinstance(error, OSError) and error.errno in _DISK:
+            return False  # which says so itself
+        return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(self.output).free < _NO_ROOM
 
     def _files(self) -> Iterable[Path]:
         return (path for path in self.output.rglob("*") if not path.is_dir())
 
     def _described(self, file: Path) -> ExportedFile:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        return ExportedFile(file.relative_to(self.output).as_posix(), file.stat().st_size, digest)
+        name = file.relative_to(self.output).as_posix()
+        return ExportedFile(name, file.stat().st_size, file_digest(file).hex())
 
     def _remove(self, files: Iterable[Path]) -> None:
         """Removes files, and the folders that are empty then."""

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
-from rich.table import Table
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS
-from actors.backends.exported import EXPORT_RECORD, ExportedForm, ExportRecord, read_export
+from actors.backends.exported import EXPORT_RECORD, ExportedForm, read_export
 from actors.backends.exported_files import check_file, place_of
 from actors.backends.fingerprint import MODEL_TEXTS, content_fingerprint
 from actors.errors import ModelError
@@ -20,12 +19,11 @@ from actors.export.parity import Parity, ParitySample, measure_form
 from actors.models.hub import find_export
 from actors.parameters import ModelParameters
 from pipelines.errors import MissingError
+from pipelines.export.figures import FormRow, FormTable, on_rows
+from pipelines.export.publishing import Say
 from pipelines.export.sample import built_in_sample, read_sample
 from pipelines.storage.filesystem import Store, read_bytes, resolve
 from pipelines.storage.retry import attempt
-from pipelines.words import counted
-
-_COLUMNS = ("form", "MB", "hidden states", "logits", "one logit", "equal spans", "F1", "cosine", "rows/s", "tolerance")
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class FormCheck:
 
     form: ExportedForm
     verdict: str
-    """`kept`, `BEYOND`, `DAMAGED`, `FAILED`, or `not run`."""
+    """`kept`, `BEYOND` its tolerance, `DAMAGED`, `FAILED`, or `not run`."""
     parity: Parity | None = None
     """None where it was not run, or could not be computed."""
     reason: str = ""
@@ -50,62 +48,69 @@ class FormCheck:
         """For people."""
         return f"{self.form.name} {self.form.precision}"
 
+    @property
+    def row(self) -> FormRow:
+        """In the table."""
+        return FormRow(self.form, self.form.name, None if self.parity is None else asdict(self.parity), self.verdict)
+
 
 def check_folder(
     folder: str,
     console: Console,
+    say: Say,
     tools: ExportTools,
-    rows: int | None = None,
-    data: Sequence[str] = (),
+    rows: str | None = None,
     storage: Mapping[str, object] | None = None,
 ) -> int:
     """Checks the files of an exported folder, runs every form in its own runtime, and prints what it found.
 
     Args:
         folder: a local folder, any fsspec URL, of which a copy is made for the time, or a hub id.
-        rows: most rows of the sample; None takes all.
-        data: examples as `spanmill evaluate` reads them; none takes those that come with the package.
-        storage: fsspec options of `folder` and `data`.
+        say: is told what is being done.
+        rows: examples as `spanmill evaluate` reads them; None takes those that come with Spanmill.
+        storage: fsspec options of `folder`.
 
     Returns:
         The exit code: 0 where all files are whole and all forms that can be run here keep their tolerances, else 1.
 
     Raises:
         ModelError: there is no such folder, or it is no export.
-        SpanmillError: the store or the data cannot be read.
+        SpanmillError: the store or the rows cannot be read.
     """
-    options = dict(storage or {})
-    sample = read_sample(data, options, rows) if data else built_in_sample(rows)
-    with _on_this_machine(folder, options, console) as local:
+    sample = built_in_sample() if rows is None else read_sample([rows], {})
+    with _on_this_machine(folder, storage or {}, say) as local:
         record = read_export(local)
         if record is None:
             raise ModelError(f"{folder} holds no {EXPORT_RECORD}, so it is nothing that spanmill export wrote")
-        damaged = list(_damaged(local, record))
-        is_changed = content_fingerprint(local, TRANSFORMERS_WEIGHTS) != record.fingerprint
-        found = [] if is_changed else list(_checks(local, record, tools, sample, console))
-    for line in damaged:
-        console.print(line, style="bold")
-    if is_changed:
-        console.print(
-            f"{folder}: weights, config or tokenizer are not those that were exported, so no form can be compared with "
-            "them; export the model again"
-        )
-        return 1
+        damaged = [_damage(local, form) for form in record.forms]
+        for line in (line for lines in damaged for line in lines):
+            console.print(line, style="bold", soft_wrap=True)
+        if content_fingerprint(local, TRANSFORMERS_WEIGHTS) != record.fingerprint:
+            console.print(
+                f"{folder}: weights, config or tokenizer are not those that were exported, so no form can be compared "
+                "with them; export the model again",
+                soft_wrap=True,
+            )
+            return 1
+        found = [
+            _check(f"{number} of {len(damaged)}", local, form, lines, tools, sample, say)
+            for number, (form, lines) in enumerate(zip(record.forms, damaged, strict=True), 1)
+        ]
     _print(found, console)
-    return 0 if not damaged and all(one.is_fine for one in found) else 1
+    return 0 if all(one.is_fine for one in found) else 1
 
 
 @contextmanager
-def _on_this_machine(folder: str, storage: dict[str, object], console: Console) -> Iterator[Path]:
+def _on_this_machine(folder: str, storage: Mapping[str, object], say: Say) -> Iterator[Path]:
     if "://" not in folder:
-        yield find_export(ModelParameters(name=folder), "folder")
+        yield find_export(ModelParameters(name=folder), "check")
         return
     with TemporaryDirectory(prefix="spanmill-check-") as place:
-        _copy(resolve(folder, storage), Path(place), console)
+        _copy(resolve(folder, storage), Path(place), say)
         yield Path(place)
 
 
-def _copy(store: Store, target: Path, console: Console) -> None:
+def _copy(store: Store, target: Path, say: Say) -> None:
     """What its record lists, and the model beside that; never a copy that was kept, which may be better."""
     try:
         (target / EXPORT_RECORD).write_bytes(read_bytes(store.fs, store.path(EXPORT_RECORD)))
@@ -121,8 +126,8 @@ def _copy(store: Store, target: Path, console: Console) -> None:
     for number, name in enumerate(wanted, 1):
         place = place_of(target, listed[name]) if name in listed else target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        with console.status(f"copying {number} of {len(wanted)}: {name}"):
-            _fetch(store, name, place)
+        say(f"copying {number} of {len(wanted)}: {name}")
+        _fetch(store, name, place)
 
 
 def _fetch(store: Store, name: str, place: Path) -> None:
@@ -133,32 +138,28 @@ def _is_of_model(name: str) -> bool:
     return "/" not in name and any(fnmatch(name, pattern) for pattern in (*MODEL_TEXTS, *TRANSFORMERS_WEIGHTS))
 
 
-def _damaged(folder: Path, record: ExportRecord) -> Iterator[str]:
-    """A line for every file that is not what was exported."""
-    for form in record.forms:
-        for file in form.files:
-            try:
-                check_file(place_of(folder, file), file, file.path)
-            except ModelError as error:
-                yield f"{error}; copy or download it again, or export the model again"
-
-
-def _checks(
-    folder: Path, record: ExportRecord, tools: ExportTools, sample: ParitySample, console: Console
-) -> Iterator[FormCheck]:
-    with console.status("computing in torch, in float32"):
-        sample.exact(folder, tools.threads)
-    for number, form in enumerate(record.forms, 1):
-        with console.status(f"{number} of {len(record.forms)}: {form.name} {form.precision}"):
-            yield _check(folder, form, tools, sample)
-
-
-def _check(folder: Path, exported: ExportedForm, tools: ExportTools, sample: ParitySample) -> FormCheck:
-    for file in exported.files:
+def _damage(folder: Path, form: ExportedForm) -> list[str]:
+    """A line for every file of a form that is not what was exported."""
+    lines = []
+    for file in form.files:
         try:
             check_file(place_of(folder, file), file, file.path)
         except ModelError as error:
-            return FormCheck(exported, "DAMAGED", reason=str(error))
+            lines.append(f"{error}; copy or download it again, or export the model again")
+    return lines
+
+
+def _check(
+    number: str,
+    folder: Path,
+    exported: ExportedForm,
+    damage: Sequence[str],
+    tools: ExportTools,
+    sample: ParitySample,
+    say: Say,
+) -> FormCheck:
+    if damage:
+        return FormCheck(exported, "DAMAGED", reason=damage[0])
     try:
         form = find_form(exported.name)
         most = form.tolerances[exported.precision]
@@ -166,6 +167,7 @@ def _check(folder: Path, exported: ExportedForm, tools: ExportTools, sample: Par
         return FormCheck(exported, "not run", reason=str(error))
     except KeyError:
         return FormCheck(exported, "not run", reason=f"this Spanmill knows no {exported.precision} of it")
+    say(f"{number}: {exported.name} {exported.precision}: comparing with torch")
     try:
         parity = measure_form(form, folder, exported.precision, tools, sample)
     except ModelError as error:
@@ -179,36 +181,9 @@ def _check(folder: Path, exported: ExportedForm, tools: ExportTools, sample: Par
 
 
 def _print(found: Sequence[FormCheck], console: Console) -> None:
-    table = Table(box=None)
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in (_COLUMNS[0], _COLUMNS[-1]) else "right")
+    console.print(FormTable.of([one.row for one in found]).for_screen())
+    for sentence in on_rows((one.name, one.row.figures) for one in found):
+        console.print(sentence, soft_wrap=True)
     for one in found:
-        table.add_row(one.name, *_figures(one), one.verdict)
-    console.print(table)
-    rows = max((one.parity.rows for one in found if one.parity is not None), default=0)
-    exact = next((one.parity.exact_f1 for one in found if one.parity and one.parity.rows == rows), None)
-    if rows:
-        told = "" if exact is None else f"; F1 of torch in float32: {exact:.1f}"
-        console.print(f"compared with torch in float32 on twelve windows and {counted(rows, 'row')}{told}")
-    for one in found:
-        if one.parity is not None and 0 < one.parity.rows < rows:
-            own = "" if one.parity.exact_f1 is None else f", of which torch's F1 is {one.parity.exact_f1:.1f}"
-            console.print(f"{one.name}: on {counted(one.parity.rows, 'row')} only, since it is slow{own}")
         if one.reason:
-            console.print(f"{one.name} {one.verdict}: {one.reason}")
-
-
-def _figures(one: FormCheck) -> list[str]:
-    size, parity = f"{sum(file.bytes for file in one.form.files) / 1e6:,.1f}", one.parity
-    if parity is None:
-        return [size, *[""] * (len(_COLUMNS) - 3)]
-    shown = (
-        (parity.hidden, ".2g"),
-        (parity.logits, ".2g"),
-        (parity.largest_logit, ".2g"),
-        (parity.equal_spans, ".3f"),
-        (parity.f1, ".1f"),
-        (parity.least_cosine, ".6f"),
-        (parity.rows_per_second, ",.1f"),
-    )
-    return [size, *("" if value is None else format(value, style) for value, style in shown)]
+            console.print(f"{one.name} {one.verdict}: {one.reason}", soft_wrap=True)

@@ -55,8 +55,8 @@ def choose(
         model_type: as its config.json says.
 
     Raises:
-        ConfigError: there is no form of a name, or its packages are not installed; no form has a precision that is named, or
-            one that is named has none of them.
+        ConfigError: there is no form of a name, or its packages are not installed; no form has a precision that is
+            named, or one that is named has none of them.
         ModelError: a form that is named cannot hold the model, or is none.
     """
     forms = {name: _find(name) for name in (formats or FORMS)}

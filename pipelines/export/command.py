@@ -1,12 +1,11 @@
 """`spanmill export`: one folder with a model in many forms, each compared with torch before it is kept."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS
 from actors.backends.converted.conversion_cache import names_head
@@ -15,20 +14,22 @@ from actors.backends.fingerprint import content_fingerprint
 from actors.export.form import ExportForm, ExportTools
 from actors.model_config import load_config
 from actors.models.hub import find_model
+from actors.models.names import public_name
 from actors.parameters import ModelParameters
 from actors.version import release
 from pipelines.errors import ConfigError
-from pipelines.export.assembly import Assembly, Check, Figures
-from pipelines.export.card import CARD, FIGURES, render_card, size_of, source_metadata
+from pipelines.export.assembly import Assembly, Check
+from pipelines.export.card import CARD, render_card, source_metadata
 from pipelines.export.choice import Choice, choose
+from pipelines.export.figures import Figures, FormRow, FormTable, on_rows
 from pipelines.export.publishing import Say, local_target, published
 from pipelines.storage.url import Url
 from pipelines.words import counted
 
-_ROWS = 400
-"""Most of `--rows` that forms are compared on."""
-CheckedIn = Callable[[Path], Check]
-"""Gives what compares the forms in a folder."""
+_CALIBRATION_ROWS = 128
+"""Most of `--rows` by which activations are quantized beforehand."""
+CheckedIn = Callable[[Path, Path], Check]
+"""`checked_in(model, output)` gives what compares forms in `output` with the model."""
 
 
 @dataclass(frozen=True)
@@ -46,58 +47,63 @@ class Request:
     precisions: tuple[str, ...] = ()
     """None takes all that each form has."""
     overwrite: bool = False
+    as_encoder: bool = False
+    """Whether the model is one without a QA head; any other is refused, and so is one without if this is False."""
     rows: str | None = None
     """Questions, passages and answers to compare on; None takes rows that come with Spanmill."""
-    tools: ExportTools = ExportTools()
+    tools: ExportTools = field(default_factory=ExportTools)
 
 
-def export(request: Request, console: Console, notes: Console) -> int:
+def export(request: Request, console: Console, say: Say) -> int:
     """Writes OUTPUT, and prints what is in it.
 
     Args:
         console: for the result.
-        notes: for progress.
+        say: is told what is being done.
 
     Returns:
         The exit code: 0, or 1 where a form that was to be written is not kept.
 
     Raises:
-        ConfigError: OUTPUT is taken, or there is no such precision.
+        ConfigError: OUTPUT is taken, the model has no QA head, or there is no such precision.
         ModelError: the model cannot be used, or a form that is named cannot be written.
-        StorageError: OUTPUT cannot be written.
+        SpanmillError: OUTPUT cannot be written, or the rows cannot be read.
     """
     # Not before here: what compares brings torch.
     from actors.export.parity import check_form
     from pipelines.export.sample import built_in_sample, read_sample
 
-    def say(text: str) -> None:
-        notes.print(text, style="dim", soft_wrap=True)
+    sample, tools = built_in_sample(), request.tools
+    if request.rows is not None:
+        sample = read_sample([request.rows], {})
+        pairs = zip(sample.questions, sample.passages, strict=True)
+        tools = replace(tools, calibration=tuple(pairs)[:_CALIBRATION_ROWS])
 
-    sample = built_in_sample() if request.rows is None else read_sample([request.rows], {}, _ROWS)
-
-    def checked_in(output: Path) -> Check:
+    def checked_in(model: Path, output: Path) -> Check:
         def check(form: ExportForm, precision: str) -> Figures:
-            return asdict(check_form(form, output, precision, request.tools, sample))
+            return asdict(check_form(form, output, precision, tools, sample, original=model))
 
         return check
 
-    return export_with(request, checked_in, console, say)
+    return export_with(replace(request, tools=tools), checked_in, console, say)
 
 
 def export_with(request: Request, checked_in: CheckedIn, console: Console, say: Say) -> int:
     """As `export`, with another comparison.
 
     Args:
-        checked_in: called with the folder that is written.
+        checked_in: called with the model's folder and that which is written.
     """
     folder = find_model(request.model)
     _check_apart(folder, request.output)
     with_qa_head = names_head(folder)
+    _check_head(request, with_qa_head)
     choice = choose(request.formats, request.precisions, request.tools, folder, load_config(folder).model_type)
-    _explain(choice, request, with_qa_head, say)
+    for line in choice.left_out:
+        say(f"left out: {line}")
     metadata = source_metadata(request.model, folder)
     with published(request.output, request.storage, request.overwrite, say) as output:
-        assembly = Assembly(folder, output, with_qa_head, request.tools, checked_in(output), say)
+        assembly = Assembly(folder, output, with_qa_head, request.tools, checked_in(folder, output), say)
         forms, left_out = assembly.write(choice.steps)
         record = ExportRecord(
             version=EXPORT_VERSION,
@@ -105,7 +111,7 @@ def export_with(request: Request, checked_in: CheckedIn, console: Console, say: 
             has_qa_head=with_qa_head,
             forms=forms,
             left_out=left_out,
-            source=str(Url(request.model.name)),
+            source=public_name(str(Url(request.model.name))),
             source_fingerprint=content_fingerprint(folder, TRANSFORMERS_WEIGHTS),
             versions=_versions(choice),
         )
@@ -123,14 +129,17 @@ def _check_apart(folder: Path, output: str) -> None:
         raise ConfigError(f"OUTPUT: {target} is, or holds, the model that is exported ({model}); name another folder")
 
 
-def _explain(choice: Choice, request: Request, with_qa_head: bool, say: Say) -> None:
-    for line in choice.left_out:
-        say(f"left out: {line}")
-    if not with_qa_head:
-        say(
-            f"{Url(request.model.name)}: its config names no QA head, so that it is exported as an encoder: its forms give "
-            "last_hidden_state, and no logits"
+def _check_head(request: Request, with_qa_head: bool) -> None:
+    """Raises ConfigError where forms would give other outputs than those that are expected."""
+    name = Url(request.model.name)
+    if not with_qa_head and not request.as_encoder:
+        raise ConfigError(
+            f"MODEL: the config of {name} names no QA head, so it finds no answers; name a model that was fine-tuned "
+            "for question answering, or give --encoder to export it for embeddings: its forms give last_hidden_state "
+            "alone"
         )
+    if with_qa_head and request.as_encoder:
+        raise ConfigError(f"--encoder: {name} has a QA head, and its forms give last_hidden_state, too; leave it out")
 
 
 def _versions(choice: Choice) -> dict[str, str]:
@@ -145,11 +154,10 @@ def _versions(choice: Choice) -> dict[str, str]:
 
 
 def _show(record: ExportRecord, request: Request, console: Console) -> None:
-    figures = [one for one in FIGURES if any(one.of(form.parity) for form in record.forms)]
-    table = Table("form", "precision", "MB", *(one.title for one in figures), box=None)
-    for form in record.forms:
-        table.add_row(form.name, form.precision, size_of(form), *(one.of(form.parity) for one in figures))
-    console.print(table)
+    rows = [FormRow(form, form.name, form.parity) for form in record.forms]
+    console.print(FormTable.of(rows).for_screen())
+    for sentence in on_rows((f"{row.name} {row.form.precision}", row.figures) for row in rows):
+        console.print(sentence, soft_wrap=True)
     for one in record.left_out:
         console.print(f"not kept: {one.name} in {one.precision}: {one.reason}", soft_wrap=True)
     console.print(f"{counted(len(record.forms), 'form')} in {Url(request.output)}", soft_wrap=True)

@@ -16,7 +16,6 @@ from pipelines.errors import ConfigError, MissingError, SpanmillError, StorageEr
 from pipelines.storage.atomic_write import TEMPORARY_PREFIX
 from pipelines.storage.filesystem import Store, is_local, resolve, write_atomic
 from pipelines.storage.retry import attempt
-from pipelines.words import counted
 
 Say = Callable[[str], None]
 """Tells the user what is being done."""
@@ -25,6 +24,9 @@ _HUB = "hf://"
 _OTHER_HUB = tuple(f"{_HUB}{kind}/" for kind in ("datasets", "spaces", "buckets"))
 _LAST = ("config.json", "README.md", EXPORT_RECORD)
 """Written behind all others, in this order: a folder without the last is not whole."""
+_CARD = "README.md"
+_MARKS = ({EXPORT_RECORD}, {"handler.py", "config.json"})
+"""Names of which all are in a folder that Spanmill wrote: of an export, and of a bundle for an endpoint."""
 _ONE_PUT = 1 << 30
 """Bytes up to which a file is read into memory and sent by one request, which no store shows a part of."""
 
@@ -90,7 +92,7 @@ def _take_place(scratch: Path, target: Path) -> None:
         moved.append((path, folder / path.name))
 
     try:
-        for path in [path for path in target.iterdir() if path not in (scratch, old)]:
+        for path in [path for path in target.iterdir() if _counts(path.name)]:
             move(path, old)
         for path in sorted(scratch.iterdir(), key=lambda path: _order(path.name)):
             move(path, target)
@@ -99,7 +101,9 @@ def _take_place(scratch: Path, target: Path) -> None:
             now.rename(before)
         old.rmdir()
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    # What was there, and what killed processes left.
+    for rubbish in target.glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(rubbish, ignore_errors=True)
 
 
 @contextmanager
@@ -117,30 +121,40 @@ def _folders(folder: Path) -> Iterator[None]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Of the files and folders in a folder, but for what a killed process left."""
+    """Of the files and folders in a folder that count; see `_counts`."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"OUTPUT: {folder} is a file; name a folder")
     if not folder.is_dir():
         return []
     try:
-        return [path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)]
+        return [path.name for path in folder.iterdir() if _counts(path.name)]
     except OSError as error:
         raise StorageError(f"{folder}: {first_line(error)}; name a folder that you may read", permanent=True) from error
 
 
+def _counts(name: str) -> bool:
+    """Not what begins with a dot: what a killed process left, and what others keep beside a model, such as .git."""
+    return not name.startswith(".")
+
+
 def _check_free(place: str, names: Sequence[str], overwrite: bool) -> None:
-    """Raises ConfigError where files would be mixed with those that are there, or lost."""
+    """Raises ConfigError where files would be mixed with those that are there, or lost.
+
+    Args:
+        names: of what is there, with `/` between folders.
+    """
     if not names:
         return
+    shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
     if not overwrite:
         raise ConfigError(
-            f"OUTPUT: {place} holds {counted(len(names), 'name')} already ({', '.join(sorted(names)[:3])}); name another "
-            "folder, or replace all that is there with --overwrite"
+            f"OUTPUT: {place} is not empty ({shown}); name another folder, or replace all that is there with "
+            "--overwrite"
         )
-    if not set(names) & set(_LAST):
+    if set(names) != {_CARD} and not any(marks <= set(names) for marks in _MARKS):
         raise ConfigError(
-            f"OUTPUT: {place} holds no model ({', '.join(sorted(names)[:3])}), so --overwrite does not remove it; "
-            "name another folder"
+            f"OUTPUT: {place} holds something else than what Spanmill exported ({shown}), and --overwrite does not "
+            "remove that; name another folder, or empty this one"
         )
 
 
@@ -171,7 +185,7 @@ def _listed(store: Store) -> list[str]:
     names = [str(path).removeprefix(store.root).strip("/") for path in paths]
     if "" in names:
         raise ConfigError(f"OUTPUT: {store.url} is a file; name a folder")
-    return names
+    return [name for name in names if _counts(name)]
 
 
 def _check_writable(store: Store) -> None:
@@ -227,7 +241,7 @@ def _in_hub(repository: str, overwrite: bool, say: Say) -> Iterator[Path]:
     hub = HfApi()
     with _hub_errors(repository):
         there = hub.repo_exists(repository)
-        names = [name for name in hub.list_repo_files(repository) if name != ".gitattributes"] if there else []
+        names = [name for name in hub.list_repo_files(repository) if _counts(name)] if there else []
         _check_free(f"{_HUB}{repository}", names, overwrite)
         # A wrong token shows now, and not after minutes of conversions.
         hub.whoami()
@@ -257,7 +271,6 @@ def _hub_errors(repository: str) -> Iterator[None]:
         ) from error
 
 
-
 @contextmanager
 def _disk_errors(place: Path) -> Iterator[None]:
     try:
@@ -265,4 +278,6 @@ def _disk_errors(place: Path) -> Iterator[None]:
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         mend = "free some space" if is_full else "name a folder that you may write to"
-        raise StorageError(f"{place}: {os.strerror(error.errno or 0) if is_full else first_line(error)}; {mend}") from error
+        raise StorageError(
+            f"{place}: {os.strerror(error.errno or 0) if is_full else first_line(error)}; {mend}"
+        ) from error

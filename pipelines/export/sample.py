@@ -9,6 +9,8 @@ from actors.export.parity import ParitySample
 from pipelines.evaluation.squad import read_examples
 from pipelines.evaluation.squad_metrics import f1
 
+_MOST_ROWS = 400
+"""Of the user's, which torch and every form compute: shares and F1 are then good to some points in a hundred."""
 _BUILT_IN: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "The lighthouse on Gull Rock was first lit on 4 October 1837. Its keeper, Agnes Bell, lived there with two "
@@ -103,18 +105,16 @@ def built_in_sample(rows: int | None = None) -> ParitySample:
     Args:
         rows: most of them; None takes all.
     """
-    return _sample(
-        [(question, passage, (answer,)) for passage, asked in _BUILT_IN for question, answer in asked], rows
-    )
+    return _sample([(question, passage, (answer,)) for passage, asked in _BUILT_IN for question, answer in asked], rows)
 
 
-def read_sample(inputs: Sequence[str], storage: Mapping[str, object], rows: int | None = None) -> ParitySample:
+def read_sample(inputs: Sequence[str], storage: Mapping[str, object], rows: int = _MOST_ROWS) -> ParitySample:
     """Rows of the user's, read as `spanmill evaluate` reads them; rows that it leaves out are left out.
 
     Args:
         inputs: files, folders and globs as paths or fsspec URLs.
         storage: fsspec options for them.
-        rows: most of them, spread evenly over all; None takes all.
+        rows: most of them, spread evenly over all.
 
     Raises:
         CorpusError: an input has no files, or not one usable row.

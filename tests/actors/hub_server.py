@@ -28,10 +28,8 @@ def serve_hub(repository: str, folder: Path) -> Iterator[str]:
         def _answer(self, with_body: bool) -> None:
             path = unquote(self.path.partition("?")[0])
             if path.startswith(f"/api/models/{repository}"):
-                names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-                siblings = [{"rfilename": name} for name in sorted(names)]
-                body = json.dumps({"id": repository, "sha": _COMMIT, "siblings": siblings}).encode()
-                self._send(body, with_body, {"Content-Type": "application/json"})
+                found = _tree(folder) if "/tree/" in path else {"id": repository, "sha": _COMMIT}
+                self._send(json.dumps(found).encode(), with_body, {"Content-Type": "application/json"})
                 return
             file = folder / path.removeprefix(f"/{repository}/resolve/{_COMMIT}/")
             if not file.is_file():
@@ -60,3 +58,17 @@ def serve_hub(repository: str, folder: Path) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _tree(folder: Path) -> list[dict[str, object]]:
+    """A file of a repository has its path, size and Git's number of its content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        {
+            "type": "file",
+            "path": file.relative_to(folder).as_posix(),
+            "size": file.stat().st_size,
+            "oid": hashlib.sha1(file.read_bytes()).hexdigest(),
+        }
+        for file in files
+    ]

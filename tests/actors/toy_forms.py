@@ -13,8 +13,9 @@ from actors.backends.precision import EXACT
 from actors.errors import ModelError
 from actors.export.form import ExportForm, ExportTools
 
-TEXT_NAME, OFF_NAME, REFUSED_NAME, BROKEN_NAME, FULL_NAME, ABSENT_NAME = (
-    f"tests.actors.toy_forms:{name}" for name in ("TEXT", "OFF", "REFUSED", "BROKEN", "FULL", "ABSENT")
+TEXT_NAME, PAIR_NAME, CALIBRATED_NAME, OFF_NAME, REFUSED_NAME, BROKEN_NAME, MUTTERING_NAME, FULL_NAME, ABSENT_NAME = (
+    f"tests.actors.toy_forms:{name}"
+    for name in ("TEXT", "PAIR", "CALIBRATED", "OFF", "REFUSED", "BROKEN", "MUTTERING", "FULL", "ABSENT")
 )
 
 
@@ -42,6 +43,11 @@ def _open(output: Path, precision: str, tools: ExportTools, factor: float = 1.0)
     return TorchBackend(model, ModelParameters(device="cpu", dtype=EXACT, threads=tools.threads))
 
 
+def _write_calibrated(folder: Path, output: Path, precision: str, with_qa_head: bool, tools: ExportTools) -> None:
+    _write(folder, output, precision, with_qa_head, tools)
+    (output / "text" / precision / "calibration.json").write_text(json.dumps(tools.calibration))
+
+
 def _open_off(output: Path, precision: str, tools: ExportTools) -> Backend:
     return _open(output, precision, tools, factor=0.5)
 
@@ -64,8 +70,13 @@ TEXT = ExportForm(
     tolerances={EXACT: TOLERANCES[EXACT]},
     read_by="people with time",
 )
+PAIR = replace(
+    TEXT, precisions=(EXACT, "int8"), tolerances={precision: TOLERANCES[precision] for precision in (EXACT, "int8")}
+)
+CALIBRATED = replace(TEXT, write=_write_calibrated)
 OFF = replace(TEXT, open=_open_off)
 REFUSED = replace(TEXT, write=_fails(lambda: ModelError("a comma is no decimal point")))
 BROKEN = replace(TEXT, precisions=(EXACT, "int8"), write=_fails(lambda: RuntimeError("bug\nsecond line")))
+MUTTERING = replace(TEXT, write=_fails(lambda: ValueError("I/O error: No space left on device (os error 28)")))
 FULL = replace(TEXT, write=_fails(lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 ABSENT = replace(TEXT, packages=("no_such_package",), extra="text")

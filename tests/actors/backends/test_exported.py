@@ -23,7 +23,9 @@ RECORD = ExportRecord(
     fingerprint="ab" * 32,
     has_qa_head=True,
     forms=(
-        ExportedForm("onnx", "int8", (ExportedFile("onnx/model_quantized.onnx", 12, "cd" * 32),), {"rows": 3, "f1": None}),
+        ExportedForm(
+            "onnx", "int8", (ExportedFile("onnx/model_quantized.onnx", 12, "cd" * 32),), {"rows": 3, "f1": None}
+        ),
         ExportedForm("rust", "float32", (ExportedFile("rust_model.ot", 7, "ef" * 32),)),
     ),
     left_out=(LeftOutForm("openvino", "int8", "too far off"),),
@@ -55,7 +57,10 @@ def test_fields_of_a_later_release_are_passed_over(tmp_path: Path) -> None:
     [
         ("{", "Invalid JSON"),
         ("[]", "export the model again"),
-        (json.dumps({"version": 1, "fingerprint": "", "has_qa_head": True, "forms": [{"name": "onnx"}]}), "forms.0.precision"),
+        (
+            json.dumps({"version": 1, "fingerprint": "", "has_qa_head": True, "forms": [{"name": "onnx"}]}),
+            "forms.0.precision",
+        ),
     ],
 )
 def test_a_spoilt_one_names_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:

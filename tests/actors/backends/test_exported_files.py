@@ -21,7 +21,9 @@ def test_a_file_is_as_it_was_or_named_with_what_is_wrong(tmp_path: Path) -> None
     files = [_file("onnx/one"), _file("onnx/two")]
     check_files(tmp_path, files)
     (tmp_path / "onnx/two").write_bytes(b"date")
-    with pytest.raises(ModelError, match=r"onnx/two is not what was exported: its SHA-256 begins with \w{12}, not \w{12}"):
+    with pytest.raises(
+        ModelError, match=r"onnx/two is not what was exported: its SHA-256 begins with \w{12}, not \w{12}"
+    ):
         check_files(tmp_path, files)
     (tmp_path / "onnx/two").write_bytes(b"data!")
     with pytest.raises(ModelError, match=r"onnx/two is not what was exported: it has 5 bytes, not 4"):

@@ -58,7 +58,13 @@ def test_a_kind_that_it_cannot_hold_is_named_with_those_that_it_can(tmp_path: Pa
 
 
 def test_its_files_are_those_that_match_within_folders_too(tmp_path: Path) -> None:
-    for name in ("model.onnx", "onnx/model.onnx", "onnx/model.onnx_data", "onnx/model_fp16.onnx", "onnx/deep/model.onnx"):
+    for name in (
+        "model.onnx",
+        "onnx/model.onnx",
+        "onnx/model.onnx_data",
+        "onnx/model_fp16.onnx",
+        "onnx/deep/model.onnx",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     form = replace(TEXT, files=lambda precision: ("onnx/model.onnx*",))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
 
 from actors.arrays import Floats
 from actors.backends.base import Backend, PassOutput
@@ -65,8 +66,8 @@ def test_eight_bits_are_farther_off_and_within_their_tolerance(folder: Path) -> 
     assert 1e-3 < found.hidden < TOLERANCES["int8"].hidden
     assert found.least_cosine is not None
     assert 0.8 < found.least_cosine < 0.99999
+    narrow = replace(find_form("ctranslate2"), tolerances={"int8": TOLERANCES["float32"]})
     with pytest.raises(ModelError, match=r"ctranslate2 in int8 is too far .* hidden states 0\.\d+, .* allowed are .*"):
-        narrow = replace(find_form("ctranslate2"), tolerances=dict.fromkeys(("int8",), TOLERANCES["float32"]))
         check_form(narrow, folder, "int8", TOOLS, SAMPLE)
 
 
@@ -141,13 +142,13 @@ def test_a_backend_that_gives_logits_alone_has_no_other_figures() -> None:
         check_form(off, DISTILBERT, "float32", TOOLS, SAMPLE)
 
 
-def _plus(logits: Floats | None) -> Floats | None:
-    return None if logits is None else logits + np.float32(0.01)
+def _plus(logits: Floats | None, much: float = 0.01) -> Floats | None:
+    return None if logits is None else logits + np.float32(much)
 
 
 def test_no_number_is_beyond_every_tolerance() -> None:
-    form = _changed(lambda output: replace(output, hidden=None, end_logits=_plus(output.end_logits) * np.nan))  # type: ignore[operator]
-    with pytest.raises(ModelError, match="too far from torch in float32: .*nan"):
+    form = _changed(lambda output: replace(output, hidden=None, end_logits=_plus(output.end_logits, np.nan)))
+    with pytest.raises(ModelError, match=r"too far from torch in float32: .*nan"):
         check_form(form, DISTILBERT, "float32", TOOLS, SAMPLE)
 
 
@@ -174,7 +175,6 @@ def test_torch_computes_once_for_all_forms_of_a_models_weights(folder: Path) -> 
     sample = replace(SAMPLE)
     first = sample.exact(folder, 1)
     (folder / "another_form.bin").write_bytes(b"x")
-    (folder / "model.fp16.safetensors").write_bytes(b"x")
     assert sample.exact(folder, 1) is first
     assert sample.exact(DISTILBERT, 1) is not first
 
@@ -191,3 +191,15 @@ def test_a_slow_form_takes_few_rows() -> None:
     tokens = np.full(10, 100, dtype=np.int64)
     assert [_affordable(tokens, seconds) for seconds in (1e-4, 0.1, 1.0)] == [10, 3, 1]
     assert _affordable(tokens[:0], 1.0) == 0
+
+
+def test_what_an_export_computes_is_compared_with_the_model_that_it_was_made_of(tmp_path: Path) -> None:
+    """Not with weights that were written beside it, which may be wrong in the same way."""
+    folder = exported(DISTILBERT, tmp_path / "model")
+    weights = load_tensors(folder / "model.safetensors")
+    weights["qa_outputs.bias"] += 0.5
+    save_tensors(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    form = find_form("safetensors")
+    assert check_form(form, folder, "float32", TOOLS, SAMPLE).deviation.largest == 0.0
+    with pytest.raises(ModelError, match="safetensors in float32 is too far from torch in float32"):
+        check_form(form, folder, "float32", TOOLS, SAMPLE, original=DISTILBERT)

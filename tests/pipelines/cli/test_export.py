@@ -37,7 +37,12 @@ def test_a_folder_is_written_and_checked_again(
 
 
 def test_rows_of_ones_own_are_what_is_compared_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    row = {"id": "a", "question": "Who waits?", "context": "Ada waits.", "answers": {"text": ["Ada"], "answer_start": [0]}}
+    row = {
+        "id": "a",
+        "question": "Who waits?",
+        "context": "Ada waits.",
+        "answers": {"text": ["Ada"], "answer_start": [0]},
+    }
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     words = ("--formats", "safetensors", "--precision", "float32", "--rows", str(tmp_path / "rows.jsonl"))
     assert _run(monkeypatch, BERT, str(tmp_path / "out"), *words) == 0

@@ -11,11 +11,18 @@ from actors.export.form import ExportForm, ExportTools
 from pipelines.export.assembly import Assembly, Figures
 from pipelines.export.choice import choose
 from tests.actors.helpers import GOLDEN
-from tests.actors.toy_forms import BROKEN_NAME, FULL_NAME, OFF_NAME, REFUSED_NAME, TEXT_NAME
+from tests.actors.toy_forms import BROKEN_NAME, FULL_NAME, MUTTERING_NAME, OFF_NAME, PAIR_NAME, REFUSED_NAME, TEXT_NAME
 from tests.pipelines.export.conftest import files_in, unchecked
 
 MODEL = GOLDEN / "models" / "bert"
-BASE = {"config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
+BASE = {
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+}
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def write(tmp_path: Path) -> Callable[..., tuple[Path, list[ExportedForm], list[
         def check(form: ExportForm, precision: str) -> Figures:
             if f"{form.name} {precision}" in off:
                 raise ModelError(f"{output}/text: too far from torch")
-            return unchecked(output)(form, precision)
+            return unchecked(MODEL, output)(form, precision)
 
         tools = ExportTools(threads=1)
         steps = choose(names, precisions, tools, MODEL, "bert").steps
@@ -71,30 +78,38 @@ def test_one_that_cannot_be_written_leaves_nothing(write: Write, name: str, reas
 
 def test_precisions_of_one_that_cannot_be_written_are_not_tried(write: Write) -> None:
     _, _, left_out, _ = write(BROKEN_NAME)
-    assert [one.reason for one in left_out] == ["RuntimeError: bug", "not tried, since its first precision could not be written"]
+    assert [one.reason for one in left_out] == [
+        "RuntimeError: bug",
+        "not tried, since its first precision could not be written",
+    ]
 
 
 def test_one_that_is_off_is_removed_and_its_other_precisions_stay(write: Write) -> None:
-    output, kept, left_out, _ = write("pytorch", off=("pytorch float32",))
-    assert files_in(output) == BASE | {"pytorch_model.fp16.bin"}
-    assert [(one.name, one.precision) for one in kept] == [("safetensors", "float32"), ("pytorch", "float16")]
-    assert left_out == [LeftOutForm("pytorch", "float32", "text: too far from torch")]
+    output, kept, left_out, _ = write(PAIR_NAME, off=("text float32",))
+    assert files_in(output) == BASE | {"text/int8/weights.json"}
+    assert [(one.name, one.precision) for one in kept] == [("safetensors", "float32"), (PAIR_NAME, "int8")]
+    assert left_out == [LeftOutForm(PAIR_NAME, "float32", "text: too far from torch")]
 
 
 def test_float32_of_which_others_are_made_is_removed_at_the_end(write: Write) -> None:
-    output, kept, _, _ = write("pytorch", precisions=("float16",))
-    assert files_in(output) == BASE | {"pytorch_model.fp16.bin"}
-    assert [(one.name, one.precision) for one in kept] == [("safetensors", "float32"), ("pytorch", "float16")]
+    output, kept, _, said = write(PAIR_NAME, precisions=("int8",))
+    assert files_in(output) == BASE | {"text/int8/weights.json"}
+    assert [(one.name, one.precision) for one in kept] == [("safetensors", "float32"), (PAIR_NAME, "int8")]
+    assert not any("text float32: comparing" in line for line in said)
 
 
 def test_without_the_base_there_is_no_export(write: Write) -> None:
-    with pytest.raises(ModelError, match="safetensors float32, which all else is made of and checked against: text: too far"):
+    with pytest.raises(
+        ModelError, match="safetensors float32, which all else is made of and checked against: text: too far"
+    ):
         write(TEXT_NAME, off=("safetensors float32",))
 
 
-def test_a_full_disk_ends_it(write: Write) -> None:
+@pytest.mark.parametrize("name", [FULL_NAME, MUTTERING_NAME])
+def test_a_full_disk_ends_it(write: Write, name: str) -> None:
+    """Also where a package says so in an error of its own kind."""
     with pytest.raises(OSError, match="No space left"):
-        write(FULL_NAME, "pytorch")
+        write(name, "pytorch")
 
 
 def test_a_form_that_is_off_is_found_by_its_own_check(write: Write, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from actors.errors import ModelError
 from actors.export.form import FORMS, ExportTools
 from pipelines.errors import ConfigError
 from pipelines.export.choice import Choice, choose
-from tests.actors.toy_forms import ABSENT_NAME, TEXT_NAME
+from tests.actors.toy_forms import ABSENT_NAME, PAIR_NAME, TEXT_NAME
 
 FOLDER = Path("my-model")
 
@@ -24,8 +24,8 @@ def test_the_base_is_always_there() -> None:
 
 
 def test_a_form_has_the_precisions_that_are_named() -> None:
-    chosen = choose(["onnx", "pytorch", "safetensors"], ["float32", "float16"], ExportTools(), FOLDER, "bert")
-    assert _names(chosen) == [f"{name} {one}" for name in ("safetensors", "onnx", "pytorch") for one in ("float32", "float16")]
+    chosen = choose(["onnx", PAIR_NAME, "safetensors"], ["float32", "int8"], ExportTools(), FOLDER, "bert")
+    assert _names(chosen) == ["safetensors float32", "onnx float32", "onnx int8", "text float32", "text int8"]
 
 
 def test_float32_of_which_others_are_made_is_there_for_a_while() -> None:
@@ -59,4 +59,3 @@ def test_what_is_named_and_cannot_be_is_an_error(
 def test_a_kind_that_a_named_form_cannot_hold() -> None:
     with pytest.raises(ModelError, match="my-model is a electra, which the form ctranslate2 cannot hold"):
         choose(["ctranslate2"], [], ExportTools(), FOLDER, "electra")
-

@@ -24,7 +24,7 @@ from actors.parameters import ModelParameters
 from pipelines.errors import ConfigError, StorageError
 from pipelines.export.command import Request, export, export_with
 from tests.actors.helpers import GOLDEN
-from tests.actors.toy_forms import ABSENT_NAME, FULL_NAME, OFF_NAME, TEXT_NAME
+from tests.actors.toy_forms import ABSENT_NAME, CALIBRATED_NAME, FULL_NAME, OFF_NAME, TEXT_NAME
 from tests.pipelines.export.conftest import files_in, unchecked
 from tests.pipelines.s3_server import S3Server
 
@@ -47,9 +47,8 @@ def _request(output: Path | str, *formats: str, model: str = BERT, overwrite: bo
     )
 
 
-def _consoles() -> tuple[Console, Console]:
-    one, other = (Console(file=io.StringIO(), width=400, highlight=False, markup=False) for _ in range(2))
-    return one, other
+def _console() -> Console:
+    return Console(file=io.StringIO(), width=400, highlight=False, markup=False)
 
 
 def _text(console: Console) -> str:
@@ -60,16 +59,16 @@ def _text(console: Console) -> str:
 
 def _export(request: Request) -> Run:
     """With the comparison with torch."""
-    console, notes = _consoles()
-    code = export(request, console, notes)
-    return Run(code, _text(console), _text(notes))
+    console, said = _console(), list[str]()
+    code = export(request, console, said.append)
+    return Run(code, _text(console), "\n".join(said))
 
 
 def _quick(request: Request) -> Run:
     """Without it."""
-    console, notes = _consoles()
-    code = export_with(request, unchecked, console, lambda line: notes.print(line, soft_wrap=True))
-    return Run(code, _text(console), _text(notes))
+    console, said = _console(), list[str]()
+    code = export_with(request, unchecked, console, said.append)
+    return Run(code, _text(console), "\n".join(said))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,7 @@ def test_every_form_is_kept_and_in_the_record(whole: tuple[Path, Run]) -> None:
     record = read_export(output)
     assert record is not None
     assert {(form.name, form.precision) for form in record.forms} == {
-        *((name, precision) for name in ("safetensors", "pytorch") for precision in ("float32", "float16")),
+        *((name, "float32") for name in ("safetensors", "pytorch")),
         *(("onnx", precision) for precision in ("float32", "float16", "int8")),
         *(("ctranslate2", precision) for precision in ("float32", "int8")),
     }
@@ -118,7 +117,7 @@ def test_figures_say_how_far_each_is_off(whole: tuple[Path, Run]) -> None:
 
 def test_transformers_and_onnxruntime_read_the_folder(whole: tuple[Path, Run]) -> None:
     output, _ = whole
-    for settings in ({}, {"use_safetensors": False}, {"variant": "fp16"}):
+    for settings in ({}, {"use_safetensors": False}):
         _, report = AutoModelForQuestionAnswering.from_pretrained(output, output_loading_info=True, **settings)
         assert not report["missing_keys"]
     for name in ("model", "model_fp16", "model_quantized"):
@@ -139,8 +138,8 @@ def test_the_card_names_forms_and_checksums(whole: tuple[Path, Run]) -> None:
 
 def test_progress_and_result_are_told(whole: tuple[Path, Run]) -> None:
     output, run = whole
-    assert "3 of 9: pytorch float32: writing" in run.said
-    assert f"9 forms in {output}" in run.printed
+    assert "2 of 7: pytorch float32: writing" in run.said
+    assert f"7 forms in {output}" in run.printed
     assert "onnx" in run.printed
 
 
@@ -182,14 +181,38 @@ def test_a_form_of_another_package_is_written_and_compared(tmp_path: Path) -> No
 def test_a_model_without_a_head_is_exported_as_an_encoder(golden_copy: Callable[[str], Path], tmp_path: Path) -> None:
     folder = golden_copy("bert")
     load_model(folder, with_qa_head=False).save_pretrained(folder)
-    run = _export(_request(tmp_path / "out", "ctranslate2", model=str(folder)))
+    request = _request(tmp_path / "out", "ctranslate2", model=str(folder))
+    with pytest.raises(ConfigError, match=r"names no QA head, so it finds no answers; .* give --encoder"):
+        _quick(request)
+    assert not (tmp_path / "out").exists()
+    run = _export(replace(request, as_encoder=True))
     assert run.code == 0, run.said
-    assert "names no QA head" in run.said
     record = read_export(tmp_path / "out")
     assert record is not None
     assert not record.has_qa_head
     assert not list((tmp_path / "out").rglob("qa_outputs.safetensors"))
     assert ModelCard.load(tmp_path / "out" / "README.md").data.pipeline_tag == "feature-extraction"
+
+
+def test_a_model_with_a_head_is_no_mere_encoder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--encoder: .* has a QA head"):
+        _quick(replace(_request(tmp_path / "out", "pytorch"), as_encoder=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_activations_are_quantized_by_the_rows_that_are_named(tmp_path: Path) -> None:
+    """At most 128 of them; the form that is told of them is another package's."""
+    rows = [
+        {"question": f"Who, {n}?", "context": f"It is {n}.", "answers": {"text": [str(n)], "answer_start": [6]}}
+        for n in range(200)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    request = _request(tmp_path / "out", CALIBRATED_NAME)
+    assert _export(replace(request, rows=str(tmp_path / "rows.jsonl"))).code == 0
+    pairs = json.loads((tmp_path / "out/text/float32/calibration.json").read_text())
+    assert len(pairs) == 128
+    assert all(question[5:-1] == passage[6:-1] for question, passage in pairs)
+    assert len({passage for _, passage in pairs}) == 128
 
 
 def test_a_config_that_names_a_head_which_is_not_there(golden_copy: Callable[[str], Path], tmp_path: Path) -> None:

@@ -62,16 +62,18 @@ def test_a_block_that_fails_leaves_nothing(store: Store, tmp_path: Path, error: 
 
 def test_what_is_there_is_refused(store: Store) -> None:
     _publish(store)
-    with pytest.raises(ConfigError, match=r"holds \d names already .*--overwrite"):
+    with pytest.raises(
+        ConfigError, match=r"is not empty \(README\.md, _export\.json, config\.json, \.\.\.\); .*--overwrite"
+    ):
         _publish(store)
     assert _there(store) == NEW
 
 
 def test_overwriting_replaces_all_that_was_there(store: Store) -> None:
-    for name in ("README.md", "pytorch_model.bin", "openvino/old.xml"):
+    for name in ("_export.json", "README.md", "pytorch_model.bin", "openvino/old.xml", ".git/config"):
         write_atomic(store.fs, store.path(name), b"old")
     _publish(store, overwrite=True)
-    assert _there(store) == NEW
+    assert _there(store) == NEW | {".git/config": b"old"}, "what begins with a dot is somebody else's"
 
 
 def test_a_block_that_fails_leaves_what_was_to_be_replaced(store: Store) -> None:
@@ -82,16 +84,33 @@ def test_a_block_that_fails_leaves_what_was_to_be_replaced(store: Store) -> None
     assert _there(store) == NEW | {"README.md": b"older"}
 
 
-def test_a_folder_that_holds_no_model_is_not_removed(store: Store) -> None:
-    write_atomic(store.fs, store.path("thesis.tex"), b"years of work")
-    with pytest.raises(ConfigError, match=r"holds no model \(thesis\.tex\), so --overwrite does not remove it"):
+def test_what_spanmill_did_not_write_is_never_removed(store: Store) -> None:
+    mine = {"thesis.tex": b"years of work", "README.md": b"# Thesis", "config.json": b"{}"}
+    for name, data in mine.items():
+        write_atomic(store.fs, store.path(name), data)
+    with pytest.raises(ConfigError, match=r"something else than what Spanmill exported .*name another folder"):
         _publish(store, overwrite=True)
-    assert _there(store) == {"thesis.tex": b"years of work"}
+    assert _there(store) == mine
+
+
+@pytest.mark.parametrize("names", [("README.md",), ("handler.py", "config.json", "README.md")])
+def test_a_card_alone_or_a_bundle_may_be_replaced(store: Store, names: tuple[str, ...]) -> None:
+    for name in names:
+        write_atomic(store.fs, store.path(name), b"old")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        _publish(store)
+    _publish(store, overwrite=True)
+    assert _there(store) == NEW
 
 
 def test_the_record_is_uploaded_behind_all_others(s3: S3Server, tmp_path: Path) -> None:
     said = _publish(resolve(f"s3://bucket/{tmp_path.name}", s3.options))
-    assert [line.split(": ")[1].split(",")[0] for line in said] == ["onnx/model.onnx", "config.json", "README.md", "_export.json"]
+    assert [line.split(": ")[1].split(",")[0] for line in said] == [
+        "onnx/model.onnx",
+        "config.json",
+        "README.md",
+        "_export.json",
+    ]
 
 
 def test_an_upload_that_fails_leaves_nothing(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +165,8 @@ def test_folders_are_made_with_the_usual_rights_and_taken_away_where_it_fails(tm
 def test_what_a_killed_process_left_is_nothing(tmp_path: Path) -> None:
     (tmp_path / f"{TEMPORARY_PREFIX}123").mkdir()
     _publish(resolve(str(tmp_path)))
-    assert set(NEW) <= files_in(tmp_path)
+    assert set(NEW) == files_in(tmp_path)
+    assert not list(tmp_path.glob(f"{TEMPORARY_PREFIX}*"))
 
 
 def test_files_that_came_meanwhile_are_not_mixed_with(tmp_path: Path) -> None:
