@@ -78,7 +78,7 @@ def read_archive(file: Path) -> dict[str, "Tensor"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            archive = torch.jit.load(str(file), map_location="cpu")
+            archive: Any = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{file} cannot be read: {first_line(error)}; export the model again") from error
     return {name.replace("|", "."): tensor.detach() for name, tensor in archive.named_parameters()}
@@ -115,7 +115,7 @@ def _torch_backend(output: Path, tensors: dict[str, "Tensor"], threads: int | No
     model = load_model(output, with_qa_head=False)
     # Not strict: transformers makes a pooler up where there is none.
     model.load_state_dict(tensors, strict=False)
-    return TorchBackend(model, ModelParameters(device="cpu", dtype=EXACT, threads=threads))
+    return TorchBackend(model, ModelParameters(device="cpu", dtype="float32", threads=threads))
 
 
 class RustBackend(ConvertedBackend):

@@ -144,10 +144,10 @@ def write(architecture: Architecture, folder: Path, target: Path) -> None:
     compute = tf.function(encoder.outputs)
 
     # The model is traced once, and the signatures share it.
-    @tf.function
-    def signature(**inputs: Any) -> Any:
+    def casting(**inputs: Any) -> Any:
         return compute({name: tf.cast(inputs[name], tf.int64) for name in names})
 
+    signature = tf.function(casting)
     module = tf.Module()
     module.weights = list(encoder.weights.values())
     signatures = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree, which
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def copy(exported: Exported, tmp_path: Path) -> Path:
 def test_tch_finds_every_tensor_under_its_name(exported: Exported, name: str) -> None:
     folder = exported(name, RUST, "float32")
     with pytest.warns(DeprecationWarning, match="torch.jit.load"):
-        archive = torch.jit.load(str(folder / "rust_model.ot"))
+        archive: Any = torch.jit.load(str(folder / "rust_model.ot"))  # type: ignore[no-untyped-call]
     found = {name.replace("|", "."): tensor for name, tensor in archive.named_parameters()}
     expected = load_file(GOLDEN / "models" / name / "model.safetensors")
     # rust-bert's BERT wants a pooler for question answering as well.

@@ -145,7 +145,7 @@ def test_a_model_without_a_head_gives_hidden_states(name: str, tmp_path: Path) -
 @needs_tensorflow
 def test_signatures_are_those_of_transformers_4_and_agree(copy: Path) -> None:
     TENSORFLOW.write(copy, copy, "float32", True, WITH_TENSORFLOW)
-    words = [PYTHON, "-c", SIGNATURES, copy / "saved_model" / "1"]
+    words = [str(PYTHON), "-c", SIGNATURES, str(copy / "saved_model" / "1")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     long, default = map(json.loads, done.stdout.splitlines())
     inputs = ["attention_mask", "input_ids", "token_type_ids"]
