@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend
 from actors.backends.converted.conversion_cache import names_head
@@ -18,9 +18,6 @@ from actors.backends.precision import EXACT
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
 from actors.parameters import ModelParameters
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _Writer = Callable[[Path, Path, str, bool, ExportTools], None]
@@ -43,7 +40,7 @@ def _write_pickle(folder: Path, output: Path, precision: str, with_qa_head: bool
     torch.save(load_file(output / _SAFETENSORS), output / _PICKLE)
 
 
-def _drop_made_up_pooler(model: "PreTrainedModel", folder: Path) -> None:
+def _drop_made_up_pooler(model: Any, folder: Path) -> None:
     """Takes the pooler away that transformers makes up where the folder has none; nothing here computes with it."""
     if getattr(model, "pooler", None) is not None and not any("pooler." in name for name in _names(folder)):
         model.pooler = None
@@ -80,7 +77,7 @@ def _open(output: Path, precision: str, tools: ExportTools, name: str) -> Backen
         except ModelError as error:
             raise ModelError(f"{file} cannot be read: {first_line(error)}") from error
         # Before the folder is gone: weights may be mapped from the file.
-        return TorchBackend(model, ModelParameters(device="cpu", dtype=EXACT, threads=tools.threads))
+        return TorchBackend(model, ModelParameters(device="cpu", dtype="float32", threads=tools.threads))
 
 
 def _form(name: str, file: str, write: _Writer, read_by: str) -> ExportForm:

@@ -100,6 +100,9 @@ class Assembly:
             # Beside the base lie config and tokenizer.
             if not (step.is_base and found):
                 self._remove(set(self._files()) - before - set(found))
+        for file in found:
+            # safetensors keeps its files from everybody but their owner.
+            file.chmod(self.output.stat().st_mode & 0o666)
         self.say(f"{head}: written in {time.monotonic() - started:.1f} s")
         return found
 

@@ -1,6 +1,7 @@
 """The model card of an export: what the hub reads, and a table of the forms for people."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def render_card(record: ExportRecord, forms: Mapping[str, ExportForm], source: M
         library_name="transformers",
         pipeline_tag="question-answering" if record.has_qa_head else "feature-extraction",
         tags=[*(["extractive-qa"] if record.has_qa_head else []), *(kind.name for kind in kinds), "spanmill"],
-        **{key: source.get(key) for key in _CARRIED},
+        **dict(source),
     )
     environment = Environment(
         loader=PackageLoader("pipelines.export", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -56,11 +57,10 @@ def source_metadata(model: ModelParameters, folder: Path) -> dict[str, Any]:
         folder: where `find_model` found it, without the card where it is none of this machine's.
     """
     # A card is nice to have: whatever is wrong with it or its store, the model is exported.
-    try:
-        card = ModelCard(_card_text(model, folder))
-        found = {key: value for key, value in card.data.to_dict().items() if key in _CARRIED and value}
-    except Exception:
-        found = {}
+    found: dict[str, Any] = {}
+    with suppress(Exception):
+        data = ModelCard(_card_text(model, folder)).data
+        found = {key: data.get(key) for key in _CARRIED if data.get(key)}
     if _is_hub_id(model.name):
         found["base_model"] = model.name
     return found

@@ -40,7 +40,7 @@ def _open(output: Path, precision: str, tools: ExportTools, factor: float = 1.0)
     tensors = json.loads((output / "text" / precision / "weights.json").read_text())
     model = load_model(output, names_head(output))
     model.load_state_dict({name: torch.tensor(values) * factor for name, values in tensors.items()}, strict=True)
-    return TorchBackend(model, ModelParameters(device="cpu", dtype=EXACT, threads=tools.threads))
+    return TorchBackend(model, ModelParameters(device="cpu", dtype="float32", threads=tools.threads))
 
 
 def _write_calibrated(folder: Path, output: Path, precision: str, with_qa_head: bool, tools: ExportTools) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from actors.export.form import ExportForm
-from pipelines.export.assembly import Check, Figures
+from pipelines.export.assembly import Check
+from pipelines.export.figures import Figures
 from tests.actors.helpers import GOLDEN
 
 

@@ -8,8 +8,9 @@ import pytest
 from actors.backends.exported import ExportedForm, LeftOutForm
 from actors.errors import ModelError
 from actors.export.form import ExportForm, ExportTools
-from pipelines.export.assembly import Assembly, Figures
+from pipelines.export.assembly import Assembly
 from pipelines.export.choice import choose
+from pipelines.export.figures import Figures
 from tests.actors.helpers import GOLDEN
 from tests.actors.toy_forms import BROKEN_NAME, FULL_NAME, MUTTERING_NAME, OFF_NAME, PAIR_NAME, REFUSED_NAME, TEXT_NAME
 from tests.pipelines.export.conftest import files_in, unchecked
@@ -58,6 +59,9 @@ def test_files_are_described_and_what_is_no_file_of_a_form_is_removed(write: Wri
     assert file.path == "text/float32/weights.json"
     assert file.bytes == (output / file.path).stat().st_size
     assert len(file.sha256) == 64
+    assert {path.stat().st_mode & 0o777 for path in output.iterdir() if path.is_file()} == {
+        output.stat().st_mode & 0o666
+    }
     assert not left_out
     assert said[0] == "1 of 2: safetensors float32: writing"
     assert "2 of 2: text float32: " in said[-1]

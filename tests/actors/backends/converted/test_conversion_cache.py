@@ -193,8 +193,8 @@ def test_results_of_other_files_are_kept_elsewhere(folder: Path) -> None:
     assert converted_model(folder, EXPORTED, with_qa_head=True) == first
     (folder / "toys/int8/weights").write_bytes(b"another weights!")
     record = folder / "_export.json"
-    digests = [sha256(data).hexdigest() for data in (b"exported weights", b"another weights!")]
-    record.write_text(record.read_text().replace(*digests))
+    before, after = (sha256(data).hexdigest() for data in (b"exported weights", b"another weights!"))
+    record.write_text(record.read_text().replace(before, after))
     assert converted_model(folder, EXPORTED, with_qa_head=True).results != first.results
 
 
