@@ -6,10 +6,11 @@ from typing import Any
 from actors.backends.base import Backend
 from actors.backends.converted.conversion import OPENVINO_FILE, explained, export_openvino, silent
 from actors.backends.converted.openvino_runtime import OpenVINOBackend
-from actors.backends.converted.parity import TOLERANCES
+from actors.backends.converted.parity import TOLERANCES, find_tokenizer, longest_window
 from actors.backends.precision import EXACT
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
+from actors.model_config import load_config
 
 FOLDER = "openvino"
 """Where sentence-transformers looks. Optimum Intel looks at the top of a folder, unless told `subfolder="openvino"`."""
@@ -18,8 +19,6 @@ _FILES = {
     "float16": "openvino_model_fp16.xml",
     "int8": "openvino_model_qint8_quantized.xml",
 }
-_LONGEST = 384
-"""Tokens of the longest calibration window."""
 _QUESTIONS = (
     "Who repaired the bridge?",
     "When did the ferry stop running, and who decided it?",
@@ -83,18 +82,13 @@ def _calibration_inputs(folder: Path, model: Any, tools: ExportTools) -> list[di
         ModelError: the folder has no tokenizer.
     """
     import numpy as np
-    from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{folder}: 8 bits are chosen by texts, and its tokenizer cannot be read: {first_line(error)}; copy "
-            "tokenizer.json there"
-        ) from error
+    tokenizer = find_tokenizer(folder)
+    if tokenizer is None:
+        raise ModelError(f"{folder}: 8 bits are chosen by texts, and it has no tokenizer; copy tokenizer.json there")
+    longest = longest_window(tokenizer, load_config(folder))
     names, windows = [given.any_name for given in model.inputs], []
     for question, passage in tools.calibration or _built_in_pairs():
-        longest = min(_LONGEST, tokenizer.model_max_length)
         found = tokenizer(question, passage, truncation="only_second", max_length=longest, return_token_type_ids=True)
         windows.append({name: np.array([found[name]], dtype=np.int64) for name in names})
     return windows
