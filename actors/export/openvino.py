@@ -6,7 +6,7 @@ from typing import Any
 from actors.backends.base import Backend
 from actors.backends.converted.conversion import OPENVINO_FILE, explained, export_openvino, silent
 from actors.backends.converted.openvino_runtime import OpenVINOBackend
-from actors.backends.converted.parity import TOLERANCES, find_tokenizer, longest_window
+from actors.backends.converted.parity import TOLERANCES, Deviation, find_tokenizer, longest_window
 from actors.backends.precision import EXACT
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
@@ -19,6 +19,9 @@ _FILES = {
     "float16": "openvino_model_fp16.xml",
     "int8": "openvino_model_qint8_quantized.xml",
 }
+_INT8 = Deviation(hidden=0.2, logits=0.3, largest=float("inf"))
+"""About twice what the model that ships is off by, 0.09 and 0.12; small models with random weights are off by less. Settings
+that cost three points of F1 were off by 0.13 and 0.19, and a conversion gone wrong is by 1 or more."""
 _QUESTIONS = (
     "Who repaired the bridge?",
     "When did the ferry stop running, and who decided it?",
@@ -131,7 +134,7 @@ OPENVINO = ExportForm(
     files=_files,
     write=_write,
     open=_open,
-    tolerances=TOLERANCES,
+    tolerances=TOLERANCES | {"int8": _INT8},
     read_by="OpenVINO, Optimum Intel",
     packages=("openvino",),
     extra="openvino",
