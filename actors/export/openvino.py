@@ -20,8 +20,8 @@ _FILES = {
     "int8": "openvino_model_qint8_quantized.xml",
 }
 _INT8 = Deviation(hidden=0.2, logits=0.3, largest=float("inf"))
-"""About twice what the model that ships is off by, 0.09 and 0.12; small models with random weights are off by less. Settings
-that cost three points of F1 were off by 0.13 and 0.19, and a conversion gone wrong is by 1 or more."""
+"""About twice what the model that ships is off by, 0.09 and 0.12; small models of tests are off by less. Settings that
+cost three points of F1 were off by 0.13 and 0.19, and a conversion gone wrong is by 1 or more."""
 _QUESTIONS = (
     "Who repaired the bridge?",
     "When did the ferry stop running, and who decided it?",
