@@ -203,7 +203,8 @@ def find_tokenizer(folder: Path) -> Any:
 
 def longest_window(tokenizer: Any, config: object) -> int:
     """Tokens of the longest window that a model is tried with."""
-    return min(_LONGEST, tokenizer.model_max_length, _positions(config))
+    longest: int = min(_LONGEST, tokenizer.model_max_length, _positions(config))
+    return longest
 
 
 def _pairs(passages: Sequence[str], every_pair: bool) -> Iterable[tuple[str, str]]:
