@@ -13,7 +13,7 @@ test: style ## Everything that CI runs: style, and every test but those of test-
 test-fast: .venv/installed ## The tests that start no Ray cluster: about two minutes
 	$(BIN)/python -m pytest -n 2 -m 'not ray and not more'
 
-test-more: .venv/installed-more build/azurite/installed ## Tests that need more packages or many minutes; about an hour
+test-more: .venv/installed-more build/azurite/installed build/tensorflow/installed ## Tests that need more packages or many minutes; about an hour
 	$(BIN)/python -m pytest -m more
 
 style: .venv/installed ## Format, lint, types, and the order of imports
@@ -51,6 +51,12 @@ bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, k
 build/azurite/installed:
 	mkdir -p build/azurite
 	! command -v npm || npm install --silent --prefix build/azurite azurite@3.35.0
+	touch $@
+
+# TensorFlow, whose packages do not go with ours. Its version is the last one for which tests were run.
+build/tensorflow/installed:
+	test -x build/tensorflow/bin/python || $(PYTHON) -m venv build/tensorflow
+	build/tensorflow/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu==2.21.0 safetensors==0.8.0
 	touch $@
 
 $(UNTRAINED): models/make_untrained.py samples/corpus.jsonl | .venv/installed

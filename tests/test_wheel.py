@@ -99,6 +99,14 @@ def test_every_module_and_template_is_in_it(installed: Installed) -> None:
     assert found == [str(installed.packages / name / "__init__.py") for name in PACKAGES]
 
 
+def test_the_rust_program_is_in_it(installed: Installed) -> None:
+    sources = sorted((ROOT / "infra" / "rust").glob("*.rs"))
+    assert sources
+    for source in sources:
+        there = installed.packages / "actors" / "export" / "rust_program" / source.name
+        assert there.read_bytes() == source.read_bytes()
+
+
 def test_it_answers_from_an_empty_folder_with_the_model_that_came_with_it(installed: Installed) -> None:
     program = "import spanmill; print(spanmill.QuestionAnswering()('Who waits?', 'Ada waits by the mill.')['answer'])"
     assert installed.run("python", "-c", program) == "Ada\n"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from actors.backends.base import Backend
 from actors.backends.converted.parity import Deviation
@@ -30,8 +31,6 @@ class ExportTools:
 
     pythons: Mapping[str, Path] = field(default_factory=dict)
     """Interpreters of environments that hold a form's packages, by the form's name, where this one does not."""
-    rustc: str = "rustc"
-    """The Rust compiler, which the form rust is read back with."""
     threads: int | None = None
     """CPU threads of what is read back; None leaves their number to each runtime."""
     calibration: tuple[tuple[str, str], ...] = ()
@@ -68,6 +67,12 @@ class ExportForm:
     """The optional extra of Spanmill that installs them."""
     elsewhere: tuple[str, ...] = ()
     """Modules that may lie in an environment of their own instead, whose interpreter is `ExportTools.pythons[name]`."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Programs that have to be on the PATH to read it back, each with what installs it, for people."""
+    packages_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Modules that writing one of its precisions needs beside `packages`, by precision; `lacking_for` tells of them."""
+    extra_of: str = ""
+    """The optional extra of Spanmill that installs those."""
 
     @property
     def missing_packages(self) -> list[str]:
@@ -81,6 +86,14 @@ class ExportForm:
         there = self.name in tools.pythons
         if missing := [package for package in self.elsewhere if not there and find_spec(package) is None]:
             return f"{_are_missing(missing)}; name the Python of an environment that has it: --python {self.name}=PATH"
+        if missing := [program for program in self.programs if which(program) is None]:
+            return f"{_are_missing(missing)}; install with {self.programs[missing[0]]}"
+        return None
+
+    def lacking_for(self, precision: str) -> str | None:
+        """What has to be installed beside that before it can be written in a precision, and how."""
+        if missing := [package for package in self.packages_of.get(precision, ()) if find_spec(package) is None]:
+            return f"{_are_missing(missing)}; install with pip install 'spanmill[{self.extra_of}]'"
         return None
 
     def check_installed(self, tools: ExportTools | None = None) -> None:

@@ -55,8 +55,8 @@ def choose(
         model_type: as its config.json says.
 
     Raises:
-        ConfigError: there is no form of a name, or its packages are not installed; no form has a precision that is
-            named, or one that is named has none of them.
+        ConfigError: there is no form of a name, or its packages are not installed, or those of a precision of it that
+            is named, too; no form has a precision that is named, or one that is named has none of them.
         ModelError: a form that is named cannot hold the model, or is none.
     """
     forms = {name: _find(name) for name in (formats or FORMS)}
@@ -68,11 +68,13 @@ def choose(
             chosen[name] = form
         else:
             left_out.append(f"{form.name}: {reason}")
-    steps = [
-        step
-        for name, form in {BASE: find_form(BASE), **chosen}.items()
-        for step in _steps(name, form, precisions if name in chosen else (EXACT,))
-    ]
+    steps = list[Step]()
+    for name, form in {BASE: find_form(BASE), **chosen}.items():
+        wanted, lacking = _writable(form, precisions if name in chosen else (EXACT,))
+        if lacking and formats and precisions:
+            raise ConfigError(f"--precision: {lacking[0]}")
+        left_out += lacking
+        steps += _steps(name, form, wanted)
     return Choice(tuple(steps), tuple(left_out))
 
 
@@ -95,14 +97,14 @@ def _unfit(
     form: ExportForm, precisions: Sequence[str], tools: ExportTools, folder: Path, model_type: str, is_named: bool
 ) -> str | None:
     """Why a form is left out; None where it is not. What is named by hand is an error instead."""
-    if lacks := form.lacking(tools):
-        if is_named:
-            raise ConfigError(f"--formats: {form.name}: {lacks}")
-        return lacks
     if is_named:
         form.check_kind(folder, model_type)
     if form.kinds is not None and model_type not in form.kinds:
         return f"it holds {', '.join(sorted(form.kinds))}, and this is a {model_type}"
+    if lacks := form.lacking(tools):
+        if is_named:
+            raise ConfigError(f"--formats: {form.name}: {lacks}")
+        return lacks
     if form.name != BASE and precisions and not set(precisions) & set(form.precisions):
         reason = f"it has {', '.join(form.precisions)} only"
         if is_named:
@@ -111,9 +113,18 @@ def _unfit(
     return None
 
 
-def _steps(name: str, form: ExportForm, precisions: Sequence[str]) -> list[Step]:
-    """Of one form, float32 first: the base always has it, and of others it is there for a while."""
+def _writable(form: ExportForm, precisions: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The precisions that are wanted of a form and can be written here; and why others that are wanted cannot be."""
     wanted = [one for one in form.precisions if not precisions or one in precisions]
+    lacking = {one: lacks for one in wanted if (lacks := form.lacking_for(one))}
+    reasons = [f"{form.name} in {one}: {why}" for one, why in lacking.items()]
+    return [one for one in wanted if one not in lacking], reasons
+
+
+def _steps(name: str, form: ExportForm, wanted: Sequence[str]) -> list[Step]:
+    """Of one form, float32 first: the base always has it, and of others it is there for a while."""
+    if not wanted and name != BASE:
+        return []
     if EXACT in wanted or EXACT not in form.precisions:
         return [Step(name, form, one) for one in wanted]
     return [Step(name, form, EXACT, is_kept=name == BASE), *(Step(name, form, one) for one in wanted)]

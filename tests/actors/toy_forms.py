@@ -73,6 +73,7 @@ TEXT = ExportForm(
 PAIR = replace(
     TEXT, precisions=(EXACT, "int8"), tolerances={precision: TOLERANCES[precision] for precision in (EXACT, "int8")}
 )
+PARTLY = replace(PAIR, packages_of={"int8": ("no_such_package",)}, extra_of="text")
 CALIBRATED = replace(TEXT, write=_write_calibrated)
 OFF = replace(TEXT, open=_open_off)
 REFUSED = replace(TEXT, write=_fails(lambda: ModelError("a comma is no decimal point")))

@@ -57,7 +57,7 @@ def quantize_onnx(exported: Path, target: Path) -> None:
 
     file = exported / ONNX_FILE
     size = sum(path.stat().st_size for path in exported.glob(f"{ONNX_FILE}*"))
-    with _explained(exported, "model", "ONNX with 8 bits"), _silent():
+    with explained(exported, "model", "ONNX with 8 bits"), silent():
         heads = _narrow_products(onnx.load(str(file), load_external_data=False))
         quantize_dynamic(
             file,
@@ -85,7 +85,7 @@ def halve_onnx(exported: Path) -> Any:
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    with _explained(exported, "model", "ONNX with 16 bits"), _silent():
+    with explained(exported, "model", "ONNX with 16 bits"), silent():
         # By its path: types within a model of more than 2 GB are found only in a file.
         return convert_float_to_float16(str(exported / ONNX_FILE), keep_io_types=True)
 
@@ -128,7 +128,7 @@ def convert_ctranslate2(folder: Path, target: Path, with_qa_head: bool, quantiza
         head = {"weight": product.weight.detach().numpy(), "bias": product.bias.detach().numpy()}
     # Loaded once more: of BERT its converter wants the pooling layer, which a model with a QA head does without.
     encoder = load_model(folder, with_qa_head=False)
-    with _explained(folder, kind, "CTranslate2"), _silent():
+    with explained(folder, kind, "CTranslate2"), silent():
         # It wants to make the folder itself.
         _encoder_converter(folder, encoder).convert(str(target), quantization=quantization, force=True)
     if head is not None:
@@ -139,7 +139,7 @@ def _export(folder: Path, target: Path, with_qa_head: bool, form: str, exporter:
     """By an exporter of transformers, and the class of its config."""
     model = _traceable(folder, with_qa_head)
     inputs, shapes = _sample(model)
-    with _explained(folder, model.config.model_type, form), _silent():
+    with explained(folder, model.config.model_type, form), silent():
         exporter().export(model, inputs, config=config(dynamic_shapes=shapes)).save_pretrained(target)
 
 
@@ -215,7 +215,7 @@ def _padded_vocabulary(vocabulary: dict[str, int], size: int) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _explained(folder: Path, kind: str, form: str) -> Iterator[None]:
+def explained(folder: Path, kind: str, form: str) -> Iterator[None]:
     """A ModelError for whatever the converting packages raise; what the disk says passes through."""
     try:
         yield
@@ -229,7 +229,7 @@ def _explained(folder: Path, kind: str, form: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Without the many lines that exporters print, log and warn; other threads log on, and errors are logged."""
     thread = threading.get_ident()
 

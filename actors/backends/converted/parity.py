@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -178,16 +178,11 @@ def trial_windows(folder: Path, every_pair: bool = False) -> list[Window]:
     Args:
         every_pair: every question with every passage, twelve windows; else one of each passage, four.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError):
+    tokenizer = find_tokenizer(folder)
+    if tokenizer is None:
         return []
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        return []  # transformers makes an empty one up where a folder has none
-    longest = min(_LONGEST, tokenizer.model_max_length, longest_window(config))
+    config = load_config(folder)
+    longest = longest_trial_window(tokenizer, config)
     passages = (*_PASSAGES, " ".join(_PASSAGES * 8))
     has_types = getattr(config, "type_vocab_size", 0) > 1
     windows = []
@@ -195,6 +190,24 @@ def trial_windows(folder: Path, every_pair: bool = False) -> list[Window]:
         found = tokenizer(question, passage, truncation="only_second", max_length=longest)
         windows.append(Window(found["input_ids"], found.get("token_type_ids") if has_types else None))
     return windows
+
+
+def find_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder, as transformers reads it; None where it has none, or a broken one."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError):
+        return None
+    # Transformers makes an empty one up where a folder has none.
+    return None if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens) else tokenizer
+
+
+def longest_trial_window(tokenizer: Any, config: "PreTrainedConfig") -> int:
+    """Tokens of the longest window that a model is tried with."""
+    longest: int = min(_LONGEST, tokenizer.model_max_length, longest_window(config))
+    return longest
 
 
 def _pairs(passages: Sequence[str], every_pair: bool) -> Iterable[tuple[str, str]]:

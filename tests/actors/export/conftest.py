@@ -1,6 +1,6 @@
 """Golden models in forms, once for a module: a conversion takes seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from actors.parameters import ModelParameters
 from tests.actors.helpers import GOLDEN
 
 TOOLS = ExportTools(threads=1)
+LOGITS, HIDDEN = ("start_logits", "end_logits"), ("hidden",)
+"""Fields of a `PassOutput`."""
 Exported = Callable[..., Path]
 
 
@@ -55,15 +57,13 @@ def golden_backend(name: str) -> Backend:
     )
 
 
-def assert_close(found: Backend, expected: Backend, batch: Batch, atol: float) -> None:
-    """Logits and hidden states of tokens that are no padding."""
-    one, other = (backend.forward(batch, True, None, want_hidden=True) for backend in (found, expected))
-    for row, length in enumerate(batch.lengths):
-        for mine, theirs in (
-            (one.start_logits, other.start_logits),
-            (one.end_logits, other.end_logits),
-            (one.hidden, other.hidden),
-        ):
-            assert mine is not None
-            assert theirs is not None
+def assert_close(
+    found: Backend, expected: Backend, batch: Batch, atol: float, outputs: Sequence[str] = (*LOGITS, *HIDDEN)
+) -> None:
+    """The outputs that are named, of tokens that are no padding."""
+    has_head = "start_logits" in outputs
+    one, other = (backend.forward(batch, has_head, None, want_hidden=True) for backend in (found, expected))
+    for name in outputs:
+        mine, theirs = getattr(one, name), getattr(other, name)
+        for row, length in enumerate(batch.lengths):
             np.testing.assert_allclose(mine[row, :length], theirs[row, :length], atol=atol)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from actors.errors import ModelError
-from actors.export.form import ExportTools, find_form
+from actors.export.form import FORMS, ExportTools, find_form
 from tests.actors.toy_forms import ABSENT, ABSENT_NAME, TEXT, TEXT_NAME
 
 
-@pytest.mark.parametrize("name", ["safetensors", "pytorch", "onnx", "ctranslate2"])
+@pytest.mark.parametrize("name", FORMS)
 def test_a_built_in_form_is_found_by_its_name(name: str) -> None:
     form = find_form(name)
     assert form.name == name
@@ -47,6 +47,21 @@ def test_packages_may_lie_in_an_environment_of_their_own() -> None:
     with pytest.raises(ModelError, match=r"name the Python of an environment that has it: --python text=PATH"):
         form.check_installed(ExportTools())
     form.check_installed(ExportTools(pythons={"text": Path("/usr/bin/python3")}))
+
+
+def test_programs_have_to_be_on_the_path() -> None:
+    form = replace(TEXT, programs={"python3": "apt-get install python3"})
+    assert form.lacking(ExportTools()) is None
+    form = replace(TEXT, programs={"no-such-program": "apt-get install it"})
+    assert form.lacking(ExportTools()) == "no-such-program is not installed here; install with apt-get install it"
+
+
+def test_a_precision_may_need_more_packages() -> None:
+    form = replace(TEXT, packages_of={"int8": ("no_such_package",)}, extra_of="more")
+    assert form.lacking(ExportTools()) is None
+    assert form.lacking_for("float32") is None
+    says = "no_such_package is not installed here; install with pip install 'spanmill[more]'"
+    assert form.lacking_for("int8") == says
 
 
 def test_a_kind_that_it_cannot_hold_is_named_with_those_that_it_can(tmp_path: Path) -> None:
