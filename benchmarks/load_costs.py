@@ -53,7 +53,7 @@ class LoadCost:
         from actors.parameters import ModelParameters
 
         before, started = _resident_mb(), time.process_time()
-        parameters = ModelParameters(name=str(folder), dtype=dtype, threads=1, device="cpu")
+        parameters = ModelParameters(name=str(folder), threads=1, device="cpu").in_type(dtype)
         backend = find_runtime(runtime).load(folder, parameters, True)
         held, children = _resident_mb(), resource.getrusage(resource.RUSAGE_CHILDREN)
         assert backend.hidden_size > 0  # and so it is held until here
