@@ -78,7 +78,7 @@ def _quantized(model: Any, inputs: list[dict[str, Any]]) -> Any:
         nncf.Dataset(inputs),
         subset_size=len(inputs),
         model_type=nncf.ModelType.TRANSFORMER,
-        # Activations have a zero point: without one, a tenth of the answers were others.
+        # Activations have a zero point: without one, six more of a hundred answers were others.
         preset=nncf.QuantizationPreset.MIXED,
         ignored_scope=nncf.IgnoredScope(names=heads) if heads else None,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
