@@ -18,13 +18,16 @@ from actors.backends.converted.conversion import (
     quantize_onnx,
 )
 from actors.backends.converted.onnx_runtime import OnnxBackend
-from actors.backends.converted.parity import TOLERANCES
+from actors.backends.converted.parity import TOLERANCES, Deviation
 from actors.backends.precision import EXACT
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
 
 FOLDER = "onnx"
 _FILES = {EXACT: ONNX_FILE, "float16": ONNX_HALF_FILE, "int8": ONNX_INT8_FILE}
+_TOLERANCES = {**TOLERANCES, "float16": Deviation(hidden=0.005, logits=0.01, largest=float("inf"))}
+"""Numbers of eleven bits are off by up to 0.0008 in hidden states and 0.0017 in logits, with the model that ships and
+with those of the tests; some times that is a conversion that went wrong."""
 
 
 def _write(folder: Path, output: Path, precision: str, with_qa_head: bool, tools: ExportTools) -> None:
@@ -74,7 +77,7 @@ ONNX = ExportForm(
     files=lambda precision: (f"{FOLDER}/{_FILES[precision]}*",),
     write=_write,
     open=_open,
-    tolerances=TOLERANCES,
+    tolerances=_TOLERANCES,
     read_by="ONNX Runtime, Optimum, Transformers.js",
     packages=("onnxruntime", "onnx", "onnxscript"),
     extra="onnxruntime",

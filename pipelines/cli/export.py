@@ -37,7 +37,9 @@ Precisions = Annotated[
         "--precision", metavar="NAME,...", help="float32, float16, int8. Without it, all that each form can be in."
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in OUTPUT, all of it.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what Spanmill wrote to OUTPUT earlier, all of it.")
+]
 Encoder = Annotated[
     bool,
     typer.Option("--encoder", help="MODEL has no QA head: its forms give last_hidden_state alone, for embeddings."),
@@ -89,8 +91,8 @@ def export(
     and its answers on the rows of --rows. One that is further off than its precision allows is not kept, the others
     are, and the exit code is 1. The card and _export.json say how far each is off, and the checksum of every file.
 
-    OUTPUT is there whole or not at all. It takes minutes: for a small model about a quarter of one for ONNX and some
-    seconds for the others, and longer for larger models and more rows.
+    OUTPUT is there whole or not at all. It takes minutes: for a small model about half of one to write ONNX, seconds to
+    write the others, and seconds to compare each; longer for larger models and more rows.
     """
     from actors.export.form import FORMS, ExportTools
     from pipelines.bench.environments import interpreters_of

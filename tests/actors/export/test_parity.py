@@ -163,7 +163,7 @@ def test_an_encoder_without_a_head_is_compared_by_its_vectors(tmp_path: Path) ->
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
         copy(DISTILBERT / name, tmp_path / name)
     found = check_form(find_form("safetensors"), tmp_path, "float32", TOOLS, SAMPLE)
-    assert (found.logits, found.largest_logit, found.equal_spans) == (None, None, None)
+    assert (found.logits, found.largest_logit, found.equal_spans, found.f1, found.exact_f1) == (None,) * 5
     assert (found.hidden, found.rows) == (0.0, 4)
     assert found.least_cosine == pytest.approx(1.0, abs=1e-6)
     nothing = _changed(lambda output: replace(output, hidden=None), with_qa_head=False)
@@ -189,7 +189,7 @@ def test_rows_that_cannot_be_cut_are_left_out_and_no_rows_are_rows_too() -> None
 
 def test_a_slow_form_takes_few_rows() -> None:
     tokens = np.full(10, 100, dtype=np.int64)
-    assert [_affordable(tokens, seconds) for seconds in (1e-4, 0.1, 1.0)] == [10, 3, 1]
+    assert [_affordable(tokens, seconds) for seconds in (1e-4, 0.5, 5.0)] == [10, 3, 1]
     assert _affordable(tokens[:0], 1.0) == 0
 
 
