@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -43,6 +44,8 @@ class Command:
             stdout=self._out,
             stderr=self._err,
             start_new_session=True,
+            # Ctrl-C is ignored by what a background job of a shell starts, and tests may run in one.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 240) -> None:

@@ -34,7 +34,7 @@ def proxy(s3: S3Server) -> Iterator[FaultProxy]:
         yield proxy
 
 
-@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("format", ["parquet", pytest.param("jsonl", marks=pytest.mark.more)])
 def test_a_job_through_faults(proxy: FaultProxy, untrained_model: Path, format: str) -> None:
     rows = mixed_rows(20)
     calm = proxy.server.options

@@ -15,7 +15,7 @@ from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, write_jso
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("format", ["parquet", pytest.param("jsonl", marks=pytest.mark.more)])
 def test_a_job_and_what_it_wrote(
     tmp_path: Path, untrained_model: Path, capsys: pytest.CaptureFixture[str], format: str
 ) -> None:

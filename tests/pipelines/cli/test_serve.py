@@ -215,6 +215,7 @@ def test_a_job_on_its_replicas_survives_the_death_of_one(
     assert service.replica() != first
 
 
+@pytest.mark.more
 def test_an_embedding_job_on_its_replicas(service: Service, untrained_model: Path, tmp_path: Path) -> None:
     # Texts that come again, out of order: their rows share what a piece gives to the text.
     texts = [{"id": str(n), "text": ROWS[n * 7 % 20]["context"]} for n in range(60)]

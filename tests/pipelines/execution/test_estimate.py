@@ -14,6 +14,7 @@ from pipelines.words import counted
 from tests.pipelines.jobs import make_job, mixed_rows, run_job, write_jsonl
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("cluster")
 def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
     rows = [*mixed_rows(122), *mixed_rows(122)]

@@ -116,6 +116,7 @@ def test_a_model_that_fails_on_every_row_is_not_blamed_on_the_rows(tmp_path: Pat
     assert not (tmp_path / "out" / "_SUCCESS").exists()
 
 
+@pytest.mark.more
 def test_no_row_is_blamed_for_a_device_without_room(
     tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, un
         assert forgotten.runtime.backend == "torch"
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("cache")
 def test_candidates_have_all_threads_also_where_the_last_choice_was_several_actors(
     folder: Path, untrained_model: Path
