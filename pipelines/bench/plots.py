@@ -169,7 +169,7 @@ def _predictions(axes: Any, report: Report) -> None:
     bar.update_ticks()
     off = float(np.median(np.abs(measured / predicted - 1)))
     axes.legend(frameon=False, fontsize=9, loc="upper left")
-    title = f"Passes: predicted and measured time, off by {off:.0%} in the middle"
+    title = f"Passes: predicted and measured time, median error {off:.0%}"
     _titled(axes, title, "predicted before the pass, ms", "measured, ms")
 
 
@@ -179,4 +179,5 @@ def _few(ends: Any) -> Any:
 
     if ends[1] / ends[0] > 100:
         return NullFormatter()
-    return FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    digits = "25" if ends[1] / ends[0] > 10 else "123456789"
+    return FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else "")
