@@ -94,8 +94,9 @@ def export(
     and its answers on the rows of --rows. A form that differs by more than its precision allows is not kept; the others
     are, and the exit code is 1. The card and _export.json say how far each differs, and the checksum of every file.
 
-    If the command fails, nothing is left in OUTPUT. It takes minutes: for a small model about half a minute to write
-    ONNX, seconds to write each of the others, and seconds to compare each; longer for larger models and more rows.
+    OUTPUT is written as a whole at the end, or not at all. It takes minutes: for a small model about half a minute to
+    write ONNX, seconds to write each of the others, and seconds to compare each; longer for larger models and more
+    rows.
 
     Keys for --set: model.revision, model.storage, output.storage.
     """
