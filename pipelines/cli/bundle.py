@@ -27,10 +27,12 @@ Task = Annotated[
     typer.Option(
         "--task",
         help="question-answering loads the QA head, and embeds as well; feature-extraction embeds only. Without it, "
-        "what the model was made for.",
+        "the first if the model has a QA head, else the second.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in OUTPUT, all of it.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace all of OUTPUT, if it is an export or a bundle of Spanmill.")
+]
 
 
 def bundle(
@@ -40,14 +42,15 @@ def bundle(
     overwrite: Overwrite = False,
     overrides: Annotated[list[str] | None, set_option("qa.handle_impossible_answer=true")] = None,
 ) -> None:
-    """Write a repository that Hugging Face's Inference Endpoints run as it is, for answers and embeddings.
+    """Write a repository for Hugging Face's Inference Endpoints, which answers questions and embeds texts.
 
     OUTPUT holds the model, handler.py with the EndpointHandler that endpoints call, the modules of Spanmill that it
     needs (neither Spanmill nor Ray is installed there), requirements.txt, and the model's card with how to ask. Push it
-    to the hub and deploy it there, or give it to any host that runs huggingface-inference-toolkit.
+    to the hub and deploy it there, or serve it on a machine of your own with huggingface-inference-toolkit.
 
-    The handler is tried in a process of its own before anything is in OUTPUT. Config keys say how the endpoint answers
-    where a request does not: those of qa and embedding, max_inputs, and model.precision.
+    The handler is tried in a process of its own before anything is in OUTPUT. Keys for --set: those of qa and embedding
+    are the endpoint's defaults for what a request does not set; max_inputs, model.precision, model.revision,
+    model.storage, output.storage.
     """
     from actors.parameters import ModelParameters
     from pipelines.export import bundle as bundling

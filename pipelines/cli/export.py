@@ -38,7 +38,7 @@ Precisions = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what Spanmill wrote to OUTPUT earlier, all of it.")
+    bool, typer.Option("--overwrite", help="Replace all of OUTPUT, if it is an export or a bundle of Spanmill.")
 ]
 Encoder = Annotated[
     bool,
@@ -57,13 +57,16 @@ Rows = Annotated[
         "rows of it. Without it, 24 rows that come with Spanmill.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads of what is compared.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads with which forms are compared.")
+]
 Pythons = Annotated[
     list[str] | None,
     typer.Option(
         "--python",
         metavar="NAME=PATH",
-        help="The Python of an environment that has a form's packages, where this one has not; can be given again.",
+        help="The Python of another environment that has the packages of form NAME, if this one lacks them: "
+        "tensorflow=tf/bin/python; can be given again.",
     ),
 ]
 
@@ -83,16 +86,19 @@ def export(
 ) -> None:
     """Write a model in the forms that other runtimes read, each compared with torch before it is kept.
 
-    OUTPUT is a folder as the Hugging Face hub has them: config, tokenizer, weights and a card at the top, where
+    OUTPUT is laid out as models on the Hugging Face hub are: config, tokenizer, weights and a card at the top, where
     transformers and Rust read them; onnx/ for ONNX Runtime and Transformers.js, openvino/, ctranslate2/, and
-    saved_model/ for TensorFlow. Spanmill's own runtimes read these, too, and convert nothing.
+    saved_model/ for TensorFlow. Spanmill's own runtimes read these files, too, and need not convert the model.
 
-    Each form is read back in its own runtime: its logits and hidden states are compared with those of torch in float32,
-    and its answers on the rows of --rows. One that is further off than its precision allows is not kept, the others
-    are, and the exit code is 1. The card and _export.json say how far each is off, and the checksum of every file.
+    Each form is read back in its own runtime. Its logits and hidden states are compared with those of torch in float32,
+    and its answers on the rows of --rows. A form that differs by more than its precision allows is not kept; the others
+    are, and the exit code is 1. The card and _export.json say how far each differs, and the checksum of every file.
 
-    OUTPUT is there whole or not at all. It takes minutes: for a small model about half of one to write ONNX, seconds to
-    write the others, and seconds to compare each; longer for larger models and more rows.
+    OUTPUT is written as a whole at the end, or not at all. It takes minutes: for a small model about half a minute to
+    write ONNX, seconds to write each of the others, and seconds to compare each; longer for larger models and more
+    rows.
+
+    Keys for --set: model.revision, model.storage, output.storage.
     """
     from actors.export.form import FORMS, ExportTools
     from pipelines.bench.environments import interpreters_of

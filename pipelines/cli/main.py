@@ -180,8 +180,8 @@ app.command(
 
 app.command(
     epilog=epilog(
-        "Exit codes: 0 all forms are written and agree with torch; 1 one is not kept, or nothing could be written, and "
-        f"why; {WRONG}, or an OUTPUT that is taken; 130 stopped by Ctrl-C or SIGTERM.",
+        "Exit codes: 0 all forms agree with torch; 1 one does not, or could not be written, or (with --check) has a "
+        f"damaged file, and why; {WRONG}, or an OUTPUT that holds files; 130 stopped by Ctrl-C or SIGTERM.",
         "spanmill export minilm-qa exported/",
         "spanmill export my-model/ exported/ --formats onnx,openvino --precision float32,int8 --rows dev.json",
         "spanmill export my-model/ exported/ --python tensorflow=/path/to/environment/bin/python",
@@ -192,8 +192,8 @@ app.command(
 
 app.command(
     epilog=epilog(
-        f"Exit codes: 0 written; 1 not written, and why; {WRONG}, or an OUTPUT that is taken; 130 stopped by Ctrl-C or "
-        "SIGTERM.",
+        f"Exit codes: 0 written; 1 not written, and why; {WRONG}, or an OUTPUT that holds files; 130 stopped by Ctrl-C "
+        "or SIGTERM.",
         "spanmill bundle minilm-qa endpoint/",
         "spanmill bundle my-model/ endpoint/ --set qa.handle_impossible_answer=true --set qa.max_answer_len=30",
         "spanmill bundle sentence-transformers/all-MiniLM-L6-v2 endpoint/ --task feature-extraction",
