@@ -72,7 +72,7 @@ def bundle(request: Request, console: Console, say: Say) -> None:
         StorageError: OUTPUT cannot be written.
     """
     folder = find_model(request.model)
-    check_apart(folder, request.output)
+    check_apart(folder, request.output, request.storage)
     settings = _settings(request, folder)
     weights = weight_files(folder)
     card = SourceCard.parse(_card_text(request.model, folder, say), settings.source)

@@ -96,7 +96,7 @@ def export_with(request: Request, checked_in: CheckedIn, console: Console, say: 
         checked_in: called with the model's folder and that which is written.
     """
     folder = find_model(request.model)
-    check_apart(folder, request.output)
+    check_apart(folder, request.output, request.storage)
     with_qa_head = names_head(folder)
     _check_head(request, with_qa_head)
     choice = choose(request.formats, request.precisions, request.tools, folder, load_config(folder).model_type)
