@@ -86,6 +86,18 @@ def test_a_url_is_copied_to_the_cache_without_what_the_model_does_not_need(
     assert fingerprint(folder, "torch") == fingerprint(BERT, "torch")
 
 
+@pytest.mark.parametrize("index", ["model.safetensors", "model.safetensors.index.json"])
+def test_weights_that_transformers_does_not_read_are_not_copied(memory: MemoryFileSystem, index: str) -> None:
+    memory.pipe("/models/bert/pytorch_model.bin", b"the same weights once more")
+    memory.mv("/models/bert/model.safetensors", "/models/bert/model-00001-of-00001.safetensors")
+    memory.pipe(f"/models/bert/{index}", b"{}")
+    names = {path.name for path in _find("memory://models/bert").iterdir()}
+    assert {"model-00001-of-00001.safetensors", index} <= names
+    assert "pytorch_model.bin" not in names
+    memory.rm(f"/models/bert/{index}")
+    assert "pytorch_model.bin" in {path.name for path in _find("memory://models/bert").iterdir()}
+
+
 def test_a_url_is_copied_once_and_again_when_it_changes(memory: MemoryFileSystem) -> None:
     folder = _find("memory://models/bert")
     (folder / "mark").touch()
@@ -343,6 +355,7 @@ print(*sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.i
 
 def test_of_an_export_on_the_hub_the_form_that_is_read_is_downloaded(export: Path, tmp_path: Path) -> None:
     """By the hub's own client, from a server that speaks as much of its protocol as that asks for."""
+    (export / "pytorch_model.bin").write_bytes(b"the weights once more, which nothing reads beside the safetensors")
     with serve_hub("someone/bert", export) as endpoint:
         environment = os.environ | {
             "HF_ENDPOINT": endpoint,
@@ -357,6 +370,7 @@ def test_of_an_export_on_the_hub_the_form_that_is_read_is_downloaded(export: Pat
     assert done.returncode == 0, done.stderr
     plain, one, every = (set(line.split()) for line in done.stdout.splitlines())
     all_names = {path.relative_to(export).as_posix() for path in export.rglob("*") if path.is_file()}
+    all_names -= {"pytorch_model.bin"}
     assert plain == {name for name in all_names if "/" not in name}
     assert one - plain == {name for name in all_names if name.startswith("ctranslate2/float32/")}
     assert every == all_names
