@@ -37,7 +37,8 @@ class Command:
         self._said = ("", "")
         env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | self.env
         self.process = subprocess.Popen(
-            [str(BIN / self.words[0]), *self.words[1:]],
+            # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start.
+            ["/usr/bin/env", "--default-signal=INT", str(BIN / self.words[0]), *self.words[1:]],
             cwd=self.folder,
             env={**env, _MARK: self.mark},
             stdout=self._out,
