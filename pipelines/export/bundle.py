@@ -119,7 +119,7 @@ def _parts(index: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{index} cannot be read: {first_line(error)}; copy the model again") from error
     for name in names:
-        if "/" in name or not (index.parent / name).is_file():
+        if not isinstance(name, str) or "/" in name or not (index.parent / name).is_file():
             raise ModelError(f"{index} lists {name}, which is not beside it; copy the whole model there")
     return [index.parent / name for name in names]
 
