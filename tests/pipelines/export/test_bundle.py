@@ -36,6 +36,7 @@ from tests.pipelines.export.conftest import files_in
 from tests.pipelines.s3_server import S3Server
 
 BERT = str(GOLDEN / "models" / "bert")
+pytestmark = pytest.mark.together
 TRY_HANDLER = bundling._try_handler
 LOVELACE = "Ada Lovelace was born in London in 1815."
 WHERE = {"question": "Where was Ada Lovelace born?", "context": LOVELACE}
@@ -239,7 +240,9 @@ def test_a_bundle_of_a_bundle_is_the_same(minilm: Path, tmp_path: Path, untried:
     assert (again / "README.md").read_text().count("## As an endpoint") == 1
 
 
-def test_a_model_without_a_head_is_bundled_for_embeddings(golden_copy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_model_without_a_head_is_bundled_for_embeddings(
+    golden_copy: Callable[[str], Path], tmp_path: Path, untried: None
+) -> None:
     folder = golden_copy("bert")
     load_model(folder, with_qa_head=False).save_pretrained(folder)
     printed, _ = _run(_request(tmp_path / "out", folder))

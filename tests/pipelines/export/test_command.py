@@ -30,6 +30,7 @@ from tests.pipelines.s3_server import S3Server
 
 BERT = str(GOLDEN / "models" / "bert")
 FORMS = ("safetensors", "pytorch", "onnx", "ctranslate2")
+pytestmark = pytest.mark.together
 
 
 @dataclass
