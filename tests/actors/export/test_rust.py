@@ -108,7 +108,7 @@ class _WithCode(torch.nn.Module):
 
 def test_an_archive_with_code_is_not_read(copy: Path) -> None:
     with pytest.warns(DeprecationWarning, match=r"torch\.jit"):
-        torch.jit.script(_WithCode()).save(str(copy / "rust_model.ot"))
+        torch.jit.script(_WithCode()).save(str(copy / "rust_model.ot"))  # type: ignore[no-untyped-call]
     with pytest.raises(ModelError, match=r"rust_model\.ot holds code beside its tensors, and is not read"):
         RUST.open(copy, "float32", TOOLS)
 
