@@ -38,21 +38,29 @@ def _turn(module: Path) -> int:
 
     xdist's scheduler sees names of tests only, no markers, so the source is looked at.
     """
-    source = module.read_text(encoding="utf-8")
+    source = _source(module)
     if 'usefixtures("cluster")' in source:
         return 0
     return 1 if "pytest.mark.ray" in source else 2
 
 
+@cache
+def _source(module: Path) -> str:
+    return module.read_text(encoding="utf-8")
+
+
 class _RayFirst(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests are shared out one by one, but those of a module that starts Ray together; these modules come first.
+    """Tests are shared out one by one, but those of a module that starts Ray, or that has a fixture which takes seconds
+    and says so by `pytest.mark.together`, together; modules with Ray come first.
 
     A cluster takes some seconds, a gigabyte and, at times, every core; this way there are never more clusters in use
     than workers. xdist's own way, `--dist loadgroup`, groups nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if _turn(_module(nodeid)) == 2 else nodeid.partition("::")[0]
+        module = _module(nodeid)
+        is_apart = _turn(module) == 2 and "pytest.mark.together" not in _source(module)
+        return nodeid if is_apart else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         waiting = min(self.workqueue, key=lambda scope: _turn(_module(scope)))

@@ -186,8 +186,9 @@ class Runtime:
     """The model of a folder, ready for a pass. The third argument says whether its QA head is needed. Raises ModelError
     where weights are missing or broken, or there is no QA head. Heavy packages are imported in here."""
     weights: tuple[str, ...]
-    """Patterns of weight files directly in the model folder, best first. All of them are downloaded; those of the first
-    pattern that matches any are what `load` reads, and what the model's fingerprint follows."""
+    """Patterns of weight files directly in the model folder, best first. Those of the first pattern that matches any
+    are what `load` reads, and what the model's fingerprint follows. All of them are downloaded, unless the first is of
+    safetensors, and there is `model.safetensors`, whole or in parts."""
     outputs: frozenset[ModelOutput]
     """What its passes can give."""
     runs_on_cpu: bool = True

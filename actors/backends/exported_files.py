@@ -15,7 +15,7 @@ def place_of(folder: Path, file: ExportedFile) -> Path:
         ModelError: the record, which may come from anybody, names a place outside of the folder.
     """
     path = PurePosixPath(file.path)
-    if path.is_absolute() or ".." in path.parts or "\\" in file.path or not path.parts:
+    if path.is_absolute() or ".." in path.parts or not path.parts or {"\\", "\0"} & set(file.path):
         raise ModelError(f"{folder / EXPORT_RECORD}: {file.path!r} is no file below the folder; export the model again")
     return folder.joinpath(*path.parts)
 

@@ -96,11 +96,6 @@ class ExportForm:
             return f"{_are_missing(missing)}; install with pip install 'spanmill[{self.extra_of}]'"
         return None
 
-    def check_installed(self, tools: ExportTools | None = None) -> None:
-        """Raises ModelError, which says what to install, where packages are missing."""
-        if lacks := self.lacking(tools or ExportTools()):
-            raise ModelError(f"--formats: {self.name}: {lacks}")
-
     def found(self, folder: Path, precision: str) -> list[Path]:
         """Its files of a precision that an exported folder has, in the order of their names."""
         patterns = self.files(precision)

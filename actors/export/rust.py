@@ -6,12 +6,14 @@ holds no dot, so `|` stands there, and tch puts the dots back (`at_load_callback
 """
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -71,17 +73,26 @@ def read_archive(file: Path) -> dict[str, "Tensor"]:
     """The tensors of an .ot file by their names with dots, as tch gives them.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: it cannot be read, or holds code, which may come from anybody and would be run by reading it.
     """
     import torch
 
     try:
+        if _holds_code(file):
+            raise ModelError(f"{file} holds code beside its tensors, and is not read; export the model again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             archive: Any = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, BadZipFile) as error:
         raise ModelError(f"{file} cannot be read: {first_line(error)}; export the model again") from error
     return {name.replace("|", "."): tensor.detach() for name, tensor in archive.named_parameters()}
+
+
+def _holds_code(file: Path) -> bool:
+    """Whether a TorchScript archive has a function: with one, `torch.jit.load` may write files, by `__setstate__`."""
+    with ZipFile(file) as archive:
+        sources = [name for name in archive.namelist() if name.endswith(".py")]
+        return any(re.search(rb"\bdef\b", archive.read(name)) for name in sources)
 
 
 def _open(output: Path, precision: str, tools: ExportTools) -> Backend:

@@ -21,6 +21,8 @@ from actors.models.names import SHIPPED, SHIPPED_NAMES, is_place
 from actors.models.precision import with_precision
 from actors.parameters import ModelParameters
 
+_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+"""Where there is one of them, transformers reads no weights of another kind."""
 _SHIPPED = Path(__file__).parent / SHIPPED
 """The model that comes with the package: in the repository, a link to the folder in models/."""
 
@@ -39,10 +41,9 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
         NoModelError: there is no such folder, hub id or URL.
         ModelError: it cannot be read, or holds no config.json, or there is no such runtime.
     """
-    name = parameters.name
-    patterns = (*find_runtime(parameters.backend).weights, *MODEL_TEXTS)
+    name, weights = parameters.name, find_runtime(parameters.backend).weights
     if "://" in name:
-        folder = _copy_from_url(name, parameters.storage, patterns, key)
+        folder = _copy_from_url(name, parameters.storage, weights, key)
         _fetch(parameters, folder, _missing(folder, _files_to_load(folder, parameters)), key)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
@@ -51,7 +52,7 @@ def find_model(parameters: ModelParameters, key: str = "model") -> Path:
     elif is_place(name):
         raise NoModelError(f"{key}.name: there is no folder {name}; name another with --{key}")
     else:
-        folder = _download_from_hub(name, parameters.revision, patterns, key)
+        folder = _download_weights(name, parameters.revision, weights, key)
         _fetch(parameters, folder, _missing(folder, _files_to_load(folder, parameters)), key)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{key}.name: {name} holds no config.json, so it is not a transformers model folder")
@@ -131,6 +132,19 @@ def _fetch(parameters: ModelParameters, folder: Path, files: Sequence[ExportedFi
         _download_from_hub(name, folder.name, [escape(file.path) for file in files], key)
 
 
+def _download_weights(name: str, revision: str | None, weights: Sequence[str], key: str) -> Path:
+    """Config, tokenizer and weights, but no others beside the safetensors that transformers reads."""
+    folder = _download_from_hub(name, revision, (*weights[:1], *MODEL_TEXTS), key)
+    read = _read_of(weights, [path.name for path in folder.glob("*")])
+    return folder if read == weights[:1] else _download_from_hub(name, revision, (*read, *MODEL_TEXTS), key)
+
+
+def _read_of(weights: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """Patterns of the weights that are read in a folder of these names."""
+    reads_safetensors = any(fnmatch(_SAFETENSORS[0], pattern) for pattern in weights[:1])
+    return weights[:1] if reads_safetensors and not set(_SAFETENSORS).isdisjoint(names) else weights
+
+
 def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
     """Files that match a pattern.
 
@@ -156,14 +170,15 @@ def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str],
         ) from error
 
 
-def _copy_from_url(url: str, storage: dict[str, object], patterns: Sequence[str], key: str) -> Path:
+def _copy_from_url(url: str, storage: dict[str, object], weights: Sequence[str], key: str) -> Path:
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
         listing = {str(path): info for path, info in fs.find(root, maxdepth=1, detail=True).items()}
     except Exception as error:  # every fsspec implementation raises its own kind
         raise ModelError(f"{key}.name: {url} cannot be read: {first_line(error)}") from error
-    wanted = {path for path in listing if any(fnmatch(path.removeprefix(root).strip("/"), p) for p in patterns)}
-    wanted = {path for path in wanted if "/" not in path.removeprefix(root).strip("/")}
+    names = {path: path.removeprefix(root).strip("/") for path in listing}
+    patterns = (*_read_of(weights, list(names.values())), *MODEL_TEXTS)
+    wanted = {path for path, name in names.items() if "/" not in name and any(fnmatch(name, p) for p in patterns)}
     if not wanted:
         raise NoModelError(f"{key}.name: {url} holds no model files")
     identity = hashlib.sha256(repr((url, sorted((p, _version(listing[p])) for p in wanted))).encode()).hexdigest()[:16]

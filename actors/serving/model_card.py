@@ -9,7 +9,7 @@ from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
 from actors.models.names import public_name
 from actors.models.precision import with_precision
-from actors.models.runtime_choice import BASELINE, as_baseline, in_place_of, settled_without_measuring
+from actors.models.runtime_choice import BASELINE, in_place_of, settled_without_measuring
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
 from actors.serving.types import ModelCard
@@ -70,8 +70,9 @@ def settled(model: ModelParameters, on_gpu: bool) -> ModelParameters:
         return model
     choice = settled_without_measuring(model, ALL_OUTPUTS, on_gpu)
     if choice.is_remembered and choice.backend != BASELINE and not on_gpu:
+        chosen = choice.candidate.of(model)
         try:
-            load_backend(find_model(as_baseline(model)), choice.candidate.of(model), with_qa_head=False)
+            load_backend(find_model(chosen), chosen, with_qa_head=False)
         except Exception as error:  # each runtime raises its own kinds
             choice = in_place_of(choice, error, model, ALL_OUTPUTS, on_gpu=False)
     return choice.candidate.of(model)

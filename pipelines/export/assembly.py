@@ -118,13 +118,19 @@ class Assembly:
         """What is told of a form that failed; raises where no other form could do better."""
         if isinstance(error, OSError) and error.errno in _DISK:
             raise error
-        reason = first_line(error).replace(f"{self.output}/", "")
+        reason = self._without_places(first_line(error))
         if step.is_base:
             raise ModelError(f"{step}, which all else is made of and checked against: {reason}") from error
         if not isinstance(error, ModelError):
             reason = f"{type(error).__name__}: {reason}"
         self.say(f"{head}: NOT KEPT: {reason}")
         return LeftOutForm(step.name, step.precision, reason)
+
+    def _without_places(self, said: str) -> str:
+        """What is said, for the card, which others read: not where folders lie on this machine."""
+        for place, name in ((f"{self.output}/", ""), (f"{self.output}: ", ""), (str(self.model), self.model.name)):
+            said = said.replace(place, name)
+        return said
 
     def _is_for_want_of_room(self, error: Exception) -> bool:
         """Whether the disk is full: packages that are not Python's say so in words, or not at all."""

@@ -72,7 +72,7 @@ def bundle(request: Request, console: Console, say: Say) -> None:
         StorageError: OUTPUT cannot be written.
     """
     folder = find_model(request.model)
-    check_apart(folder, request.output)
+    check_apart(folder, request.output, request.storage)
     settings = _settings(request, folder)
     weights = weight_files(folder)
     card = SourceCard.parse(_card_text(request.model, folder, say), settings.source)
@@ -119,7 +119,7 @@ def _parts(index: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{index} cannot be read: {first_line(error)}; copy the model again") from error
     for name in names:
-        if "/" in name or not (index.parent / name).is_file():
+        if not isinstance(name, str) or "/" in name or not (index.parent / name).is_file():
             raise ModelError(f"{index} lists {name}, which is not beside it; copy the whole model there")
     return [index.parent / name for name in names]
 

@@ -46,6 +46,8 @@ class SourceCard:
             raise ConfigError(f"README.md of {name}: its metadata is no YAML: {_in_a_line(error)}; {_MEND}") from error
         if not isinstance(metadata, dict | None):
             raise ConfigError(f"README.md of {name}: its metadata are no keys with values; {_MEND}")
+        if not isinstance((metadata or {}).get("tags"), list | str | None):
+            raise ConfigError(f"README.md of {name}: its tags are no list; {_MEND}")
         return cls(metadata or {}, _SECTION.sub("", card[found.end() if found else 0 :]).strip())
 
     @property

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from actors.model_config import load_config
 from actors.models.hub import find_model
 from actors.models.names import public_name
 from actors.parameters import ModelParameters
-from actors.version import release
+from actors.version import installed, release
 from pipelines.errors import ConfigError
 from pipelines.export.assembly import Assembly, Check
 from pipelines.export.card import render_card, source_metadata
@@ -96,7 +95,7 @@ def export_with(request: Request, checked_in: CheckedIn, console: Console, say: 
         checked_in: called with the model's folder and that which is written.
     """
     folder = find_model(request.model)
-    check_apart(folder, request.output)
+    check_apart(folder, request.output, request.storage)
     with_qa_head = names_head(folder)
     _check_head(request, with_qa_head)
     choice = choose(request.formats, request.precisions, request.tools, folder, load_config(folder).model_type)
@@ -138,13 +137,9 @@ def _check_head(request: Request, with_qa_head: bool) -> None:
 
 def _versions(choice: Choice) -> dict[str, str]:
     packages = ["torch", "transformers", *(package for step in choice.steps for package in step.form.packages)]
-    found = {"spanmill": release()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue  # a module whose distribution has another name
-    return found
+    # Not of a module whose distribution has another name.
+    found = {package: number for package in packages if (number := installed(package)) is not None}
+    return {"spanmill": release(), **found}
 
 
 def _show(record: ExportRecord, request: Request, console: Console) -> None:

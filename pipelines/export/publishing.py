@@ -12,6 +12,7 @@ from pathlib import Path
 
 from actors.backends.exported import EXPORT_RECORD
 from actors.errors import first_line
+from actors.export.endpoint_settings import SETTINGS
 from pipelines.errors import ConfigError, MissingError, SpanmillError, StorageError
 from pipelines.storage.atomic_write import TEMPORARY_PREFIX
 from pipelines.storage.filesystem import Store, is_local, resolve, write_atomic
@@ -25,8 +26,9 @@ _OTHER_HUB = tuple(f"{_HUB}{kind}/" for kind in ("datasets", "spaces", "buckets"
 _LAST = ("config.json", "README.md", EXPORT_RECORD)
 """Written behind all others, in this order: a folder without the last is not whole."""
 _CARD = "README.md"
-_MARKS = ({EXPORT_RECORD}, {"handler.py", "config.json"})
-"""Names of which all are in a folder that Spanmill wrote: of an export, and of a bundle for an endpoint."""
+_MARKS = (EXPORT_RECORD, SETTINGS)
+"""Names of which one is in a folder that Spanmill wrote: of an export, and of a bundle for an endpoint. Other people's
+repositories for endpoints have a handler.py, too."""
 _ONE_PUT = 1 << 30
 """Bytes up to which a file is read into memory and sent by one request, which no store shows a part of."""
 
@@ -53,11 +55,15 @@ def published(output: str, storage: Mapping[str, object], overwrite: bool, say: 
         yield folder
 
 
-def check_apart(model: Path, output: str) -> None:
-    """Raises ConfigError where a model's folder would be replaced with what is in OUTPUT."""
+def check_apart(model: Path, output: str, storage: Mapping[str, object]) -> None:
+    """Raises ConfigError where a model's folder would be replaced with what is in OUTPUT.
+
+    Args:
+        storage: fsspec options of `output`, without which some stores cannot be named.
+    """
     if output.startswith(_HUB):
         return
-    store, model = resolve(output), model.resolve()
+    store, model = resolve(output, storage), model.resolve()
     target = Path(store.root).resolve() if is_local(store.fs) else None
     if target is not None and (target == model or target in model.parents):
         raise ConfigError(f"OUTPUT: {target} is, or holds, the model itself ({model}); name another folder")
@@ -153,7 +159,7 @@ def _check_free(place: str, names: Sequence[str], overwrite: bool) -> None:
             f"OUTPUT: {place} is not empty ({shown}); name another folder, or replace all that is there with "
             "--overwrite"
         )
-    if set(names) != {_CARD} and not any(marks <= set(names) for marks in _MARKS):
+    if set(names) != {_CARD} and set(names).isdisjoint(_MARKS):
         raise ConfigError(
             f"OUTPUT: {place} holds something else than what Spanmill wrote ({shown}), and --overwrite does not "
             "remove that; name another folder, or empty this one"
@@ -199,7 +205,7 @@ def _check_writable(store: Store) -> None:
 
 def _upload(folder: Path, store: Store, there: Sequence[str], say: Say) -> None:
     names = sorted((path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()), key=_order)
-    begun: list[str] = []
+    begun, old = list[str](), tuple(there)
     try:
         # Without these it is no model, whatever happens from here on.
         _remove(store, [name for name in reversed(_LAST) if name in there])
@@ -212,8 +218,9 @@ def _upload(folder: Path, store: Store, there: Sequence[str], say: Say) -> None:
             begun.append(name)
             _put(folder / name, size, store, name)
     except BaseException:
+        # What was there is no model any more, and without its mark `--overwrite` would not replace it.
         with suppress(SpanmillError, OSError):
-            _remove(store, begun)
+            _remove(store, [*begun, *old])
         raise
 
 

@@ -139,4 +139,7 @@ def _load_here(folder: Path, model: ModelParameters, with_qa_head: bool, with_gp
     if find_runtime(model.backend).runs_on_cpu:
         # Half precision is for GPUs; many a CPU computes with it a hundred times slower, or not at all.
         model = (model.in_type(EXACT) if with_gpus else model).model_copy(update={"device": "cpu"})
+    if find_runtime(model.backend).exported is not None:
+        # Of an export on a store, the form that this runtime reads in this type may not be here yet.
+        folder = find_model(model)
     return load_backend(folder, model, with_qa_head)

@@ -12,6 +12,7 @@ from actors.export.onnx import ONNX
 from tests.actors.export.conftest import TOOLS, Exported, assert_close, golden_backend, golden_batch
 
 NAMES = {"float32": "model.onnx", "float16": "model_fp16.onnx", "int8": "model_quantized.onnx"}
+pytestmark = pytest.mark.together
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ NAMES = {
     "int8": "openvino_model_qint8_quantized",
 }
 BERT = GOLDEN / "models" / "bert"
+pytestmark = pytest.mark.together
 
 
 @pytest.fixture(scope="module")

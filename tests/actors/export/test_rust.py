@@ -91,6 +91,28 @@ def test_a_broken_archive_is_refused(copy: Path) -> None:
         RUST.open(copy, "float32", TOOLS)
 
 
+class _WithCode(torch.nn.Module):
+    """Runs something when it is read."""
+
+    @torch.jit.export
+    def __getstate__(self) -> int:
+        return 1
+
+    @torch.jit.export
+    def __setstate__(self, state: int) -> None:
+        self.training = False
+
+    def forward(self) -> int:
+        return 1
+
+
+def test_an_archive_with_code_is_not_read(copy: Path) -> None:
+    with pytest.warns(DeprecationWarning, match=r"torch\.jit"):
+        torch.jit.script(_WithCode()).save(str(copy / "rust_model.ot"))  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelError, match=r"rust_model\.ot holds code beside its tensors, and is not read"):
+        RUST.open(copy, "float32", TOOLS)
+
+
 def test_without_a_compiler_it_says_what_to_install(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(copy))
     with pytest.raises(ModelError, match="rustc is not here: apt-get install rustc"):

@@ -86,6 +86,18 @@ def test_a_url_is_copied_to_the_cache_without_what_the_model_does_not_need(
     assert fingerprint(folder, "torch") == fingerprint(BERT, "torch")
 
 
+@pytest.mark.parametrize("index", ["model.safetensors", "model.safetensors.index.json"])
+def test_weights_that_transformers_does_not_read_are_not_copied(memory: MemoryFileSystem, index: str) -> None:
+    memory.pipe("/models/bert/pytorch_model.bin", b"the same weights once more")
+    memory.mv("/models/bert/model.safetensors", "/models/bert/model-00001-of-00001.safetensors")
+    memory.pipe(f"/models/bert/{index}", b"{}")
+    names = {path.name for path in _find("memory://models/bert").iterdir()}
+    assert {"model-00001-of-00001.safetensors", index} <= names
+    assert "pytorch_model.bin" not in names
+    memory.rm(f"/models/bert/{index}")
+    assert "pytorch_model.bin" in {path.name for path in _find("memory://models/bert").iterdir()}
+
+
 def test_a_url_is_copied_once_and_again_when_it_changes(memory: MemoryFileSystem) -> None:
     folder = _find("memory://models/bert")
     (folder / "mark").touch()
@@ -341,9 +353,12 @@ print(*sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.i
 """
 
 
-def test_of_an_export_on_the_hub_the_form_that_is_read_is_downloaded(export: Path, tmp_path: Path) -> None:
-    """By the hub's own client, from a server that speaks as much of its protocol as that asks for."""
-    with serve_hub("someone/bert", export) as endpoint:
+def _told(program: str, folder: Path, tmp_path: Path) -> list[set[str]]:
+    """The words of each line that a program prints, for which someone/bert on the hub is a folder.
+
+    By the hub's own client, from a server that speaks as much of its protocol as that asks for.
+    """
+    with serve_hub("someone/bert", folder) as endpoint:
         environment = os.environ | {
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(tmp_path / "hub"),
@@ -352,11 +367,29 @@ def test_of_an_export_on_the_hub_the_form_that_is_read_is_downloaded(export: Pat
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         done = subprocess.run(
-            [sys.executable, "-c", _FETCH], env=environment, capture_output=True, text=True, check=False, timeout=600
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=600
         )
     assert done.returncode == 0, done.stderr
-    plain, one, every = (set(line.split()) for line in done.stdout.splitlines())
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_of_an_export_on_the_hub_the_form_that_is_read_is_downloaded(export: Path, tmp_path: Path) -> None:
+    (export / "pytorch_model.bin").write_bytes(b"the weights once more, which nothing reads beside the safetensors")
+    plain, one, every = _told(_FETCH, export, tmp_path)
     all_names = {path.relative_to(export).as_posix() for path in export.rglob("*") if path.is_file()}
+    all_names -= {"pytorch_model.bin"}
     assert plain == {name for name in all_names if "/" not in name}
     assert one - plain == {name for name in all_names if name.startswith("ctranslate2/float32/")}
     assert every == all_names
+
+
+def test_from_the_hub_the_weights_come_that_there_are(tmp_path: Path) -> None:
+    names = {"config.json", "tokenizer.json", "pytorch_model.bin"}
+    (tmp_path / "repository").mkdir()
+    for name in (*names, "tf_model.h5", "README.md"):
+        (tmp_path / "repository" / name).write_text("{}")
+    program = (
+        "import os; from actors.models.hub import find_model; from actors.parameters import ModelParameters; "
+        "print(*os.listdir(find_model(ModelParameters(name='someone/bert'))))"
+    )
+    assert _told(program, tmp_path / "repository", tmp_path) == [names]

@@ -10,6 +10,7 @@ from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
 from actors.serving.model_card import ALL_OUTPUTS, describe, describe_named, settled
 from actors.serving.replica import Replica
+from tests.actors.exports import exported
 from tests.actors.helpers import GOLDEN
 from tests.actors.serving.helpers import NAME
 from tests.actors.toy_runtimes import FAST_NAME, REFUSED_NAME
@@ -44,3 +45,17 @@ def test_a_service_takes_what_is_remembered_and_torch_where_that_cannot_be_loade
     assert "cannot be loaded now: its logits are 0.3 off torch's" in caplog.messages[0]
     named = as_baseline(model)
     assert settled(named, on_gpu=False) == named, "what is named is left alone"
+
+
+def test_of_an_export_at_a_url_what_is_remembered_is_loaded_without_a_conversion(
+    conversions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = exported(GOLDEN / "models" / "bert", tmp_path / "bert", ("ctranslate2", "float32"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = ModelParameters(name=f"file://{export}", backend="auto", device="cpu", threads=1)
+    folder = find_model(as_baseline(model))
+    found = candidates(folder, model, ALL_OUTPUTS, on_gpu=False)
+    remember(folder, model, False, found, RuntimeChoice("ctranslate2", "float32", "2 times torch"))
+    assert settled(model, on_gpu=False).backend == "ctranslate2"
+    made = [path.name for path in (tmp_path / "cache/spanmill/converted").iterdir() if path.is_dir()]
+    assert [name.rpartition("-")[0] for name in made] == ["exported-ctranslate2"], "figures alone"

@@ -37,7 +37,7 @@ def write(tmp_path: Path) -> Callable[..., tuple[Path, list[ExportedForm], list[
 
         def check(form: ExportForm, precision: str) -> Figures:
             if f"{form.name} {precision}" in off:
-                raise ModelError(f"{output}/text: too far from torch")
+                raise ModelError(f"{output}/text: too far from {MODEL}")
             return unchecked(MODEL, output)(form, precision)
 
         tools = ExportTools(threads=1)
@@ -92,7 +92,7 @@ def test_one_that_is_off_is_removed_and_its_other_precisions_stay(write: Write) 
     output, kept, left_out, _ = write(PAIR_NAME, off=("text float32",))
     assert files_in(output) == BASE | {"text/int8/weights.json"}
     assert [(one.name, one.precision) for one in kept] == [("safetensors", "float32"), (PAIR_NAME, "int8")]
-    assert left_out == [LeftOutForm(PAIR_NAME, "float32", "text: too far from torch")]
+    assert left_out == [LeftOutForm(PAIR_NAME, "float32", "text: too far from bert")]
 
 
 def test_float32_of_which_others_are_made_is_removed_at_the_end(write: Write) -> None:

@@ -36,6 +36,7 @@ from tests.pipelines.export.conftest import files_in
 from tests.pipelines.s3_server import S3Server
 
 BERT = str(GOLDEN / "models" / "bert")
+pytestmark = pytest.mark.together
 TRY_HANDLER = bundling._try_handler
 LOVELACE = "Ada Lovelace was born in London in 1815."
 WHERE = {"question": "Where was Ada Lovelace born?", "context": LOVELACE}
@@ -216,14 +217,15 @@ def test_another_task_of_the_card_is_said(golden_copy: Callable[[str], Path], tm
     assert (data["pipeline_tag"], data["library_name"], data["license"]) == ("feature-extraction", "keras", "mit")
 
 
-@pytest.mark.parametrize("metadata", ["a: b: c", "- a", "tags: [x"])
+@pytest.mark.parametrize("metadata", ["a: b: c", "- a", "tags: [x", "tags: 3"])
 def test_a_card_that_cannot_be_read_is_not_replaced(
     golden_copy: Callable[[str], Path], tmp_path: Path, metadata: str
 ) -> None:
     folder = golden_copy("bert")
     (folder / "README.md").write_text(f"---\n{metadata}\n---\n# Mine\n")
     with pytest.raises(
-        ConfigError, match=r"README.md of bert: its metadata (is no YAML: .* line \d|are no keys).*; mend it"
+        ConfigError,
+        match=r"README.md of bert: its (metadata (is no YAML: .* line \d|are no keys)|tags are no list).*; mend it",
     ):
         _run(_request(tmp_path / "out", folder))
     assert not (tmp_path / "out").exists()
@@ -238,7 +240,9 @@ def test_a_bundle_of_a_bundle_is_the_same(minilm: Path, tmp_path: Path, untried:
     assert (again / "README.md").read_text().count("## As an endpoint") == 1
 
 
-def test_a_model_without_a_head_is_bundled_for_embeddings(golden_copy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_model_without_a_head_is_bundled_for_embeddings(
+    golden_copy: Callable[[str], Path], tmp_path: Path, untried: None
+) -> None:
     folder = golden_copy("bert")
     load_model(folder, with_qa_head=False).save_pretrained(folder)
     printed, _ = _run(_request(tmp_path / "out", folder))
@@ -289,6 +293,10 @@ def test_weights_are_those_that_transformers_reads(
     (folder / parts[0]).unlink()
     with pytest.raises(ModelError, match=f"index.json lists {parts[0]}, which is not beside it"):
         weight_files(folder)
+    for listed, says in ((1, "lists 1"), ("../x", "lists ../x"), ([], "cannot be read"), (None, "lists None")):
+        (folder / index).write_text(json.dumps({"weight_map": {"a": listed}}))
+        with pytest.raises(ModelError, match=f"index.json {says}"):
+            weight_files(folder)
 
 
 @pytest.mark.parametrize(

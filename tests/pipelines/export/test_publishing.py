@@ -5,7 +5,9 @@ import os
 import stat
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.errors import ModelError
 from pipelines.errors import ConfigError, StorageError
@@ -85,7 +87,7 @@ def test_a_block_that_fails_leaves_what_was_to_be_replaced(store: Store) -> None
 
 
 def test_what_spanmill_did_not_write_is_never_removed(store: Store) -> None:
-    mine = {"thesis.tex": b"years of work", "README.md": b"# Thesis", "config.json": b"{}"}
+    mine = dict.fromkeys(("thesis.tex", "README.md", "config.json", "handler.py"), b"years of work")
     for name, data in mine.items():
         write_atomic(store.fs, store.path(name), data)
     with pytest.raises(ConfigError, match=r"something else than what Spanmill wrote .*name another folder"):
@@ -93,7 +95,7 @@ def test_what_spanmill_did_not_write_is_never_removed(store: Store) -> None:
     assert _there(store) == mine
 
 
-@pytest.mark.parametrize("names", [("README.md",), ("handler.py", "config.json", "README.md")])
+@pytest.mark.parametrize("names", [("README.md",), ("_bundle.json", "handler.py", "README.md")])
 def test_a_card_alone_or_a_bundle_may_be_replaced(store: Store, names: tuple[str, ...]) -> None:
     for name in names:
         write_atomic(store.fs, store.path(name), b"old")
@@ -113,8 +115,15 @@ def test_the_record_is_uploaded_behind_all_others(s3: S3Server, tmp_path: Path) 
     ]
 
 
-def test_an_upload_that_fails_leaves_nothing(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_upload_that_fails_leaves_nothing(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """Nor half of what was to be replaced, which no command would replace later."""
     store = resolve(f"s3://bucket/{tmp_path.name}", s3.options)
+    if overwrite:
+        for name in ("_export.json", "config.json", "openvino/old.xml"):
+            write_atomic(store.fs, store.path(name), b"old")
 
     def fails_at_the_card(file: Path, size: int, store: Store, name: str) -> None:
         if name == "README.md":
@@ -123,7 +132,7 @@ def test_an_upload_that_fails_leaves_nothing(s3: S3Server, tmp_path: Path, monke
 
     monkeypatch.setattr(publishing, "_put", fails_at_the_card)
     with pytest.raises(StorageError, match="the network is gone"):
-        _publish(store)
+        _publish(store, overwrite)
     assert _there(store) == {}
 
 
@@ -221,6 +230,22 @@ def test_a_model_is_not_written_over_itself(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     for output in (tmp_path / "models", tmp_path / "link" / "models" / "mine", f"file://{model}"):
         with pytest.raises(ConfigError, match="is, or holds, the model itself"):
-            check_apart(model, str(output))
+            check_apart(model, str(output), {})
     for output in (model / "below", tmp_path / "other", "s3://bucket/mine", "hf://user/name"):
-        check_apart(model, str(output))
+        check_apart(model, str(output), {})
+
+
+class _Keyed(MemoryFileSystem):  # type: ignore[misc]
+    """A store that cannot be named without an option, as Azure's cannot."""
+
+    protocol = "keyed"
+
+    def __init__(self, key: str, **options: object) -> None:
+        super().__init__(**options)
+
+
+def test_a_store_that_needs_options_is_named_with_them(tmp_path: Path) -> None:
+    fsspec.register_implementation("keyed", _Keyed, clobber=True)
+    with pytest.raises(StorageError, match="key"):
+        check_apart(tmp_path, "keyed://place", {})
+    check_apart(tmp_path, "keyed://place", {"key": "mine"})

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from actors.backends.base import ModelOutput
 from actors.errors import ModelError
+from actors.models.hub import find_model
+from actors.models.runtime_choice import RuntimeChoice, as_baseline, candidates, remember
 from actors.parameters import EmbeddingParameters
 from pipelines.config.job import AnswerConfig, EmbedConfig, OfflineConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError
 from pipelines.job.model_probe import asks_cluster, computes_on_gpus, probe_model
+from tests.actors.exports import exported
+from tests.actors.helpers import GOLDEN
 from tests.pipelines.processes import deaf_address
 
 WITHOUT_VECTORS = """
@@ -128,3 +133,20 @@ def test_gpus_that_the_runtime_does_not_see_are_none(monkeypatch: pytest.MonkeyP
         assert computes_on_gpus(_words("pool.gpus=1"), with_gpus=True) is sees
         assert computes_on_gpus(_words("ray.address=mill:6379"), with_gpus=True), "other machines have other ones"
         assert not computes_on_gpus(_words(), with_gpus=False)
+
+
+def test_of_an_export_at_a_url_a_remembered_runtime_is_tried_without_a_conversion(
+    conversions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = exported(GOLDEN / "models" / "bert", tmp_path / "bert", ("ctranslate2", "float32"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = {"name": f"file://{export}", "backend": "auto", "device": "cpu", "threads": 1}
+    config = AnswerConfig.model_validate({"model": model})
+    folder = find_model(as_baseline(config.model))
+    found = candidates(folder, config.model, frozenset({ModelOutput.LOGITS}), on_gpu=False)
+    remember(folder, config.model, False, found, RuntimeChoice("ctranslate2", "float32", "2 times torch"))
+    runtime = probe_model(config).runtime
+    assert runtime is not None
+    assert runtime.backend == "ctranslate2", runtime.reason
+    made = [path.name for path in (tmp_path / "cache/spanmill/converted").iterdir() if path.is_dir()]
+    assert [name.rpartition("-")[0] for name in made] == ["exported-ctranslate2"], "figures alone"
