@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UNTRAINED := models/untrained/model.safetensors
+TOOLKIT ?= https://github.com/huggingface/huggingface-inference-toolkit
 
 .PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving clean
 
@@ -13,7 +14,7 @@ test: style ## Everything that CI runs: style, and every test but those of test-
 test-fast: .venv/installed ## The tests that start no Ray cluster: about two minutes
 	$(BIN)/python -m pytest -n 2 -m 'not ray and not more'
 
-test-more: .venv/installed-more build/azurite/installed build/tensorflow/installed ## Tests that need more packages or many minutes; about an hour
+test-more: .venv/installed-more build/azurite/installed build/tensorflow/installed build/toolkit/installed ## Tests that need more packages or many minutes; about an hour
 	$(BIN)/python -m pytest -m more
 
 style: .venv/installed ## Format, lint, types, and the order of imports
@@ -58,6 +59,20 @@ build/tensorflow/installed:
 	test -x build/tensorflow/bin/python || $(PYTHON) -m venv build/tensorflow
 	build/tensorflow/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu==2.21.0 safetensors==0.8.0
 	touch $@
+
+# What Inference Endpoints run. It is not on PyPI; where its repository cannot be cloned, its tests say so and are skipped.
+# Of its packages only those that text needs.
+build/toolkit/installed:
+	mkdir -p build
+	test -d build/toolkit-source || git clone --quiet $(TOOLKIT) build/toolkit-source || true
+	! test -d build/toolkit-source || ( set -e; \
+		git -C build/toolkit-source checkout --quiet 833b5a2; \
+		test -x build/toolkit/bin/python || $(PYTHON) -m venv build/toolkit; \
+		pip="build/toolkit/bin/python -m pip install --quiet --disable-pip-version-check"; \
+		$$pip torch==2.13.0 transformers==4.51.3 huggingface_hub==0.30.2 'numpy<2' 'starlette<1' uvicorn orjson Pillow \
+			'pyarrow>=18,<26' 'pydantic>=2.10,<3' safetensors; \
+		$$pip --no-deps ./build/toolkit-source; \
+		touch $@ )
 
 $(UNTRAINED): models/make_untrained.py samples/corpus.jsonl | .venv/installed
 	$(BIN)/python models/make_untrained.py

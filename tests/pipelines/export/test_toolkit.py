@@ -1,6 +1,6 @@
 """Bundles behind huggingface-inference-toolkit's own web service, which is what Inference Endpoints run.
 
-Its environment is made by hand, as docs/bundle.md says; without it these tests are skipped.
+`make test-more` makes its environment, in build/toolkit; without it these tests are skipped.
 """
 
 import os
@@ -28,7 +28,7 @@ JSON = {"Content-Type": "application/json"}
 
 pytestmark = [
     pytest.mark.more,
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"there is no {PYTHON}: docs/bundle.md says how to make it"),
+    pytest.mark.skipif(not PYTHON.is_file(), reason=f"there is no {PYTHON}: make build/toolkit/installed"),
 ]
 
 
