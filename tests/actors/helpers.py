@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -27,6 +28,7 @@ from actors.engine.inference_task import Results
 from actors.engine.passes import Share
 from actors.errors import OutOfMemory
 from actors.parameters import QAParameters
+from actors.registry import RUNTIMES
 from actors.tokenization.encoder_spec import EncoderSpec, make_spec
 from actors.tokenization.preprocess import Rejected, prepare_pairs
 from actors.tokenization.tokenized import Tokenized
@@ -246,3 +248,13 @@ def random_logits(
 
 def ints(values: Sequence[int] | npt.NDArray[Any]) -> Ints:
     return np.asarray(values, dtype=np.int32)
+
+
+def keep_runtimes(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """For the length of a test, there are no other built-in runtimes."""
+    kept = {name: RUNTIMES[name] for name in names}
+    # Backwards, since what is undone last is last in the dictionary again: its order is one that users see.
+    for name in reversed(list(RUNTIMES)):
+        monkeypatch.delitem(RUNTIMES, name)
+    for name, place in kept.items():
+        monkeypatch.setitem(RUNTIMES, name, place)

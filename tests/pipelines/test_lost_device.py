@@ -38,6 +38,7 @@ def _run(model: Path, output: Path, lines: list[dict[str, Any]], **files: str) -
     return execute(job, Console(file=log, width=1000)), log.getvalue()
 
 
+@pytest.mark.more
 def test_an_actor_whose_device_is_lost_ends_and_another_computes_its_shards(tmp_path: Path, model: Path) -> None:
     outcome, log = _run(model, tmp_path / "out", qa_rows(12), losses="1")
     assert [row["id"] for row in part_rows(tmp_path / "out")] == [row["id"] for row in qa_rows(12)]

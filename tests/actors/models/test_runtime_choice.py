@@ -22,7 +22,7 @@ from actors.models.runtime_choice import (
 )
 from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
-from tests.actors.helpers import GOLDEN
+from tests.actors.helpers import GOLDEN, keep_runtimes
 from tests.actors.toy_runtimes import FAST_NAME, REFUSED_NAME
 
 LOGITS = frozenset({ModelOutput.LOGITS})
@@ -32,8 +32,7 @@ TORCH, FAST, INT8 = Candidate("torch", "float32"), Candidate(FAST_NAME, "float32
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in [name for name in RUNTIMES if name not in ("torch", "null")]:
-        monkeypatch.delitem(RUNTIMES, name)
+    keep_runtimes(monkeypatch, "torch", "null")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from actors.registry import RUNTIMES
 from actors.serving.model_card import ALL_OUTPUTS, describe, describe_named, settled
 from actors.serving.replica import Replica
 from tests.actors.exports import exported
-from tests.actors.helpers import GOLDEN
+from tests.actors.helpers import GOLDEN, keep_runtimes
 from tests.actors.serving.helpers import NAME
 from tests.actors.toy_runtimes import FAST_NAME, REFUSED_NAME
 
@@ -29,8 +29,7 @@ def test_a_service_takes_what_is_remembered_and_torch_where_that_cannot_be_loade
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for name in [name for name in RUNTIMES if name != "torch"]:
-        monkeypatch.delitem(RUNTIMES, name)
+    keep_runtimes(monkeypatch, "torch")
     for name in (FAST_NAME, REFUSED_NAME):
         monkeypatch.setitem(RUNTIMES, name, name)
     model = ModelParameters(name=str(GOLDEN / "models" / "bert"), backend="auto", device="cpu")

@@ -43,6 +43,7 @@ def test_a_run_prints_tables_and_writes_figures(tmp_path: Path, capsys: pytest.C
     assert found["rows_per_second"]["engine"] > 0
 
 
+@pytest.mark.more
 def test_ctrl_c_keeps_the_rounds_that_are_whole(tmp_path: Path) -> None:
     words = ["--model", str(MODEL), "--set", "model.threads=1", "--peers", "engine-fast"]
     words += ["--rows", "8", "--rounds", "100", "--output", str(tmp_path), "--no-plots"]

@@ -92,7 +92,7 @@ def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert _run(monkeypatch, "--help") == 0
     said = capsys.readouterr().out
     assert "spanmill export minilm-qa exported/" in said
-    assert "Exit codes: 0 all forms are written" in said
+    assert "Exit codes: 0 all forms agree with torch" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -211,6 +211,7 @@ def test_embeddings(tmp_path: Path, untrained_model: Path) -> None:
     assert ran.outcome.tally.stats.total.windows > len({row["body"] for row in rows}), "no text is longer than a window"
 
 
+@pytest.mark.more
 def test_the_rest_of_a_job_is_done_by_another_pool_with_other_batches(
     mixed: Ran, tmp_path: Path, untrained_model: Path
 ) -> None:
