@@ -1,4 +1,4 @@
-"""Folders and files under the user's cache that are there whole or not at all."""
+"""Folders and files that are there whole or not at all, those under the user's cache before all."""
 
 import os
 import shutil
@@ -10,6 +10,8 @@ from pathlib import Path
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 3600.0
+_NO_ROOM = 16 << 20
+"""Bytes."""
 UNUSED_DAYS = 60
 """After which a folder that nobody uses is in the way: long enough for whoever needs a model once a month."""
 
@@ -63,6 +65,11 @@ def remove_unused(parent: Path) -> list[str]:
                 shutil.rmtree(hidden, ignore_errors=True)
                 removed.append(folder.name)
     return removed
+
+
+def is_full(folder: Path) -> bool:
+    """Whether its disk has so little room that whatever failed there is put down to that: not every package says so."""
+    return shutil.disk_usage(folder).free < _NO_ROOM
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from importlib import import_module
+from typing import TypeVar
+
+_Kind = TypeVar("_Kind")
 
 RUNTIMES = {
     "torch": "actors.backends.pytorch.torch_runtime:RUNTIME",
@@ -48,3 +51,16 @@ def find_object(registry: Mapping[str, str], name: str, what: str) -> object:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise LookupError(f"{what}: {module}:{attribute} cannot be imported: {error}") from error
+
+
+def find_instance(registry: Mapping[str, str], name: str, what: str, kind: type[_Kind]) -> _Kind:
+    """As `find_object`, of what has to be of one class.
+
+    Raises:
+        LookupError: also where the object is of another class.
+    """
+    found = find_object(registry, name, what)
+    if not isinstance(found, kind):
+        wanted = f"{kind.__module__}.{kind.__qualname__}"
+        raise LookupError(f"{what}: {name} is a {type(found).__name__} and no {wanted}")
+    return found

@@ -14,7 +14,7 @@ from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 from actors.errors import ModelError
 from actors.parameters import ModelParameters
-from actors.registry import RUNTIMES, find_object
+from actors.registry import RUNTIMES, find_instance
 
 TRANSFORMERS_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """The weight files that transformers writes; where there are safetensors, it reads no other."""
@@ -262,12 +262,9 @@ def find_runtime(name: str) -> Runtime:
         ModelError: there is none of this name, or it cannot be imported.
     """
     try:
-        found = find_object(RUNTIMES, name, "model.backend")
+        return find_instance(RUNTIMES, name, "model.backend", Runtime)
     except LookupError as error:
         raise ModelError(str(error)) from error
-    if not isinstance(found, Runtime):
-        raise ModelError(f"model.backend: {name} is a {type(found).__name__} and no actors.backends.base.Runtime")
-    return found
 
 
 def check_outputs(wanted: frozenset[ModelOutput], given: frozenset[ModelOutput]) -> None:

@@ -7,8 +7,7 @@ from actors.backends.converted.conversion import CTRANSLATE2_KINDS, convert_ctra
 from actors.backends.converted.ctranslate2_runtime import QUANTIZATIONS, CTranslate2Backend
 from actors.backends.converted.parity import TOLERANCES
 from actors.backends.precision import EXACT
-from actors.errors import ModelError, first_line
-from actors.export.form import ExportForm, ExportTools
+from actors.export.form import ExportForm, ExportTools, read_back
 
 FOLDER = "ctranslate2"
 
@@ -20,12 +19,8 @@ def _write(folder: Path, output: Path, precision: str, with_qa_head: bool, tools
 
 def _open(output: Path, precision: str, tools: ExportTools) -> Backend:
     place = output / FOLDER / precision
-    try:
+    with read_back(place, "CTranslate2"):
         return CTranslate2Backend(place, "cpu", precision, tools.threads)
-    except Exception as error:  # CTranslate2 raises its own kinds
-        raise ModelError(
-            f"{place} cannot be read by CTranslate2: {first_line(error)}; export the model again"
-        ) from error
 
 
 CTRANSLATE2 = ExportForm(

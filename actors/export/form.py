@@ -1,6 +1,7 @@
 """What a form of a model is: how it is written into an exported folder, and how it is read back to be compared."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -9,8 +10,8 @@ from shutil import which
 
 from actors.backends.base import Backend
 from actors.backends.converted.parity import Deviation
-from actors.errors import ModelError
-from actors.registry import find_object
+from actors.errors import ModelError, first_line
+from actors.registry import find_instance
 
 FORMS = {
     "safetensors": "actors.export.weights:SAFETENSORS",
@@ -121,12 +122,22 @@ def find_form(name: str) -> ExportForm:
         ModelError: there is none of this name, or it cannot be imported.
     """
     try:
-        found = find_object(FORMS, name, "--formats")
+        return find_instance(FORMS, name, "--formats", ExportForm)
     except LookupError as error:
         raise ModelError(str(error)) from error
-    if not isinstance(found, ExportForm):
-        raise ModelError(f"--formats: {name} is a {type(found).__name__} and no actors.export.form.ExportForm")
-    return found
+
+
+@contextmanager
+def read_back(place: Path, runtime: str) -> Iterator[None]:
+    """A ModelError that names file and mend for whatever a runtime raises that cannot read a form.
+
+    Args:
+        runtime: what it is called, for the message.
+    """
+    try:
+        yield
+    except Exception as error:  # each of them raises its own kinds
+        raise ModelError(f"{place} cannot be read by {runtime}: {first_line(error)}; export the model again") from error
 
 
 def _are_missing(packages: list[str]) -> str:

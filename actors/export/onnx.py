@@ -15,13 +15,13 @@ from actors.backends.converted.conversion import (
     PROTOBUF_LIMIT,
     export_onnx,
     halve_onnx,
+    onnx_bytes,
     quantize_onnx,
 )
 from actors.backends.converted.onnx_runtime import OnnxBackend
 from actors.backends.converted.parity import TOLERANCES, Deviation
 from actors.backends.precision import EXACT
-from actors.errors import ModelError, first_line
-from actors.export.form import ExportForm, ExportTools
+from actors.export.form import ExportForm, ExportTools, read_back
 
 FOLDER = "onnx"
 _FILES = {EXACT: ONNX_FILE, "float16": ONNX_HALF_FILE, "int8": ONNX_INT8_FILE}
@@ -41,16 +41,11 @@ def _write(folder: Path, output: Path, precision: str, with_qa_head: bool, tools
             exported = Path(scratch)
             export_onnx(folder, exported, with_qa_head)
             # The exporter writes the weights into a second file, which Transformers.js does not find.
-            _save(onnx.load(str(exported / ONNX_FILE)), exact, _size(exported / ONNX_FILE))
+            _save(onnx.load(str(exported / ONNX_FILE)), exact, onnx_bytes(exported / ONNX_FILE))
     elif precision == "float16":
-        _save(halve_onnx(place), place / ONNX_HALF_FILE, _size(exact) // 2)
+        _save(halve_onnx(place), place / ONNX_HALF_FILE, onnx_bytes(exact) // 2)
     else:
         quantize_onnx(place, place)
-
-
-def _size(file: Path) -> int:
-    """Bytes of a model, its weights beside it included."""
-    return sum(path.stat().st_size for path in file.parent.glob(f"{file.name}*"))
 
 
 def _save(model: Any, file: Path, size: int) -> None:
@@ -62,12 +57,8 @@ def _save(model: Any, file: Path, size: int) -> None:
 
 def _open(output: Path, precision: str, tools: ExportTools) -> Backend:
     file = output / FOLDER / _FILES[precision]
-    try:
+    with read_back(file, "ONNX Runtime"):
         return OnnxBackend(file, tools.threads)
-    except Exception as error:  # ONNX Runtime raises its own kinds
-        raise ModelError(
-            f"{file} cannot be read by ONNX Runtime: {first_line(error)}; export the model again"
-        ) from error
 
 
 ONNX = ExportForm(

@@ -8,8 +8,8 @@ from actors.backends.converted.conversion import OPENVINO_FILE, explained, expor
 from actors.backends.converted.openvino_runtime import OpenVINOBackend
 from actors.backends.converted.parity import TOLERANCES, Deviation, find_tokenizer, longest_trial_window
 from actors.backends.precision import EXACT
-from actors.errors import ModelError, first_line
-from actors.export.form import ExportForm, ExportTools
+from actors.errors import ModelError
+from actors.export.form import ExportForm, ExportTools, read_back
 from actors.model_config import load_config
 
 FOLDER = "openvino"
@@ -123,10 +123,8 @@ def _built_in_pairs() -> tuple[tuple[str, str], ...]:
 
 def _open(output: Path, precision: str, tools: ExportTools) -> Backend:
     file = output / FOLDER / _FILES[precision]
-    try:
+    with read_back(file, "OpenVINO"):
         return OpenVINOBackend(file, tools.threads)
-    except Exception as error:  # OpenVINO raises its own kinds
-        raise ModelError(f"{file} cannot be read by OpenVINO: {first_line(error)}; export the model again") from error
 
 
 OPENVINO = ExportForm(

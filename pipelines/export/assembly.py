@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from actors.backends.exported import ExportedFile, ExportedForm, LeftOutForm
 from actors.backends.fingerprint import file_digest
+from actors.cache import is_full
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools
 from pipelines.export.choice import Step
@@ -23,8 +23,6 @@ Outcome = ExportedForm | LeftOutForm
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors after which no other form can be written either."""
-_NO_ROOM = 16 << 20
-"""Bytes of free space below which whatever failed is put down to the disk."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class Assembly:
         """Whether the disk is full: packages that are not Python's say so in words, or not at all."""
         if isinstance(error, OSError) and error.errno in _DISK:
             return False  # which says so itself
-        return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(self.output).free < _NO_ROOM
+        return os.strerror(errno.ENOSPC) in str(error) or is_full(self.output)
 
     def _files(self) -> Iterable[Path]:
         return (path for path in self.output.rglob("*") if not path.is_dir())

@@ -74,7 +74,7 @@ def bundle(request: Request, console: Console, say: Say) -> None:
     folder = find_model(request.model)
     check_apart(folder, request.output, request.storage)
     settings = _settings(request, folder)
-    weights = weight_files(folder)
+    weights = weights_to_copy(folder)
     card = SourceCard.parse(_card_text(request.model, folder, say), settings.source)
     if card.task not in (None, settings.task):
         say(f"{CARD}: pipeline_tag becomes {settings.task}, where the model's card says {card.task}; all else is kept")
@@ -98,7 +98,7 @@ def handler_closure() -> Closure:
     return import_closure(("actors.export.handler", runtime), own="actors")
 
 
-def weight_files(folder: Path) -> list[Path]:
+def weights_to_copy(folder: Path) -> list[Path]:
     """The weights that transformers reads of a folder, with the index of those in parts.
 
     Raises:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from actors.registry import find_object
+from actors.registry import find_instance, find_object
 
 BUILT_IN = {"path": "posixpath:join", "broken": "no_such_module_at_all:x"}
 
@@ -33,3 +33,9 @@ def test_an_object_of_another_package_is_found_by_its_place() -> None:
 def test_what_is_not_there_is_named(name: str, message: str) -> None:
     with pytest.raises(LookupError, match=message):
         find_object(BUILT_IN, name, "model.backend")
+
+
+def test_what_has_to_be_of_a_class_is() -> None:
+    assert find_instance(BUILT_IN, "sys:maxsize", "model.backend", int) == sys.maxsize
+    with pytest.raises(LookupError, match=r"model\.backend: sys:maxsize is a int and no builtins\.str"):
+        find_instance(BUILT_IN, "sys:maxsize", "model.backend", str)

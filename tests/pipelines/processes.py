@@ -104,6 +104,18 @@ def _read(file: IO[str]) -> str:
         return again.read()
 
 
+def stopped(command: Command, number: signal.Signals, once_it_says: str) -> tuple[int, str]:
+    """Exit code and errors of a command that gets a signal once its errors say something; nothing of it may be left."""
+    try:
+        command.wait_until(lambda: once_it_says in command.said()[1])
+        command.signal(number)
+        code, _, said = command.end()
+        assert is_gone(command)
+    finally:
+        command.clean_up()
+    return code, said
+
+
 def is_gone(command: Command, seconds: float = 60) -> bool:
     """True once nothing of a command is left: what Ray ends with a cluster ends a moment after the command."""
     deadline = time.monotonic() + seconds

@@ -56,7 +56,7 @@ def quantize_onnx(exported: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     file = exported / ONNX_FILE
-    size = sum(path.stat().st_size for path in exported.glob(f"{ONNX_FILE}*"))
+    size = onnx_bytes(file)
     with explained(exported, "model", "ONNX with 8 bits"), silent():
         heads = _narrow_products(onnx.load(str(file), load_external_data=False))
         quantize_dynamic(
@@ -72,6 +72,11 @@ def quantize_onnx(exported: Path, target: Path) -> None:
             nodes_to_exclude=heads,
             use_external_data_format=size >= PROTOBUF_LIMIT,
         )
+
+
+def onnx_bytes(file: Path) -> int:
+    """Bytes of an ONNX file, its weights beside it included."""
+    return sum(path.stat().st_size for path in file.parent.glob(f"{file.name}*"))
 
 
 def halve_onnx(exported: Path) -> Any:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,14 +20,12 @@ from actors.backends.base import TRANSFORMERS_WEIGHTS
 from actors.backends.exported import EXPORT_RECORD, ExportedForm, ExportRecord, read_export
 from actors.backends.exported_files import check_files, place_of
 from actors.backends.fingerprint import content_fingerprint
-from actors.cache import UNUSED_DAYS, cache_folder, make_folder, mark_used, remove_unused
+from actors.cache import UNUSED_DAYS, cache_folder, is_full, make_folder, mark_used, remove_unused
 from actors.errors import ModelError, first_line
 
 _LOG = logging.getLogger("spanmill.model")
 _REVISION = 1
 """Another number is another conversion; to be raised whenever `conversion` gives something else."""
-_NO_ROOM = 16 << 20
-"""Bytes of free space below which whatever failed is put down to the disk."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +191,7 @@ def _fill(place: Path, folder: Path, form: Form, with_qa_head: bool) -> None:
     try:
         form.make(source, place, with_qa_head)
     except ModelError as error:
-        # Not every package says so when it cannot write.
-        if shutil.disk_usage(place).free < _NO_ROOM:
+        if is_full(place):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
 

@@ -10,7 +10,7 @@ import pytest
 from pipelines.cli.main import main
 from pipelines.export import bundle as bundling
 from tests.actors.helpers import GOLDEN
-from tests.pipelines.processes import Command, is_gone
+from tests.pipelines.processes import Command, stopped
 
 BERT = str(GOLDEN / "models" / "bert")
 
@@ -76,15 +76,9 @@ def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_it_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    # Then it loads torch, which takes seconds.
     command = Command(("spanmill", "bundle", BERT, "out"), tmp_path)
-    try:
-        # Then it loads torch, which takes seconds.
-        command.wait_until(lambda: "trying the handler" in command.said()[1])
-        command.signal(number)
-        code, _, said = command.end()
-        assert is_gone(command)
-    finally:
-        command.clean_up()
+    code, said = stopped(command, number, once_it_says="trying the handler")
     assert code == 130
     assert "stopped; nothing was written" in said
     assert list(tmp_path.iterdir()) == []

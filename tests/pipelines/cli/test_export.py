@@ -10,7 +10,7 @@ import pytest
 from pipelines.cli.main import main
 from tests.actors.helpers import GOLDEN
 from tests.actors.toy_forms import OFF_NAME
-from tests.pipelines.processes import Command
+from tests.pipelines.processes import Command, stopped
 
 BERT = str(GOLDEN / "models" / "bert")
 
@@ -97,14 +97,9 @@ def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_it_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    command = Command(("spanmill", "export", BERT, "out", "--formats", "onnx", "--threads", "1"), tmp_path)
-    try:
-        # Then it traces the model, which takes seconds.
-        command.wait_until(lambda: "onnx float32: writing" in command.said()[1])
-        command.signal(number)
-        code, _, said = command.end()
-    finally:
-        command.clean_up()
+    words = ("spanmill", "export", BERT, "out", "--formats", "onnx", "--threads", "1")
+    # Then it traces the model, which takes seconds.
+    code, said = stopped(Command(words, tmp_path), number, once_it_says="onnx float32: writing")
     assert code == 130
     assert "stopped; nothing was written" in said
     assert list(tmp_path.iterdir()) == []

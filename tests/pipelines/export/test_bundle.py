@@ -29,7 +29,7 @@ from actors.parameters import ModelParameters
 from pipelines.errors import ConfigError, StorageError
 from pipelines.export import bundle as bundling
 from pipelines.export import bundle_trial
-from pipelines.export.bundle import MODULES, Request, bundle, handler_closure, weight_files
+from pipelines.export.bundle import MODULES, Request, bundle, handler_closure, weights_to_copy
 from pipelines.storage.filesystem import resolve, write_atomic
 from tests.actors.helpers import GOLDEN
 from tests.pipelines.export.conftest import files_in
@@ -280,10 +280,10 @@ def test_weights_are_those_that_transformers_reads(
     folder = golden_copy("bert")
     model = load_model(folder, with_qa_head=True)
     (folder / "model.fp16.safetensors").write_bytes(b"a variant, which nothing here reads")
-    assert weight_files(folder) == [folder / "model.safetensors"]
+    assert weights_to_copy(folder) == [folder / "model.safetensors"]
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="50KB")
-    index, *parts = (path.name for path in weight_files(folder))
+    index, *parts = (path.name for path in weights_to_copy(folder))
     assert index == "model.safetensors.index.json"
     assert len(parts) > 1
     _run(_request(tmp_path / "out", folder))
@@ -292,11 +292,11 @@ def test_weights_are_those_that_transformers_reads(
     assert "model.fp16.safetensors" not in files_in(tmp_path / "out")
     (folder / parts[0]).unlink()
     with pytest.raises(ModelError, match=f"index.json lists {parts[0]}, which is not beside it"):
-        weight_files(folder)
+        weights_to_copy(folder)
     for listed, says in ((1, "lists 1"), ("../x", "lists ../x"), ([], "cannot be read"), (None, "lists None")):
         (folder / index).write_text(json.dumps({"weight_map": {"a": listed}}))
         with pytest.raises(ModelError, match=f"index.json {says}"):
-            weight_files(folder)
+            weights_to_copy(folder)
 
 
 @pytest.mark.parametrize(
