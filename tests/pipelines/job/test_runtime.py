@@ -17,6 +17,7 @@ from pipelines.job import service_check
 from pipelines.job.job import bind, in_runtime
 from pipelines.job.runtime import begun_runtime, job_runtime, with_runtime
 from pipelines.output.manifest import Manifest
+from tests.actors.helpers import keep_runtimes
 from tests.actors.toy_runtimes import FAST_NAME, REFUSED_NAME
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
@@ -28,8 +29,7 @@ LOGITS = frozenset({ModelOutput.LOGITS})
 def _torch_and_a_toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    for name in [name for name in RUNTIMES if name != "torch"]:
-        monkeypatch.delitem(RUNTIMES, name)
+    keep_runtimes(monkeypatch, "torch")
     monkeypatch.setitem(RUNTIMES, FAST_NAME, FAST_NAME)
 
 

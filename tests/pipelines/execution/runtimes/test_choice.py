@@ -20,6 +20,7 @@ from pipelines.config.loader import load_config
 from pipelines.execution.runtimes.choice import settled_runtime
 from pipelines.job.job import Job, bind, plan_job
 from pipelines.job.ray_cluster import cluster_size
+from tests.actors.helpers import keep_runtimes
 from tests.actors.toy_runtimes import DEADLY_NAME, FAST_NAME, REFUSED_NAME, UNPOOLED_NAME
 from tests.pipelines.jobs import mixed_rows, write_jsonl
 
@@ -32,8 +33,7 @@ ENOUGH = 1e6
 @pytest.fixture
 def cache(conversions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where driver and cluster remember choices; torch and two toys are what is compared."""
-    for name in [name for name in RUNTIMES if name != "torch"]:
-        monkeypatch.delitem(RUNTIMES, name)
+    keep_runtimes(monkeypatch, "torch")
     for name in (REFUSED_NAME, FAST_NAME):
         monkeypatch.setitem(RUNTIMES, name, name)
     return conversions.parent / "runtimes"
@@ -139,7 +139,6 @@ def test_one_that_crashes_is_left_out(folder: Path, untrained_model: Path, monke
 def test_torch_alone_is_compared_with_nothing(
     folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in RUNTIMES if name != "torch"]:
-        monkeypatch.delitem(RUNTIMES, name)
+    keep_runtimes(monkeypatch, "torch")
     with _settled(folder, untrained_model) as job:
         assert str(job.model.runtime) == "torch float32: nothing to compare it with is installed"
