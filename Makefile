@@ -6,7 +6,7 @@ TOOLKIT ?= https://github.com/huggingface/huggingface-inference-toolkit
 .PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
-	$(BIN)/python -m pipelines.cli.demo
+	$(BIN)/python -m pipelines.cli.commands.demo
 
 test: style ## Everything that CI runs: style, and every test but those of test-more
 	$(BIN)/python -m pytest -n 2

@@ -19,8 +19,8 @@ from actors.arrays import Floats
 from actors.backends.base import PassOutput, PassRequest
 from actors.backends.pytorch.torch_backend import TorchBackend
 from actors.backends.pytorch.torch_weights import load_model
-from actors.engine.answers import Answers
 from actors.engine.batcher import WindowQueue
+from actors.engine.decoding.answers import Answers
 from actors.engine.engine import DeviceTurn, Engine
 from actors.engine.passes import Pass, PassInFlight, Share
 from actors.models.loading import load_spec

@@ -38,13 +38,13 @@ from actors.backends.pytorch.packed_pass import PackedPass
 from actors.backends.pytorch.prepared_pass import run
 from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
-from actors.engine.answers import read_answers
 from actors.engine.collate import collate, stack
+from actors.engine.decoding.answers import read_answers
+from actors.engine.decoding.pooling import Pooling, embed_owners
+from actors.engine.decoding.span_decoding import best_spans, candidates_wanted
 from actors.engine.inference_task import Results, Wanted
 from actors.engine.output_columns import to_table, wanted_columns
 from actors.engine.pass_stats import PassStats
-from actors.engine.pooling import Pooling, embed_owners
-from actors.engine.span_decoding import best_spans, candidates_wanted
 from actors.models.loading import load_spec
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec

@@ -5,7 +5,7 @@ from itertools import pairwise
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from actors.engine.answers import Answers
+from actors.engine.decoding.answers import Answers
 from actors.parameters import QAParameters
 from actors.tokenization.preprocess import Rejected, Rejection, prepare_pairs
 from spanmill.arguments import checked, column_names, is_iterable, is_table, kind_of, text_array, text_list

@@ -8,12 +8,12 @@ from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
-from actors.engine.answers import Answers, read_answers
 from actors.engine.collate import collate
 from actors.engine.cost_model import Amount
+from actors.engine.decoding.answers import Answers, read_answers
+from actors.engine.decoding.pooling import Pooling, embed_owners
+from actors.engine.decoding.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.engine.pass_stats import PassStats
-from actors.engine.pooling import Pooling, embed_owners
-from actors.engine.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.errors import ModelError, NotANumber
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate

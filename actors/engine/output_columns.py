@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Ints
-from actors.engine.answers import Answers
+from actors.engine.decoding.answers import Answers
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError
 

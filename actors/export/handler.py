@@ -12,11 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from actors.export.endpoint_settings import read_settings
 from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, ModelParameters
-from actors.serving.checks import check_dimensions, check_inputs
-from actors.serving.codec import decode, encode, wanted_by
+from actors.serving.gateway.checks import check_dimensions, check_inputs
+from actors.serving.gateway.protocols.huggingface_tasks import Asked, Inputs, asked
 from actors.serving.invalid import invalid
 from actors.serving.parameters import LimitParameters
-from actors.serving.protocols.huggingface_tasks import Asked, Inputs, asked
+from actors.serving.replica.codec import decode, encode, wanted_by
 from actors.serving.types import Refused, Reply, Request, Timing
 
 _BODY: TypeAdapter[Inputs] = TypeAdapter(Inputs)

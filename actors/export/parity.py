@@ -13,7 +13,7 @@ from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Pas
 from actors.backends.converted.conversion_cache import names_head
 from actors.backends.converted.parity import Deviation, TrialBatches, deviation, exact_outputs, trial_outputs
 from actors.backends.fingerprint import content_fingerprint
-from actors.engine.answers import Answers
+from actors.engine.decoding.answers import Answers
 from actors.engine.engine import Engine
 from actors.errors import ModelError, first_line
 from actors.export.form import ExportForm, ExportTools

@@ -24,13 +24,13 @@ from actors.models.names import public_name
 from actors.models.precision import with_precision
 from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
-from actors.serving.gateway import app_builder
+from actors.serving.gateway.builder import app_builder
 from actors.serving.model_card import describe, settled
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
-from actors.serving.replica import Replica
-from actors.serving.threads import in_thread
+from actors.serving.replica.replica import Replica
+from actors.serving.replica.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 

@@ -19,7 +19,7 @@ from actors.serving.types import Refusal, Reply
 if TYPE_CHECKING:
     # A gateway counts requests, and has neither.
     from actors.engine.passes import Pass
-    from actors.serving.replica import Replica
+    from actors.serving.replica.replica import Replica
 
 _PREFIX = "ray_spanmill_"
 _FETCH_SECONDS = 5.0

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.serving import idle, kills, overload, share, update, wait
 from benchmarks.serving.bench import Bench, Setup, started
 from benchmarks.serving.figures import Figures, show
-from pipelines.cli.serve import service_of
+from pipelines.cli.commands.serve import service_of
 from pipelines.config.loader import load_config
 from pipelines.config.service import ServeConfig
 

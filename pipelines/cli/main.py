@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from actors.errors import DeviceLost, ModelError, NoModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
-from pipelines.cli import model_commands
-from pipelines.cli.bench import bench
-from pipelines.cli.bundle import bundle
-from pipelines.cli.export import export
+from pipelines.cli.commands import model_commands
+from pipelines.cli.commands.bench import bench
+from pipelines.cli.commands.bundle import bundle
+from pipelines.cli.commands.export import export
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
@@ -98,7 +98,7 @@ def _add_job_command(
         max_quarantined: MaxQuarantined = None,
         log: Log = None,
     ) -> None:
-        from pipelines.cli.run_job import run_job
+        from pipelines.cli.commands.run_job import run_job
         from pipelines.reporting.json_log import logging_to
 
         chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool))
@@ -156,7 +156,7 @@ def status(
     rows: Annotated[int, typer.Option("--rows", min=0, metavar="N", help="Show the first N rows, too.")] = 0,
 ) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""
-    from pipelines.cli.status import show_status
+    from pipelines.cli.commands.status import show_status
 
     storage = load_config(StatusConfig, config, overrides or []).output.storage
     try:
@@ -211,7 +211,7 @@ app.command(
 )
 def doctor(model: ModelName = None) -> None:
     """Look at what this machine has and lacks: packages, devices, memory, model, stores, ports, cluster."""
-    from pipelines.cli.doctor import show
+    from pipelines.cli.commands.doctor import show
 
     raise typer.Exit(0 if show(model or ModelParameters().name) else 1)
 
@@ -298,7 +298,7 @@ def serve(
     chosen = load_config(ServeConfig, config, with_options(overrides, options), service_settings(os.environ))
     with heard_at_any_moment(STOPPED):
         # Ray comes with it, and takes seconds.
-        from pipelines.cli.serve import run_service
+        from pipelines.cli.commands.serve import run_service
     run_service(chosen, open_console(stderr=True))
 
 

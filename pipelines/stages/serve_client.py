@@ -15,7 +15,7 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
 from actors.serving.deployments import ChunkResult
-from actors.serving.handle_client import DEATHS, MOST_CRASHES
+from actors.serving.gateway.handle_client import DEATHS, MOST_CRASHES
 from actors.serving.types import Refusal
 from actors.tokenization.tokenized import Tokenized
 from pipelines.stages.shard_chunks import ShardChunks

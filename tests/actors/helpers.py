@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from actors.arrays import Floats, Ints
 from actors.backends.base import BatchLayout, PassOutput, SynchronousBackend
 from actors.batch import Batch
-from actors.engine.answers import Answers
+from actors.engine.decoding.answers import Answers
 from actors.engine.engine import DeviceTurn, Engine
 from actors.engine.inference_task import Results
 from actors.engine.passes import Share

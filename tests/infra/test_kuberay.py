@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from actors.serving.middleware.auth import OPEN
+from actors.serving.gateway.middleware.auth import OPEN
 from actors.serving.parameters import ServiceParameters
 from pipelines.cli.main import app
 from pipelines.config.job import AnswerConfig

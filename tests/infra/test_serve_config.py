@@ -6,7 +6,7 @@ import pytest
 from ray.serve.schema import ServeDeploySchema
 
 from actors.serving.deployments import APPLICATION, build
-from actors.serving.middleware.auth import NoKeysError, read_keys
+from actors.serving.gateway.middleware.auth import NoKeysError, read_keys
 from actors.serving.parameters import KeyParameters, ServiceParameters
 from tests.infra.manifests import kubernetes_serve_config, serve_config
 

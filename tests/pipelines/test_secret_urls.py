@@ -20,7 +20,7 @@ import pytest
 import tenacity.nap
 from rich.console import Console
 
-from pipelines.cli.dry_run import show_plan
+from pipelines.cli.commands.dry_run import show_plan
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.listing import list_files
 from pipelines.errors import CorpusError, SpanmillError

@@ -1,6 +1,6 @@
 """The best spans of windows, found where their logits are: only they travel back, and not two numbers for each token.
 
-The rules, and what happens to equal scores, are those of `actors.engine.span_decoding.best_spans`.
+The rules, and what happens to equal scores, are those of `actors.engine.decoding.span_decoding.best_spans`.
 """
 
 from collections.abc import Callable, Sequence

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from actors.arrays import Floats
 from actors.backends.base import PassOutput
 from actors.batch import Batch
-from actors.engine.answers import Answers
 from actors.engine.collate import collate
 from actors.engine.cost_model import PassShape
+from actors.engine.decoding.answers import Answers
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Results, Wanted

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.engine import inference_task
-from actors.engine.answers import Answers
+from actors.engine.decoding.answers import Answers
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Wanted
 from actors.errors import ModelError

@@ -15,9 +15,9 @@ from actors.backends.base import Backend, PassOutput, PassRequest, SubmittedPass
 from actors.backends.pytorch.span_search import SpanFinder, read_candidates
 from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
-from actors.engine.answers import Answers
 from actors.engine.batcher import WindowQueue
 from actors.engine.cost_model import PassShape
+from actors.engine.decoding.answers import Answers
 from actors.engine.device_lock import DeviceLock
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Results, Wanted

@@ -17,11 +17,11 @@ from actors.parameters import (
     QAParameters,
     SharingParameters,
 )
-from actors.serving.app import build_app
-from actors.serving.context import Context
+from actors.serving.gateway.app import build_app
+from actors.serving.gateway.context import Context
 from actors.serving.model_card import describe
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
-from actors.serving.replica import Replica
+from actors.serving.replica.replica import Replica
 from tests.actors.serving.helpers import NAME, InProcess, serving
 
 Serve = Callable[..., str]

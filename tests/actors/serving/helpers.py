@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from actors.serving.replica import Replica
+from actors.serving.replica.replica import Replica
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 

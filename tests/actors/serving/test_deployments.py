@@ -1,4 +1,4 @@
-"""Replicas under Ray Serve whose device is lost; tests/pipelines/cli/test_serve.py has the rest of a service."""
+"""Replicas under Ray Serve whose device is lost; cli/commands/test_serve.py has the rest of a service."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 from ray import serve
 
 from actors.serving.deployments import APPLICATION, MODEL, build
-from actors.serving.handle_client import HandleClient
+from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import Reply, Request
 from tests.actors import lossy_runtime

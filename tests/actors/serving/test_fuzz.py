@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.serving.app import build_app
-from actors.serving.context import Context
-from actors.serving.handle_client import HandleClient
+from actors.serving.gateway.app import build_app
+from actors.serving.gateway.context import Context
+from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, InProcess, serving
 from tests.actors.serving.toys import DIES, FAILS, HANGS, NAN, NO_MEMORY, ToyReplicas

@@ -9,7 +9,7 @@ from actors.models.runtime_choice import RuntimeChoice, as_baseline, candidates,
 from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
 from actors.serving.model_card import ALL_OUTPUTS, describe, describe_named, settled
-from actors.serving.replica import Replica
+from actors.serving.replica.replica import Replica
 from tests.actors.exports import exported
 from tests.actors.helpers import GOLDEN, keep_runtimes
 from tests.actors.serving.helpers import NAME

@@ -10,8 +10,8 @@ import pytest
 from starlette.routing import Route
 
 from actors.serving import prometheus
-from actors.serving.app import PROTOCOLS
-from actors.serving.context import Context
+from actors.serving.gateway.app import PROTOCOLS
+from actors.serving.gateway.context import Context
 from actors.serving.prometheus import PROBES, RequestMetrics, merge, pages
 
 

@@ -23,7 +23,7 @@ from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
 from actors.scheduling.scheduler import OnlineScheduler
 from actors.serving.model_card import describe
-from actors.serving.replica import Replica
+from actors.serving.replica.replica import Replica
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 from tests.actors.serving.helpers import NAME

@@ -191,7 +191,7 @@ def test_a_command_that_is_stopped_says_what_is_true_of_it(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.cli.run_job.find_places", stopped)
+    monkeypatch.setattr("pipelines.cli.commands.run_job.find_places", stopped)
     assert spanmill("answer", corpus, tmp_path / "out", *words) == Said(130, "", f"{said}\n")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.cli.dry_run import show_plan
+from pipelines.cli.commands.dry_run import show_plan
 from pipelines.execution.estimate import Estimate, estimate_job, estimate_table
 from pipelines.execution.forecast import Forecast, Interval
 from pipelines.job.pool_size import ActorPool

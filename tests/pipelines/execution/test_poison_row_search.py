@@ -15,7 +15,7 @@ from transformers import DistilBertForQuestionAnswering
 
 from actors.errors import NoRoom
 from actors.parameters import QAParameters
-from pipelines.cli.run_job import run_job
+from pipelines.cli.commands.run_job import run_job
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError

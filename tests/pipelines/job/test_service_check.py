@@ -1,4 +1,4 @@
-"""What a job is told of the service that it would share; tests/pipelines/cli/test_serve.py asks a running one."""
+"""What a job is told of the service that it would share; cli/commands/test_serve.py asks a running one."""
 
 import pytest
 

@@ -12,7 +12,7 @@ from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
 from actors.parameters import QAParameters
-from actors.serving.handle_client import MOST_CRASHES
+from actors.serving.gateway.handle_client import MOST_CRASHES
 from actors.serving.types import Refusal
 from pipelines.stages.serve_client import ServeClient
 from pipelines.stages.shard_chunks import ShardChunks

@@ -12,7 +12,7 @@ from actors.arrays import Flags, Floats
 from actors.backends.pytorch.span_search import SpanFinder, read_candidates
 from actors.backends.pytorch.transfer import Transfer
 from actors.candidates import SpanSearch
-from actors.engine.span_decoding import best_spans
+from actors.engine.decoding.span_decoding import best_spans
 from tests.actors.helpers import hand_batch, random_logits
 
 TRANSFER = Transfer(torch.device("cpu"))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from pipelines.cli.dry_run import show_plan
+from pipelines.cli.commands.dry_run import show_plan
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.job import AnswerConfig, CorpusParameters
 from pipelines.config.loader import load_config

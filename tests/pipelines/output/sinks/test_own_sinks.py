@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from pipelines.cli.status import show_status
+from pipelines.cli.commands.status import show_status
 from pipelines.errors import ConfigError, ManifestError
 from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import Job, bind, check_complete

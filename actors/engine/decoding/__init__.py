@@ -1,0 +1,1 @@
+"""What the output of a pass means: spans, answers, embeddings."""

@@ -1,0 +1,86 @@
+"""What the routes of all protocols work with: the client of the model actors, limits, and defaults of requests."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from actors.models.names import accepted_names
+from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
+from actors.serving.gateway.checks import check_dimensions
+from actors.serving.parameters import LimitParameters
+from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
+from actors.tokenization.encoder_spec import EncoderSpec
+
+
+class ModelClient(Protocol):
+    """Sends requests to model actors, wherever they run."""
+
+    async def ask(self, request: Request) -> Reply:
+        """Has a model actor answer the request.
+
+        Raises:
+            Refused: it cannot be answered, or not at the moment.
+        """
+        ...
+
+    async def card(self) -> ModelCard:
+        """The model that answers.
+
+        Raises:
+            Refused: no model actor is ready.
+        """
+        ...
+
+    async def spec(self) -> EncoderSpec:
+        """The model's tokenizer and the templates of its windows.
+
+        Raises:
+            Refused: no model actor is ready.
+        """
+        ...
+
+    async def metrics(self) -> str:
+        """Metrics of the whole application in Prometheus' text format."""
+        ...
+
+    async def ready(self) -> None:
+        """Waits until a real forward pass has succeeded.
+
+        Raises:
+            Refused: it did not succeed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the routes of a protocol are made with."""
+
+    client: ModelClient
+    limits: LimitParameters
+    qa: QAParameters
+    """Defaults of requests for answers."""
+    embedding: EmbeddingParameters
+    """Defaults of requests for embeddings."""
+    model: str
+    """The model's name, as clients see it."""
+    batching: BatchingParameters = field(default_factory=BatchingParameters)
+    """Of the model actors; /info tells it to clients."""
+    health_route: str | None = None
+    """A further path of the probe /ready."""
+
+    def check_model(self, name: str) -> None:
+        """Raises Refused where a client names another model. `accepted_names` says which are this one's."""
+        if name not in accepted_names(self.model):
+            raise Refused(
+                Refusal(
+                    404,
+                    "model_not_found",
+                    f"there is no model {name[:100]!r} here; ask for {self.model!r}",
+                    field="model",
+                )
+            )
+
+    async def check_dimensions(self, wanted: int | None, status: int = 422, reason: str = "invalid") -> None:
+        """Raises Refused where a client wants embeddings of another width than the model's; None accepts any."""
+        if wanted is not None:
+            check_dimensions(wanted, (await self.client.card()).hidden_size, self.model, status, reason)

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: routes, tensors, and their binary form."""

@@ -1,0 +1,59 @@
+"""What every route does with the fields of its request: check the limits, ask a model actor, note what to log."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request as HTTPRequest
+
+from actors.parameters import EmbeddingParameters, QAParameters
+from actors.serving.gateway.checks import check_inputs
+from actors.serving.gateway.context import Context
+from actors.serving.parameters import LimitParameters
+from actors.serving.types import LongTexts, Refusal, Refused, Reply, Request, Task
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+
+
+async def ask(
+    context: Context,
+    http: HTTPRequest,
+    task: Task,
+    texts: Sequence[str],
+    questions: Sequence[str] = (),
+    qa: QAParameters | None = None,
+    embedding: EmbeddingParameters | None = None,
+    long_texts: LongTexts = "window",
+) -> Reply:
+    """Has a model actor answer, and leaves rows and timing in `http.state`, for the access log and the headers.
+
+    Args:
+        http: its `state.request_id` is the id of the request.
+        texts, questions: as in `Request`.
+        qa, embedding: None takes the defaults of the service.
+
+    Raises:
+        Refused: a limit is exceeded, or the model actors cannot answer.
+    """
+    http.state.rows = len(texts)
+    request = Request(
+        id=http.state.request_id,
+        task=task,
+        texts=tuple(texts),
+        questions=tuple(questions),
+        qa=qa or context.qa,
+        embedding=embedding or context.embedding,
+        long_texts=long_texts,
+        seconds=_seconds(http, context.limits),
+    )
+    check_inputs(request, context.limits)
+    reply = await context.client.ask(request)
+    http.state.timing = reply.timing
+    return reply
+
+
+def _seconds(http: HTTPRequest, limits: LimitParameters) -> float:
+    given = http.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return limits.timeout_ms / 1000
+    if not given.isascii() or not given.isdigit() or not int(given[:12]):
+        raise Refused(Refusal(422, "invalid", f"{TIMEOUT_HEADER}: {given[:40]!r} is no whole number of milliseconds"))
+    return min(int(given[:12]), limits.timeout_ms) / 1000

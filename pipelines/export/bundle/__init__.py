@@ -1,0 +1,1 @@
+"""`spanmill bundle`: a model with the modules that its handler needs."""

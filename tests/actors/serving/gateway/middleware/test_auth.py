@@ -1,0 +1,168 @@
+"""Who may ask."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+
+from actors.serving.gateway.app import build_app
+from actors.serving.gateway.context import Context
+from actors.serving.gateway.middleware.auth import NoKeysError, read_keys
+from actors.serving.parameters import CorsParameters, KeyParameters
+from tests.actors.serving.conftest import Serve
+from tests.actors.serving.helpers import LOVELACE, WHERE, serving
+
+KEYS = ("first-key", "schlüssel")
+BODY = {"context": LOVELACE, "questions": [WHERE]}
+
+
+@pytest.fixture(scope="module")
+def closed(context: Context, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that wants one of `KEYS`."""
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text("# who: the tests\n" + "\n".join(KEYS) + "\n\n", encoding="utf-8")
+    cors = CorsParameters(origins=("https://example.org",))
+    with serving(build_app(context, KeyParameters(file=str(file)), cors)) as url:
+        yield url
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_every_key_of_the_file_opens(closed: str, key: str, scheme: str) -> None:
+    header = {b"Authorization": f"{scheme} {key}".encode()}
+    assert httpx2.post(f"{closed}/answer", json=BODY, headers=header).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header", [None, "Bearer", "Bearer first", "Bearer first-key2", "Basic first-key", "first-key"]
+)
+def test_without_one_nothing_does(closed: str, header: str | None) -> None:
+    for path in (
+        "/answer",
+        "/",
+        "/v1/models",
+        "/docs",
+        "/openapi.json",
+        "/nowhere",
+        "/live/x",
+        "/v2/models/minilm-qa",
+        "/metrics",
+    ):
+        reply = httpx2.post(f"{closed}{path}", json=BODY, headers={} if header is None else {"Authorization": header})
+        assert reply.status_code == 401, path
+        assert reply.headers["WWW-Authenticate"] == "Bearer"
+        assert "Authorization: Bearer KEY" in reply.text
+
+
+def test_the_refusal_has_the_form_of_the_protocol(closed: str) -> None:
+    assert httpx2.post(f"{closed}/answer", json=BODY).json()["reason"] == "unauthorized"
+    assert httpx2.get(f"{closed}/v1/models").json()["error"]["type"] == "authentication_error"
+
+
+@pytest.mark.parametrize(
+    "path", ["/live", "/ready", "/health", "/ping", "/v2/health/ready", "/v2/models/minilm-qa/ready"]
+)
+def test_probes_need_none_to_be_read(closed: str, path: str) -> None:
+    assert httpx2.get(f"{closed}{path}").status_code == 200
+    assert httpx2.post(f"{closed}{path}", content=b" " * 5000).status_code == 401
+
+
+def test_the_pages_need_none_and_the_refusals_that_point_to_them_point_to_something(closed: str) -> None:
+    page = {"Accept": "text/html"}
+    for path in ("/", "/docs", "/openapi.json", "/page/main.js", "/docs/swagger-ui.css"):
+        assert httpx2.get(f"{closed}{path}", headers=page).status_code == 200, path
+        assert httpx2.post(f"{closed}{path}", headers=page, json=BODY).status_code == 401, path
+    assert httpx2.get(closed).status_code == 401
+    assert httpx2.get(f"{closed}/page/../answer", headers=page).status_code == 401
+    with_key = {"Authorization": f"Bearer {KEYS[0]}"}
+    for path in ("/nowhere", "/answer"):
+        assert "/docs lists them" in httpx2.get(f"{closed}{path}", headers=with_key).text
+
+
+def test_the_document_says_what_needs_a_key(closed: str, server: str) -> None:
+    document = httpx2.get(f"{closed}/openapi.json").json()
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    asked = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            needs = operation.get("security", document["security"]) != []
+            url = f"{closed}{path.replace('{model}', 'minilm-qa')}"
+            assert (httpx2.request(method, url).status_code == 401) is needs, (method, path)
+            asked += 1
+    assert asked > 20
+    without_keys = httpx2.get(f"{server}/openapi.json").json()
+    assert "security" not in without_keys
+    assert "securitySchemes" not in without_keys["components"]
+
+
+def test_browsers_may_ask_what_they_may_ask(closed: str) -> None:
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    assert httpx2.request("OPTIONS", f"{closed}/answer", headers=headers).status_code == 200
+
+
+def test_clients_bring_the_key_by_themselves(closed: str) -> None:
+    found = InferenceClient(base_url=closed, api_key=KEYS[0]).question_answering(question=WHERE, context=LOVELACE)
+    assert getattr(found, "answer", None) == "London"
+    with pytest.raises(HfHubHTTPError, match="not known here"):
+        InferenceClient(base_url=closed, api_key="wrong").question_answering(question=WHERE, context=LOVELACE)
+
+
+def test_keys_are_never_logged(closed: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for key in (KEYS[0], "a-wrong-one"):
+        httpx2.post(f"{closed}/answer", json=BODY, headers={"Authorization": f"Bearer {key}"})
+    assert "/answer" in caplog.text
+    assert KEYS[0] not in caplog.text
+    assert "a-wrong-one" not in caplog.text
+
+
+def test_keys_come_from_the_variable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").write_text("one\n", encoding="utf-8")
+    monkeypatch.setenv("SPANMILL_TEST_KEYS", "two, three,")
+    both = KeyParameters(file=str(tmp_path / "keys"), variable="SPANMILL_TEST_KEYS")
+    assert read_keys(both) == (b"one", b"two", b"three")
+    assert read_keys(KeyParameters(variable="SPANMILL_TEST_KEYS")) == (b"two", b"three")
+
+
+def test_the_usual_variable_counts_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPANMILL_KEYS", "one,two")
+    assert read_keys(KeyParameters()) == (b"one", b"two")
+    (tmp_path / "keys").write_text("  # who\nthree\n", encoding="utf-8")
+    assert read_keys(KeyParameters(file=str(tmp_path / "keys"))) == (b"three", b"one", b"two")
+    monkeypatch.setenv("SPANMILL_TEST_KEYS", "four")
+    assert read_keys(KeyParameters(variable="SPANMILL_TEST_KEYS")) == (b"four",)
+
+
+def test_without_keys_there_is_no_service_unless_that_is_said(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    with pytest.raises(NoKeysError, match=r"keys: there are no API keys; set SPANMILL_KEYS to .* keys\.none: true"):
+        serve(keys=KeyParameters())
+    assert read_keys(KeyParameters(none=True)) == ()
+    monkeypatch.setenv("SPANMILL_KEYS", "one")
+    with pytest.raises(NoKeysError, match=r"keys\.none: lets anybody ask, and SPANMILL_KEYS is set"):
+        read_keys(KeyParameters(none=True))
+    monkeypatch.setenv("SPANMILL_KEYS", "")
+    with pytest.raises(NoKeysError, match="SPANMILL_KEYS is empty"):
+        read_keys(KeyParameters())
+    with pytest.raises(ValueError, match="none lets anybody ask, and file or variable name keys"):
+        KeyParameters(none=True, file="keys")
+
+
+def test_a_service_that_should_be_closed_is_never_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    monkeypatch.setenv("SPANMILL_TEST_KEYS", " , ")
+    (tmp_path / "empty").write_text("# nobody\n\n", encoding="utf-8")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for keys, said in (
+        (KeyParameters(file=str(tmp_path / "none")), r"keys\.file: .*none cannot be read"),
+        (KeyParameters(file=str(tmp_path / "binary")), r"keys\.file: .*binary cannot be read"),
+        (KeyParameters(file=str(tmp_path / "empty")), r"keys\.file: .*empty holds no key"),
+        (KeyParameters(variable="SPANMILL_TEST_KEYS"), r"keys\.variable: SPANMILL_TEST_KEYS is empty"),
+        (KeyParameters(variable="SPANMILL_NO_KEYS"), r"keys\.variable: SPANMILL_NO_KEYS is not set"),
+    ):
+        with pytest.raises(NoKeysError, match=said):
+            serve(keys=keys)

@@ -1,0 +1,51 @@
+"""What `--dry-run` prints of columns and rows."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipelines.cli.commands.dry_run import show_plan
+from tests.pipelines.helpers import qa_rows
+from tests.pipelines.jobs import make_job, write_jsonl
+
+
+def _shown(folder: Path, model: Path, *words: str) -> str:
+    said = io.StringIO()
+    show_plan(make_job([folder], folder.parent / "out", model, *words), Console(file=said, width=1000))
+    return said.getvalue()
+
+
+def test_nested_views_and_uuids(tmp_path: Path, untrained_model: Path) -> None:
+    (tmp_path / "in").mkdir()
+    uuids = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array([b"\0" * 16], pa.uuid()))
+    table = pa.Table.from_pylist(qa_rows(1)).append_column("refs", uuids)
+    for name, type in (
+        ("tags", pa.list_(pa.string_view())),
+        ("seen", pa.list_view(pa.struct([("at", pa.binary_view())]))),
+        ("words", pa.map_(pa.string_view(), pa.string_view())),
+    ):
+        values = {"tags": ["x"], "seen": [{"at": b"y"}], "words": [("a", "b")]}
+        table = table.append_column(name, pa.array([values[name]], type))
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    text = _shown(tmp_path / "in", untrained_model, "corpus.carry=[tags, seen, words, refs]")
+    assert "tags: list<element: string>" in text
+    assert "tags=['x']  seen=[{'at': b'y'}]  words=[('a', 'b')]  refs=[UUID('00000000-" in text
+
+
+def test_the_precision_with_its_reason(tmp_path: Path, untrained_model: Path) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(1))
+    assert "precision float32 (model.precision: auto, on CPUs)\n" in _shown(
+        tmp_path / "in", untrained_model, "pool.gpus=0"
+    )
+    on_gpu = _shown(tmp_path / "in", untrained_model, "model.device=cuda")
+    assert "precision float16 (hidden states against float32: float16 0." in on_gpu
+
+
+def test_values_that_do_not_fit(tmp_path: Path, untrained_model: Path) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", [{**qa_rows(1)[0], "zip": "02134", "id": 1.5}])
+    text = _shown(tmp_path / "in", untrained_model, "corpus.carry=[zip]", "corpus.types={zip: int64}")
+    assert "'zip': 1 value does not fit the column's type and is null" in text
+    assert "'id': 1 id of another kind than text and whole numbers" in text
