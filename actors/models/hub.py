@@ -79,6 +79,11 @@ def is_shipped(name: str) -> bool:
     return folder.resolve() == _SHIPPED.resolve() if folder.is_dir() else name in SHIPPED_NAMES
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a model's name is that of a repository of the hub."""
+    return not is_place(name) and not is_shipped(name) and not Path(name).expanduser().is_dir()
+
+
 def from_anywhere(name: str) -> str:
     """A name by which workers find a model, since those of a running cluster run in other folders or machines.
 

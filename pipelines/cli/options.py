@@ -25,6 +25,16 @@ Inputs = Annotated[
     ),
 ]
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help=f"Folder for the results: {STORES}", show_default=False)]
+EXPORTED_MODEL = typer.Argument(metavar="MODEL", help="Local folder, hub id or URL of a folder.", show_default=False)
+OverwriteExport = Annotated[
+    bool, typer.Option("--overwrite", help="Replace all of OUTPUT, if it is an export or a bundle of Spanmill.")
+]
+
+
+def published_in(what: str) -> Any:
+    """The argument OUTPUT of a command that publishes a folder, which may be a repository of the hub."""
+    help = f"Folder for {what}: {STORES}; or hf://user/name, a repository of the hub (not tested)."
+    return typer.Argument(metavar="OUTPUT", help=help, show_default=False)
 
 
 class InputsThenOutput(TyperCommand):

@@ -9,11 +9,12 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from actors.backends.exported import ExportRecord
 from actors.export.form import ExportForm
+from actors.models.hub import is_hub_id
 from actors.models.names import public_name
 from actors.parameters import ModelParameters
 from pipelines.export.figures import FormRow, FormTable, on_rows
-from pipelines.export.source_card import card_text, is_hub_id
-from pipelines.export.templates import render
+from pipelines.export.source_card import card_text
+from pipelines.templates import render
 
 _CARRIED = ("license", "license_name", "license_link", "language", "datasets", "base_model")
 """Of the card of what was exported."""
@@ -34,16 +35,16 @@ def render_card(record: ExportRecord, forms: Mapping[str, ExportForm], source: M
         **dict(source),
     )
     rows = [FormRow(form, forms[form.name].name, form.parity) for form in record.forms]
-    return render(
-        "card.md.j2",
-        record=record,
-        metadata=metadata.to_yaml(),
-        name=public_name(record.source),
-        kinds=kinds,
-        table=FormTable.of(rows),
-        below=on_rows((f"{row.name} {row.form.precision}", row.figures) for row in rows),
-        files=[file for form in record.forms for file in form.files],
-    )
+    values = {
+        "record": record,
+        "metadata": metadata.to_yaml(),
+        "name": public_name(record.source),
+        "kinds": kinds,
+        "table": FormTable.of(rows),
+        "below": on_rows((f"{row.name} {row.form.precision}", row.figures) for row in rows),
+        "files": [file for form in record.forms for file in form.files],
+    }
+    return render("pipelines.export", "card.md.j2", values)
 
 
 def source_metadata(model: ModelParameters, folder: Path) -> dict[str, Any]:

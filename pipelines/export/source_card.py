@@ -4,8 +4,7 @@ from pathlib import Path
 
 import fsspec
 
-from actors.models.hub import is_shipped
-from actors.models.names import is_place
+from actors.models.hub import is_hub_id
 from actors.parameters import ModelParameters
 
 CARD = "README.md"
@@ -33,8 +32,3 @@ def card_text(model: ModelParameters, folder: Path) -> str:
         fs, root = fsspec.core.url_to_fs(model.name, **model.storage)
         return bytes(fs.cat_file(f"{root.rstrip('/')}/{CARD}")).decode()
     return (folder / CARD).read_text(encoding="utf-8")
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a model's name is that of a repository of the hub."""
-    return not is_place(name) and not is_shipped(name) and not Path(name).expanduser().is_dir()

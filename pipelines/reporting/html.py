@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipelines.reporting.report_model import Report
 from pipelines.rows.misfits import advice, describe
+from pipelines.templates import render as render_template
 from pipelines.words import counted
 
 _LINE_WIDTH, _LINE_HEIGHT = 1000, 100
@@ -40,26 +39,20 @@ class Column:
 
 def render(report: Report) -> str:
     """The page as HTML. All texts are escaped, because some come from the input."""
-    environment = Environment(
-        loader=PackageLoader("pipelines.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "counted": counted, "duration": duration, "size": size}
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        rows=steps(report.speed.rows),
-        tokens=steps(report.speed.tokens),
-        words=_words(report),
-        scores=_score_columns(report.scores),
-        passes=_pass_columns({int(limit): count for limit, count in report.pass_milliseconds.items()}),
-        most_windows=max((bucket.windows for bucket in report.buckets), default=0),
-        misfits=[describe(one.column, one.outcome, one.rows) for one in report.misfits],
-        misfits_advice=advice((one.column, one.outcome) for one in report.misfits),
-        most_batch=max((bucket.mean_batch for bucket in report.buckets), default=0),
-    )
+    values = {
+        "report": report,
+        "rows": steps(report.speed.rows),
+        "tokens": steps(report.speed.tokens),
+        "words": _words(report),
+        "scores": _score_columns(report.scores),
+        "passes": _pass_columns({int(limit): count for limit, count in report.pass_milliseconds.items()}),
+        "most_windows": max((bucket.windows for bucket in report.buckets), default=0),
+        "misfits": [describe(one.column, one.outcome, one.rows) for one in report.misfits],
+        "misfits_advice": advice((one.column, one.outcome) for one in report.misfits),
+        "most_batch": max((bucket.mean_batch for bucket in report.buckets), default=0),
+    }
+    filters = {"number": number, "counted": counted, "duration": duration, "size": size}
+    return render_template("pipelines.reporting", "report.html.j2", values, is_html=True, filters=filters)
 
 
 def steps(values: Sequence[float]) -> Steps:

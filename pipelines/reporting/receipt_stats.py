@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.output.receipt import SCORE_BINS
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 _ROWS_AT_ONCE = 10_000
 
@@ -71,7 +71,7 @@ class PassTotals:
     total: PassStats
     tokens: NDArray[np.int64]
     """[N] tokens of every receipt, without padding."""
-    seconds: Floats
+    seconds: Doubles
     """[N] seconds in forward passes of every receipt."""
 
     @classmethod
@@ -168,7 +168,7 @@ def _sum(column: pa.ChunkedArray) -> Any:
     return pc.sum(column).as_py() or 0
 
 
-def _across(columns: list[pa.ChunkedArray], rows: int) -> Floats:
+def _across(columns: list[pa.ChunkedArray], rows: int) -> Doubles:
     total = np.zeros(rows)
     for column in columns:
         total += column.fill_null(0).to_numpy()

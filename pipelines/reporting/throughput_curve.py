@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 MOST_POINTS = 200
 _SHARDS_A_POINT = 3
@@ -49,8 +49,8 @@ def throughput_curve(receipts: pa.Table, tokens: NDArray[np.int64]) -> Throughpu
 class _WorkClock:
     """Converts seconds of the epoch to seconds that the job had been running, without the gaps between spans."""
 
-    starts: Floats
-    lengths: Floats
+    starts: Doubles
+    lengths: Doubles
 
     @classmethod
     def over(cls, spans: list[tuple[float, float]]) -> "_WorkClock":
@@ -66,19 +66,19 @@ class _WorkClock:
     def total(self) -> float:
         return float(self.lengths.sum())
 
-    def at(self, times: Floats) -> Floats:
+    def at(self, times: Doubles) -> Doubles:
         span = np.searchsorted(self.starts, times, side="right") - 1
         before = np.concatenate([[0.0], np.cumsum(self.lengths)])
-        result: Floats = before[span] + np.minimum(times - self.starts[span], self.lengths[span])
+        result: Doubles = before[span] + np.minimum(times - self.starts[span], self.lengths[span])
         return result
 
 
-def _cumulated(began: Floats, ended: Floats, amounts: NDArray[np.int64], edges: Floats) -> Floats:
+def _cumulated(began: Doubles, ended: Doubles, amounts: NDArray[np.int64], edges: Doubles) -> Doubles:
     """The cumulated amount at each edge, when every amount is spread evenly over its time."""
     slopes = amounts / np.maximum(ended - began, 1e-9)
     times = np.concatenate([began, ended])
     order = np.argsort(times, kind="stable")
     times, changes = times[order], np.concatenate([slopes, -slopes])[order]
     grown = np.concatenate([[0.0], np.cumsum(np.cumsum(changes)[:-1] * np.diff(times))])
-    result: Floats = np.interp(edges, times, grown)
+    result: Doubles = np.interp(edges, times, grown)
     return result

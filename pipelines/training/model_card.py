@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from actors.models.hub import is_hub_id
 from actors.version import release
 from pipelines.config.training import FinetuneConfig
 from pipelines.evaluation.squad import SkippedRows
 from pipelines.storage.url import Url
+from pipelines.templates import render
 from pipelines.training.dataset import TrainingData
 from pipelines.training.messages import HeldOutScores
 
@@ -73,19 +73,13 @@ def render_card(card: Card) -> str:
         license=card.license,
         library_name="transformers",
         pipeline_tag="question-answering",
-        base_model=card.base if _is_hub_id(card.base) else None,
+        base_model=card.base if is_hub_id(card.base) else None,
         tags=["extractive-qa", "spanmill"],
     )
-    environment = Environment(
-        loader=PackageLoader("pipelines.training", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("model_card.md.j2").render(
-        card=card,
-        metadata=metadata.to_yaml(),
-        settings=yaml.safe_dump(card.settings, sort_keys=False).strip(),
-        version=release(),
-    )
-
-
-def _is_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir()
+    values = {
+        "card": card,
+        "metadata": metadata.to_yaml(),
+        "settings": yaml.safe_dump(card.settings, sort_keys=False).strip(),
+        "version": release(),
+    }
+    return render("pipelines.training", "model_card.md.j2", values)

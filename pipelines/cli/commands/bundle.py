@@ -5,23 +5,12 @@ from typing import Annotated
 import typer
 
 from actors.export.endpoint_settings import EndpointTask
-from pipelines.cli.options import STORES, set_option
+from pipelines.cli.options import EXPORTED_MODEL, OverwriteExport, published_in, set_option
 from pipelines.cli.stop_signals import NOTHING_WRITTEN, saying
 from pipelines.config.bundle import BundleConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL of a folder.", show_default=False)
-]
-Output = Annotated[
-    str,
-    typer.Argument(
-        metavar="OUTPUT",
-        help=f"Folder for the bundle: {STORES}; or hf://user/name, a repository of the hub (not tested).",
-        show_default=False,
-    ),
-]
 Task = Annotated[
     EndpointTask | None,
     typer.Option(
@@ -30,16 +19,13 @@ Task = Annotated[
         "the first if the model has a QA head, else the second.",
     ),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace all of OUTPUT, if it is an export or a bundle of Spanmill.")
-]
 
 
 def bundle(
-    model: Model,
-    output: Output,
+    model: Annotated[str, EXPORTED_MODEL],
+    output: Annotated[str, published_in("the bundle")],
     task: Task = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteExport = False,
     overrides: Annotated[list[str] | None, set_option("qa.handle_impossible_answer=true")] = None,
 ) -> None:
     """Write a repository for Hugging Face's Inference Endpoints, which answers questions and embeds texts.

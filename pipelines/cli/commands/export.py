@@ -4,24 +4,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import STORES, set_option
+from pipelines.cli.options import EXPORTED_MODEL, OverwriteExport, published_in, set_option
 from pipelines.cli.stop_signals import NOTHING_WRITTEN, STOPPED, saying
 from pipelines.config.export import ExportConfig
 from pipelines.config.loader import load_config
 from pipelines.console import open_console
 from pipelines.errors import ConfigError
 
-Model = Annotated[
-    str | None, typer.Argument(metavar="MODEL", help="Local folder, hub id or URL of a folder.", show_default=False)
-]
-Output = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="OUTPUT",
-        help=f"Folder for the forms: {STORES}; or hf://user/name, a repository of the hub (not tested).",
-        show_default=False,
-    ),
-]
 Formats = Annotated[
     str | None,
     typer.Option(
@@ -36,9 +25,6 @@ Precisions = Annotated[
     typer.Option(
         "--precision", metavar="NAME,...", help="float32, float16, int8. Without it, all that each form can be in."
     ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace all of OUTPUT, if it is an export or a bundle of Spanmill.")
 ]
 Encoder = Annotated[
     bool,
@@ -72,12 +58,12 @@ Pythons = Annotated[
 
 
 def export(
-    model: Model = None,
-    output: Output = None,
+    model: Annotated[str | None, EXPORTED_MODEL] = None,
+    output: Annotated[str | None, published_in("the forms")] = None,
     formats: Formats = None,
     precision: Precisions = None,
     encoder: Encoder = False,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteExport = False,
     check: CheckFolder = None,
     rows: Rows = None,
     threads: Threads = None,

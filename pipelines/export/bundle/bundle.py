@@ -27,8 +27,8 @@ from pipelines.export.bundle.card import SourceCard, bundle_card
 from pipelines.export.bundle.import_closure import Closure, import_closure
 from pipelines.export.publishing import Say, check_apart, published
 from pipelines.export.source_card import CARD, card_text
-from pipelines.export.templates import render
 from pipelines.storage.url import Url
+from pipelines.templates import render
 
 MODULES = "spanmill_modules"
 """The folder of a bundle that holds the modules of its handler."""
@@ -83,7 +83,7 @@ def bundle(request: Request, console: Console, say: Say) -> None:
         _write_modules(handler_closure(), output / MODULES)
         values = {"release": release(), "modules": MODULES, "settings": SETTINGS}
         for name in (HANDLER, REQUIREMENTS):
-            (output / name).write_text(render(f"bundle_{name}.j2", **values), encoding="utf-8")
+            (output / name).write_text(render("pipelines.export", f"bundle_{name}.j2", values), encoding="utf-8")
         write_settings(output, settings)
         (output / CARD).write_text(bundle_card(card, settings, MODULES), encoding="utf-8")
         say("trying the handler in a process of its own")

@@ -11,7 +11,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from actors.errors import first_line
 from actors.export.endpoint_settings import EndpointSettings
 from pipelines.errors import ConfigError
-from pipelines.export.templates import render
+from pipelines.templates import render
 
 _BEGIN, _END = "<!-- spanmill bundle -->", "<!-- end of spanmill bundle -->"
 _SECTION = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}\n*", re.DOTALL)
@@ -74,15 +74,15 @@ def bundle_card(source: SourceCard, settings: EndpointSettings, modules: str) ->
         "pipeline_tag": settings.task,
         "tags": [*given, *(tag for tag in _TAGS if tag not in given)],
     }
-    return render(
-        "bundle_card.md.j2",
-        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).strip(),
-        text=source.text or f"# {settings.source}",
-        begin=_BEGIN,
-        end=_END,
-        settings=settings,
-        modules=modules,
-    )
+    values = {
+        "metadata": yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).strip(),
+        "text": source.text or f"# {settings.source}",
+        "begin": _BEGIN,
+        "end": _END,
+        "settings": settings,
+        "modules": modules,
+    }
+    return render("pipelines.export", "bundle_card.md.j2", values)
 
 
 def _in_a_line(error: yaml.YAMLError) -> str:

@@ -49,7 +49,7 @@ def test_the_hub_reads_it() -> None:
     assert ModelCard(text).data.get("license") == "apache-2.0"
 
 
-@pytest.mark.parametrize("base", ["./mine", "/models/mine", "s3://bucket/model", "tests/golden", "mine", "~/mine"])
+@pytest.mark.parametrize("base", ["./mine", "/models/mine", "s3://bucket/model", "tests/golden", "tests", "~/mine"])
 def test_a_base_that_is_not_on_the_hub_is_no_base_model_there(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])
     text = _card(f"base.name={base}")
