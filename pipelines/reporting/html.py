@@ -1,7 +1,7 @@
 """The report as an HTML page: one file without scripts, which loads nothing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipelines.reporting.report_model import Report
@@ -51,7 +51,12 @@ def render(report: Report) -> str:
         "misfits_advice": advice((one.column, one.outcome) for one in report.misfits),
         "most_batch": max((bucket.mean_batch for bucket in report.buckets), default=0),
     }
-    filters = {"number": number, "counted": counted, "duration": duration, "size": size}
+    filters: dict[str, Callable[..., object]] = {
+        "number": number,
+        "counted": counted,
+        "duration": duration,
+        "size": size,
+    }
     return render_template("pipelines.reporting", "report.html.j2", values, is_html=True, filters=filters)
 
 
