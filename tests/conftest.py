@@ -34,14 +34,17 @@ _ROOT = Path(__file__).parents[1]
 
 @cache
 def _turn(module: Path) -> int:
-    """When a module is run: 0 with the shared Ray cluster, 1 with clusters of its own, 2 without Ray.
+    """When a module is run: 0 with the shared Ray cluster, 1 with clusters of its own; 2 without Ray, as a whole, and 3
+    test by test: these are short, and fill what is left of the last of the long ones.
 
     xdist's scheduler sees names of tests only, no markers, so the source is looked at.
     """
     source = _source(module)
     if 'usefixtures("cluster")' in source:
         return 0
-    return 1 if "pytest.mark.ray" in source else 2
+    if "pytest.mark.ray" in source:
+        return 1
+    return 2 if "pytest.mark.together" in source else 3
 
 
 @cache
@@ -59,8 +62,7 @@ class _RayFirst(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         module = _module(nodeid)
-        is_apart = _turn(module) == 2 and "pytest.mark.together" not in _source(module)
-        return nodeid if is_apart else nodeid.partition("::")[0]
+        return nodeid if _turn(module) == 3 else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         waiting = min(self.workqueue, key=lambda scope: _turn(_module(scope)))

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "samples" / "corpus.parquet"
 MODEL = ROOT / "models" / "minilm-qa"
 PACKAGES = ("actors", "pipelines", "spanmill")
+
+pytestmark = pytest.mark.together
+
 MADE_ELSEWHERE = ignore_patterns("__pycache__", "*.egg-info", "build", "dist", ".*", "untrained")
 
 TEMPLATES = """

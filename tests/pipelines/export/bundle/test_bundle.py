@@ -182,7 +182,7 @@ def test_a_handler_needs_no_more_than_is_required(minilm: Path) -> None:
 def test_no_module_of_a_bundle_looks_for_other_files() -> None:
     for module in handler_closure().modules:
         assert "__file__" not in module.file.read_text(), module.name
-        assert module.name.split(".")[-1] not in ("gateway", "deployments", "app"), module.name
+        assert module.name.split(".")[-1] not in ("builder", "deployments", "app"), module.name
 
 
 def test_the_card_keeps_what_the_models_says(minilm: Path) -> None:
