@@ -79,12 +79,12 @@ def measure(engine: Engine, prepared: Tokenized, rounds: int) -> dict[str, Figur
                 seconds[name].append(took)
     rows, alone = len(prepared.row_owner), seconds["answers"]
     figures = {}
-    for name, took in seconds.items():
+    for name, times in seconds.items():
         added = tables[name].select([c for c in tables[name].column_names if c not in tables["answers"].column_names])
         added = added if added.num_columns else tables[name]
         figures[name] = Figures(
-            rows / statistics.median(took),
-            statistics.median(base / one for base, one in zip(alone, took, strict=True)),
+            rows / statistics.median(times),
+            statistics.median(base / one for base, one in zip(alone, times, strict=True)),
             added.nbytes / rows,
             len(to_parquet(added, {})) / rows,
         )
