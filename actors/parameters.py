@@ -128,6 +128,10 @@ class EmbeddingParameters(Settings):
     normalize: bool = True
     """Scale every embedding to length 1."""
 
+    dimensions: int | None = Field(default=None, ge=1)
+    """Keep so many of a vector's numbers, the first ones, for models that are trained for it (Matryoshka); `normalize`
+    then scales what is left. null keeps all."""
+
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the numbers that are written."""
 

@@ -58,6 +58,8 @@ class PassRequest:
     give them in place of the logits."""
     inside: InsideRequest | None = None
     """What is needed of the layers below the last and of attention; None where nothing is."""
+    want_logits: bool = False
+    """Whether the logits are needed even where `searches` are answered; with `inside` alone."""
 
 
 @dataclass(frozen=True)

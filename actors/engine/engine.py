@@ -133,9 +133,19 @@ class Engine:
         Raises:
             ModelError: something is wanted that the loaded model cannot give.
         """
+        return InferenceTask(prepared, self.spec, wanted, self.hidden_size, self.make_ready(wanted))
+
+    def make_ready(self, wanted: Wanted) -> ModelDepth | None:
+        """Has the model ready for what is wanted. That takes seconds where it looks inside for the first time.
+
+        Returns:
+            Its layers and heads, where it looks inside.
+
+        Raises:
+            ModelError: something is wanted that the loaded model cannot give.
+        """
         check_outputs(wanted.outputs, self._outputs)
-        depth = self._look_inside(wanted) if wanted.looks_inside else None
-        return InferenceTask(prepared, self.spec, wanted, self.hidden_size, depth)
+        return self._look_inside(wanted) if wanted.looks_inside else None
 
     def _look_inside(self, wanted: Wanted) -> ModelDepth:
         """Has the model ready for passes that tell what goes on in its layers; the first call makes them possible."""
@@ -351,6 +361,7 @@ class Engine:
             ModelOutput.LAST_HIDDEN in needs,
             tuple(searches),
             InsideRequest.stacked([part for part in inside if part is not None], width),
+            wanted.probabilities,
         )
 
     def wait(self, flight: PassInFlight) -> PassOutput | None:

@@ -21,6 +21,7 @@ from actors.engine.decoding.rows import NOT_A_NUMBER, checked
 from actors.engine.decoding.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.engine.decoding.token_texts import WindowTokens, passage_tokens
 from actors.engine.decoding.token_vectors import TokenVectors
+from actors.engine.decoding.window_probabilities import WindowProbabilities
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NotANumber
 from actors.parameters import AttentionParameters, EmbeddingParameters, QAParameters, TokenVectorParameters
@@ -54,6 +55,8 @@ class Results:
     """[R] lists of `attention.WINDOW`s."""
     attribution: pa.ListArray | None = None
     """[R] lists of `attribution.SHARE`s; null where the model abstains."""
+    probabilities: pa.ListArray | None = None
+    """[R] lists of `window_probabilities.WINDOW`s; no column of a job."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Wanted:
     """What the tokens of each window attended to."""
     attribution: bool = False
     """What the best answer's first and last token attended to; with `qa` alone."""
+    probabilities: bool = False
+    """How probable it is that an answer begins or ends at each token of every window; with answers alone."""
 
     @property
     def gives_answers(self) -> bool:
@@ -99,7 +104,7 @@ class Wanted:
     @property
     def needs_texts(self) -> bool:
         """Whether texts and places of all tokens, those of the questions too, have to be in the `Tokenized`."""
-        return self.token_texts or self.attention is not None or self.attribution
+        return self.token_texts or self.attention is not None or self.attribution or self.probabilities
 
     @property
     def outputs(self) -> frozenset[ModelOutput]:
@@ -164,6 +169,7 @@ class InferenceTask:
         if depth is not None and wanted.attention is not None:
             layers = wanted.attention.layers or tuple(range(1, depth.layers + 1))
             self._attention = WindowAttention(self._tokens, wanted.attention, layers, depth.heads)
+        self._probabilities = WindowProbabilities(self._tokens) if wanted.probabilities else None
 
     @property
     def rounds(self) -> list[Longs]:
@@ -184,6 +190,7 @@ class InferenceTask:
             wanted.token_vectors and wanted.token_vectors.numbers,
             wanted.attention,
             wanted.attribution,
+            wanted.probabilities,
         )
 
     def merge_complete(self) -> None:
@@ -217,6 +224,9 @@ class InferenceTask:
 
     def search(self, windows: slice) -> tuple[SpanSearch, ...]:
         """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are."""
+        if self.wanted.probabilities and not self.wanted.attribution:
+            # They are found in the logits, which have to be here anyway.
+            return ()
         return () if self._asked is None else (self._asked.search(windows),)
 
     def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
@@ -233,6 +243,10 @@ class InferenceTask:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
                 # A view would hold the whole pass's states for as long as this window's are wanted.
                 self._states[window] = checked(states[:length]).copy()
+        if self._probabilities is not None:
+            if output.start_logits is None or output.end_logits is None:
+                raise ModelError("the backend returned no logits")
+            self._probabilities.keep(chosen, batch, output.start_logits, output.end_logits)
         self._keep_inside(chosen, batch, output, output.inside or Inside())
 
     def _keep_inside(self, chosen: Longs, batch: Batch, output: PassOutput, inside: Inside) -> None:
@@ -257,6 +271,7 @@ class InferenceTask:
             layer_vectors=None if self._layers is None else self._layers.vectors(),
             attention=None if self._attention is None else self._attention.column(),
             attribution=asked.attribution() if asked is not None and wanted.attribution else None,
+            probabilities=None if self._probabilities is None else self._probabilities.column(),
         )
 
 
@@ -357,7 +372,7 @@ class _Pooled:
         self, prepared: Tokenized, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
     ) -> None:
         self._prepared = prepared
-        self._normalize = embedding.normalize
+        self._normalize, self._dimensions = embedding.normalize, embedding.dimensions
         self._pooling = Pooling.plan(prepared, embedding, beside_answers)
         self._sums = np.zeros((len(prepared.windows), hidden_size), dtype=np.float32)
         self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
@@ -371,7 +386,7 @@ class _Pooled:
         self._sums[chosen] = checked(sums)
 
     def join(self) -> Floats:
-        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
+        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize, self._dimensions)
         return vectors[self._prepared.row_owner]
 
 

@@ -58,6 +58,9 @@ def next_pass(
 
 def _limit(engine: Engine, requests: Sequence[QueuedRequest], quantum: float) -> float:
     """Seconds that the next pass may take."""
+    if requests[0].task.wanted.looks_inside:
+        # Others wait as well, who do without what makes such a pass slow.
+        return quantum
     sizes = np.sum([request.slice_size for request in requests], axis=0)
     return max(quantum, engine.predicted_at_best(*sizes.tolist(), requests[0].task) / _PASSES)
 

@@ -72,7 +72,7 @@ class _PaddedRun:
         if self.finder is not None:
             found = self.finder.find_on_device(output.start_logits, output.end_logits)
             results.found = self.finder.to_host(found)
-        elif request.want_spans:
+        if request.want_spans and (self.finder is None or request.want_logits):
             results.start, results.end = transfer.to_host(output.start_logits), transfer.to_host(output.end_logits)
         if self.pool_weights is not None and states is not None:
             weights = transfer.to_device(self.pool_weights)

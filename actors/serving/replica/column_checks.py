@@ -94,8 +94,7 @@ def _tokens(rows: _Rows) -> Doubles:
 def _embedding(rows: _Rows) -> Doubles:
     embedding = rows.request.embedding
     numbers = embedding.dimensions or rows.card.hidden_size
-    each = {"int8": float(_SMALL), "binary": _SMALL / 8}.get(embedding.dtype, float(_NUMBER))
-    return np.full(len(rows.tokens), numbers * each * len(embedding.poolings) * len(embedding.parts))
+    return np.full(len(rows.tokens), numbers * float(_NUMBER))
 
 
 def _token_vectors(rows: _Rows) -> Doubles:

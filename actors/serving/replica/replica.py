@@ -137,12 +137,14 @@ class Replica:
             return Refusal(422, "invalid", str(error))
 
     async def _prepare_in_thread(self, request: Request) -> Tokenized:
-        size = sum(map(len, request.texts)) + sum(map(len, request.questions))
+        size, wanted = sum(map(len, request.texts)) + sum(map(len, request.questions)), wanted_by(request)
 
         def prepare() -> Tokenized:
             began = time.monotonic()
             prepared = self.prepare(request)
             self._tokenised.observe(size, time.monotonic() - began)
+            # The first such request waits for seconds, and nobody else with it.
+            self.actor.engine.make_ready(wanted)
             return prepared
 
         self._to_tokenise += size

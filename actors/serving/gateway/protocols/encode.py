@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
+from pydantic import Field
 
 from actors.parameters import EmbeddingParameters
 from actors.serving.gateway.checks import with_parameters
@@ -43,17 +44,14 @@ _REPLY = {
 class EncodeParameters(ColumnParameters):
     """How to encode. What is left out or null is the service's default."""
 
-    pooling: OneOrMany[str] | None = None
-    """How the vectors of tokens become one, in `embedding` and `hidden`: mean, cls, max or last; a list gives several
-    embeddings."""
+    pooling: str | None = None
+    """How the vectors of tokens become one, in `embedding` and `hidden`: mean or cls."""
     normalize: bool | None = None
     """Scale every embedding to length 1."""
     dimensions: int | None = None
     """How many of its first numbers an embedding keeps; where it is normalised, it is so afterwards."""
-    dtype: Literal["float32", "float16", "int8", "binary"] | None = None
-    """Type of the numbers of `embedding`."""
-    int8_range: float | None = None
-    """The largest number that int8 stands for."""
+    dtype: str | None = None
+    """Type of the numbers of `embedding`: float32 or float16."""
     max_seq_len: int | None = None
     """Longest window in tokens, special tokens included; longer texts are cut into several."""
     doc_stride: int | None = None
@@ -65,7 +63,7 @@ class Texts(schema.Body):
 
     inputs: OneOrMany[str]
     """A text, or a list of texts."""
-    columns: Many[TextColumn] = ["embedding"]
+    columns: Annotated[Many[TextColumn], Field(min_length=1)] = ["embedding"]
     """What to give of each text."""
     parameters: EncodeParameters = EncodeParameters()
 

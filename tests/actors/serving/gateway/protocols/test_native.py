@@ -67,9 +67,7 @@ def test_columns_come_beside_the_answers(server: str, replica: Replica) -> None:
     assert status == 200
     _, without = post(server, {"context": LOVELACE, "questions": QUESTIONS})
     assert [row[0]["answer"] for row in told["answers"]] == [row[0]["answer"] for row in without["answers"]]
-    columns = WantedColumns(
-        tuple(names), TokenVectorParameters(layers=0), AttentionParameters(top=2, layers=(6,))
-    )
+    columns = WantedColumns(tuple(names), TokenVectorParameters(layers=0), AttentionParameters(top=2, layers=(6,)))
     request = Request("x", "answer", (LOVELACE,) * 3, tuple(QUESTIONS), columns=columns)
     table, _ = replica.actor.process(replica.prepare(request).to_ipc(), wanted_by(request))
     expected = json.loads(rows_json(table.select(names)))
