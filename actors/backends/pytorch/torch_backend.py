@@ -73,6 +73,7 @@ class TorchBackend:
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._searches = self._device.type != "cpu" if searches_spans is None else searches_spans
         self._depth = depth_of(model)
+        self._inside: TorchBackend | None = None
         self._dtype, self._make, self._reload = dtype, make, reload
         self._model = model if reload is None or self._device.type != "cpu" else None
         self._pass: PassKind = self._thread.submit(_fastest_pass, model, make).result()
@@ -101,9 +102,10 @@ class TorchBackend:
 
     def inside(self) -> "TorchBackend":
         """See `LooksInside`; both share the thread. Where the model is not kept, weights are loaded once more."""
-        other = copy(self)
-        other._pass = self._thread.submit(self._pass_inside).result()
-        return other
+        if self._inside is None:
+            self._inside = copy(self)
+            self._inside._pass = self._thread.submit(self._pass_inside).result()
+        return self._inside
 
     def _pass_inside(self) -> PassKind:
         if self._model is not None:
