@@ -16,6 +16,7 @@ from actors.scheduling.coalescing import next_pass
 from actors.scheduling.request import QueuedRequest, WindowSizes
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import TableBackend, strings, word_spec, words
+from tests.actors.scheduling.deep_backend import DeepBackend
 
 SPEC = word_spec()
 EMBED, STATES = Wanted(embedding=EmbeddingParameters()), Wanted(window_states=True)
@@ -85,6 +86,21 @@ def test_where_much_waits_passes_grow() -> None:
     few, many = ([_request(engine, float(n), 20) for n in range(count)] for count in (2, 400))
     assert len(_next_pass(engine, few, 0.0)) == 1
     assert len(_next_pass(engine, many, 0.0)) > 4
+
+
+def test_passes_that_look_inside_the_model_stay_within_the_quantum_however_many_wait() -> None:
+    wanted = Wanted(embedding=EmbeddingParameters(), embeddings=False, layer_vectors=True)
+    engine = Engine(DeepBackend(lambda tokens: tokens * TOKEN), SPEC, BatchingParameters(max_windows=8))
+    texts = strings([words([n % 40] * 18) for n in range(64)])
+    engine.finish(engine.begin(prepare_texts(SPEC, EmbeddingParameters(), texts)[0], wanted))
+    requests = [_request(engine, float(n), 20, wanted=wanted) for n in range(400)]
+    for request in requests:
+        request.slice_seconds = engine.predicted(request.lengths, request.task)
+    usual = _request(engine, 0.5, 20)
+    chosen = _next_pass(engine, [*requests, usual], QUANTUM)
+    assert usual not in chosen
+    # A window of 20 tokens takes 20 ms.
+    assert sum(map(len, chosen.values())) <= 2
 
 
 @settings(max_examples=60)
