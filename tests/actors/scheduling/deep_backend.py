@@ -13,7 +13,7 @@ DEPTH = ModelDepth(layers=2, heads=2)
 
 
 class DeepBackend(TableBackend):
-    """Every layer gives what the table gives. `passes` has what was computed in order: whether inside, and the shape."""
+    """Every layer gives what the table gives. `passes` has what was computed: whether inside, and its shape."""
 
     depth = DEPTH
 
