@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.arrays import Longs
-from actors.engine.batcher import Batcher
 from actors.engine.cost_model import PassShape
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
@@ -24,9 +23,9 @@ TOKEN, PASS = 0.001, 0.02
 QUANTUM = 0.05
 
 
-def _engine(per_token: float = TOKEN, per_pass: float = 0.0) -> Engine:
+def _engine(per_token: float = TOKEN, per_pass: float = 0.0, fixed: int | None = None) -> Engine:
     """One that has learnt what a pass takes."""
-    engine = Engine(TableBackend(), SPEC, BatchingParameters())
+    engine = Engine(TableBackend(), SPEC, BatchingParameters(fixed_windows=fixed))
     for _ in range(3):
         for size in (PassShape.padded(n, width) for n in (1, 2, 4, 8, 16) for width in (8, 32)):
             engine.batcher.costs.observe(size, per_pass + size.tokens * per_token)
@@ -138,7 +137,6 @@ def test_what_a_request_may_not_bring_yet_stays() -> None:
 
 @pytest.mark.parametrize("fixed", [1, 3])
 def test_a_fixed_number_of_windows_is_taken_from_those_like_its_own(fixed: int) -> None:
-    engine = _engine(per_token=1e-6, per_pass=PASS)
-    engine.batcher = Batcher(BatchingParameters(fixed_windows=fixed))
+    engine = _engine(per_token=1e-6, per_pass=PASS, fixed=fixed)
     requests = [_request(engine, float(n), 9 + n) for n in range(5)]
     assert list(_next_pass(engine, requests, math.inf)) == requests[:fixed]
