@@ -15,7 +15,7 @@ from actors.backends.base import Backend, ModelOutput, PassOutput, PassRequest, 
 from actors.batch import Batch
 from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
-from actors.engine.collate import stack, stack_weights
+from actors.engine.collate import stack, stack_by_token
 from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
 from actors.engine.device_watch import DeviceWatch
@@ -288,12 +288,14 @@ class Engine:
         for share, rows in zip(shares, rows_of(batches), strict=True):
             searches += share.task.search(rows)
         weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
+        counted = [share.task.max_tokens(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
         return PassRequest(
             stack(batches),
             wanted.qa is not None,
-            stack_weights(weights, width),
+            stack_by_token(weights, width),
             wanted.tokens,
             tuple(searches),
+            stack_by_token(counted, width),
         )
 
     def wait(self, flight: PassInFlight) -> PassOutput | None:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.arrays import Floats, Ints, Longs
+from actors.arrays import Flags, Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 from actors.engine.collate import collate
 from actors.engine.cost_model import Amount
 from actors.engine.decoding.answers import Answers, read_answers
-from actors.engine.decoding.pooling import Pooling, embed_owners
+from actors.engine.decoding.pooling import Pooling, TextVectors, check_dimensions
 from actors.engine.decoding.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NotANumber
@@ -32,11 +32,16 @@ class Results:
 
     answers: Answers | None
     """None where nothing was asked."""
-    embeddings: Floats | None
-    """[R, D]; None when none was asked for."""
+    vectors: tuple[TextVectors, ...]
+    """Those that were asked for, in the order of their columns."""
     tokens: tuple[Floats, ...] | None
     """[L, D] for each window, the last hidden states of its L tokens; None when none were asked for."""
     stats: PassStats
+
+    @property
+    def embeddings(self) -> Floats | None:
+        """[R, D] the first of the vectors, and the only one unless several were asked for; None when none was."""
+        return self.vectors[0].values if self.vectors else None
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,11 @@ class Wanted:
     @property
     def outputs(self) -> frozenset[ModelOutput]:
         """What a forward pass has to give for it."""
+        poolings = () if self.embedding is None else self.embedding.poolings
         needs = {
             ModelOutput.LOGITS: self.qa is not None,
-            ModelOutput.POOLED: self.embedding is not None,
-            ModelOutput.LAST_HIDDEN: self.tokens,
+            ModelOutput.POOLED: any(pooling != "max" for pooling in poolings),
+            ModelOutput.LAST_HIDDEN: self.tokens or "max" in poolings,
         }
         return frozenset(output for output, is_needed in needs.items() if is_needed)
 
@@ -69,6 +75,9 @@ class InferenceTask:
 
         Args:
             hidden_size: D of the model.
+
+        Raises:
+            ModelError: more numbers of an embedding are wanted than the model gives.
         """
         self.prepared = prepared
         self.wanted = wanted
@@ -86,7 +95,10 @@ class InferenceTask:
         self._tokens: list[Floats | None] = []
         windows = len(prepared.windows)
         if wanted.embedding is not None:
-            self._pooled = _Pooled(prepared, wanted.embedding, hidden_size, beside_answers=wanted.qa is not None)
+            check_dimensions(wanted.embedding, hidden_size)
+            beside_answers = wanted.qa is not None
+            pooling = Pooling.plan(prepared, wanted.embedding, self._template, beside_answers)
+            self._pooled = _Pooled(prepared, pooling, hidden_size)
         if wanted.tokens:
             self._tokens = [None] * windows
 
@@ -98,9 +110,9 @@ class InferenceTask:
         return [np.arange(len(self.lengths))] if self._asked is None else self._asked.rounds
 
     @property
-    def kind(self) -> tuple[bool, bool, bool]:
-        """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
-        return self._asked is not None, self._pooled is not None, self.wanted.tokens
+    def kind(self) -> tuple[bool, tuple[int, int], bool]:
+        """Tasks of one kind can share a pass: whether spans, how many pooled vectors, whether hidden states."""
+        return self._asked is not None, (0, 0) if self._pooled is None else self._pooled.counts, self.wanted.tokens
 
     def merge_complete(self) -> None:
         """Merges the candidates of rounds whose windows have all had their pass, and drops those that do not win."""
@@ -116,8 +128,12 @@ class InferenceTask:
         return collate(self.prepared, self._template, chosen, self._spec.pad_id, self._spec.uses_type_ids)
 
     def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
-        """[n, S] weights of the tokens in the pooled vectors; None where none are wanted."""
+        """[n, P, S] weights of the tokens in the pooled vectors; None where none are wanted."""
         return None if self._pooled is None else self._pooled.weigh(chosen, batch)
+
+    def max_tokens(self, chosen: Longs, batch: Batch) -> Flags | None:
+        """[n, M, S] tokens of which the largest numbers are wanted; None where none are."""
+        return None if self._pooled is None else self._pooled.pooling.max_tokens(chosen, batch)
 
     def search(self, windows: slice) -> tuple[SpanSearch, ...]:
         """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are."""
@@ -131,8 +147,8 @@ class InferenceTask:
         """
         if self._asked is not None:
             self._asked.keep(chosen, batch, output)
-        if self._pooled is not None and output.pooled is not None:
-            self._pooled.keep(chosen, output.pooled)
+        if self._pooled is not None:
+            self._pooled.keep(chosen, output)
         if self.wanted.tokens and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
                 # A view would hold the whole pass's states for as long as this window's are wanted.
@@ -141,9 +157,9 @@ class InferenceTask:
     def results(self) -> Results:
         """What the rows get, once every window has had its pass."""
         answers = None if self._asked is None else self._asked.answers()
-        embeddings = None if self._pooled is None else self._pooled.join()
+        vectors = () if self._pooled is None else self._pooled.join()
         tokens = tuple(t for t in self._tokens if t is not None) if self.wanted.tokens else None
-        return Results(answers, embeddings, tokens, self.stats)
+        return Results(answers, vectors, tokens, self.stats)
 
 
 class _Asked:
@@ -214,26 +230,34 @@ def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:
 class _Pooled:
     """Collects the pooled vectors of windows."""
 
-    def __init__(
-        self, prepared: Tokenized, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
-    ) -> None:
+    def __init__(self, prepared: Tokenized, pooling: Pooling, hidden_size: int) -> None:
+        self.pooling = pooling
         self._prepared = prepared
-        self._normalize = embedding.normalize
-        self._pooling = Pooling.plan(prepared, embedding, beside_answers)
-        self._sums = np.zeros((len(prepared.windows), hidden_size), dtype=np.float32)
-        self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
+        windows, (weighted, largest) = len(prepared.windows), self.counts
+        self._sums = np.zeros((windows, weighted, hidden_size), dtype=np.float32)
+        self._weights = np.zeros((windows, weighted), dtype=np.float32)
+        self._maxima = np.zeros((windows, largest, hidden_size), dtype=np.float32)
 
-    def weigh(self, chosen: Longs, batch: Batch) -> Floats:
-        weights = self._pooling.weights(self._prepared, chosen, batch)
-        self._weights[chosen] = weights.sum(axis=1)
+    @property
+    def counts(self) -> tuple[int, int]:
+        """P and M: vectors that are weighted means, and vectors of largest numbers."""
+        return len(self.pooling.weighings), len(self.pooling.max_runs)
+
+    def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
+        weights = self.pooling.weights(chosen, batch)
+        if weights is not None:
+            self._weights[chosen] = weights.sum(axis=-1)
         return weights
 
-    def keep(self, chosen: Longs, sums: Floats) -> None:
-        self._sums[chosen] = _checked(sums)
+    def keep(self, chosen: Longs, output: PassOutput) -> None:
+        if output.pooled is not None:
+            self._sums[chosen] = _checked(output.pooled)
+        if output.maxima is not None:
+            # Of a window without a token that counts they are -inf.
+            self._maxima[chosen] = _checked(np.maximum(output.maxima, np.finfo(np.float32).min))
 
-    def join(self) -> Floats:
-        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
-        return vectors[self._prepared.row_owner]
+    def join(self) -> tuple[TextVectors, ...]:
+        return self.pooling.join(self._prepared, self._sums, self._weights, self._maxima)
 
 
 def _checked(vectors: Floats) -> Floats:

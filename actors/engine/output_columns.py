@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Ints
 from actors.engine.decoding.answers import Answers
+from actors.engine.decoding.compact_vectors import compacted, number_type, written_width
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError
+from actors.parameters import EmbeddingParameters, PoolingName, TextPart
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,55 @@ def _several_answers(results: Results, wanted: Wanted) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(answers.offsets), structs)
 
 
-def _number_type(wanted: Wanted) -> np.dtype[np.floating]:
-    if wanted.embedding is None:
-        raise ValueError("no embedding is wanted")
-    return np.dtype(wanted.embedding.dtype)
+def vector_name(part: TextPart, pooling: PoolingName, is_alone: bool) -> str:
+    """Name of a column of vectors.
+
+    Args:
+        is_alone: that no other pooling is wanted.
+    """
+    return f"{'question_' if part == 'question' else ''}embedding{'' if is_alone else f'_{pooling}'}"
 
 
-def _embedding(results: Results, wanted: Wanted) -> pa.Array:
-    if results.embeddings is None:
+def vector_names(names: Sequence[str]) -> list[str]:
+    """Those of a table's column names that are vectors of texts, in the order in which they are written."""
+    return [column.name for column in _VECTOR_COLUMNS if column.name in names]
+
+
+def _vector_column(part: TextPart, pooling: PoolingName | None) -> OutputColumn:
+    """The column of one pooling, or, where `pooling` is None, of whichever is wanted alone."""
+
+    def found(wanted: Wanted) -> EmbeddingParameters:
+        if wanted.embedding is None:
+            raise ValueError("no embedding is wanted")
+        return wanted.embedding
+
+    def is_wanted(wanted: Wanted) -> bool:
+        if wanted.embedding is None or part not in wanted.embedding.parts:
+            return False
+        poolings = wanted.embedding.poolings
+        return len(poolings) == 1 if pooling is None else len(poolings) > 1 and pooling in poolings
+
+    def type(wanted: Wanted, width: int) -> pa.DataType:
+        embedding = found(wanted)
+        return pa.list_(pa.from_numpy_dtype(number_type(embedding)), written_width(embedding, width))
+
+    def values(results: Results, wanted: Wanted) -> pa.Array:
+        embedding = found(wanted)
+        chosen = (part, pooling or embedding.poolings[0])
+        for vectors in results.vectors:
+            if (vectors.part, vectors.pooling) == chosen:
+                numbers = compacted(vectors.values, embedding)
+                missing = None if vectors.is_missing is None else pa.array(vectors.is_missing)
+                return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), numbers.shape[1], mask=missing)
         raise ModelError("the model gave no embeddings")
-    vectors = results.embeddings.astype(_number_type(wanted))
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
+    # Where a pooling is alone, its name stands for nothing.
+    return OutputColumn(vector_name(part, pooling or "mean", pooling is None), is_wanted, type, values)
+
+
+_VECTOR_COLUMNS = tuple(
+    _vector_column(part, pooling) for part in get_args(TextPart) for pooling in (None, *get_args(PoolingName))
+)
 
 OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
     *(field.as_column() for field in _ANSWER_FIELDS),
@@ -114,11 +154,6 @@ OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
         type=lambda wanted, width: pa.float64(),
         values=lambda results, wanted: pa.array(_answers(results).null_score, type=pa.float64()),
     ),
-    OutputColumn(
-        "embedding",
-        is_wanted=lambda wanted: wanted.embedding is not None,
-        type=lambda wanted, width: pa.list_(pa.from_numpy_dtype(_number_type(wanted)), width),
-        values=_embedding,
-    ),
+    *_VECTOR_COLUMNS,
 )
 """In the order in which they are written, after id and the carried columns."""

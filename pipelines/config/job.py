@@ -240,6 +240,13 @@ class EmbedConfig(JobConfig):
     embedding: EmbeddingParameters = EmbeddingParameters()
     """How embeddings are made."""
 
+    @field_validator("embedding")
+    @classmethod
+    def _of_texts(cls, embedding: EmbeddingParameters) -> EmbeddingParameters:
+        if embedding.of != "passage":
+            raise ValueError("embedding.of is for answer jobs: rows of an embed job have no question; leave it out")
+        return embedding
+
 
 OfflineConfig = AnswerConfig | EmbedConfig
 """The config of any offline job."""

@@ -18,7 +18,7 @@ from pipelines.planning.plan import Plan
 from pipelines.schemas import output_schema
 from pipelines.storage.filesystem import exists
 
-_WIDTH = re.compile(r"^embedding: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
+_WIDTH = re.compile(r"^(?:question_)?embedding(?:_[a-z]+)?: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
 
 
 def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> RowCounts | None:
@@ -57,7 +57,8 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
         return False
     # The width of the model's vectors follows from its fingerprint, which is compared too.
     width = _WIDTH.search(stored.output_schema)
-    schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) if width else 0)
+    bits = 8 if config.embedding is not None and config.embedding.dtype == "binary" else 1
+    schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) * bits if width else 0)
     config = with_runtime(config, begun_runtime(config.model, stored))
     precision = None if config.model.backend == AUTO else known_precision(config.model, stored)
     if precision is None:

@@ -310,6 +310,8 @@ def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
     keys = config.model_dump(mode="json", include={"qa", "embedding"})
+    if config.embedding is not None:
+        keys["embedding"] = config.embedding.dump
     corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
     if config.corpus.types:
         # Manifests of jobs from before there were any name none.

@@ -9,6 +9,7 @@ import ray
 from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
 from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
+from actors.engine.decoding.pooling import check_dimensions
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
 from actors.models.runtime_choice import RuntimeChoice, in_place_of
@@ -17,6 +18,7 @@ from actors.registry import AUTO
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
+from pipelines.job.job import wanted_of
 from pipelines.job.precision import job_precision, known_precision
 from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
 from pipelines.job.runtime import as_baseline_job, begun_runtime, job_runtime, with_runtime
@@ -75,14 +77,14 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
         known, precision = with_runtime(config, runtime), Precision(runtime.dtype, runtime.reason)
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
     speed = factor * measure_speed(backend, spec, want_spans=ModelOutput.LOGITS in wanted)
+    check_dimensions(config.embedding, backend.hidden_size)
     found = fingerprint(folder, known.model.backend)
     return ProbedModel(found, spec, backend.hidden_size, speed, precision, runtime)
 
 
 def wanted_outputs(config: OfflineConfig) -> frozenset[ModelOutput]:
     """What a job needs of the passes of its runtime."""
-    answers = {ModelOutput.LOGITS} if isinstance(config, AnswerConfig) else set()
-    return frozenset(answers if config.embedding is None else answers | {ModelOutput.POOLED})
+    return wanted_of(config).outputs
 
 
 def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:

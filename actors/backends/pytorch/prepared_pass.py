@@ -19,6 +19,7 @@ class HostResults:
     pooled: Tensor | None = None
     hidden: Tensor | None = None
     found: FoundSpans | None = None
+    maxima: Tensor | None = None
 
 
 class PreparedPass(Protocol):
