@@ -116,6 +116,11 @@ TextPart = Literal["passage", "question"]
 """What of a row is embedded."""
 
 
+def vector_name(part: TextPart, pooling: PoolingName | None) -> str:
+    """Name of a column of vectors; `pooling` is None where no other one is wanted."""
+    return f"{'question_' if part == 'question' else ''}embedding{'' if pooling is None else f'_{pooling}'}"
+
+
 class EmbeddingParameters(Settings):
     """How token vectors become one vector per text, and which numbers are kept of it."""
 
@@ -160,6 +165,12 @@ class EmbeddingParameters(Settings):
     def parts(self) -> tuple[TextPart, ...]:
         """The texts of a row that are embedded: one or both."""
         return self.of if isinstance(self.of, tuple) else (self.of,)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that hold the vectors, in the order in which they are written."""
+        is_alone = len(self.poolings) == 1
+        return tuple(vector_name(part, None if is_alone else one) for part in self.parts for one in self.poolings)
 
     @property
     def int8_scale(self) -> float:

@@ -43,5 +43,9 @@ def empty_table(schema: pa.Schema) -> pa.Table:
 
 
 def output_names() -> frozenset[str]:
-    """Names that a carried column may not have."""
-    return frozenset((_ID.name, *(column.name for column in output_columns.OUTPUT_COLUMNS)))
+    """Names that no carried column may have, whatever a job writes.
+
+    Those that are written by name alone (`OutputColumn.by_name`) came later, and jobs carry columns of these names; the
+    config refuses a job that writes both.
+    """
+    return frozenset((_ID.name, *(column.name for column in output_columns.OUTPUT_COLUMNS if not column.by_name)))

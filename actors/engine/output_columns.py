@@ -12,7 +12,7 @@ from actors.engine.decoding.answers import Answers
 from actors.engine.decoding.compact_vectors import compacted, number_type, written_width
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError
-from actors.parameters import EmbeddingParameters, PoolingName, TextPart
+from actors.parameters import EmbeddingParameters, PoolingName, TextPart, vector_name
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,15 @@ class OutputColumn:
     """A column of the parts. Everything that knows the output's columns reads `OUTPUT_COLUMNS`."""
 
     name: str
-    """No carried column of the input may have it."""
+    """No carried column of the input may have it; where `by_name`, none of a job that writes it."""
     is_wanted: Callable[[Wanted], bool]
     """Whether the rows of such a task have it."""
     type: Callable[[Wanted, int], pa.DataType]
     """Of such a task with a model whose embeddings are D wide."""
     values: Callable[[Results, Wanted], pa.Array]
     """Of R rows, in their order; of the type above."""
+    by_name: bool = False
+    """Whether it is written only where a key of the config names it."""
 
 
 def wanted_columns(wanted: Wanted) -> tuple[OutputColumn, ...]:
@@ -90,15 +92,6 @@ def _several_answers(results: Results, wanted: Wanted) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(answers.offsets), structs)
 
 
-def vector_name(part: TextPart, pooling: PoolingName, is_alone: bool) -> str:
-    """Name of a column of vectors.
-
-    Args:
-        is_alone: that no other pooling is wanted.
-    """
-    return f"{'question_' if part == 'question' else ''}embedding{'' if is_alone else f'_{pooling}'}"
-
-
 def vector_names(names: Sequence[str]) -> list[str]:
     """Those of a table's column names that are vectors of texts, in the order in which they are written."""
     return [column.name for column in _VECTOR_COLUMNS if column.name in names]
@@ -106,6 +99,7 @@ def vector_names(names: Sequence[str]) -> list[str]:
 
 def _vector_column(part: TextPart, pooling: PoolingName | None) -> OutputColumn:
     """The column of one pooling, or, where `pooling` is None, of whichever is wanted alone."""
+    name = vector_name(part, pooling)
 
     def found(wanted: Wanted) -> EmbeddingParameters:
         if wanted.embedding is None:
@@ -113,10 +107,7 @@ def _vector_column(part: TextPart, pooling: PoolingName | None) -> OutputColumn:
         return wanted.embedding
 
     def is_wanted(wanted: Wanted) -> bool:
-        if wanted.embedding is None or part not in wanted.embedding.parts:
-            return False
-        poolings = wanted.embedding.poolings
-        return len(poolings) == 1 if pooling is None else len(poolings) > 1 and pooling in poolings
+        return wanted.embedding is not None and name in wanted.embedding.columns
 
     def type(wanted: Wanted, width: int) -> pa.DataType:
         embedding = found(wanted)
@@ -132,8 +123,7 @@ def _vector_column(part: TextPart, pooling: PoolingName | None) -> OutputColumn:
                 return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), numbers.shape[1], mask=missing)
         raise ModelError("the model gave no embeddings")
 
-    # Where a pooling is alone, its name stands for nothing.
-    return OutputColumn(vector_name(part, pooling or "mean", pooling is None), is_wanted, type, values)
+    return OutputColumn(name, is_wanted, type, values, by_name=name != "embedding")
 
 
 _VECTOR_COLUMNS = tuple(

@@ -226,6 +226,7 @@ class AnswerConfig(JobConfig):
 
     @model_validator(mode="after")
     def _one_cut(self) -> "AnswerConfig":
+        _check_apart(self.corpus, self.embedding)
         if self.embedding is not None and (self.embedding.max_seq_len is not None or self.embedding.doc_stride):
             raise ValueError(
                 "embedding.max_seq_len and embedding.doc_stride have no use beside answers: the windows are qa's; "
@@ -244,8 +245,23 @@ class EmbedConfig(JobConfig):
     @classmethod
     def _of_texts(cls, embedding: EmbeddingParameters) -> EmbeddingParameters:
         if embedding.of != "passage":
-            raise ValueError("embedding.of is for answer jobs: rows of an embed job have no question; leave it out")
+            raise ValueError("of is for answer jobs: rows of an embed job have no question; leave it out")
         return embedding
+
+    @model_validator(mode="after")
+    def _names(self) -> "EmbedConfig":
+        _check_apart(self.corpus, self.embedding)
+        return self
+
+
+def _check_apart(corpus: CorpusParameters, embedding: EmbeddingParameters | None) -> None:
+    """Raises ValueError where a carried column has the name of a column of vectors."""
+    taken = [name for name in corpus.carry if embedding is not None and name in embedding.columns]
+    if taken:
+        raise ValueError(
+            f"corpus.carry names {taken[0]!r}, and the vectors are written to a column of that name; rename the "
+            "input's, or leave it out"
+        )
 
 
 OfflineConfig = AnswerConfig | EmbedConfig

@@ -43,10 +43,13 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 def _values(column: pa.ChunkedArray) -> Any:
     type = column.type
-    if pa.types.is_fixed_size_list(type) and pa.types.is_primitive(type.value_type) and column.null_count == 0:
+    if pa.types.is_fixed_size_list(type) and column.null_count == 0:
         # Rows of one matrix: a Python float for each of some hundred numbers a row would cost more than the model.
-        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return np.ascontiguousarray(flat).reshape(len(column), type.list_size)
+        flat = column.combine_chunks().flatten()
+        is_whole = pa.types.is_integer(type.value_type) and flat.null_count == 0
+        if is_whole or pa.types.is_floating(type.value_type):
+            numbers = np.ascontiguousarray(flat.to_numpy(zero_copy_only=False))
+            return numbers.reshape(len(column), type.list_size)
     if not _has_time(type):
         try:
             return column.to_pylist()
