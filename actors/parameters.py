@@ -2,7 +2,16 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from actors.registry import AUTO, RUNTIMES, check_name
 
@@ -173,6 +182,11 @@ class EmbeddingParameters(Settings):
         return tuple(vector_name(part, None if is_alone else one) for part in self.parts for one in self.poolings)
 
     @property
+    def is_one_mean(self) -> bool:
+        """Whether it is one weighted mean of one text's tokens, which can be had of every layer."""
+        return len(self.columns) == 1 and self.pooling != "max"
+
+    @property
     def int8_scale(self) -> float:
         """What 1 of int8 stands for: a number is about int8 * int8_scale."""
         return (self.int8_range or 1.0) / INT8_MOST
@@ -241,6 +255,57 @@ def _names(value: object, known: tuple[str, ...], what: str) -> str | tuple[str,
     if len(set(names)) < len(names):
         raise ValueError(f"a {what} is named twice; name each once")
     return names[0] if len(names) == 1 else tuple(name for name in known if name in names)
+
+
+class TokenVectorParameters(Settings):
+    """The column token_vectors: a vector for every token of a passage."""
+
+    layers: Literal["last"] | NonNegativeInt | tuple[NonNegativeInt, ...] = "last"
+    """Whose hidden states: last, the number of a layer, or a list of numbers, for the mean of several. 0 is what the
+    embedding layer gives, 1 the first layer."""
+
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Type of the numbers that are written; int8 comes with a scale for every token, its largest number is 127."""
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """The layers by their numbers; None for the last, whose number the model alone knows."""
+        if self.layers == "last":
+            return None
+        return (self.layers,) if isinstance(self.layers, int) else self.layers
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, layers: str | int | tuple[int, ...]) -> str | int | tuple[int, ...]:
+        if not isinstance(layers, tuple):
+            return layers
+        numbers = _several(layers, "layers")
+        return numbers[0] if len(numbers) == 1 else numbers
+
+
+class AttentionParameters(Settings):
+    """The column attention: what the tokens of a window attended to, in every layer and head."""
+
+    top: int | None = Field(default=8, ge=1, le=512)
+    """Tokens that are written of those that a token attended to, the heaviest first; null writes them all, which is
+    tokens times tokens for each layer and head."""
+
+    layers: tuple[PositiveInt, ...] | None = None
+    """Numbers of the layers, from 1; null takes all of them."""
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, layers: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return None if layers is None else _several(layers, "layers")
+
+
+def _several(numbers: tuple[int, ...], key: str) -> tuple[int, ...]:
+    """Numbers in ascending order, at least one, and none twice."""
+    if not numbers:
+        raise ValueError(f"{key} is an empty list; name at least one, or leave it out")
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"{key} names one twice: {', '.join(map(str, numbers))}")
+    return tuple(sorted(numbers))
 
 
 class BatchingParameters(Settings):

@@ -8,11 +8,22 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Ints
+from actors.engine.decoding import token_vectors
 from actors.engine.decoding.answers import Answers
+from actors.engine.decoding.attention import WINDOW
+from actors.engine.decoding.attribution import SHARE
 from actors.engine.decoding.compact_vectors import compacted, number_type, written_width
+from actors.engine.decoding.token_texts import TOKEN
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError
-from actors.parameters import EmbeddingParameters, PoolingName, TextPart, vector_name
+from actors.parameters import (
+    EmbeddingParameters,
+    PoolingName,
+    QAParameters,
+    TextPart,
+    TokenVectorParameters,
+    vector_name,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,13 @@ class OutputColumn:
     """Of R rows, in their order; of the type above."""
     by_name: bool = False
     """Whether it is written only where a key of the config names it."""
+    of_each_layer: bool = False
+    """Whether its type is that of one layer, and it holds a list of them: layers 0 to L."""
+
+    def full_type(self, wanted: Wanted, width: int, layers: int) -> pa.DataType:
+        """Of such a task with a model of this width D and so many layers L."""
+        type = self.type(wanted, width)
+        return pa.list_(type, layers + 1) if self.of_each_layer else type
 
 
 def wanted_columns(wanted: Wanted) -> tuple[OutputColumn, ...]:
@@ -39,7 +57,7 @@ def wanted_columns(wanted: Wanted) -> tuple[OutputColumn, ...]:
     """
     columns = tuple(column for column in OUTPUT_COLUMNS if column.is_wanted(wanted))
     if not columns:
-        raise ValueError("a task asks for answers, embeddings or both")
+        raise ValueError("a task asks for nothing that has a column: answers, embeddings or others")
     return columns
 
 
@@ -59,10 +77,16 @@ class _AnswerField:
     def as_column(self) -> OutputColumn:
         return OutputColumn(
             self.name,
-            is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k == 1,
+            is_wanted=lambda wanted: wanted.gives_answers and _parameters(wanted).top_k == 1,
             type=lambda wanted, width: self.type,
             values=lambda results, wanted: self.values(_answers(results)),
         )
+
+
+def _parameters(wanted: Wanted) -> QAParameters:
+    if wanted.qa is None:
+        raise ValueError("no answers are wanted")
+    return wanted.qa
 
 
 def _answers(results: Results) -> Answers:
@@ -107,7 +131,8 @@ def _vector_column(part: TextPart, pooling: PoolingName | None) -> OutputColumn:
         return wanted.embedding
 
     def is_wanted(wanted: Wanted) -> bool:
-        return wanted.embedding is not None and name in wanted.embedding.columns
+        embedding = wanted.embedding
+        return embedding is not None and wanted.gives_embeddings and name in embedding.columns
 
     def type(wanted: Wanted, width: int) -> pa.DataType:
         embedding = found(wanted)
@@ -130,20 +155,84 @@ _VECTOR_COLUMNS = tuple(
     _vector_column(part, pooling) for part in get_args(TextPart) for pooling in (None, *get_args(PoolingName))
 )
 
+
+def _vector_parameters(wanted: Wanted) -> TokenVectorParameters:
+    if wanted.token_vectors is None:
+        raise ValueError("no token vectors are wanted")
+    return wanted.token_vectors
+
+
+def _layer_vectors(results: Results, wanted: Wanted) -> pa.Array:
+    vectors = results.layer_vectors
+    if vectors is None:
+        raise ModelError("the model gave no hidden states")
+    _, layers, width = vectors.shape
+    of_layer = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), width)
+    return pa.FixedSizeListArray.from_arrays(of_layer, layers)
+
+
+def _given(values: Callable[[Results], pa.Array | None], what: str) -> Callable[[Results, Wanted], pa.Array]:
+    """Values that the results hold as they are written."""
+
+    def found(results: Results, wanted: Wanted) -> pa.Array:
+        array = values(results)
+        if array is None:
+            raise ModelError(f"the model gave no {what}")
+        return array
+
+    return found
+
+
 OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
     *(field.as_column() for field in _ANSWER_FIELDS),
     OutputColumn(
         "answers",
-        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k > 1,
+        is_wanted=lambda wanted: wanted.gives_answers and _parameters(wanted).top_k > 1,
         type=lambda wanted, width: pa.list_(pa.struct([(field.name, field.type) for field in _ANSWER_FIELDS])),
         values=_several_answers,
     ),
     OutputColumn(
         "null_score",
-        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.null_score,
+        is_wanted=lambda wanted: wanted.gives_answers and _parameters(wanted).null_score,
         type=lambda wanted, width: pa.float64(),
         values=lambda results, wanted: pa.array(_answers(results).null_score, type=pa.float64()),
     ),
     *_VECTOR_COLUMNS,
+    OutputColumn(
+        "tokens",
+        is_wanted=lambda wanted: wanted.token_texts,
+        type=lambda wanted, width: pa.list_(TOKEN),
+        values=_given(lambda results: results.token_texts, "tokens"),
+        by_name=True,
+    ),
+    OutputColumn(
+        "token_vectors",
+        is_wanted=lambda wanted: wanted.token_vectors is not None,
+        type=lambda wanted, width: token_vectors.column_type(_vector_parameters(wanted), width),
+        values=_given(lambda results: results.token_vectors, "token vectors"),
+        by_name=True,
+    ),
+    OutputColumn(
+        "hidden",
+        is_wanted=lambda wanted: wanted.layer_vectors,
+        type=lambda wanted, width: pa.list_(pa.float32(), width),
+        values=_layer_vectors,
+        by_name=True,
+        of_each_layer=True,
+    ),
+    OutputColumn(
+        "attention",
+        is_wanted=lambda wanted: wanted.attention is not None,
+        type=lambda wanted, width: pa.list_(WINDOW),
+        values=_given(lambda results: results.attention, "attention"),
+        by_name=True,
+    ),
+    OutputColumn(
+        "attribution",
+        is_wanted=lambda wanted: wanted.attribution,
+        type=lambda wanted, width: pa.list_(SHARE),
+        values=_given(lambda results: results.attribution, "attribution"),
+        by_name=True,
+    ),
 )
 """In the order in which they are written, after id and the carried columns."""

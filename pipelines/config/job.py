@@ -1,21 +1,27 @@
 """The config of a job: pydantic models, one field per key, read from YAML and from `--set key=value`."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from actors.parameters import (
+    AttentionParameters,
     BatchingParameters,
     EmbeddingParameters,
     ModelParameters,
     QAParameters,
     Settings,
+    TokenVectorParameters,
 )
 from actors.registry import check_name
 from pipelines.config.column_types import parse_type
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.config.writers import PART_FORMATS, SINKS
+
+ColumnName = Literal["answers", "embedding", "tokens", "token_vectors", "hidden", "attention", "attribution"]
+COLUMN_NAMES: tuple[ColumnName, ...] = get_args(ColumnName)
+"""Values of `output.columns`, in the order in which the columns are written."""
 
 Damaged = Literal["fail", "quarantine"]
 """What happens to a damaged file: its read unit fails, or its readable rows are used."""
@@ -107,8 +113,24 @@ class OutputParameters(Settings):
     sink: str = "folder"
     """Where the parts go: folder, one file for every shard in OUTPUT; or a class of your own, package.module:CLASS."""
 
+    columns: tuple[ColumnName, ...] | None = None
+    """What the model gives to every row, any of: answers (with score and place), embedding, tokens, token_vectors,
+    hidden, attention, attribution; docs/columns.md tells what they are and cost. null: answers, and embedding where the
+    job has one."""
+
     storage: dict[str, object] = {}
     """fsspec options for the output: endpoint, credentials. Never written to the output."""
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: tuple[ColumnName, ...] | None) -> tuple[ColumnName, ...] | None:
+        if columns is None:
+            return None
+        if not columns:
+            raise ValueError("no column is named; name at least one, or leave it out for the usual ones")
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"a column is named twice: {', '.join(columns)}")
+        return tuple(name for name in COLUMN_NAMES if name in columns)
 
     @field_validator("format")
     @classmethod
@@ -185,6 +207,12 @@ class JobConfig(Settings):
     output: OutputParameters = OutputParameters()
     """What is written."""
 
+    token_vectors: TokenVectorParameters = TokenVectorParameters()
+    """The column token_vectors, where output.columns names it."""
+
+    attention: AttentionParameters = AttentionParameters()
+    """The column attention, where output.columns names it."""
+
     pool: PoolParameters = PoolParameters()
     """Model actors."""
 
@@ -209,6 +237,20 @@ class JobConfig(Settings):
             QuarantineLimit.parse(str(value))
         return value
 
+    @model_validator(mode="after")
+    def _written(self) -> "JobConfig":
+        named = self.output.columns or ()
+        if taken := [name for name in self.corpus.carry if name in named]:
+            raise ValueError(
+                f"corpus.carry and output.columns both name {taken[0]!r}, and a part has one column of a name; rename "
+                "the input's, or leave one of them out"
+            )
+        if self.token_vectors != TokenVectorParameters() and "token_vectors" not in named:
+            raise ValueError("token_vectors is set, and output.columns does not name it: add token_vectors there")
+        if self.attention != AttentionParameters() and "attention" not in named:
+            raise ValueError("attention is set, and output.columns does not name it: add attention there")
+        return self
+
     @property
     def quarantine_limit(self) -> QuarantineLimit | None:
         """`max_quarantined`, parsed; None for no limit."""
@@ -226,7 +268,7 @@ class AnswerConfig(JobConfig):
 
     @model_validator(mode="after")
     def _one_cut(self) -> "AnswerConfig":
-        _check_apart(self.corpus, self.embedding)
+        _check_vectors(self, self.embedding)
         if self.embedding is not None and (self.embedding.max_seq_len is not None or self.embedding.doc_stride):
             raise ValueError(
                 "embedding.max_seq_len and embedding.doc_stride have no use beside answers: the windows are qa's; "
@@ -249,18 +291,29 @@ class EmbedConfig(JobConfig):
         return embedding
 
     @model_validator(mode="after")
-    def _names(self) -> "EmbedConfig":
-        _check_apart(self.corpus, self.embedding)
+    def _no_questions(self) -> "EmbedConfig":
+        if asking := [name for name in self.output.columns or () if name in ("answers", "attribution")]:
+            raise ValueError(
+                f"output.columns names {asking[0]}, and a job that embeds asks nothing; run `spanmill answer` for it, "
+                f"or leave it out"
+            )
+        _check_vectors(self, self.embedding)
         return self
 
 
-def _check_apart(corpus: CorpusParameters, embedding: EmbeddingParameters | None) -> None:
-    """Raises ValueError where a carried column has the name of a column of vectors."""
-    taken = [name for name in corpus.carry if embedding is not None and name in embedding.columns]
-    if taken:
+def _check_vectors(config: JobConfig, embedding: EmbeddingParameters | None) -> None:
+    """Raises ValueError where the vectors do not go with the other columns."""
+    named = config.output.columns
+    written = embedding.columns if embedding is not None and (named is None or "embedding" in named) else ()
+    if taken := [name for name in config.corpus.carry if name in written]:
         raise ValueError(
             f"corpus.carry names {taken[0]!r}, and the vectors are written to a column of that name; rename the "
             "input's, or leave it out"
+        )
+    if named is not None and "hidden" in named and embedding is not None and not embedding.is_one_mean:
+        raise ValueError(
+            "output.columns names hidden, whose vectors are pooled as embedding.pooling and embedding.of say: name one "
+            "text, and one pooling of mean, cls and last; or leave hidden out"
         )
 
 

@@ -4,15 +4,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from actors.backends.precision import Precision
+from actors.engine.column_sizes import row_bytes
 from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
 from actors.models.runtime_choice import Candidate, RuntimeChoice
+from actors.parameters import EmbeddingParameters
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
@@ -76,7 +79,7 @@ class Job:
     @property
     def schema(self) -> pa.Schema:
         """Schema of every part."""
-        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size)
+        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size, self.model.layers)
 
     @property
     def parts(self) -> Sink:
@@ -151,10 +154,11 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool
     config, task = with_runtime(config, model.runtime), wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
-    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k)
+    column_bytes = partial(row_bytes, task, model.hidden_size, model.depth, model.cut)
+    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k, column_bytes)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    schema = output_schema(plan.layout.carry, task, model.hidden_size)
+    schema = output_schema(plan.layout.carry, task, model.hidden_size, model.layers)
     manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan, model.runtime)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
 
@@ -172,7 +176,21 @@ def kind_of(config: OfflineConfig) -> JobKind:
 
 def wanted_of(config: OfflineConfig) -> Wanted:
     """What a job wants of its model."""
-    return Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    qa, named = config.qa if isinstance(config, AnswerConfig) else None, config.output.columns
+    if named is None:
+        return Wanted(qa, config.embedding)
+    embeds, pools = "embedding" in named, "embedding" in named or "hidden" in named
+    return Wanted(
+        qa,
+        config.embedding or (EmbeddingParameters() if pools else None),
+        answers="answers" in named,
+        embeddings=embeds,
+        token_texts="tokens" in named,
+        token_vectors=config.token_vectors if "token_vectors" in named else None,
+        layer_vectors="hidden" in named,
+        attention=config.attention if "attention" in named else None,
+        attribution="attribution" in named,
+    )
 
 
 def make_manifest(
@@ -309,15 +327,15 @@ def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
-    keys = config.model_dump(mode="json", include={"qa", "embedding"})
-    if config.embedding is not None:
-        keys["embedding"] = config.embedding.dump
+    keys = config.model_dump(mode="json", include={"qa"})
+    keys["embedding"] = None if config.embedding is None else config.embedding.dump
     corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
     if config.corpus.types:
         # Manifests of jobs from before there were any name none.
         corpus["types"] = config.corpus.types
     return {
         **keys,
+        **_of_columns(config),
         "semantics": _SEMANTICS,
         "corpus": corpus,
         "output": _output(config),
@@ -325,7 +343,34 @@ def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     }
 
 
-def _output(config: OfflineConfig) -> dict[str, str]:
-    """A folder goes without saying: manifests of jobs from before there were other sinks name none."""
+def _of_columns(config: OfflineConfig) -> dict[str, object]:
+    """The keys of columns that are written; manifests of jobs from before there were such columns name none."""
+    wanted, keys = wanted_of(config), dict[str, object]()
+    if isinstance(config, AnswerConfig):
+        # Whether pooling is set makes no difference to rows without vectors.
+        pooling = wanted.embedding if wanted.gives_embeddings or wanted.layer_vectors else None
+        keys["embedding"] = None if pooling is None else pooling.dump
+    if wanted.token_vectors is not None:
+        keys["token_vectors"] = wanted.token_vectors.model_dump(mode="json")
+    if wanted.attention is not None:
+        keys["attention"] = wanted.attention.model_dump(mode="json")
+    return keys
+
+
+def _output(config: OfflineConfig) -> dict[str, object]:
+    """A folder goes without saying, and so do the usual columns: manifests of jobs from before there were others name
+    none.
+    """
     named = config.output.model_dump(include={"format", "sink"})
-    return {key: value for key, value in named.items() if (key, value) != ("sink", "folder")}
+    output: dict[str, object] = {key: value for key, value in named.items() if (key, value) != ("sink", "folder")}
+    columns = config.output.columns
+    if columns is not None and not _are_usual(columns, config):
+        output["columns"] = list(columns)
+    return output
+
+
+def _are_usual(columns: Sequence[str], config: OfflineConfig) -> bool:
+    """Whether a job writes these columns anyway, given its other keys as they are pinned."""
+    if isinstance(config, AnswerConfig):
+        return "answers" in columns and set(columns) <= {"answers", "embedding"}
+    return set(columns) == {"embedding"}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.pytorch.look_inside import InsideView
 from actors.backends.pytorch.prepared_pass import HostResults
 from actors.backends.pytorch.span_search import SpanFinder, read_candidates
 from actors.backends.pytorch.transfer import Transfer
@@ -43,6 +44,7 @@ class PaddedPass:
             None if request.pool_weights is None else stage(request.pool_weights),
             finder,
             None if request.max_tokens is None else stage(request.max_tokens),
+            None if request.inside is None else InsideView.of(request.inside, batch, self.transfer),
         )
 
 
@@ -53,7 +55,8 @@ class _PaddedRun:
     inputs: dict[str, Tensor]
     pool_weights: Tensor | None
     finder: SpanFinder | None
-    max_tokens: Tensor | None = None
+    max_tokens: Tensor | None
+    view: InsideView | None
     results: HostResults | None = None
 
     def launch(self) -> None:
@@ -66,10 +69,12 @@ class _PaddedRun:
     def _compute(self) -> HostResults:
         owner, request, transfer = self.owner, self.request, self.owner.transfer
         module: Callable[..., Any] = owner.model if request.want_spans else owner.encoder
-        output = module(**{name: transfer.to_device(tensor) for name, tensor in self.inputs.items()})
-        states, results = owner.last.states, HostResults()
+        flags = {} if self.view is None else self.view.flags
+        output = module(**{name: transfer.to_device(tensor) for name, tensor in self.inputs.items()}, **flags)
+        states, results, found = owner.last.states, HostResults(), None
         if self.finder is not None:
-            results.found = self.finder.find(output.start_logits, output.end_logits)
+            found = self.finder.find_on_device(output.start_logits, output.end_logits)
+            results.found = self.finder.to_host(found)
         elif request.want_spans:
             results.start, results.end = transfer.to_host(output.start_logits), transfer.to_host(output.end_logits)
         if self.pool_weights is not None and states is not None:
@@ -79,6 +84,8 @@ class _PaddedRun:
             results.maxima = transfer.to_host(_largest(states.float(), transfer.to_device(self.max_tokens)))
         if request.want_hidden and states is not None:
             results.hidden = transfer.to_host(states)
+        if self.view is not None:
+            results.inside = self.view.reduce(owner.model, output, found)
         return results
 
     def read(self) -> PassOutput:
@@ -91,7 +98,8 @@ class _PaddedRun:
         found = None
         if results.found is not None:
             found = read_candidates(results.found, np.arange(self.request.batch.windows))
-        return PassOutput(start, end, pooled, None, hidden, found, maxima=maxima)
+        inside = None if results.inside is None else InsideView.read(results.inside)
+        return PassOutput(start, end, pooled, None, hidden, found, maxima=maxima, inside=inside)
 
 
 def _largest(states: Tensor, counted: Tensor) -> Tensor:

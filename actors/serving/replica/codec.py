@@ -55,7 +55,7 @@ def wanted_by(request: Request) -> Wanted:
         return Wanted(qa=request.qa)
     if request.task == "embed":
         return Wanted(embedding=request.embedding)
-    return Wanted(tokens=True)
+    return Wanted(window_states=True)
 
 
 def decode(results: Results, task: InferenceTask, timing: Timing, request: Request) -> Reply:
@@ -64,8 +64,8 @@ def decode(results: Results, task: InferenceTask, timing: Timing, request: Reque
     if results.answers is not None:
         null_scores = tuple(results.answers.null_score.tolist())
         return Reply(tokens, timing, spans=_spans(results.answers), null_scores=null_scores)
-    if results.tokens is not None:
-        return Reply(tokens, timing, token_embeddings=_by_row(results.tokens, prepared))
+    if results.window_states is not None:
+        return Reply(tokens, timing, token_embeddings=_by_row(results.window_states, prepared))
     embeddings = results.embeddings
     if embeddings is not None:
         embeddings = compacted(embeddings, request.embedding)

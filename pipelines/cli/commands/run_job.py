@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from actors.engine.inference_task import Wanted
 from pipelines.cli.process_clock import seconds_waited
 from pipelines.config.job import OfflineConfig
 from pipelines.console import Pairs, open_console
@@ -64,11 +65,14 @@ def run_job(
     # Ray comes with these, and takes seconds.
     from pipelines.execution.estimate import estimate_job, estimate_table
     from pipelines.execution.executor import execute
+    from pipelines.execution.output_size import warnings
     from pipelines.execution.runtimes.choice import settled_runtime
 
     if estimate:
-        table = estimate_table(job, estimate_job(job, open_console(stderr=True), seconds_waited()))
-        open_console().print(table)
+        found = estimate_job(job, open_console(stderr=True), seconds_waited())
+        open_console().print(estimate_table(job, found))
+        for line in () if found.size is None else warnings(found.size, job.store):
+            open_console(stderr=True).print(f"warning: {line}", soft_wrap=True, markup=False)
         return 0
     with settled_runtime(job, config, open_console(stderr=True)) as job:
         job = bind(job, overwrite, extend)
@@ -109,7 +113,7 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
 
     table = Pairs()
     table.add("rows", beside(tally.total, counts.total))
-    table.add("answered" if job.kind == "answer" else "embedded", beside(tally.answered, counts.answered))
+    table.add(_done_to_rows(job.task), beside(tally.answered, counts.answered))
     table.add("quarantined", beside(tally.quarantined, counts.quarantined))
     _add_quarantine(table, output, counts)
     if outcome.shards_before:
@@ -128,6 +132,12 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
         table.add_whole("runtime", str(job.model.runtime))
     _add_places(table, job.config, output)
     return table
+
+
+def _done_to_rows(task: Wanted) -> str:
+    if task.gives_answers:
+        return "answered"
+    return "embedded" if task.gives_embeddings else "computed"
 
 
 def _add_quarantine(table: Pairs, output: str, counts: RowCounts) -> None:

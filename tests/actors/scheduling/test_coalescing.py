@@ -18,7 +18,7 @@ from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import TableBackend, strings, word_spec, words
 
 SPEC = word_spec()
-EMBED, STATES = Wanted(embedding=EmbeddingParameters()), Wanted(tokens=True)
+EMBED, STATES = Wanted(embedding=EmbeddingParameters()), Wanted(window_states=True)
 TOKEN, PASS = 0.001, 0.02
 QUANTUM = 0.05
 
