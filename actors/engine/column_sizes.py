@@ -53,11 +53,15 @@ def row_bytes(wanted: Wanted, width: int, depth: ModelDepth | None, cut: WindowS
 
 
 def column_bytes(
-    wanted: Wanted, width: int, depth: ModelDepth | None, cut: WindowShape, tokens: float
+    wanted: Wanted, width: int, depth: ModelDepth | None, cut: WindowShape, tokens: float, beside: float = 0.0
 ) -> list[tuple[str, float]]:
     """Bytes of each column that holds more than a few numbers, by its name, of a row whose passage has so many tokens.
 
-    They are about what the column takes in memory, before parts are compressed. Arguments as in `row_bytes`.
+    They are about what the column takes in memory, before parts are compressed.
+
+    Args:
+        beside: tokens of every window that are not the passage's, those of the question and special ones; the others
+            as in `row_bytes`.
     """
     sizes = list[tuple[str, float]]()
     if wanted.embedding is not None and wanted.gives_embeddings:
@@ -70,9 +74,10 @@ def column_bytes(
     if depth is not None and wanted.layer_vectors:
         sizes.append(("hidden", (depth.layers + 1) * width * _WEIGHT))
     if depth is not None and wanted.attention is not None:
-        of_window = min(tokens, float(cut.longest))
+        of_window = min(tokens + beside, float(cut.longest))
         each = attention_bytes(wanted.attention, depth, of_window) + of_window * _WINDOW_TOKEN
-        sizes.append(("attention", cut.windows(tokens) * each))
+        windows = WindowShape(max(cut.longest - round(beside), 1), cut.shared).windows(tokens)
+        sizes.append(("attention", windows * each))
     if wanted.attribution:
         sizes.append(("attribution", _SHARES * _SHARE))
     return sizes

@@ -88,16 +88,18 @@ def sampled_size(job: Job, rows: int) -> OutputSize | None:
     lengths = prepared.passage.lengths[windows.passage[is_first]][prepared.row_owner]
     if not len(lengths):
         return None
-    totals = dict[str, float]()
-    for tokens, count in zip(*np.unique(lengths, return_counts=True), strict=True):
-        for name, size in column_bytes(task, model.hidden_size, model.depth, model.cut, float(tokens)):
-            totals[name] = totals.get(name, 0.0) + size * int(count)
+    each, counts = np.unique(lengths, return_counts=True)
+    template = model.spec.single if task.qa is None else model.spec.pair
+    beside = template.specials + float(prepared.question.lengths[windows.question[is_first]].mean())
+    sizes = [column_bytes(task, model.hidden_size, model.depth, model.cut, float(tokens), beside) for tokens in each]
+    names = [name for name, _ in sizes[0]]
+    means = np.average([[size for _, size in row] for row in sizes], axis=0, weights=counts)
     read = table.select(list(text_keys(job.kind)))
     written = table.select([name for name in ("id", *job.plan.layout.carry.names) if name in table.column_names])
     answers = 0 if task.qa is None or not task.gives_answers else task.qa.top_k
     return OutputSize(
         rows=rows,
-        columns=tuple(ColumnSize(name, total / len(lengths), rows) for name, total in totals.items()),
+        columns=tuple(ColumnSize(name, size, rows) for name, size in zip(names, means.tolist(), strict=True)),
         other_row_bytes=written.nbytes / len(table) + answers * _ANSWER,
         text_bytes=read.nbytes / len(table) * rows,
         tokens=float(lengths.mean()),
