@@ -11,6 +11,7 @@ from actors.parameters import (
     QAParameters,
     Settings,
     SharingParameters,
+    SingleEmbedding,
 )
 
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
@@ -37,6 +38,10 @@ class LimitParameters(Settings):
 
     max_token_vectors: int = Field(default=32_768, ge=1)
     """Most tokens of one request whose every vector is wanted (/embed_all): 413 beyond."""
+
+    max_reply_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
+    """Longest JSON of the columns and probabilities that one request asks for (/encode, and /answer with `columns` or
+    `probabilities`), in bytes, as estimated before the forward pass: 413 beyond."""
 
     max_in_flight: int = Field(default=1024, ge=1)
     """Requests that one gateway has at the model actors at once: 429 beyond."""
@@ -161,7 +166,7 @@ class ServiceParameters(Settings):
     qa: QAParameters = QAParameters()
     """What requests for answers get that do not say otherwise."""
 
-    embedding: EmbeddingParameters = EmbeddingParameters()
+    embedding: SingleEmbedding = EmbeddingParameters()
     """What requests for embeddings get that do not say otherwise."""
 
     batching: BatchingParameters = BatchingParameters()
