@@ -95,6 +95,6 @@ function shifted(window, by) {
 }
 
 function sameTokens(one, other) {
-  const same = (token, place) => token.text === other.tokens[place].text && token.start === other.tokens[place].start;
+  const same = (token, place) => ["text", "part", "start", "end"].every((name) => token[name] === other.tokens[place][name]);
   return one.tokens.length === other.tokens.length && one.tokens.every(same);
 }
