@@ -37,6 +37,10 @@ class QueueFull(Exception):
     """The queue of online requests is full, or a request would have to wait for too long."""
 
 
+class TooManyValues(ModelError):
+    """The rows of a shard have more values than a column of lists holds."""
+
+
 class TooManyWindows(Exception):
     """Texts would be cut into more windows than are allowed."""
 

@@ -2,7 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from actors.registry import AUTO, RUNTIMES, check_name
 
@@ -120,6 +128,10 @@ class EmbeddingParameters(Settings):
     normalize: bool = True
     """Scale every embedding to length 1."""
 
+    dimensions: int | None = Field(default=None, ge=1)
+    """Keep so many of a vector's numbers, the first ones, for models that are trained for it (Matryoshka); `normalize`
+    then scales what is left. null keeps all."""
+
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the numbers that are written."""
 
@@ -128,6 +140,54 @@ class EmbeddingParameters(Settings):
 
     doc_stride: int = Field(default=0, ge=0)
     """Tokens that neighbouring windows of a long text share."""
+
+
+class TokenVectorParameters(Settings):
+    """The column token_vectors: a vector for every token of a passage."""
+
+    layers: Literal["last"] | NonNegativeInt | tuple[NonNegativeInt, ...] = "last"
+    """Whose hidden states: last, the number of a layer, or a list of numbers, for the mean of several. 0 is what the
+    embedding layer gives, 1 the first layer."""
+
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Type of the numbers that are written; int8 comes with a scale for every token, its largest number is 127."""
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """The layers by their numbers; None for the last, whose number the model alone knows."""
+        if self.layers == "last":
+            return None
+        return (self.layers,) if isinstance(self.layers, int) else self.layers
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, layers: str | int | tuple[int, ...]) -> str | int | tuple[int, ...]:
+        return _several(layers, "layers") if isinstance(layers, tuple) else layers
+
+
+class AttentionParameters(Settings):
+    """The column attention: what the tokens of a window attended to, in every layer and head."""
+
+    top: int | None = Field(default=8, ge=1, le=512)
+    """Tokens that are written of those that a token attended to, the heaviest first; null writes them all, which is
+    tokens times tokens for each layer and head."""
+
+    layers: tuple[PositiveInt, ...] | None = None
+    """Numbers of the layers, from 1; null takes all of them."""
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, layers: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return None if layers is None else _several(layers, "layers")
+
+
+def _several(numbers: tuple[int, ...], key: str) -> tuple[int, ...]:
+    """Numbers in ascending order, at least one, and none twice."""
+    if not numbers:
+        raise ValueError(f"{key} is an empty list; name at least one, or leave it out")
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"{key} names one twice: {', '.join(map(str, numbers))}")
+    return tuple(sorted(numbers))
 
 
 class BatchingParameters(Settings):

@@ -27,13 +27,14 @@ QUARANTINE_SCHEMA = pa.schema(
 `rows.Reason`), detail for people, and the raw row as text, cut to 2,000 characters."""
 
 
-def output_schema(carry: pa.Schema, wanted: Wanted, hidden_size: int) -> pa.Schema:
+def output_schema(carry: pa.Schema, wanted: Wanted, hidden_size: int, layers: int = 0) -> pa.Schema:
     """Schema of a job's parts: id, the carried columns, and those of `actors.engine.output_columns` that are wanted.
 
     Args:
         hidden_size: D of the model.
+        layers: L of the model; only columns that look into them need it.
     """
-    added = [pa.field(column.name, column.type(wanted, hidden_size)) for column in wanted_columns(wanted)]
+    added = [pa.field(column.name, column.full_type(wanted, hidden_size, layers)) for column in wanted_columns(wanted)]
     return pa.schema([_ID, *carry, *added])
 
 
@@ -43,5 +44,9 @@ def empty_table(schema: pa.Schema) -> pa.Table:
 
 
 def output_names() -> frozenset[str]:
-    """Names that a carried column may not have."""
-    return frozenset((_ID.name, *(column.name for column in output_columns.OUTPUT_COLUMNS)))
+    """Names that no carried column may have, whatever a job writes.
+
+    Those that are written by name alone (`OutputColumn.by_name`) came later, and jobs carry columns of these names; the
+    config refuses a job that writes both.
+    """
+    return frozenset((_ID.name, *(column.name for column in output_columns.OUTPUT_COLUMNS if not column.by_name)))

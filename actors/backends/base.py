@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from actors.arrays import Floats
+from actors.backends.inside import Inside, InsideRequest, ModelDepth
 from actors.backends.precision import EXACT, FastPrecision
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
@@ -51,10 +52,14 @@ class PassRequest:
     pool_weights: Floats | None = None
     """[n, S] weights of the last hidden states in the pooled vectors; None when no embedding is needed."""
     want_hidden: bool = False
-    """Whether the hidden states themselves are needed."""
+    """Whether the last hidden states themselves are needed."""
     searches: tuple[SpanSearch, ...] = ()
     """The spans that are wanted, of all windows of the batch. A backend may find them itself, where the logits are, and
     give them in place of the logits."""
+    inside: InsideRequest | None = None
+    """What is needed of the layers below the last and of attention; None where nothing is."""
+    want_logits: bool = False
+    """Whether the logits are needed even where `searches` are answered; with `inside` alone."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class PassOutput:
     """What the searches found, n windows of it; None where the logits are given for it."""
     seconds: float = 0.0
     """Time that the device spent on the pass."""
+    inside: Inside | None = None
+    """What `PassRequest.inside` asked for."""
 
     def part(self, rows: slice, width: int) -> "PassOutput":
         """What some windows got, cut to a width that holds all of their tokens."""
@@ -84,7 +91,8 @@ class PassOutput:
         )
         pooled = None if self.pooled is None else self.pooled[rows]
         found = None if self.candidates is None else self.candidates.part(rows)
-        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds)
+        inside = None if self.inside is None else self.inside.part(rows, width)
+        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds, inside)
 
 
 class SubmittedPass(Protocol):
@@ -140,6 +148,24 @@ class Backend(Protocol):
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
     ) -> PassOutput:
         """Runs a pass, and waits for it; see `PassRequest` and `SubmittedPass.collect`."""
+        ...
+
+
+@runtime_checkable
+class LooksInside(Protocol):
+    """A backend whose model can be asked for what goes on in its layers."""
+
+    @property
+    def depth(self) -> ModelDepth:
+        """Layers and heads of the model."""
+        ...
+
+    def inside(self) -> Backend:
+        """The same weights on the same device, in passes that give all of `ModelOutput`; they are slower.
+
+        Raises:
+            ModelError: the model gives no such outputs.
+        """
         ...
 
 
@@ -273,8 +299,17 @@ def check_outputs(wanted: frozenset[ModelOutput], given: frozenset[ModelOutput])
     if missing:
         raise ModelError(
             f"{_names(missing)} cannot be had of this model as it is loaded, only {_names(given) or 'nothing'}; "
-            "choose another model.backend"
+            f"choose another model.backend{_or_else(missing)}"
         )
+
+
+def _or_else(missing: frozenset[ModelOutput]) -> str:
+    """What to ask for instead of outputs that few runtimes have."""
+    if ModelOutput.ATTENTION in missing:
+        return " (torch has it), or leave attention and attribution out of output.columns"
+    if ModelOutput.ALL_HIDDEN in missing:
+        return " (torch has them), or leave hidden out of output.columns and token_vectors.layers at last"
+    return ""
 
 
 def _names(outputs: frozenset[ModelOutput]) -> str:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from actors.backends.base import Backend
+from actors.backends.base import Backend, ModelOutput
 from actors.backends.device_errors import device_error
 from actors.backends.speed_probe import blank_windows
 from actors.engine.inference_task import Wanted
@@ -55,10 +55,10 @@ class DeviceWatch:
     def _can_compute(self, wanted: Wanted) -> bool:
         """Whether the smallest pass there is succeeds: errors of unknown runtimes have unknown texts."""
         batch = blank_windows(1, 2, self._spec)
-        weights = None if wanted.embedding is None else np.ones((1, 2), dtype=np.float32)
+        weights = np.ones((1, 2), dtype=np.float32) if wanted.gives_embeddings else None
         try:
             with self._submitting:
-                self._backend.forward(batch, wanted.qa is not None, weights, wanted.tokens)
+                self._backend.forward(batch, wanted.finds_spans, weights, ModelOutput.LAST_HIDDEN in wanted.outputs)
         except Exception as error:
             return isinstance(device_error(error), OutOfMemory)
         return True

@@ -5,13 +5,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from actors.arrays import Ints, Longs
-from actors.backends.base import Backend, ModelOutput, PassOutput, PassRequest, check_outputs
+from actors.backends.base import Backend, LooksInside, ModelOutput, PassOutput, PassRequest, check_outputs
+from actors.backends.inside import InsideRequest, ModelDepth
 from actors.batch import Batch
 from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
@@ -22,7 +24,7 @@ from actors.engine.device_watch import DeviceWatch
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pace import Pace
 from actors.engine.passes import Pass, PassInFlight, Share, rows_of
-from actors.errors import DeviceLost, NoRoom, OutOfMemory, first_line
+from actors.errors import DeviceLost, ModelError, NoRoom, OutOfMemory, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
@@ -42,6 +44,28 @@ of it, since calls of numpy cost most of a small one."""
 DeviceTurn = Callable[[float, bool], AbstractContextManager[bool]]
 """Waits until the device is free for a pass that is predicted to take so many seconds; the second argument says that
 none can be smaller. The context is False, and the device is not taken, where the pass should be chosen again."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Passes of one kind, whose costs are learnt apart from others': the usual ones, or those that look inside."""
+
+    backend: Backend
+    batcher: Batcher
+
+
+def check_layers(wanted: Wanted, layers: int) -> None:
+    """Raises ModelError where a layer is wanted that a model of this many does not have."""
+    vectors, attention = wanted.token_vectors, wanted.attention
+    for key, numbers, least in (
+        ("token_vectors.layers", None if vectors is None else vectors.numbers, 0),
+        ("attention.layers", None if attention is None else attention.layers, 1),
+    ):
+        missing = [number for number in numbers or () if number > layers]
+        if missing:
+            raise ModelError(
+                f"{key} names layer {missing[0]}, and the model has {layers}; name layers from {least} to {layers}"
+            )
 
 
 class Engine:
@@ -69,7 +93,9 @@ class Engine:
         self.device_lock = device_lock or DeviceLock()
         self._backend = backend
         self._outputs = outputs
-        self.batcher = Batcher(batching)
+        self._usual = Lane(backend, Batcher(batching))
+        self._inside: Lane | None = None
+        self._opening = threading.Lock()
         self._learning = threading.Lock()
         self._submitting = threading.RLock()
         self._device = DeviceWatch(backend, spec, self._submitting)
@@ -78,6 +104,11 @@ class Engine:
         self._decoding_pace = Pace(_USUAL_PACE, seen=_TELLING_WORK)
         self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
+
+    @property
+    def batcher(self) -> Batcher:
+        """Of the usual passes."""
+        return self._usual.batcher
 
     def watch(self, watcher: Callable[[Pass], None]) -> None:
         """Calls `watcher` after every pass, in the thread that ran it."""
@@ -102,8 +133,37 @@ class Engine:
         Raises:
             ModelError: something is wanted that the loaded model cannot give.
         """
+        return InferenceTask(prepared, self.spec, wanted, self.hidden_size, self.make_ready(wanted))
+
+    def make_ready(self, wanted: Wanted) -> ModelDepth | None:
+        """Has the model ready for what is wanted. That takes seconds where it looks inside for the first time.
+
+        Returns:
+            Its layers and heads, where it looks inside.
+
+        Raises:
+            ModelError: something is wanted that the loaded model cannot give.
+        """
         check_outputs(wanted.outputs, self._outputs)
-        return InferenceTask(prepared, self.spec, wanted, self.hidden_size)
+        return self._look_inside(wanted) if wanted.looks_inside else None
+
+    def _look_inside(self, wanted: Wanted) -> ModelDepth:
+        """Has the model ready for passes that tell what goes on in its layers; the first call makes them possible."""
+        if not isinstance(self._backend, LooksInside):
+            check_outputs(wanted.outputs, self._outputs - {ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION})
+            raise ModelError("the runtime says that it gives hidden states and attention, and does not")
+        depth = self._backend.depth
+        check_layers(wanted, depth.layers)
+        with self._opening:
+            if self._inside is None:
+                self._inside = Lane(self._backend.inside(), Batcher(self.batcher.parameters))
+                self._read_memory_limit()
+        return depth
+
+    def _lane(self, task: InferenceTask | None) -> "Lane":
+        """The passes that a task takes; the usual ones without a task."""
+        is_inside = task is not None and task.wanted.looks_inside
+        return self._inside if is_inside and self._inside is not None else self._usual
 
     def answer(self, prepared: Tokenized, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
         """Answers the rows of a prepared shard; with `embedding`, also embeds the tokens of their passages.
@@ -151,14 +211,14 @@ class Engine:
         where a pass had no room.
         """
         windows, in_flight, left = np.zeros(0, dtype=np.int64), deque[PassInFlight](), list[Longs]()
-        schedule = self.queue(task.lengths[windows])
+        schedule = self.queue(task.lengths[windows], task)
         # Whether the device may take another pass; it may have refused one, until those that it has are over.
         takes_more = True
         try:
             while in_flight or ((len(schedule) or rounds) and not left):
                 if not len(schedule) and rounds and not left:
                     windows = rounds.popleft()
-                    schedule = self.queue(task.lengths[windows])
+                    schedule = self.queue(task.lengths[windows], task)
                 is_wanted = len(schedule) > 0 and not left
                 if is_wanted and (not in_flight or (takes_more and self._takes_another(in_flight))):
                     takes_more = self._submit_next(task, windows, schedule, in_flight, waits=not in_flight)
@@ -182,7 +242,7 @@ class Engine:
         self, task: InferenceTask, windows: Longs, schedule: WindowQueue, in_flight: deque[PassInFlight], waits: bool
     ) -> bool:
         """Submits the next pass of a schedule; False where the device does not take it now."""
-        size = self.choose(schedule, self.device_lock.longest_pass())
+        size = self.choose(schedule, self.device_lock.longest_pass(), task)
         turn = partial(self.device_lock.offline, waits=waits)
         submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
         if submitted is None:
@@ -198,14 +258,14 @@ class Engine:
         """
         return len(in_flight) < _IN_FLIGHT and not in_flight[0].submitted.is_done and self.device_lock.has_room
 
-    def queue(self, lengths: Ints) -> WindowQueue:
-        """Windows of these lengths, [W], as they wait for passes of this model."""
-        return WindowQueue(lengths, self._backend.layout)
+    def queue(self, lengths: Ints, task: InferenceTask | None = None) -> WindowQueue:
+        """Windows of these lengths, [W], as they wait for passes of this model, of a task's kind."""
+        return WindowQueue(lengths, self._lane(task).backend.layout)
 
-    def choose(self, schedule: WindowQueue, quantum: float) -> int:
+    def choose(self, schedule: WindowQueue, quantum: float, task: InferenceTask | None = None) -> int:
         """Windows of the next pass, predicted to take at most `quantum` seconds, or one."""
         with self._learning:
-            return self.batcher.choose(schedule, quantum)
+            return self._lane(task).batcher.choose(schedule, quantum)
 
     def windows_within(self, seconds: float, width: int, most: int, task: InferenceTask | None = None) -> int:
         """How many windows of this width, 1 to `most`, fit a pass that is predicted to take at most so many seconds.
@@ -215,7 +275,7 @@ class Engine:
         """
         windows = np.arange(1, most + 1)
         with self._learning:
-            each = self.batcher.costs.seconds_each(*of_one_width(windows, width))
+            each = self._lane(task).batcher.costs.seconds_each(*of_one_width(windows, width))
             each = each + self.decoding_seconds(task, windows, width)
         return max(int((each <= seconds).sum()), 1)
 
@@ -227,9 +287,10 @@ class Engine:
         """
         if not len(lengths):
             return 0.0
-        size = PassShape.of(lengths, self._backend.layout)
+        lane = self._lane(task)
+        size = PassShape.of(lengths, lane.backend.layout)
         with self._learning:
-            seconds = self.batcher.costs.seconds(size) + self.decoding_seconds(task, size.windows, size.width)
+            seconds = lane.batcher.costs.seconds(size) + self.decoding_seconds(task, size.windows, size.width)
         return float(seconds) if np.isfinite(seconds) else 0.0
 
     def decoding_seconds(self, task: InferenceTask | None, windows: Amount, width: int) -> Any:
@@ -242,17 +303,18 @@ class Engine:
             return 0.0
         return self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
 
-    def predicted_at_best(self, windows: int, tokens: int, squares: int) -> float:
+    def predicted_at_best(self, windows: int, tokens: int, squares: int, task: InferenceTask | None = None) -> float:
         """Seconds that windows are predicted to take in passes of the best size that they fill; 0 if nothing is known.
 
         Args:
             tokens: of all windows, without padding.
             squares: sum of the windows' squared lengths.
+            task: of whose kind the passes are.
         """
         if not windows:
             return 0.0
         with self._learning:
-            seconds = self.batcher.costs.seconds_at_best(windows, tokens, squares)
+            seconds = self._lane(task).batcher.costs.seconds_at_best(windows, tokens, squares)
         return seconds if np.isfinite(seconds) else 0.0
 
     def submit(self, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> PassInFlight | None:
@@ -265,13 +327,14 @@ class Engine:
             DeviceLost: the device computes nothing any more; every later pass fails with it too.
         """
         batches = tuple(share.task.batch(share.chosen) for share in shares)
-        size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), self._backend.layout)
-        request = self._request(shares, batches, size.width)
         task = shares[0].task
+        lane = self._lane(task)
+        size = PassShape.of(np.concatenate([batch.lengths for batch in batches]), lane.backend.layout)
+        request = self._request(shares, batches, size.width)
         task.pause = 0.0
         asked = time.perf_counter()
         with ExitStack() as stack:
-            if not stack.enter_context(turn(self._predicted(size), size.windows == 1)):
+            if not stack.enter_context(turn(self._predicted(size, lane), size.windows == 1)):
                 return None
             waited = time.perf_counter() - asked
             with self._submitting:
@@ -280,20 +343,25 @@ class Engine:
                 self._passes_to_read -= 1
                 if self._passes_to_read <= 0:
                     self._try_to_read_memory_limit(task.wanted)
-                submitted = self._backend.submit(request)
+                submitted = lane.backend.submit(request)
             return PassInFlight(tuple(shares), batches, size, online, waited, submitted, stack.pop_all())
 
     def _request(self, shares: Sequence[Share], batches: Sequence[Batch], width: int) -> PassRequest:
         wanted, searches = shares[0].task.wanted, list[SpanSearch]()
+        needs = wanted.outputs
         for share, rows in zip(shares, rows_of(batches), strict=True):
             searches += share.task.search(rows)
-        weights = [share.task.weigh(share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
+        parts = list(zip(shares, batches, strict=True))
+        weights = [share.task.weigh(share.chosen, batch) for share, batch in parts]
+        inside = [share.task.look_inside(share.chosen, batch) for share, batch in parts]
         return PassRequest(
             stack(batches),
-            wanted.qa is not None,
+            ModelOutput.LOGITS in needs,
             stack_weights(weights, width),
-            wanted.tokens,
+            ModelOutput.LAST_HIDDEN in needs,
             tuple(searches),
+            InsideRequest.stacked([part for part in inside if part is not None], width),
+            wanted.probabilities,
         )
 
     def wait(self, flight: PassInFlight) -> PassOutput | None:
@@ -317,11 +385,12 @@ class Engine:
                 flight.task.stats.out_of_memory += 1
                 self._make_room(flight.size, flight.task, error)
                 return None
+        lane = self._lane(flight.task)
         with self._learning:
-            self.batcher.observe(flight.size, output.seconds, output.peak_bytes)
+            lane.batcher.observe(flight.size, output.seconds, output.peak_bytes)
         for share, batch in zip(flight.shares, flight.batches, strict=True):
             part_of_pass = batch.windows / flight.size.windows
-            share.task.stats.add_pass(batch, self._backend.layout, output.seconds * part_of_pass)
+            share.task.stats.add_pass(batch, lane.backend.layout, output.seconds * part_of_pass)
             share.task.tries_without_room = 0
         if self._watcher is not None:
             self._watcher(Pass(flight.online, flight.size, flight.tokens, output.seconds, flight.waited))
@@ -372,7 +441,7 @@ class Engine:
         """
         self._try_to_read_memory_limit(task.wanted)
         with self._learning:
-            smaller_is_left = self.batcher.out_of_memory(size)
+            smaller_is_left = self._lane(task).batcher.out_of_memory(size)
         if smaller_is_left:
             return
         if task.tries_without_room == len(_PAUSES):
@@ -386,14 +455,16 @@ class Engine:
     def _read_memory_limit(self) -> None:
         """Whoever shares the device may have taken or freed memory since it was read last."""
         limit = self._backend.memory_limit
+        share = self.batcher.parameters.memory_share
         with self._learning:
-            self.batcher.memory_limit = None if limit is None else int(limit * self.batcher.parameters.memory_share)
+            for lane in filter(None, (self._usual, self._inside)):
+                lane.batcher.memory_limit = None if limit is None else int(limit * share)
         self._passes_to_read = _READ_EVERY
 
-    def _predicted(self, size: PassShape) -> float:
+    def _predicted(self, size: PassShape, lane: "Lane") -> float:
         """Seconds; 0 where no pass has been timed yet."""
         with self._learning:
-            seconds = self.batcher.costs.seconds(size)
+            seconds = lane.batcher.costs.seconds(size)
         return seconds if np.isfinite(seconds) else 0.0
 
 

@@ -3,19 +3,28 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from actors.arrays import Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
+from actors.backends.inside import Inside, InsideRequest, ModelDepth
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 from actors.engine.collate import collate
 from actors.engine.cost_model import Amount
 from actors.engine.decoding.answers import Answers, read_answers
+from actors.engine.decoding.attention import WindowAttention
+from actors.engine.decoding.attribution import AnswerAttribution, RoundAttribution, answer_rows
+from actors.engine.decoding.layer_vectors import LayerVectors
 from actors.engine.decoding.pooling import Pooling, embed_owners
+from actors.engine.decoding.rows import NOT_A_NUMBER, checked
 from actors.engine.decoding.span_decoding import best_spans, candidates_wanted, decoding_work
+from actors.engine.decoding.token_texts import WindowTokens, passage_tokens
+from actors.engine.decoding.token_vectors import TokenVectors
+from actors.engine.decoding.window_probabilities import WindowProbabilities
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NotANumber
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.parameters import AttentionParameters, EmbeddingParameters, QAParameters, TokenVectorParameters
 from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
 from actors.tokenization.tokenized import Tokenized
 
@@ -23,7 +32,6 @@ _MOST_CANDIDATES = 1 << 22
 """Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
 _MOST_WINDOWS = 1 << 11
 """Windows of a round: its answers are merged while the device has passes of the next. More where a row has more."""
-_NOT_A_NUMBER = "the model computes NaN; try model.precision: exact"
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,21 @@ class Results:
     """None where nothing was asked."""
     embeddings: Floats | None
     """[R, D]; None when none was asked for."""
-    tokens: tuple[Floats, ...] | None
-    """[L, D] for each window, the last hidden states of its L tokens; None when none were asked for."""
+    window_states: tuple[Floats, ...] | None
+    """[S, D] for each window, the last hidden states of its S tokens; None when none were asked for."""
     stats: PassStats
+    token_texts: pa.ListArray | None = None
+    """[R] `token_texts.TOKEN`s, the tokens of each row's passage; this and all below: None when not asked for."""
+    token_vectors: pa.Array | None = None
+    """[R] of `token_vectors.column_type`, aligned with these tokens."""
+    layer_vectors: Floats | None = None
+    """[R, L + 1, D] the pooled vectors of every layer, the embedding layer's first."""
+    attention: pa.ListArray | None = None
+    """[R] lists of `attention.WINDOW`s."""
+    attribution: pa.ListArray | None = None
+    """[R] lists of `attribution.SHARE`s; null where the model abstains."""
+    probabilities: pa.ListArray | None = None
+    """[R] lists of `window_probabilities.WINDOW`s; no column of a job."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +64,79 @@ class Wanted:
     """What is asked of the model."""
 
     qa: QAParameters | None = None
-    """Answers."""
+    """How questions are answered; windows are of question and passage then. None: of texts alone."""
     embedding: EmbeddingParameters | None = None
-    """One vector per text; beside answers, per passage."""
-    tokens: bool = False
-    """The last hidden state of every token."""
+    """How tokens are pooled: one vector per text; with `qa`, per passage."""
+    answers: bool = True
+    """With `qa`: whether the answers themselves are wanted."""
+    embeddings: bool = True
+    """With `embedding`: whether these vectors themselves are wanted."""
+    window_states: bool = False
+    """The last hidden state of every token of every window, special tokens included."""
+    token_texts: bool = False
+    """The tokens of the passages, and where they stand."""
+    token_vectors: TokenVectorParameters | None = None
+    """A vector for each of these tokens."""
+    layer_vectors: bool = False
+    """The pooled vectors of all layers, by `embedding`, or its defaults where that is None."""
+    attention: AttentionParameters | None = None
+    """What the tokens of each window attended to."""
+    attribution: bool = False
+    """What the best answer's first and last token attended to; with `qa` alone."""
+    probabilities: bool = False
+    """How probable it is that an answer begins or ends at each token of every window; with answers alone."""
+
+    @property
+    def gives_answers(self) -> bool:
+        """Whether rows get answers."""
+        return self.qa is not None and self.answers
+
+    @property
+    def gives_embeddings(self) -> bool:
+        """Whether rows get embeddings."""
+        return self.embedding is not None and self.embeddings
+
+    @property
+    def finds_spans(self) -> bool:
+        """Whether a pass has to find spans: for the answers, or for what is told of the best one."""
+        return self.gives_answers or self.attribution
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether texts and places of all tokens, those of the questions too, have to be in the `Tokenized`."""
+        return self.token_texts or self.attention is not None or self.attribution or self.probabilities
 
     @property
     def outputs(self) -> frozenset[ModelOutput]:
         """What a forward pass has to give for it."""
+        vectors = self.token_vectors
+        is_last = vectors is not None and vectors.numbers is None
         needs = {
-            ModelOutput.LOGITS: self.qa is not None,
-            ModelOutput.POOLED: self.embedding is not None,
-            ModelOutput.LAST_HIDDEN: self.tokens,
+            ModelOutput.LOGITS: self.finds_spans,
+            ModelOutput.POOLED: self.gives_embeddings,
+            ModelOutput.LAST_HIDDEN: self.window_states or is_last,
+            ModelOutput.ALL_HIDDEN: self.layer_vectors or (vectors is not None and not is_last),
+            ModelOutput.ATTENTION: self.attention is not None or self.attribution,
         }
         return frozenset(output for output, is_needed in needs.items() if is_needed)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it takes a pass that tells what goes on in the layers."""
+        return not self.outputs.isdisjoint((ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION))
 
 
 class InferenceTask:
     """The windows of one request or shard. It may share forward passes with others, and keeps only its own results."""
 
-    def __init__(self, prepared: Tokenized, spec: EncoderSpec, wanted: Wanted, hidden_size: int) -> None:
+    def __init__(
+        self, prepared: Tokenized, spec: EncoderSpec, wanted: Wanted, hidden_size: int, depth: ModelDepth | None = None
+    ) -> None:
         """Makes room for the results.
 
         Args:
             hidden_size: D of the model.
+            depth: its layers and heads; None where nothing of them is wanted.
         """
         self.prepared = prepared
         self.wanted = wanted
@@ -81,26 +149,49 @@ class InferenceTask:
         self._template: WindowTemplate = spec.single if wanted.qa is None else spec.pair
         self.lengths: Ints = prepared.lengths(self._template.specials)
         """[W] tokens of every window, special tokens included."""
-        self._asked = None if wanted.qa is None else _Asked(prepared, wanted.qa)
+        self._tokens = WindowTokens(prepared, spec, self._template)
+        self._asked: _Asked | None = None
+        if wanted.qa is not None and wanted.finds_spans:
+            self._asked = _Asked(prepared, wanted.qa, self._tokens if wanted.attribution else None)
         self._pooled: _Pooled | None = None
-        self._tokens: list[Floats | None] = []
-        windows = len(prepared.windows)
-        if wanted.embedding is not None:
+        if wanted.embedding is not None and wanted.gives_embeddings:
             self._pooled = _Pooled(prepared, wanted.embedding, hidden_size, beside_answers=wanted.qa is not None)
-        if wanted.tokens:
-            self._tokens = [None] * windows
+        self._states: list[Floats | None] = [None] * len(prepared.windows) if wanted.window_states else []
+        self._vectors: TokenVectors | None = None
+        if wanted.token_vectors is not None:
+            self._vectors = TokenVectors(prepared, wanted.token_vectors, hidden_size)
+        self._layers: LayerVectors | None = None
+        self._attention: WindowAttention | None = None
+        if depth is not None and wanted.layer_vectors:
+            pooling = wanted.embedding or EmbeddingParameters()
+            size = depth.layers + 1, hidden_size
+            self._layers = LayerVectors(prepared, pooling, size, beside_answers=wanted.qa is not None)
+        if depth is not None and wanted.attention is not None:
+            layers = wanted.attention.layers or tuple(range(1, depth.layers + 1))
+            self._attention = WindowAttention(self._tokens, wanted.attention, layers, depth.heads)
+        self._probabilities = WindowProbabilities(self._tokens) if wanted.probabilities else None
 
     @property
     def rounds(self) -> list[Longs]:
         """Positions of the windows in parts, of which a large task has one after the other: it needs less memory so,
-        and its answers are merged meanwhile.
+        and its answers are merged meanwhile. None where nothing is wanted of the model itself.
         """
+        if not self.wanted.outputs:
+            return []
         return [np.arange(len(self.lengths))] if self._asked is None else self._asked.rounds
 
     @property
-    def kind(self) -> tuple[bool, bool, bool]:
-        """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
-        return self._asked is not None, self._pooled is not None, self.wanted.tokens
+    def kind(self) -> tuple[object, ...]:
+        """Tasks of one kind can share a pass: it is asked for the same of all windows."""
+        wanted = self.wanted
+        return (
+            wanted.outputs,
+            wanted.layer_vectors,
+            wanted.token_vectors and wanted.token_vectors.numbers,
+            wanted.attention,
+            wanted.attribution,
+            wanted.probabilities,
+        )
 
     def merge_complete(self) -> None:
         """Merges the candidates of rounds whose windows have all had their pass, and drops those that do not win."""
@@ -119,8 +210,23 @@ class InferenceTask:
         """[n, S] weights of the tokens in the pooled vectors; None where none are wanted."""
         return None if self._pooled is None else self._pooled.weigh(chosen, batch)
 
+    def look_inside(self, chosen: Longs, batch: Batch) -> InsideRequest | None:
+        """What is wanted of the layers, of these windows; None where nothing is."""
+        wanted = self.wanted
+        if not wanted.looks_inside:
+            return None
+        numbers = None if wanted.token_vectors is None else wanted.token_vectors.numbers
+        weights = None if self._layers is None else self._layers.weigh(chosen, batch)
+        rows = None
+        if wanted.attribution and wanted.qa is not None:
+            rows = answer_rows(self._tokens, chosen, batch, wanted.qa.align_to_words)
+        return InsideRequest(numbers or (), weights, wanted.attention, rows)
+
     def search(self, windows: slice) -> tuple[SpanSearch, ...]:
         """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are."""
+        if self.wanted.probabilities and not self.wanted.attribution:
+            # They are found in the logits, which have to be here anyway.
+            return ()
         return () if self._asked is None else (self._asked.search(windows),)
 
     def keep(self, chosen: Longs, batch: Batch, output: PassOutput) -> None:
@@ -133,17 +239,40 @@ class InferenceTask:
             self._asked.keep(chosen, batch, output)
         if self._pooled is not None and output.pooled is not None:
             self._pooled.keep(chosen, output.pooled)
-        if self.wanted.tokens and output.hidden is not None:
+        if self.wanted.window_states and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
                 # A view would hold the whole pass's states for as long as this window's are wanted.
-                self._tokens[window] = _checked(states[:length]).copy()
+                self._states[window] = checked(states[:length]).copy()
+        if self._probabilities is not None:
+            if output.start_logits is None or output.end_logits is None:
+                raise ModelError("the backend returned no logits")
+            self._probabilities.keep(chosen, batch, output.start_logits, output.end_logits)
+        self._keep_inside(chosen, batch, output, output.inside or Inside())
+
+    def _keep_inside(self, chosen: Longs, batch: Batch, output: PassOutput, inside: Inside) -> None:
+        states = inside.mean_states if inside.mean_states is not None else output.hidden
+        if self._vectors is not None and states is not None:
+            self._vectors.keep(chosen, batch, states)
+        if self._layers is not None and inside.layer_pooled is not None:
+            self._layers.keep(chosen, inside.layer_pooled)
+        if self._attention is not None and inside.attention is not None:
+            self._attention.keep(chosen, inside.attention)
 
     def results(self) -> Results:
         """What the rows get, once every window has had its pass."""
-        answers = None if self._asked is None else self._asked.answers()
-        embeddings = None if self._pooled is None else self._pooled.join()
-        tokens = tuple(t for t in self._tokens if t is not None) if self.wanted.tokens else None
-        return Results(answers, embeddings, tokens, self.stats)
+        wanted, asked = self.wanted, self._asked
+        return Results(
+            answers=asked.answers() if asked is not None and wanted.gives_answers else None,
+            embeddings=None if self._pooled is None else self._pooled.join(),
+            window_states=tuple(s for s in self._states if s is not None) if wanted.window_states else None,
+            stats=self.stats,
+            token_texts=passage_tokens(self.prepared) if wanted.token_texts else None,
+            token_vectors=None if self._vectors is None else self._vectors.column(),
+            layer_vectors=None if self._layers is None else self._layers.vectors(),
+            attention=None if self._attention is None else self._attention.column(),
+            attribution=asked.attribution() if asked is not None and wanted.attribution else None,
+            probabilities=None if self._probabilities is None else self._probabilities.column(),
+        )
 
 
 class _Asked:
@@ -153,8 +282,8 @@ class _Asked:
     to the score.
     """
 
-    def __init__(self, prepared: Tokenized, qa: QAParameters) -> None:
-        self._prepared, self._qa = prepared, qa
+    def __init__(self, prepared: Tokenized, qa: QAParameters, attributed: WindowTokens | None) -> None:
+        self._prepared, self._qa, self._tokens = prepared, qa, attributed
         self._k = candidates_wanted(qa.top_k, qa.align_to_words)
         self._owners = _owners_by_round(prepared, self._k)
         bounds = [np.searchsorted(prepared.windows.owner, (own.start, own.stop)).tolist() for own in self._owners]
@@ -162,6 +291,8 @@ class _Asked:
         self._had_pass = np.zeros(len(prepared.windows), dtype=bool)
         self._candidates: dict[int, Candidates] = {}
         self._answers: dict[int, Answers] = {}
+        self._seen: dict[int, RoundAttribution] = {}
+        self._attributed: dict[int, AnswerAttribution] = {}
 
     def work_of_window(self, width: int) -> int:
         return decoding_work(width, self._k, self._qa.max_answer_len)
@@ -180,6 +311,17 @@ class _Asked:
                 if number not in self._candidates:
                     self._candidates[number] = Candidates.empty(len(windows), self._k)
                 self._candidates[number].put(chosen[own] - windows[0], found.part(own))
+                self._see(number, own, chosen[own] - windows[0], output.inside)
+
+    def _see(self, number: int, own: Longs, places: Longs, inside: Inside | None) -> None:
+        """Takes what candidates of a round attended to: of the windows `own` of the pass, for `places` of the round."""
+        if self._tokens is None:
+            return
+        if inside is None or inside.attribution is None:
+            raise ModelError("the backend returned no attribution")
+        if number not in self._seen:
+            self._seen[number] = RoundAttribution(self.rounds[number], self._k)
+        self._seen[number].keep(places, inside.attribution.of(own))
 
     def merge_complete(self) -> None:
         for number in [number for number in self._candidates if self._had_pass[self.rounds[number]].all()]:
@@ -188,6 +330,15 @@ class _Asked:
     def answers(self) -> Answers:
         return Answers.joined([self.merge(number) for number in range(len(self.rounds))])
 
+    def attribution(self) -> pa.ListArray:
+        """[R] See `Results`."""
+        if self._tokens is None:
+            raise ValueError("no attribution is wanted")
+        for number in range(len(self.rounds)):
+            self.merge(number)
+        found = [self._attributed[number] for number in range(len(self.rounds))]
+        return AnswerAttribution.joined(found).column(self._tokens)
+
     def merge(self, number: int) -> Answers:
         """The answers of a round; its candidates are dropped."""
         if number not in self._answers:
@@ -195,7 +346,10 @@ class _Asked:
             if len(self.rounds) > 1:
                 own = own.of_owners(np.arange(owners.start, owners.stop, dtype=np.int32))
             candidates = self._candidates.pop(number, None) or Candidates.empty(len(own.windows), self._k)
-            self._answers[number] = read_answers(own, candidates, self._qa)
+            answers = self._answers[number] = read_answers(own, candidates, self._qa)
+            if self._tokens is not None:
+                seen = self._seen.pop(number, None) or RoundAttribution(self.rounds[number], self._k)
+                self._attributed[number] = seen.of_answers(answers.candidate[answers.offsets[:-1]])
         return self._answers[number]
 
 
@@ -218,7 +372,7 @@ class _Pooled:
         self, prepared: Tokenized, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
     ) -> None:
         self._prepared = prepared
-        self._normalize = embedding.normalize
+        self._normalize, self._dimensions = embedding.normalize, embedding.dimensions
         self._pooling = Pooling.plan(prepared, embedding, beside_answers)
         self._sums = np.zeros((len(prepared.windows), hidden_size), dtype=np.float32)
         self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
@@ -229,17 +383,11 @@ class _Pooled:
         return weights
 
     def keep(self, chosen: Longs, sums: Floats) -> None:
-        self._sums[chosen] = _checked(sums)
+        self._sums[chosen] = checked(sums)
 
     def join(self) -> Floats:
-        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize)
+        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize, self._dimensions)
         return vectors[self._prepared.row_owner]
-
-
-def _checked(vectors: Floats) -> Floats:
-    if not np.isfinite(vectors).all():
-        raise NotANumber(_NOT_A_NUMBER)
-    return vectors
 
 
 def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> Candidates:
@@ -251,5 +399,5 @@ def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> 
     else:
         raise ModelError("the backend returned no logits")
     if (found.start[:, 0] < 0).any():
-        raise NotANumber(_NOT_A_NUMBER)
+        raise NotANumber(NOT_A_NUMBER)
     return found

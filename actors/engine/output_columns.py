@@ -7,9 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Ints
+from actors.engine.decoding import token_vectors
 from actors.engine.decoding.answers import Answers
+from actors.engine.decoding.attention import WINDOW
+from actors.engine.decoding.attribution import SHARE
+from actors.engine.decoding.token_texts import TOKEN
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError
+from actors.parameters import QAParameters, TokenVectorParameters
 
 
 @dataclass(frozen=True)
@@ -17,13 +22,22 @@ class OutputColumn:
     """A column of the parts. Everything that knows the output's columns reads `OUTPUT_COLUMNS`."""
 
     name: str
-    """No carried column of the input may have it."""
+    """No carried column of the input may have it; where `by_name`, none of a job that writes it."""
     is_wanted: Callable[[Wanted], bool]
     """Whether the rows of such a task have it."""
     type: Callable[[Wanted, int], pa.DataType]
     """Of such a task with a model whose embeddings are D wide."""
     values: Callable[[Results, Wanted], pa.Array]
     """Of R rows, in their order; of the type above."""
+    by_name: bool = False
+    """Whether it is written only where `output.columns` names it."""
+    of_each_layer: bool = False
+    """Whether its type is that of one layer, and it holds a list of them: layers 0 to L."""
+
+    def full_type(self, wanted: Wanted, width: int, layers: int) -> pa.DataType:
+        """Of such a task with a model of this width D and so many layers L."""
+        type = self.type(wanted, width)
+        return pa.list_(type, layers + 1) if self.of_each_layer else type
 
 
 def wanted_columns(wanted: Wanted) -> tuple[OutputColumn, ...]:
@@ -34,7 +48,7 @@ def wanted_columns(wanted: Wanted) -> tuple[OutputColumn, ...]:
     """
     columns = tuple(column for column in OUTPUT_COLUMNS if column.is_wanted(wanted))
     if not columns:
-        raise ValueError("a task asks for answers, embeddings or both")
+        raise ValueError("a task asks for nothing that has a column: answers, embeddings or others")
     return columns
 
 
@@ -54,10 +68,16 @@ class _AnswerField:
     def as_column(self) -> OutputColumn:
         return OutputColumn(
             self.name,
-            is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k == 1,
+            is_wanted=lambda wanted: wanted.gives_answers and _parameters(wanted).top_k == 1,
             type=lambda wanted, width: self.type,
             values=lambda results, wanted: self.values(_answers(results)),
         )
+
+
+def _parameters(wanted: Wanted) -> QAParameters:
+    if wanted.qa is None:
+        raise ValueError("no answers are wanted")
+    return wanted.qa
 
 
 def _answers(results: Results) -> Answers:
@@ -100,25 +120,88 @@ def _embedding(results: Results, wanted: Wanted) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
+def _vector_parameters(wanted: Wanted) -> TokenVectorParameters:
+    if wanted.token_vectors is None:
+        raise ValueError("no token vectors are wanted")
+    return wanted.token_vectors
+
+
+def _layer_vectors(results: Results, wanted: Wanted) -> pa.Array:
+    vectors = results.layer_vectors
+    if vectors is None:
+        raise ModelError("the model gave no hidden states")
+    _, layers, width = vectors.shape
+    of_layer = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), width)
+    return pa.FixedSizeListArray.from_arrays(of_layer, layers)
+
+
+def _given(values: Callable[[Results], pa.Array | None], what: str) -> Callable[[Results, Wanted], pa.Array]:
+    """Values that the results hold as they are written."""
+
+    def found(results: Results, wanted: Wanted) -> pa.Array:
+        array = values(results)
+        if array is None:
+            raise ModelError(f"the model gave no {what}")
+        return array
+
+    return found
+
+
 OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
     *(field.as_column() for field in _ANSWER_FIELDS),
     OutputColumn(
         "answers",
-        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.top_k > 1,
+        is_wanted=lambda wanted: wanted.gives_answers and _parameters(wanted).top_k > 1,
         type=lambda wanted, width: pa.list_(pa.struct([(field.name, field.type) for field in _ANSWER_FIELDS])),
         values=_several_answers,
     ),
     OutputColumn(
         "null_score",
-        is_wanted=lambda wanted: wanted.qa is not None and wanted.qa.null_score,
+        is_wanted=lambda wanted: wanted.gives_answers and _parameters(wanted).null_score,
         type=lambda wanted, width: pa.float64(),
         values=lambda results, wanted: pa.array(_answers(results).null_score, type=pa.float64()),
     ),
     OutputColumn(
         "embedding",
-        is_wanted=lambda wanted: wanted.embedding is not None,
+        is_wanted=lambda wanted: wanted.gives_embeddings,
         type=lambda wanted, width: pa.list_(pa.from_numpy_dtype(_number_type(wanted)), width),
         values=_embedding,
+    ),
+    OutputColumn(
+        "tokens",
+        is_wanted=lambda wanted: wanted.token_texts,
+        type=lambda wanted, width: pa.list_(TOKEN),
+        values=_given(lambda results: results.token_texts, "tokens"),
+        by_name=True,
+    ),
+    OutputColumn(
+        "token_vectors",
+        is_wanted=lambda wanted: wanted.token_vectors is not None,
+        type=lambda wanted, width: token_vectors.column_type(_vector_parameters(wanted), width),
+        values=_given(lambda results: results.token_vectors, "token vectors"),
+        by_name=True,
+    ),
+    OutputColumn(
+        "hidden",
+        is_wanted=lambda wanted: wanted.layer_vectors,
+        type=lambda wanted, width: pa.list_(pa.float32(), width),
+        values=_layer_vectors,
+        by_name=True,
+        of_each_layer=True,
+    ),
+    OutputColumn(
+        "attention",
+        is_wanted=lambda wanted: wanted.attention is not None,
+        type=lambda wanted, width: pa.list_(WINDOW),
+        values=_given(lambda results: results.attention, "attention"),
+        by_name=True,
+    ),
+    OutputColumn(
+        "attribution",
+        is_wanted=lambda wanted: wanted.attribution,
+        type=lambda wanted, width: pa.list_(SHARE),
+        values=_given(lambda results: results.attribution, "attribution"),
+        by_name=True,
     ),
 )
 """In the order in which they are written, after id and the carried columns."""

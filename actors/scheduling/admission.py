@@ -98,11 +98,16 @@ class Admission:
         return first + min(most, max(self._seconds(remainders + new_remainder), first * of_late / (1 - of_late)))
 
     def _sizes(self, queued: Iterable[QueuedRequest]) -> tuple[WindowSizes, float, float]:
-        """Of all first slices; the predicted seconds of finding their spans; and those of all remainders."""
+        """Of first slices that share passes; predicted seconds of finding their spans, and of all other first slices;
+        and those of all remainders.
+        """
         windows = tokens = squares = 0
         decoding = remainders = 0.0
         for request in queued:
-            if request.first_slice_pending:
+            if request.first_slice_pending and request.task.wanted.looks_inside:
+                # Its passes cost otherwise, and are hardly ever shared.
+                decoding += request.slice_seconds
+            elif request.first_slice_pending:
                 windows += request.slice_size.windows
                 tokens += request.slice_size.tokens
                 squares += request.slice_size.squares

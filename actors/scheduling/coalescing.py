@@ -46,7 +46,7 @@ def next_pass(
     place = int(np.argmax(owner[order] == 0))
 
     def size_from(start: int) -> int:
-        return engine.choose(engine.queue(lengths[order[start:]]), limit)
+        return engine.choose(engine.queue(lengths[order[start:]], first.task), limit, first.task)
 
     start, size = 0, size_from(0)
     for next_start in (place - size + 1, place):
@@ -58,14 +58,17 @@ def next_pass(
 
 def _limit(engine: Engine, requests: Sequence[QueuedRequest], quantum: float) -> float:
     """Seconds that the next pass may take."""
+    if requests[0].task.wanted.looks_inside:
+        # Others wait as well, who do without what makes such a pass slow.
+        return quantum
     sizes = np.sum([request.slice_size for request in requests], axis=0)
-    return max(quantum, engine.predicted_at_best(*sizes.tolist()) / _PASSES)
+    return max(quantum, engine.predicted_at_best(*sizes.tolist(), requests[0].task) / _PASSES)
 
 
 def _that_fill(engine: Engine, requests: Sequence[QueuedRequest], seconds: float) -> list[QueuedRequest]:
     """The first of several requests whose next slices are predicted to take so long together."""
     sizes = np.cumsum([request.slice_size for request in requests], axis=0)
     for number, size in enumerate(sizes.tolist(), 1):
-        if engine.predicted_at_best(*size) >= seconds:
+        if engine.predicted_at_best(*size, requests[0].task) >= seconds:
             return list(requests[:number])
     return list(requests)

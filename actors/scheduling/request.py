@@ -78,7 +78,8 @@ class QueuedRequest:
 
     def __post_init__(self) -> None:
         self.lengths = self.task.lengths
-        self.pending = np.arange(len(self.lengths), dtype=np.int64)
+        # What the tokenizer knows takes no pass.
+        self.pending = np.arange(len(self.lengths) if self.task.wanted.outputs else 0, dtype=np.int64)
 
     @property
     def next_slice(self) -> Longs:

@@ -15,7 +15,16 @@ from actors.registry import AUTO
 from actors.serving.types import ModelCard
 
 ALL_OUTPUTS = frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN})
-"""What a service may be asked for."""
+"""What every service may be asked for; a runtime that gives more is not preferred for it."""
+_COLUMNS: dict[str, frozenset[ModelOutput]] = {
+    "tokens": frozenset(),
+    "embedding": frozenset({ModelOutput.POOLED}),
+    "token_vectors": frozenset({ModelOutput.LAST_HIDDEN}),
+    "hidden": frozenset({ModelOutput.ALL_HIDDEN}),
+    "attention": frozenset({ModelOutput.ATTENTION}),
+    "attribution": frozenset({ModelOutput.ATTENTION, ModelOutput.LOGITS}),
+}
+"""What may be asked for beside answers, and the outputs of a runtime that it takes."""
 
 
 def describe(folder: Path, model: ModelParameters, on_gpu: bool | None = None) -> ModelCard:
@@ -29,6 +38,8 @@ def describe(folder: Path, model: ModelParameters, on_gpu: bool | None = None) -
     """
     spec, config, runtime = load_spec(folder), load_config(folder), find_runtime(model.backend)
     architecture = (config.architectures or ["unknown"])[0]
+    answers = architecture.endswith("ForQuestionAnswering") and ModelOutput.LOGITS in runtime.outputs
+    given = runtime.outputs if answers else runtime.outputs - {ModelOutput.LOGITS}
     return ModelCard(
         name=public_name(model.name),
         fingerprint=fingerprint(folder, model.backend),
@@ -36,8 +47,11 @@ def describe(folder: Path, model: ModelParameters, on_gpu: bool | None = None) -
         dtype=with_precision(folder, model, on_gpu).dtype or EXACT,
         max_length=spec.max_length,
         hidden_size=int(config.hidden_size),
-        answers=architecture.endswith("ForQuestionAnswering") and ModelOutput.LOGITS in runtime.outputs,
+        answers=answers,
         backend=model.backend,
+        layers=int(getattr(config, "num_hidden_layers", 0)),
+        heads=int(getattr(config, "num_attention_heads", 0)),
+        columns=tuple(name for name, needed in _COLUMNS.items() if needed <= given),
     )
 
 

@@ -38,6 +38,10 @@ class LimitParameters(Settings):
     max_token_vectors: int = Field(default=32_768, ge=1)
     """Most tokens of one request whose every vector is wanted (/embed_all): 413 beyond."""
 
+    max_reply_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
+    """Longest JSON of the columns and probabilities that one request asks for (/encode, and /answer with `columns` or
+    `probabilities`), in bytes, as estimated before the forward pass: 413 beyond."""
+
     max_in_flight: int = Field(default=1024, ge=1)
     """Requests that one gateway has at the model actors at once: 429 beyond."""
 

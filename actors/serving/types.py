@@ -3,13 +3,31 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from actors.arrays import Floats
-from actors.parameters import EmbeddingParameters, QAParameters
+import pyarrow as pa
 
-Task = Literal["answer", "embed", "tokens"]
-"""Answers, one vector per text, or one vector per token."""
+from actors.arrays import Floats
+from actors.parameters import AttentionParameters, EmbeddingParameters, QAParameters, TokenVectorParameters
+
+Task = Literal["answer", "embed", "tokens", "encode"]
+"""Answers, one vector per text, one vector per token, or columns of texts."""
+WINDOWS = "windows"
+"""Name of the column of start and end probabilities in a reply; see `actors.engine.decoding.window_probabilities`."""
 LongTexts = Literal["window", "cut", "refuse"]
 """What becomes of texts to embed that are longer than a window: pooled over several windows, cut, or refused."""
+
+
+@dataclass(frozen=True)
+class WantedColumns:
+    """What a request wants of the encoder itself, beside answers or alone."""
+
+    names: tuple[str, ...] = ()
+    """Columns of `actors.engine.output_columns`, those of answers left out."""
+    token_vectors: TokenVectorParameters = field(default_factory=TokenVectorParameters)
+    """Of the column `token_vectors`."""
+    attention: AttentionParameters = field(default_factory=AttentionParameters)
+    """Of the column `attention`."""
+    probabilities: bool = False
+    """Whether the start and end probabilities of every token are wanted, for answers alone."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,8 @@ class Request:
     """[R] questions; empty unless answers are asked for."""
     qa: QAParameters = field(default_factory=QAParameters)
     embedding: EmbeddingParameters = field(default_factory=EmbeddingParameters)
+    columns: WantedColumns = field(default_factory=WantedColumns)
+    """None by default; with answers, or in a request for nothing else."""
     long_texts: LongTexts = "window"
     seconds: float | None = None
     """Time that is left until the deadline; None for no deadline."""
@@ -71,6 +91,8 @@ class Reply:
     """[R, D]"""
     token_embeddings: tuple[Floats, ...] = ()
     """[R] of [L, D] each: the last hidden states, special tokens included."""
+    columns: pa.Buffer | None = None
+    """IPC stream of R rows: the columns that were wanted, and WINDOWS where probabilities were; None for none."""
 
 
 @dataclass(frozen=True)
@@ -122,3 +144,9 @@ class ModelCard:
     """Whether it has a QA head."""
     backend: str
     """The runtime that computes it, as in `model.backend`."""
+    layers: int = 0
+    """L, beside the embedding layer; 0 where its config does not say."""
+    heads: int = 0
+    """Attention heads of a layer; 0 where its config does not say."""
+    columns: tuple[str, ...] = ()
+    """What it can give of the encoder itself, beside answers: names of `WantedColumns`."""

@@ -1,13 +1,13 @@
 """Tokenises the texts of a shard and cuts them into windows; each distinct text is tokenised once."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
 
-from actors.arrays import Flags, Ints
+from actors.arrays import Flags, Ints, segments
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
@@ -69,11 +69,13 @@ def prepare_pairs(
     questions: pa.StringArray,
     contexts: pa.StringArray,
     most_windows: int = sys.maxsize,
+    keep_texts: bool = False,
 ) -> tuple[Tokenized, Rejected]:
     """Windows of question and passage pairs; row i of the result is the i-th row that was not rejected.
 
     Args:
         questions, contexts: [R] strings without nulls.
+        keep_texts: whether the questions' texts, and where their tokens stand, are wanted, as the passages' are.
 
     Raises:
         TooManyWindows: it would be more than `most_windows`.
@@ -81,7 +83,12 @@ def prepare_pairs(
     size = qa_window_size(spec, qa)
     question_of, distinct_questions = _distinct(questions)
     passage_of, distinct_passages = _distinct(contexts)
-    question = _truncated(_tokens(spec, distinct_questions), qa.max_question_len)
+    question_places: TokenPositions | None = None
+    if keep_texts:
+        question, question_places = _tokens_with_places(spec, distinct_questions)
+        question, question_places = _truncated_places(question, question_places, qa.max_question_len)
+    else:
+        question = _truncated(_tokens(spec, distinct_questions), qa.max_question_len)
     passage, places = _tokens_with_places(spec, distinct_passages)
     lengths = question.lengths[question_of], passage.lengths[passage_of]
     room = size.max_seq_len - spec.pair.specials
@@ -92,23 +99,34 @@ def prepare_pairs(
     kept_lengths = lengths[0][kept], lengths[1][kept]
     windows = cut(owners, question_of[kept], passage_of[kept], kept_lengths, room, size.doc_stride, most_windows)
     prepared = Tokenized(owners, question, passage, windows, places, distinct_passages)
+    if keep_texts:
+        prepared = replace(prepared, question_places=question_places, question_texts=distinct_questions)
     return prepared, _rejected(fits, speechless)
 
 
 def prepare_texts(
-    spec: EncoderSpec, embedding: EmbeddingParameters, texts: pa.StringArray, most_windows: int = sys.maxsize
+    spec: EncoderSpec,
+    embedding: EmbeddingParameters,
+    texts: pa.StringArray,
+    most_windows: int = sys.maxsize,
+    keep_texts: bool = False,
 ) -> tuple[Tokenized, Rejected]:
     """Windows of texts to embed; rows with the same text share one owner.
 
     Args:
         texts: [R] strings without nulls.
+        keep_texts: whether the texts, and where their tokens stand, are wanted in the result.
 
     Raises:
         TooManyWindows: it would be more than `most_windows`.
     """
     size = embedding_window_size(spec, embedding)
     text_of, distinct_texts = _distinct(texts)
-    passage = _tokens(spec, distinct_texts)
+    places: TokenPositions | None = None
+    if keep_texts:
+        passage, places = _tokens_with_places(spec, distinct_texts)
+    else:
+        passage = _tokens(spec, distinct_texts)
     speechless = passage.lengths == 0
     kept_texts = np.flatnonzero(~speechless).astype(np.int32)
     owner_of_text = np.cumsum(~speechless, dtype=np.int32) - 1
@@ -120,7 +138,7 @@ def prepare_texts(
     no_question = Tokens(np.zeros(0, dtype=np.int32), np.zeros(2, dtype=np.int64))
     row_is_speechless = speechless[text_of]
     row_owner = owner_of_text[text_of[~row_is_speechless]].astype(np.int32)
-    prepared = Tokenized(row_owner, no_question, passage, windows, None, None)
+    prepared = Tokenized(row_owner, no_question, passage, windows, places, distinct_texts if keep_texts else None)
     return prepared, _rejected(~row_is_speechless, row_is_speechless)
 
 
@@ -148,6 +166,14 @@ def _truncated(tokens: Tokens, longest: int | None) -> Tokens:
     offsets = np.zeros_like(tokens.offsets)
     np.cumsum(np.minimum(tokens.lengths, longest), out=offsets[1:])
     return Tokens(tokens.ids[within < longest], offsets)
+
+
+def _truncated_places(tokens: Tokens, places: TokenPositions, longest: int | None) -> tuple[Tokens, TokenPositions]:
+    cut = _truncated(tokens, longest)
+    if cut is tokens:
+        return tokens, places
+    kept = segments(tokens.offsets[:-1], cut.lengths.astype(np.int64))
+    return cut, TokenPositions(*(getattr(places, field.name)[kept] for field in fields(TokenPositions)))
 
 
 def _rejected(fits: Flags, speechless: Flags) -> Rejected:

@@ -23,9 +23,13 @@ class Tokenized:
     """Distinct passages."""
     windows: Windows
     places: TokenPositions | None
-    """Where the passages' tokens stand; only answers need it."""
+    """Where the passages' tokens stand; answers need it, and whatever shows tokens."""
     texts: pa.StringArray | None
-    """[P] the distinct passages; only answers need them."""
+    """[P] the distinct passages; for the same."""
+    question_places: TokenPositions | None = None
+    """Where the questions' tokens stand; only what shows the tokens of windows needs it."""
+    question_texts: pa.StringArray | None = None
+    """The distinct questions, likewise."""
 
     @property
     def owners(self) -> int:
@@ -78,10 +82,14 @@ class Tokenized:
             columns[f"{name}.offsets"] = _one_list(tokens.offsets)
         for field in fields(Windows):
             columns[f"windows.{field.name}"] = _one_list(getattr(self.windows, field.name))
-        if self.places is not None and self.texts is not None:
-            for field in fields(TokenPositions):
-                columns[f"places.{field.name}"] = _one_list(getattr(self.places, field.name))
-            columns["texts"] = _one_list(self.texts)
+        for prefix, places, texts in (
+            ("", self.places, self.texts),
+            ("question_", self.question_places, self.question_texts),
+        ):
+            if places is not None and texts is not None:
+                for field in fields(TokenPositions):
+                    columns[f"{prefix}places.{field.name}"] = _one_list(getattr(places, field.name))
+                columns[f"{prefix}texts"] = _one_list(texts)
         batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -93,22 +101,32 @@ class Tokenized:
         """Reads what `to_ipc` wrote; the arrays are views of `data`."""
         with pa.ipc.open_stream(data) as reader:
             batch = reader.read_next_batch()
-        has_places = "texts" in batch.schema.names
         return cls(
             row_owner=_ints(batch, "row_owner"),
             question=Tokens(_ints(batch, "question.ids"), _longs(batch, "question.offsets")),
             passage=Tokens(_ints(batch, "passage.ids"), _longs(batch, "passage.offsets")),
             windows=Windows(**{f.name: _ints(batch, f"windows.{f.name}") for f in fields(Windows)}),
-            places=TokenPositions(**{f.name: _ints(batch, f"places.{f.name}") for f in fields(TokenPositions)})
-            if has_places
-            else None,
-            texts=batch.column("texts").flatten() if has_places else None,
+            places=_places(batch, ""),
+            texts=_texts(batch, ""),
+            question_places=_places(batch, "question_"),
+            question_texts=_texts(batch, "question_"),
         )
 
 
 def _one_list(values: Ints | Longs | pa.Array) -> pa.Array:
     array = values if isinstance(values, pa.Array) else pa.array(values)
     return pa.LargeListArray.from_arrays(pa.array([0, len(array)], type=pa.int64()), array)
+
+
+def _places(batch: pa.RecordBatch, prefix: str) -> TokenPositions | None:
+    if f"{prefix}texts" not in batch.schema.names:
+        return None
+    return TokenPositions(**{f.name: _ints(batch, f"{prefix}places.{f.name}") for f in fields(TokenPositions)})
+
+
+def _texts(batch: pa.RecordBatch, prefix: str) -> pa.StringArray | None:
+    name = f"{prefix}texts"
+    return batch.column(name).flatten() if name in batch.schema.names else None
 
 
 def _ints(batch: pa.RecordBatch, name: str) -> Ints:

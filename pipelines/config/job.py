@@ -1,21 +1,27 @@
 """The config of a job: pydantic models, one field per key, read from YAML and from `--set key=value`."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from actors.parameters import (
+    AttentionParameters,
     BatchingParameters,
     EmbeddingParameters,
     ModelParameters,
     QAParameters,
     Settings,
+    TokenVectorParameters,
 )
 from actors.registry import check_name
 from pipelines.config.column_types import parse_type
 from pipelines.config.input_formats import FORMATS
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.config.writers import PART_FORMATS, SINKS
+
+ColumnName = Literal["answers", "embedding", "tokens", "token_vectors", "hidden", "attention", "attribution"]
+COLUMN_NAMES: tuple[ColumnName, ...] = get_args(ColumnName)
+"""Values of `output.columns`, in the order in which the columns are written."""
 
 Damaged = Literal["fail", "quarantine"]
 """What happens to a damaged file: its read unit fails, or its readable rows are used."""
@@ -107,8 +113,24 @@ class OutputParameters(Settings):
     sink: str = "folder"
     """Where the parts go: folder, one file for every shard in OUTPUT; or a class of your own, package.module:CLASS."""
 
+    columns: tuple[ColumnName, ...] | None = None
+    """What the model gives to every row, any of: answers (with score and place), embedding, tokens, token_vectors,
+    hidden, attention, attribution; docs/columns.md tells what they are and cost. null: answers, and embedding where the
+    job has one."""
+
     storage: dict[str, object] = {}
     """fsspec options for the output: endpoint, credentials. Never written to the output."""
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: tuple[ColumnName, ...] | None) -> tuple[ColumnName, ...] | None:
+        if columns is None:
+            return None
+        if not columns:
+            raise ValueError("no column is named; name at least one, or leave it out for the usual ones")
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"a column is named twice: {', '.join(columns)}")
+        return tuple(name for name in COLUMN_NAMES if name in columns)
 
     @field_validator("format")
     @classmethod
@@ -185,6 +207,12 @@ class JobConfig(Settings):
     output: OutputParameters = OutputParameters()
     """What is written."""
 
+    token_vectors: TokenVectorParameters = TokenVectorParameters()
+    """The column token_vectors, where output.columns names it."""
+
+    attention: AttentionParameters = AttentionParameters()
+    """The column attention, where output.columns names it."""
+
     pool: PoolParameters = PoolParameters()
     """Model actors."""
 
@@ -208,6 +236,20 @@ class JobConfig(Settings):
         if value is not None:
             QuarantineLimit.parse(str(value))
         return value
+
+    @model_validator(mode="after")
+    def _written(self) -> "JobConfig":
+        named = self.output.columns or ()
+        if taken := [name for name in self.corpus.carry if name in named]:
+            raise ValueError(
+                f"corpus.carry and output.columns both name {taken[0]!r}, and a part has one column of a name; rename "
+                "the input's, or leave one of them out"
+            )
+        if self.token_vectors != TokenVectorParameters() and "token_vectors" not in named:
+            raise ValueError("token_vectors is set, and output.columns does not name it: add token_vectors there")
+        if self.attention != AttentionParameters() and "attention" not in named:
+            raise ValueError("attention is set, and output.columns does not name it: add attention there")
+        return self
 
     @property
     def quarantine_limit(self) -> QuarantineLimit | None:
@@ -239,6 +281,15 @@ class EmbedConfig(JobConfig):
 
     embedding: EmbeddingParameters = EmbeddingParameters()
     """How embeddings are made."""
+
+    @model_validator(mode="after")
+    def _no_questions(self) -> "EmbedConfig":
+        if asking := [name for name in self.output.columns or () if name in ("answers", "attribution")]:
+            raise ValueError(
+                f"output.columns names {asking[0]}, and a job that embeds asks nothing; run `spanmill answer` for it, "
+                f"or leave it out"
+            )
+        return self
 
 
 OfflineConfig = AnswerConfig | EmbedConfig

@@ -13,6 +13,7 @@ from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
 from actors.models.runtime_choice import Candidate, RuntimeChoice
+from actors.parameters import EmbeddingParameters
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
@@ -172,7 +173,21 @@ def kind_of(config: OfflineConfig) -> JobKind:
 
 def wanted_of(config: OfflineConfig) -> Wanted:
     """What a job wants of its model."""
-    return Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    qa, named = config.qa if isinstance(config, AnswerConfig) else None, config.output.columns
+    if named is None:
+        return Wanted(qa, config.embedding)
+    embeds = "embedding" in named
+    return Wanted(
+        qa,
+        EmbeddingParameters() if config.embedding is None and embeds else config.embedding,
+        answers="answers" in named,
+        embeddings=embeds,
+        token_texts="tokens" in named,
+        token_vectors=config.token_vectors if "token_vectors" in named else None,
+        layer_vectors="hidden" in named,
+        attention=config.attention if "attention" in named else None,
+        attribution="attribution" in named,
+    )
 
 
 def make_manifest(

@@ -135,18 +135,18 @@ def same_up_to_ties(got: Sequence[Answer], expected: Sequence[Answer], tolerance
 
 def assert_same_results(got: Results, expected: Results) -> None:
     """Scores and vectors to 1e-5, spans up to ties."""
-    assert (got.answers is None, got.embeddings is None, got.tokens is None) == (
+    assert (got.answers is None, got.embeddings is None, got.window_states is None) == (
         expected.answers is None,
         expected.embeddings is None,
-        expected.tokens is None,
+        expected.window_states is None,
     )
     if got.answers is not None and expected.answers is not None:
         for mine, theirs in zip(answers_of(got.answers), answers_of(expected.answers), strict=True):
             assert same_up_to_ties(mine, theirs, 1e-5)
     if got.embeddings is not None and expected.embeddings is not None:
         np.testing.assert_allclose(got.embeddings, expected.embeddings, atol=1e-6)
-    if got.tokens is not None and expected.tokens is not None:
-        for states, others in zip(got.tokens, expected.tokens, strict=True):
+    if got.window_states is not None and expected.window_states is not None:
+        for states, others in zip(got.window_states, expected.window_states, strict=True):
             np.testing.assert_allclose(states, others, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.pytorch.look_inside import InsideView
 from actors.backends.pytorch.prepared_pass import HostResults
 from actors.backends.pytorch.span_search import SpanFinder, read_candidates
 from actors.backends.pytorch.transfer import Transfer
@@ -41,6 +42,7 @@ class PaddedPass:
             {name: stage(array) for name, array in _arrays(batch).items()},
             None if request.pool_weights is None else stage(request.pool_weights),
             finder,
+            None if request.inside is None else InsideView.of(request.inside, batch, self.transfer),
         )
 
 
@@ -51,6 +53,7 @@ class _PaddedRun:
     inputs: dict[str, Tensor]
     pool_weights: Tensor | None
     finder: SpanFinder | None
+    view: InsideView | None
     results: HostResults | None = None
 
     def launch(self) -> None:
@@ -63,17 +66,21 @@ class _PaddedRun:
     def _compute(self) -> HostResults:
         owner, request, transfer = self.owner, self.request, self.owner.transfer
         module: Callable[..., Any] = owner.model if request.want_spans else owner.encoder
-        output = module(**{name: transfer.to_device(tensor) for name, tensor in self.inputs.items()})
-        states, results = owner.last.states, HostResults()
+        flags = {} if self.view is None else self.view.flags
+        output = module(**{name: transfer.to_device(tensor) for name, tensor in self.inputs.items()}, **flags)
+        states, results, found = owner.last.states, HostResults(), None
         if self.finder is not None:
-            results.found = self.finder.find(output.start_logits, output.end_logits)
-        elif request.want_spans:
+            found = self.finder.find_on_device(output.start_logits, output.end_logits)
+            results.found = self.finder.to_host(found)
+        if request.want_spans and (self.finder is None or request.want_logits):
             results.start, results.end = transfer.to_host(output.start_logits), transfer.to_host(output.end_logits)
         if self.pool_weights is not None and states is not None:
             weights = transfer.to_device(self.pool_weights)
             results.pooled = transfer.to_host(torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1))
         if request.want_hidden and states is not None:
             results.hidden = transfer.to_host(states)
+        if self.view is not None:
+            results.inside = self.view.reduce(owner.model, output, found)
         return results
 
     def read(self) -> PassOutput:
@@ -86,7 +93,8 @@ class _PaddedRun:
         found = None
         if results.found is not None:
             found = read_candidates(results.found, np.arange(self.request.batch.windows))
-        return PassOutput(start, end, pooled, None, hidden, found)
+        inside = None if results.inside is None else InsideView.read(results.inside)
+        return PassOutput(start, end, pooled, None, hidden, found, inside=inside)
 
 
 class _LastHidden:

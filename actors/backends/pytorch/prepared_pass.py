@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
+from actors.backends.pytorch.look_inside import InsideResults
 from actors.backends.pytorch.span_search import FoundSpans
 
 
@@ -19,6 +20,7 @@ class HostResults:
     pooled: Tensor | None = None
     hidden: Tensor | None = None
     found: FoundSpans | None = None
+    inside: InsideResults | None = None
 
 
 class PreparedPass(Protocol):

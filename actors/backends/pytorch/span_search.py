@@ -81,16 +81,22 @@ class SpanFinder:
         )
 
     def find(self, start: Tensor, end: Tensor) -> FoundSpans:
-        """Looks through logits, [n, S] each on the device, in any precision; what comes back is on its way to the host.
+        """As `find_on_device`; what comes back is on its way to the host."""
+        return self.to_host(self.find_on_device(start, end))
+
+    def to_host(self, found: FoundSpans) -> FoundSpans:
+        """Sends what was found on its way."""
+        return FoundSpans(*(self.transfer.to_host(values) for values in found))
+
+    def find_on_device(self, start: Tensor, end: Tensor) -> FoundSpans:
+        """Looks through logits, [n, S] each on the device, in any precision; what comes back stays there.
 
         What stands on padding is ignored.
         """
         places = self.places.map(self.transfer.to_device)
         if len(self.groups) == 1:
-            found = _find_in_parts(start, end, places, self.k, self.groups[0][0])
-        else:
-            found = self._find_by_length(start, end, places)
-        return FoundSpans(*(self.transfer.to_host(values) for values in found))
+            return _find_in_parts(start, end, places, self.k, self.groups[0][0])
+        return self._find_by_length(start, end, places)
 
     def _find_by_length(self, start: Tensor, end: Tensor, places: _Places) -> FoundSpans:
         n, most = len(start), min(self.k, start.shape[1] * max(length for length, _ in self.groups))

@@ -1,6 +1,8 @@
 """The forward pass in PyTorch, on a CPU or a GPU."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,10 +13,12 @@ from actors.arrays import Floats
 from actors.backends.base import BatchLayout, PassOutput, PassRequest, RanPass, SubmittedPass
 from actors.backends.device_errors import device_error
 from actors.backends.host_memory import DeviceMemory, HostMemory
+from actors.backends.inside import ModelDepth
 from actors.backends.precision import EXACT
 from actors.backends.pytorch.cpu_linear import MakeProduct, in_bfloat16, multiplies_bfloat16
 from actors.backends.pytorch.device_memory import CudaMemory
 from actors.backends.pytorch.half_precision import computes_bfloat16
+from actors.backends.pytorch.look_inside import depth_of, shared_copy, with_weights_of_attention
 from actors.backends.pytorch.packed_pass import packed_pass
 from actors.backends.pytorch.padded_pass import PaddedPass
 from actors.backends.pytorch.parity import lay_out_weights
@@ -41,11 +45,19 @@ class TorchBackend:
     that is faster, and nearer to float32.
     """
 
-    def __init__(self, model: PreTrainedModel, parameters: ModelParameters, searches_spans: bool | None = None) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        parameters: ModelParameters,
+        searches_spans: bool | None = None,
+        reload: Callable[[], PreTrainedModel] | None = None,
+    ) -> None:
         """Moves the model to its device and type: float32 where `dtype` is not decided.
 
         Args:
             searches_spans: whether the device finds the best spans itself; None where it is none of the host's.
+            reload: loads the model again for `inside`, so that a CPU, for which weights are laid out in copies, need
+                not hold both. None keeps the model.
         """
         self._device = _device(parameters.device)
         threads = parameters.threads or torch.get_num_threads()
@@ -60,6 +72,9 @@ class TorchBackend:
         self._hidden_size = int(model.config.hidden_size)
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._searches = self._device.type != "cpu" if searches_spans is None else searches_spans
+        self._depth = depth_of(model)
+        self._dtype, self._make, self._reload = dtype, make, reload
+        self._model = model if reload is None or self._device.type != "cpu" else None
         self._pass: PassKind = self._thread.submit(_fastest_pass, model, make).result()
 
     @property
@@ -78,13 +93,36 @@ class TorchBackend:
         return self._hidden_size
 
     @property
+    def depth(self) -> ModelDepth:
+        """See `LooksInside`."""
+        if self._depth is None:
+            raise ModelError("the model's config does not say how many layers and heads it has")
+        return self._depth
+
+    def inside(self) -> "TorchBackend":
+        """See `LooksInside`; both share the thread. Where the model is not kept, weights are loaded once more."""
+        other = copy(self)
+        other._pass = self._thread.submit(self._pass_inside).result()
+        return other
+
+    def _pass_inside(self) -> PassKind:
+        if self._model is not None:
+            return PaddedPass(with_weights_of_attention(shared_copy(self._model)))
+        if self._reload is None:
+            raise ValueError("the model is neither kept nor to be loaded again")
+        model = self._reload()
+        torch.nn.Module.to(model.train(False), device=self._device, dtype=self._dtype)
+        lay_out_weights(model, self._make)
+        return PaddedPass(with_weights_of_attention(model))
+
+    @property
     def memory_limit(self) -> int | None:
         """Bytes that are free for a pass; None where that cannot be told."""
         return self._memory.limit()
 
     def submit(self, request: PassRequest) -> SubmittedPass:
         """Hands a pass to the thread of the device; see `Backend.submit`."""
-        if not self._searches:
+        if not self._searches and not (request.inside and request.inside.answer_rows):
             request = replace(request, searches=())
         try:
             prepared = self._pass.prepare(request)

@@ -1,6 +1,7 @@
 """The PyTorch runtime as the registry knows it; torch is imported when a model is loaded."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from actors.backends.base import TRANSFORMERS_WEIGHTS, Backend, ModelOutput, Runtime
@@ -24,7 +25,8 @@ def _load(folder: Path, model: ModelParameters, with_qa_head: bool) -> Backend:
             "begin a job with model.precision: exact",
             dtype,
         )
-    return TorchBackend(load_model(folder, with_qa_head), model)
+    load = partial(load_model, folder, with_qa_head)
+    return TorchBackend(load(), model, reload=load)
 
 
 def _choose(folder: Path, on_gpu: bool) -> Precision:
@@ -43,7 +45,7 @@ RUNTIME = Runtime(
     name="torch",
     load=_load,
     weights=TRANSFORMERS_WEIGHTS,
-    outputs=frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN}),
+    outputs=frozenset(ModelOutput),
     fast=FastPrecision(_uses_gpu, _choose),
     dtypes=frozenset({EXACT, "float16", "bfloat16"}),
 )

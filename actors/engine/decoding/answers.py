@@ -35,6 +35,9 @@ class Answers:
     """[A] code point after the span's last; -1 where the model abstains."""
     null_score: Doubles
     """[R] probability that there is no answer: the least of the row's windows."""
+    candidate: Longs
+    """[A] which candidate an answer has its place of, counted through the windows of its `Candidates` and their K
+    places; -1 where the model abstains."""
 
     @classmethod
     def joined(cls, parts: Sequence["Answers"]) -> "Answers":
@@ -49,6 +52,7 @@ class Answers:
             start=np.concatenate([part.start for part in parts]),
             end=np.concatenate([part.end for part in parts]),
             null_score=np.concatenate([part.null_score for part in parts]),
+            candidate=np.concatenate([part.candidate for part in parts]),
         )
 
 
@@ -64,6 +68,8 @@ class _Spans:
     end: Ints
     """Code point after the last."""
     score: Doubles
+    candidate: Longs
+    """As in `Answers`."""
 
 
 def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) -> Answers:
@@ -77,12 +83,12 @@ def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) 
     """
     if prepared.places is None or prepared.texts is None:
         raise ValueError("these windows were prepared for embedding: they hold no places to read answers from")
-    return Answers.joined(
-        [
-            _read(prepared.part(windows), prepared.places, prepared.texts, candidates.part(windows), qa)
-            for windows in _parts(prepared, candidates)
-        ]
-    )
+    parts = list[Answers]()
+    for windows in _parts(prepared, candidates):
+        part = _read(prepared.part(windows), prepared.places, prepared.texts, candidates.part(windows), qa)
+        part.candidate[part.candidate >= 0] += windows.start * candidates.start.shape[1]
+        parts.append(part)
+    return Answers.joined(parts)
 
 
 def _parts(prepared: Tokenized, candidates: Candidates) -> Iterator[slice]:
@@ -132,10 +138,12 @@ def _answers(
     own = chosen[~abstains]
     start, end = np.full(len(chosen), -1, dtype=np.int32), np.full(len(chosen), -1, dtype=np.int32)
     start[~abstains], end[~abstains] = spans.start[own], spans.end[own]
+    candidate = np.full(len(chosen), -1, dtype=np.int64)
+    candidate[~abstains] = spans.candidate[own]
     text = passages.slices(spans.text[own], spans.start[own], spans.end[own]).cast(pa.string())
     if len(own) < len(chosen):
         text = text.take(pa.array(np.cumsum(~abstains) - 1, mask=abstains))
-    return Answers(offsets, text, score, start, end, null_score)
+    return Answers(offsets, text, score, start, end, null_score, candidate)
 
 
 def _locate(
@@ -161,6 +169,7 @@ def _locate(
         start=places.char_start[start],
         end=places.char_end[end],
         score=candidates.score.reshape(-1)[found].astype(np.float64),
+        candidate=found,
     )
 
 

@@ -65,7 +65,9 @@ class Pooling:
         return weights
 
 
-def embed_owners(prepared: Tokenized, sums: Floats, weights: Floats, normalize: bool) -> Floats:
+def embed_owners(
+    prepared: Tokenized, sums: Floats, weights: Floats, normalize: bool, dimensions: int | None = None
+) -> Floats:
     """Joins the windows of each owner.
 
     Args:
@@ -79,6 +81,7 @@ def embed_owners(prepared: Tokenized, sums: Floats, weights: Floats, normalize: 
     owner = prepared.windows.owner
     begins = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else np.zeros(0, dtype=np.int64)
     vectors = np.add.reduceat(sums, begins, axis=0) / np.add.reduceat(weights, begins)[:, None]
+    vectors = vectors[:, :dimensions]
     if normalize:
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     joined: Floats = vectors.astype(np.float32, copy=False)

@@ -56,6 +56,17 @@ def best_spans(start_logits: Floats, end_logits: Floats, batch: Batch, k: int, m
     )
 
 
+def token_probabilities(logits: Floats, batch: Batch) -> Floats:
+    """[n, S] of start or end logits: the softmax of every window over where an answer may begin or end, as in
+    `best_spans`; 0 elsewhere.
+
+    Args:
+        logits: [n, S] float32; what stands on padding is ignored.
+    """
+    probabilities: Floats = np.exp(_log_softmax(logits, batch.answer_mask))
+    return probabilities
+
+
 def _log_softmax(logits: Floats, allowed: Flags) -> Floats:
     masked = np.where(allowed, logits, np.float32(-np.inf))
     masked -= masked.max(axis=1, keepdims=True)

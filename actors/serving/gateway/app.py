@@ -16,7 +16,7 @@ from actors.serving.gateway.middleware.auth import MISSING, OPEN, AuthMiddleware
 from actors.serving.gateway.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.gateway.middleware.disconnect import DisconnectMiddleware
 from actors.serving.gateway.page.routes import page_router
-from actors.serving.gateway.protocols import health, huggingface, native, openai, sagemaker, tei
+from actors.serving.gateway.protocols import encode, health, huggingface, native, openai, sagemaker, tei
 from actors.serving.gateway.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.gateway.protocols.oip import routes as oip
 from actors.serving.parameters import CorsParameters, KeyParameters
@@ -26,6 +26,7 @@ from actors.version import release
 PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
     huggingface.routes,
     native.routes,
+    encode.routes,
     openai.routes,
     tei.routes,
     oip.routes,

@@ -1,26 +1,31 @@
 """What a request is held to, whoever brings it: valid parameters, and texts within the limits."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from actors.parameters import QAParameters
+from actors.parameters import Settings
 from actors.serving.invalid import invalid
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import Refusal, Refused, Request
 
+Parameters = TypeVar("Parameters", bound=Settings)
 
-def with_parameters(qa: QAParameters, **changes: Any) -> QAParameters:
+
+def with_parameters(defaults: Parameters, *place: str, **changes: Any) -> Parameters:
     """The parameters with the changes of a request; changes that are None are left out.
+
+    Args:
+        place: names of the fields in which the changes stand, outermost first, for the message.
 
     Raises:
         Refused: a value is not valid.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     try:
-        return QAParameters.model_validate(qa.model_dump() | given)
+        return type(defaults).model_validate(defaults.model_dump() | given)
     except ValidationError as error:
-        raise Refused(invalid([(e["loc"], e) for e in error.errors()])) from error
+        raise Refused(invalid([((*place, *e["loc"]), e) for e in error.errors()])) from error
 
 
 def check_inputs(request: Request, limits: LimitParameters) -> None:
@@ -60,10 +65,12 @@ def _size(name: str, row: int, text: str, most: int) -> int:
 
 
 def check_dimensions(wanted: int, width: int, model: str, status: int = 422, reason: str = "invalid") -> None:
-    """Raises Refused where a client wants embeddings of another width than the model's.
+    """Raises Refused where a client wants embeddings of a width that the model's cannot be cut to.
 
     Args:
+        wanted: how many of their first numbers the embeddings are to keep.
         model: its name, for the message.
     """
-    if wanted != width:
-        raise Refused.of_field("dimensions", f"{model} gives {width}, not {wanted}; leave it out", status, reason)
+    if not 1 <= wanted <= width:
+        message = f"{model} gives 1 to {width}, not {wanted}; name a number between them, or leave it out"
+        raise Refused.of_field("dimensions", message, status, reason)

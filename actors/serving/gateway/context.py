@@ -81,6 +81,6 @@ class Context:
             )
 
     async def check_dimensions(self, wanted: int | None, status: int = 422, reason: str = "invalid") -> None:
-        """Raises Refused where a client wants embeddings of another width than the model's; None accepts any."""
+        """Raises Refused where a client wants embeddings that the model's cannot be cut to; None accepts any."""
         if wanted is not None:
             check_dimensions(wanted, (await self.client.card()).hidden_size, self.model, status, reason)

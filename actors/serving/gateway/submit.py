@@ -8,7 +8,7 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.gateway.checks import check_inputs
 from actors.serving.gateway.context import Context
 from actors.serving.parameters import LimitParameters
-from actors.serving.types import LongTexts, Refusal, Refused, Reply, Request, Task
+from actors.serving.types import LongTexts, Refusal, Refused, Reply, Request, Task, WantedColumns
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
@@ -22,6 +22,7 @@ async def ask(
     qa: QAParameters | None = None,
     embedding: EmbeddingParameters | None = None,
     long_texts: LongTexts = "window",
+    columns: WantedColumns | None = None,
 ) -> Reply:
     """Has a model actor answer, and leaves rows and timing in `http.state`, for the access log and the headers.
 
@@ -29,6 +30,7 @@ async def ask(
         http: its `state.request_id` is the id of the request.
         texts, questions: as in `Request`.
         qa, embedding: None takes the defaults of the service.
+        columns: None for none.
 
     Raises:
         Refused: a limit is exceeded, or the model actors cannot answer.
@@ -42,6 +44,7 @@ async def ask(
         qa=qa or context.qa,
         embedding=embedding or context.embedding,
         long_texts=long_texts,
+        columns=columns or WantedColumns(),
         seconds=_seconds(http, context.limits),
     )
     check_inputs(request, context.limits)

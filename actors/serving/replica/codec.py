@@ -10,9 +10,10 @@ from actors.arrays import Floats
 from actors.engine.decoding.answers import Answers
 from actors.engine.decoding.span_decoding import candidates_wanted
 from actors.engine.inference_task import InferenceTask, Results, Wanted
+from actors.engine.output_columns import OUTPUT_COLUMNS, to_table
 from actors.errors import TooManyWindows
 from actors.serving.parameters import LimitParameters
-from actors.serving.types import Refusal, Refused, Reply, Request, Span, Timing
+from actors.serving.types import WINDOWS, Refusal, Refused, Reply, Request, Span, Timing
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, Rejection, embedding_window_size, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
@@ -50,21 +51,35 @@ def encode(spec: EncoderSpec, request: Request, limits: LimitParameters) -> Toke
 
 def wanted_by(request: Request) -> Wanted:
     """What the request asks of the model."""
-    if request.task == "answer":
-        return Wanted(qa=request.qa)
     if request.task == "embed":
         return Wanted(embedding=request.embedding)
-    return Wanted(tokens=True)
+    if request.task == "tokens":
+        return Wanted(window_states=True)
+    columns, names = request.columns, request.columns.names
+    return Wanted(
+        qa=request.qa if request.task == "answer" else None,
+        embedding=None if {"embedding", "hidden"}.isdisjoint(names) else request.embedding,
+        embeddings="embedding" in names,
+        token_texts="tokens" in names,
+        token_vectors=columns.token_vectors if "token_vectors" in names else None,
+        layer_vectors="hidden" in names,
+        attention=columns.attention if "attention" in names else None,
+        attribution="attribution" in names,
+        probabilities=columns.probabilities,
+    )
 
 
 def decode(results: Results, task: InferenceTask, timing: Timing, request: Request) -> Reply:
     """The reply to a request, from the results of its task."""
     prepared, tokens = task.prepared, _tokens_per_row(task)
+    if request.task == "encode":
+        return Reply(tokens, timing, columns=_columns(results, task.wanted))
     if results.answers is not None:
         null_scores = tuple(results.answers.null_score.tolist())
-        return Reply(tokens, timing, spans=_spans(results.answers), null_scores=null_scores)
-    if results.tokens is not None:
-        return Reply(tokens, timing, token_embeddings=_by_row(results.tokens, prepared))
+        columns = _columns(results, task.wanted)
+        return Reply(tokens, timing, spans=_spans(results.answers), null_scores=null_scores, columns=columns)
+    if results.window_states is not None:
+        return Reply(tokens, timing, token_embeddings=_by_row(results.window_states, prepared))
     embeddings = results.embeddings
     if embeddings is not None:
         embeddings = embeddings.astype(request.embedding.dtype).astype(np.float32)
@@ -72,10 +87,10 @@ def decode(results: Results, task: InferenceTask, timing: Timing, request: Reque
 
 
 def _cut(spec: EncoderSpec, request: Request, max_windows: int) -> tuple[Tokenized, Rejected]:
-    texts = pa.array(request.texts, pa.string())
+    texts, keep = pa.array(request.texts, pa.string()), wanted_by(request).needs_texts
     if request.task == "answer":
-        return prepare_pairs(spec, request.qa, pa.array(request.questions, pa.string()), texts, max_windows)
-    return prepare_texts(spec, request.embedding, texts, max_windows)
+        return prepare_pairs(spec, request.qa, pa.array(request.questions, pa.string()), texts, max_windows, keep)
+    return prepare_texts(spec, request.embedding, texts, max_windows, keep)
 
 
 def _max_windows(request: Request, limits: LimitParameters) -> int:
@@ -140,6 +155,20 @@ def _spans(answers: Answers) -> tuple[tuple[Span, ...], ...]:
     spans = [Span(*values) for values in zip(*fields, strict=True)]
     bounds = answers.offsets.tolist()
     return tuple(tuple(spans[a:b]) for a, b in pairwise(bounds))
+
+
+def _columns(results: Results, wanted: Wanted) -> pa.Buffer | None:
+    """See `Reply.columns`."""
+    columns = [column for column in OUTPUT_COLUMNS if column.is_wanted(replace(wanted, answers=False))]
+    table = to_table(columns, results, wanted)
+    if results.probabilities is not None:
+        table = table.append_column(WINDOWS, results.probabilities)
+    if not table.num_columns:
+        return None
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
 def _by_row(windows: tuple[Floats, ...], prepared: Tokenized) -> tuple[Floats, ...]:

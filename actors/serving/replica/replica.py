@@ -12,6 +12,7 @@ from actors.parameters import SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.codec import decode, encode, wanted_by
+from actors.serving.replica.column_checks import check_columns, check_reply_size
 from actors.serving.replica.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
 from actors.tokenization.tokenized import Tokenized
@@ -78,7 +79,9 @@ class Replica:
             Refused: a row cannot be cut into windows or is longer than the request allows, or a limit is passed.
             ModelError: the parameters do not fit the model.
         """
-        return encode(self.actor.engine.spec, request, self._limits)
+        prepared = encode(self.actor.engine.spec, request, self._limits)
+        check_reply_size(request, prepared, self.actor.engine.spec, self.card, self._limits.max_reply_bytes)
+        return prepared
 
     def warm_up(self) -> None:
         """Runs real passes, so that the first request does not pay for what happens once.
@@ -134,12 +137,14 @@ class Replica:
             return Refusal(422, "invalid", str(error))
 
     async def _prepare_in_thread(self, request: Request) -> Tokenized:
-        size = sum(map(len, request.texts)) + sum(map(len, request.questions))
+        size, wanted = sum(map(len, request.texts)) + sum(map(len, request.questions)), wanted_by(request)
 
         def prepare() -> Tokenized:
             began = time.monotonic()
             prepared = self.prepare(request)
             self._tokenised.observe(size, time.monotonic() - began)
+            # The first such request waits for seconds, and nobody else with it.
+            self.actor.engine.make_ready(wanted)
             return prepared
 
         self._to_tokenise += size
@@ -156,6 +161,7 @@ class Replica:
             raise Refused(
                 Refusal(422, "no_answers", f"{self.card.name} has no QA head; ask it for embeddings, or serve another")
             )
+        check_columns(request, self.card)
         if request.is_probe:
             # A word. In a thread it would wait for the long texts of others.
             prepared = self.prepare(request)
@@ -170,7 +176,10 @@ class Replica:
             queued.future.cancel()
             raise
         timing = _timing(queued, started, tokenised)
-        return decode(results, queued.task, timing, request)
+        if not request.columns.names and not request.columns.probabilities:
+            return decode(results, queued.task, timing, request)
+        # Many megabytes, maybe.
+        return await in_thread(self._threads, decode, results, queued.task, timing, request)
 
 
 def _queue_full(full: QueueFull) -> Refusal:

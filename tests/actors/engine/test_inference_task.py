@@ -72,7 +72,7 @@ def test_results_hold_no_more_of_a_pass_than_their_own() -> None:
     """Windows of several requests share a pass, and one of them may be kept for long."""
     task = _begin(STATES, ["w3", "w4 w5 w6"])
     _pass(task, TableBackend(), [0, 1])
-    assert all(states.base is None for states in task.results().tokens or ())
+    assert all(states.base is None for states in task.results().window_states or ())
 
 
 @given(passages=PASSAGES, most=st.integers(1, 200), impossible=st.booleans(), top_k=st.integers(1, 5), data=st.data())
@@ -108,7 +108,7 @@ def test_hidden_states_are_those_of_the_tokens_of_each_window(passages: list[str
     backend, task = TableBackend(), _begin(STATES, passages)
     everything = np.arange(len(task.prepared.windows))
     _pass(task, backend, everything.tolist())
-    batch, tokens = task.batch(everything), task.results().tokens
+    batch, tokens = task.batch(everything), task.results().window_states
     assert tokens is not None
     for row, (states, length) in enumerate(zip(tokens, task.lengths, strict=True)):
         np.testing.assert_array_equal(states, backend.hidden_table[batch.input_ids[row, :length]])
@@ -156,7 +156,7 @@ def test_a_call_without_windows_has_results_without_rows() -> None:
     assert results.answers is not None
     assert results.embeddings is not None
     assert (len(results.answers.text), results.embeddings.shape) == (0, (0, 5))
-    assert _begin(STATES, []).results().tokens == ()
+    assert _begin(STATES, []).results().window_states == ()
 
 
 def test_the_engine_begins_calls_as_wide_as_its_model() -> None:

@@ -185,7 +185,7 @@ def test_an_endpoint_for_embeddings_loads_no_head(tmp_path: Path, engine: Engine
         ({"inputs": WHERE, "parameters": []}, "parameters: input should be an object with fields"),
         ({"inputs": WHERE, "parameters": {"max_seq_len": 5000}}, "qa.max_seq_len is 5000, but the model takes at most"),
         ({"inputs": WHERE, "parameters": {"doc_stride": 500}}, "qa.doc_stride is 500, but a window of"),
-        ({"inputs": "text", "dimensions": 8}, "dimensions: this model gives 32, not 8; leave it out"),
+        ({"inputs": "text", "dimensions": 33}, "dimensions: this model gives 1 to 32, not 33; "),
         ({"inputs": "text", "prompt_name": "query"}, "prompt_name: no prompts are kept here"),
         ({"inputs": "long " * 5000, "truncate": False}, "input 0 has 15002 tokens, the model takes"),
         ({"inputs": ["a"] * 257}, "257 inputs are more than 256; send them in parts"),

@@ -26,7 +26,7 @@ from tests.actors.helpers import TableBackend, strings, word_spec, words
 
 SPEC = word_spec()
 EMBEDDING = EmbeddingParameters(max_seq_len=128, doc_stride=0)
-WANTED = Wanted(tokens=True)
+WANTED = Wanted(window_states=True)
 WAIT, QUANTUM = 2.0, 0.05
 SECONDS = 20.0
 

@@ -43,7 +43,7 @@ from tests.waiting import until
 SPEC = word_spec()
 QA = QAParameters(max_seq_len=16, doc_stride=3, max_answer_len=4)
 EMBEDDING = EmbeddingParameters(max_seq_len=10, doc_stride=2)
-ANSWER, EMBED, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(tokens=True)
+ANSWER, EMBED, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(window_states=True)
 KINDS = [ANSWER, Wanted(qa=QAParameters(top_k=4, max_seq_len=12, doc_stride=2)), EMBED, STATES]
 TOGETHER = BatchingParameters(fixed_windows=64)
 ONE_BY_ONE = BatchingParameters(fixed_windows=1)

@@ -45,7 +45,7 @@ class FeatureParameters(Body):
     prompt_name: str | None = None
     """Not kept here; only null."""
     dimensions: int | None = None
-    """Only the model's own."""
+    """How many of its first numbers an embedding keeps; where it is normalised, it is so afterwards. Null keeps all."""
     encoding_format: Literal["float", "base64"] | None = None
     """Only "float"."""
 
@@ -119,7 +119,8 @@ class Asked:
     embedding: EmbeddingParameters | None = None
     long_texts: LongTexts = "window"
     dimensions: int | None = None
-    """The width that embeddings are to have; None takes the model's."""
+    """The width that the client wants its embeddings to have, to be checked against the model's; None where it does not
+    say."""
 
 
 def asked_answers(body: Questions, defaults: QAParameters) -> Asked:
@@ -149,8 +150,7 @@ def asked_embeddings(body: Texts, defaults: EmbeddingParameters) -> Asked:
     """
     wanted = body.wanted()
     _check(wanted)
-    if wanted.normalize is not None:
-        defaults = defaults.model_copy(update={"normalize": wanted.normalize})
+    embedding = with_parameters(defaults, normalize=wanted.normalize, dimensions=wanted.dimensions)
 
     def content(reply: Reply) -> object:
         vectors = np.asarray(reply.embeddings)
@@ -160,7 +160,7 @@ def asked_embeddings(body: Texts, defaults: EmbeddingParameters) -> Asked:
         "embed",
         listed(body.inputs),
         content,
-        embedding=defaults,
+        embedding=embedding,
         long_texts=_LONG[wanted.truncate],
         dimensions=wanted.dimensions,
     )

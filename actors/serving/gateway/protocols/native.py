@@ -1,18 +1,20 @@
 """Spanmill's own protocol: many questions on one passage, or many pairs, with every parameter of the engine."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import Discriminator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
+from actors.parameters import QAParameters
 from actors.serving.gateway.checks import with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.errors import plain_body
 from actors.serving.gateway.protocols import schema
 from actors.serving.gateway.protocols.base import ProtocolRoutes
+from actors.serving.gateway.protocols.columns import Attention, ColumnReplies, TokenVectors, columns_asked
 from actors.serving.gateway.protocols.json_body import bounded_route
-from actors.serving.gateway.protocols.replies import as_json, example
-from actors.serving.gateway.protocols.schema import Pair, PipelineParameters
+from actors.serving.gateway.protocols.replies import example, usage_and_times
+from actors.serving.gateway.protocols.schema import Many, Pair, PipelineParameters
 from actors.serving.gateway.submit import ask
 from actors.serving.types import Reply, Span
 
@@ -31,6 +33,36 @@ _REPLY = {
     "usage": {"tokens": 24},
     "timing_ms": {"tokenise": 0.4, "queue": 0.1, "inference": 4.8},
 }
+AnswerColumn = Literal["attribution", "attention", "tokens", "token_vectors", "hidden", "embedding"]
+
+
+class ModelDescription(BaseModel):
+    """The model that answers."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """What requests may call it."""
+    architecture: str
+    """The transformers class."""
+    answers: bool
+    """Whether it has a QA head."""
+    columns: list[str]
+    """What it can give beside answers: names for `columns` of /encode and /answer."""
+    layers: int
+    """Beside the embedding layer."""
+    heads: int
+    """Attention heads of a layer."""
+    hidden_size: int
+    """Numbers of a vector."""
+    max_length: int
+    """Tokens of the longest window."""
+    backend: str
+    """The runtime that computes it."""
+    dtype: str
+    """In which it computes."""
+    fingerprint: str
+    """SHA-256 of its files, in hex."""
 
 
 class AnswerParameters(PipelineParameters):
@@ -38,6 +70,12 @@ class AnswerParameters(PipelineParameters):
 
     null_score: bool | None = None
     """Also say how probable it is that the passage holds no answer, to set against the score."""
+    columns: Many[AnswerColumn] = []
+    """What else to give of every row: `columns` of the reply."""
+    probabilities: bool = False
+    """Also give how probable an answer's start and end are at every token of every window: `windows` of the reply."""
+    token_vectors: TokenVectors = TokenVectors()
+    attention: Attention = Attention()
 
 
 class Passage(schema.Body):
@@ -85,7 +123,7 @@ _EXAMPLES: Any = {
 
 def routes(context: Context) -> ProtocolRoutes:
     """`/answer`."""
-    router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
+    router, replies = APIRouter(route_class=bounded_route(context.limits.max_inputs)), ColumnReplies()
 
     @router.post("/answer", responses=example(_REPLY | {"model": context.model}))
     async def answer(body: Annotated[AnyQuestions, Body(openapi_examples=_EXAMPLES)], http: Request) -> Response:
@@ -93,13 +131,34 @@ def routes(context: Context) -> ProtocolRoutes:
 
         `answers` has a list for each question, best first, with offsets in code points of the passage. Where the model
         abstains, `answer`, `start` and `end` are null. `null_scores` comes with `null_score` alone. `usage.tokens` is
-        what the model saw: windows overlap, and each begins with the question.
+        what the model saw: windows overlap, and each begins with the question. `columns` of the parameters gives
+        `columns`, an object for each question; `probabilities` gives `windows`, a list for each question.
         """
-        qa = with_parameters(context.qa, **body.parameters.model_dump())
+        given = body.parameters
+        qa = with_parameters(context.qa, **given.model_dump(include=set(QAParameters.model_fields)))
+        columns = columns_asked(given.columns, given, given.probabilities)
         pairs = _pairs(body)
         questions, texts = [question for question, _ in pairs], [text for _, text in pairs]
-        reply = await ask(context, http, "answer", texts, questions, qa=qa)
-        return as_json(_content(reply, qa.null_score, context.model))
+        reply = await ask(context, http, "answer", texts, questions, qa=qa, columns=columns)
+        return await replies.response(_content(reply, qa.null_score, context.model), reply, "columns")
+
+    @router.get("/model")
+    async def model() -> ModelDescription:
+        """The model that is served, and the columns that `/encode` and `/answer` can give of it."""
+        card = await context.client.card()
+        return ModelDescription(
+            name=context.model,
+            architecture=card.architecture,
+            answers=card.answers,
+            columns=list(card.columns),
+            layers=card.layers,
+            heads=card.heads,
+            hidden_size=card.hidden_size,
+            max_length=card.max_length,
+            backend=card.backend,
+            dtype=card.dtype,
+            fingerprint=card.fingerprint,
+        )
 
     return ProtocolRoutes("Spanmill", router, plain_body)
 
@@ -116,16 +175,7 @@ def _content(reply: Reply, null_score: bool, model: str) -> dict[str, object]:
     content: dict[str, object] = {"answers": [[_answer(span) for span in spans] for spans in reply.spans]}
     if null_score:
         content["null_scores"] = reply.null_scores
-    timing = reply.timing
-    return content | {
-        "model": model,
-        "usage": {"tokens": sum(reply.tokens)},
-        "timing_ms": {
-            "tokenise": round(timing.tokenise, 2),
-            "queue": round(timing.queue, 2),
-            "inference": round(timing.inference, 2),
-        },
-    }
+    return content | usage_and_times(reply, model)
 
 
 def _answer(span: Span) -> dict[str, object]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from actors.arrays import Floats
+from actors.serving.gateway.checks import with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.protocols.base import ProtocolRoutes
 from actors.serving.gateway.protocols.json_body import bounded_route
@@ -37,7 +38,7 @@ class EmbeddingsRequest(Body):
     encoding_format: Literal["float", "base64"] = "float"
     """Numbers, or little-endian float32 in base64."""
     dimensions: int | None = None
-    """The model's own; no other number is possible."""
+    """How many of its first numbers an embedding keeps; it is scaled to length 1 afterwards. Null keeps all."""
     user: str | None = None
     """Taken and not used."""
 
@@ -80,7 +81,8 @@ def routes(context: Context) -> ProtocolRoutes:
         """Embeds texts."""
         context.check_model(body.model)
         await context.check_dimensions(body.dimensions, _INVALID)
-        reply = await ask(context, http, "embed", listed(body.input))
+        embedding = with_parameters(context.embedding, dimensions=body.dimensions)
+        reply = await ask(context, http, "embed", listed(body.input), embedding=embedding)
         tokens = sum(reply.tokens)
         return as_json(
             {

@@ -5,10 +5,26 @@ from typing import Any
 import orjson
 from fastapi import Path, Response
 
+from actors.serving.types import Reply
+
 
 def as_json(content: object) -> Response:
     """A JSON response; NumPy arrays become lists without a Python object for each number."""
     return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+def usage_and_times(reply: Reply, model: str) -> dict[str, object]:
+    """What the replies of Spanmill's own protocol end with."""
+    timing = reply.timing
+    return {
+        "model": model,
+        "usage": {"tokens": sum(reply.tokens)},
+        "timing_ms": {
+            "tokenise": round(timing.tokenise, 2),
+            "queue": round(timing.queue, 2),
+            "inference": round(timing.inference, 2),
+        },
+    }
 
 
 def served_model(name: str) -> Any:

@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from actors.arrays import Floats
-from actors.serving.gateway.checks import check_inputs
+from actors.parameters import EmbeddingParameters
+from actors.serving.gateway.checks import check_inputs, with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.protocols.base import ProtocolRoutes
 from actors.serving.gateway.protocols.json_body import bounded_route
@@ -79,7 +80,7 @@ class EmbedRequest(EmbedAllRequest):
     normalize: bool = True
     """Scale every embedding to length 1."""
     dimensions: int | None = None
-    """The model's own; no other number is possible."""
+    """How many of its first numbers an embedding keeps; where it is normalised, it is so afterwards. Null keeps all."""
 
 
 class TokenizeRequest(TextInputs):
@@ -94,8 +95,7 @@ def routes(context: Context) -> ProtocolRoutes:
     router = APIRouter(route_class=bounded_route(context.limits.max_inputs))
     bounded = BoundedTokenizer(context.limits.max_request_bytes)
 
-    async def vectors(body: EmbedAllRequest, http: Request, task: Task, normalize: bool) -> Reply:
-        embedding = context.embedding.model_copy(update={"normalize": normalize})
+    async def vectors(body: EmbedAllRequest, http: Request, task: Task, embedding: EmbeddingParameters) -> Reply:
         long_texts: LongTexts = "cut" if body.truncate else "refuse"
         return await ask(context, http, task, listed(body.inputs), embedding=embedding, long_texts=long_texts)
 
@@ -103,13 +103,14 @@ def routes(context: Context) -> ProtocolRoutes:
     async def embed(body: EmbedRequest, http: Request) -> Response:
         """Embeds texts: a list of numbers for each."""
         await context.check_dimensions(body.dimensions)
-        reply = await vectors(body, http, "embed", body.normalize)
+        embedding = with_parameters(context.embedding, dimensions=body.dimensions, normalize=body.normalize)
+        reply = await vectors(body, http, "embed", embedding)
         return as_json(reply.embeddings)
 
     @router.post("/embed_all", responses=example([[[0.41, -0.29, 0.12], [0.3, -0.05, 0.27]]]))
     async def embed_all(body: EmbedAllRequest, http: Request) -> Response:
         """Embeds every token of texts, special tokens included: a list of lists of numbers for each text."""
-        reply = await vectors(body, http, "tokens", normalize=False)
+        reply = await vectors(body, http, "tokens", context.embedding)
         return StreamingResponse(_json_stream(reply.token_embeddings), media_type=_JSON)
 
     @router.post("/tokenize", responses=example([_TOKENS]))

@@ -21,8 +21,15 @@ def test_a_parameter_that_does_not_fit_is_named(name: str, value: int) -> None:
     assert (refused.value.refusal.status, refused.value.refusal.field) == (422, name)
 
 
-def test_another_width_than_the_models_is_named() -> None:
-    check_dimensions(384, 384, "minilm-qa")
-    with pytest.raises(Refused, match=r"^dimensions: minilm-qa gives 384, not 8; leave it out$") as refused:
-        check_dimensions(8, 384, "minilm-qa", reason="unsupported")
+def test_where_a_parameter_stands_is_named_too() -> None:
+    with pytest.raises(Refused, match=r"^parameters\.top_k: "):
+        with_parameters(QAParameters(), "parameters", top_k=0)
+
+
+@pytest.mark.parametrize("wanted", [0, -1, 385])
+def test_a_width_that_the_models_cannot_be_cut_to_is_named(wanted: int) -> None:
+    for possible in (1, 8, 384):
+        check_dimensions(possible, 384, "minilm-qa")
+    with pytest.raises(Refused, match=rf"^dimensions: minilm-qa gives 1 to 384, not {wanted}; ") as refused:
+        check_dimensions(wanted, 384, "minilm-qa", reason="unsupported")
     assert (refused.value.refusal.status, refused.value.refusal.reason) == (422, "unsupported")

@@ -90,6 +90,9 @@ def test_the_client_may_say_how_to_embed(server: str, replica: Replica) -> None:
     np.testing.assert_allclose(
         unscaled, _embeddings(replica, TEXTS[:2], EmbeddingParameters(normalize=False)), atol=1e-4
     )
+    narrow = client.feature_extraction(TEXTS[:2], dimensions=24)
+    first = _embeddings(replica, TEXTS[:2], EmbeddingParameters(normalize=False))[:, :24]
+    np.testing.assert_allclose(narrow, first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-4)
     cut = client.feature_extraction(TEXTS[2], truncate=True)
     # [CLS] and [SEP] take two of the 512 tokens.
     np.testing.assert_allclose(cut, client.feature_extraction("Ada " * 510), atol=1e-5)
@@ -102,7 +105,7 @@ def test_the_client_may_say_how_to_embed(server: str, replica: Replica) -> None:
     [
         ({"prompt_name": "query"}, "prompt_name: no prompts are kept here"),
         ({"truncation_direction": "left"}, "truncation_direction: texts are cut on the right alone"),
-        ({"dimensions": 128}, f"dimensions: {NAME} gives 384, not 128"),
+        ({"dimensions": 385}, f"dimensions: {NAME} gives 1 to 384, not 385"),
         ({"encoding_format": "base64"}, "encoding_format: the answer is numbers"),
     ],
 )

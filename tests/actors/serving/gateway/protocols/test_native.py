@@ -1,11 +1,16 @@
+import json
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
-from actors.parameters import QAParameters
+from actors.parameters import AttentionParameters, QAParameters, TokenVectorParameters
+from actors.serving.gateway.protocols.arrow_json import rows_json
+from actors.serving.replica.codec import wanted_by
 from actors.serving.replica.replica import Replica
-from actors.serving.types import Request
+from actors.serving.types import Request, WantedColumns
+from tests.actors.serving.gateway.protocols.test_encode import same
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE
 
 QUESTIONS = [WHERE, "How many goats live on the moon?", "When was she born?"]
@@ -53,6 +58,78 @@ def test_every_parameter_of_the_engine_can_be_given(server: str, replica: Replic
     assert [answer["score"] for answer in flat] == pytest.approx(answers.score.tolist(), abs=1e-4)
     assert told["null_scores"] == pytest.approx(answers.null_score.tolist(), abs=1e-4)
     assert told["usage"]["tokens"] == int(prepared.lengths(replica.actor.engine.spec.pair.specials).sum())
+
+
+def test_columns_come_beside_the_answers(server: str, replica: Replica) -> None:
+    names = ["attribution", "attention", "tokens", "token_vectors", "hidden", "embedding"]
+    asked = {"columns": names, "attention": {"top": 2, "layers": [6]}, "token_vectors": {"layers": 0}}
+    status, told = post(server, {"context": LOVELACE, "questions": QUESTIONS, "parameters": asked})
+    assert status == 200
+    _, without = post(server, {"context": LOVELACE, "questions": QUESTIONS})
+    assert [row[0]["answer"] for row in told["answers"]] == [row[0]["answer"] for row in without["answers"]]
+    columns = WantedColumns(tuple(names), TokenVectorParameters(layers=0), AttentionParameters(top=2, layers=(6,)))
+    request = Request("x", "answer", (LOVELACE,) * 3, tuple(QUESTIONS), columns=columns)
+    table, _ = replica.actor.process(replica.prepare(request).to_ipc(), wanted_by(request))
+    expected = json.loads(rows_json(table.select(names)))
+    assert [set(row) for row in told["columns"]] == [set(names)] * 3
+    for name in names:
+        assert same([row[name] for row in told["columns"]], [row[name] for row in expected]), name
+    heaviest = told["columns"][0]["attribution"][0]
+    assert {"question": QUESTIONS[0], "passage": LOVELACE}[heaviest["part"]][
+        heaviest["start"] : heaviest["end"]
+    ] == heaviest["text"]
+
+
+def test_probabilities_are_those_that_answers_are_found_by(server: str, replica: Replica) -> None:
+    asked = {"probabilities": True, "max_seq_len": 30, "doc_stride": 6, "align_to_words": False, "null_score": True}
+    context = f"{LOVELACE} " * 3
+    status, told = post(server, {"context": context, "questions": QUESTIONS[:2], "parameters": asked})
+    assert status == 200
+    assert "columns" not in told
+    for question, windows, (best,), null in zip(
+        QUESTIONS[:2], told["windows"], told["answers"], told["null_scores"], strict=True
+    ):
+        assert len(windows) > 2
+        spans = list[tuple[float, str]]()
+        for window in windows:
+            tokens, start, end = window["tokens"], np.array(window["start"]), np.array(window["end"])
+            assert len(tokens) == len(start) == len(end) <= 30
+            assert [start.sum(), end.sum()] == pytest.approx([1, 1], abs=1e-5)
+            may_be = np.array([token["part"] == "passage" or token["text"] == "[CLS]" for token in tokens])
+            assert not start[~may_be].any()
+            assert not end[~may_be].any()
+            for token in tokens:
+                if token["part"] != "special":
+                    text = context if token["part"] == "passage" else question
+                    assert text[token["start"] : token["end"]] == token["text"]
+            own = [place for place, token in enumerate(tokens) if token["part"] == "passage"]
+            spans += [
+                (float(start[i] * end[j]), context[tokens[i]["start"] : tokens[j]["end"]])
+                for i in own
+                for j in own
+                if 0 <= j - i < 15
+            ]
+        assert [window["first"] for window in windows] == sorted({window["first"] for window in windows})
+        # Equal texts of a row are one answer, and its score is their sum.
+        total = dict.fromkeys((text.lower() for _, text in spans), 0.0)
+        kept = sorted(spans, reverse=True)
+        assert best["answer"] in {text for _, text in kept[:5]}
+        for probability, text in spans:
+            total[text.lower()] += probability
+        assert best["score"] == pytest.approx(total[best["answer"].lower()], abs=1e-2)
+        assert null == pytest.approx(min(w["start"][0] * w["end"][0] for w in windows), abs=1e-5)
+
+
+def test_what_cannot_be_had_of_a_pair_is_named(server: str) -> None:
+    body = {"context": LOVELACE, "question": WHERE}
+    for parameters, said in (
+        ({"columns": ["answers"]}, "parameters.columns.0: input should be 'attribution'"),
+        ({"attention": {"top": 1000}}, "parameters.attention.top: "),
+        ({"probabilities": 1}, "parameters.probabilities: input should be a valid boolean"),
+    ):
+        status, told = post(server, body | {"parameters": parameters})
+        assert (status, told["reason"]) == (422, "invalid")
+        assert told["error"].startswith(said)
 
 
 def test_abstaining_is_null_as_in_a_job(server: str) -> None:

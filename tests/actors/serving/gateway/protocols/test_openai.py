@@ -67,9 +67,18 @@ def test_one_text_the_models_own_dimensions_and_a_user(client: OpenAI, expected:
     np.testing.assert_allclose([one.embedding for one in reply.data], expected[:1], atol=1e-5)
 
 
-def test_other_dimensions_are_refused(client: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="gives 384, not 256; leave it out") as caught:
-        client.embeddings.create(model=SERVED, input=TEXTS[0], dimensions=256)
+@pytest.mark.parametrize("dimensions", [1, 100])
+def test_fewer_dimensions_are_the_first_ones_scaled(client: OpenAI, expected: Floats, dimensions: int) -> None:
+    reply = client.embeddings.create(model=SERVED, input=TEXTS, dimensions=dimensions)
+    first = expected[:, :dimensions]
+    cut = first / np.linalg.norm(first, axis=1, keepdims=True)
+    np.testing.assert_allclose([one.embedding for one in reply.data], cut, atol=1e-4)
+
+
+@pytest.mark.parametrize("dimensions", [0, 385])
+def test_dimensions_that_there_are_not_are_refused(client: OpenAI, dimensions: int) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"gives 1 to 384, not {dimensions}; ") as caught:
+        client.embeddings.create(model=SERVED, input=TEXTS[0], dimensions=dimensions)
     assert (caught.value.param, caught.value.type, caught.value.code) == (
         "dimensions",
         "invalid_request_error",

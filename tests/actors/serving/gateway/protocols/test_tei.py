@@ -63,6 +63,16 @@ def test_embeddings_as_long_as_they_are(client: httpx2.Client, replica: Replica)
     np.testing.assert_allclose(raw, embed(replica, TEXTS, normalize=False), atol=1e-5)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_dimensions_cut_embeddings_before_they_are_scaled(
+    client: httpx2.Client, replica: Replica, normalize: bool
+) -> None:
+    got = answer(client, "/embed", {"inputs": TEXTS, "dimensions": 128, "normalize": normalize})
+    first = embed(replica, TEXTS, normalize=False)[:, :128]
+    scale = np.linalg.norm(first, axis=1, keepdims=True) if normalize else 1
+    np.testing.assert_allclose(got, first / scale, atol=1e-4)
+
+
 def test_long_texts_are_refused_or_cut(client: httpx2.Client, replica: Replica) -> None:
     status, kind, message = refusal(client, "/embed", {"inputs": [TEXTS[0], LONG]})
     assert (status, kind) == (413, "Validation")
@@ -135,7 +145,8 @@ def test_health_is_an_empty_body(client: httpx2.Client) -> None:
         ("/embed", {"prompt_name": "query"}, "prompt_name: there are no prompts here"),
         ("/embed", {"truncation_direction": "Left"}, "truncation_direction: texts are cut on the right"),
         ("/embed", {"truncation_direction": "Up"}, "truncation_direction: "),
-        ("/embed", {"dimensions": 256}, "dimensions: minilm-qa gives 384, not 256"),
+        ("/embed", {"dimensions": 385}, "dimensions: minilm-qa gives 1 to 384, not 385"),
+        ("/embed", {"dimensions": 0}, "dimensions: minilm-qa gives 1 to 384, not 0"),
         ("/embed_all", {"normalize": True}, "normalize: there is no such"),
         ("/embed_all", {"inputs": [[101, 102]]}, "inputs.0: "),
         ("/tokenize", {"truncate": True}, "truncate: there is no such"),

@@ -1,0 +1,144 @@
+"""What is known of a reply's columns before anything is computed: whether the model can give them, and how long they
+will be in JSON.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.arrays import Doubles, Ints
+from actors.serving.types import WINDOWS, ModelCard, Refusal, Refused, Request
+from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tokenization.tokenized import Tokenized
+
+_NUMBER, _SMALL, _WEIGHT = 12, 5, 13
+"""Bytes of a float32 in JSON with its comma, of an int8, and of a weight between 0 and 1."""
+_TOKEN, _WINDOW_TOKEN = 64, 84
+"""Bytes of an object that says where a token stands, and of one that says in which part of a window, too."""
+_ATTRIBUTION = 16 * 140
+_OBJECT = 64
+"""Names and brackets of a row, or of a window."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the sizes of columns follow from."""
+
+    request: Request
+    card: ModelCard
+    owner: Ints
+    """[W] of every window."""
+    lengths: Doubles
+    """[W] tokens of every window, special tokens included."""
+    tokens: Doubles
+    """[owners] passage tokens, each counted once."""
+
+    def by_owner(self, of_window: Doubles) -> Doubles:
+        """[owners] sums over their windows."""
+        return np.bincount(self.owner, weights=of_window, minlength=len(self.tokens))
+
+
+def check_columns(request: Request, card: ModelCard) -> None:
+    """Raises Refused where a request asks for columns that the model cannot give in its runtime."""
+    wanted, mend = request.columns, "have the service run it with model.backend: torch"
+    for name in wanted.names:
+        if name not in card.columns:
+            message = (
+                f"{name} cannot be had of {card.name} as it runs here, with {card.backend}; leave it out, "
+                f"or {mend} (there are {', '.join(card.columns)})"
+            )
+            raise Refused.of_field("columns", message, reason="no_column")
+    if "token_vectors" in wanted.names and wanted.token_vectors.numbers is not None and "hidden" not in card.columns:
+        message = f"{card.name} gives vectors of its last layer alone with {card.backend}; leave it out, or {mend}"
+        raise Refused.of_field("parameters.token_vectors.layers", message, reason="no_column")
+
+
+def check_reply_size(request: Request, prepared: Tokenized, spec: EncoderSpec, card: ModelCard, most: int) -> None:
+    """Raises Refused where the columns that a request asks for are estimated at more than `most` bytes of JSON."""
+    sizes = estimated_bytes(request, prepared, spec, card)
+    total = sum(sizes.values())
+    if total <= most:
+        return
+    largest = max(sizes, key=lambda name: sizes[name])
+    less = _LESS.get(largest, "")
+    raise Refused(
+        Refusal(
+            413,
+            "reply_too_large",
+            f"the reply would have about {_megabytes(total)} of JSON, {_megabytes(sizes[largest])} of them {largest}, "
+            f"and {_megabytes(most)} are the most (limits.max_reply_bytes); "
+            f"{less}send fewer or shorter texts, or leave {largest} out",
+        )
+    )
+
+
+def estimated_bytes(request: Request, prepared: Tokenized, spec: EncoderSpec, card: ModelCard) -> Mapping[str, int]:
+    """Bytes of JSON of each column that a request asks for, about; rather more than fewer."""
+    names = (*request.columns.names, *((WINDOWS,) if request.columns.probabilities else ()))
+    if not names or not prepared.owners:
+        return {}
+    windows = prepared.windows
+    first_of_owner = np.searchsorted(windows.owner, np.arange(prepared.owners))
+    tokens = prepared.passage.lengths[windows.passage[first_of_owner]].astype(np.float64)
+    template = spec.pair if request.task == "answer" else spec.single
+    lengths = prepared.lengths(template.specials).astype(np.float64)
+    rows = _Rows(request, card, windows.owner, lengths, tokens)
+    return {name: int((_SIZES[name](rows) + _OBJECT)[prepared.row_owner].sum()) for name in names}
+
+
+def _tokens(rows: _Rows) -> Doubles:
+    return rows.tokens * _TOKEN
+
+
+def _embedding(rows: _Rows) -> Doubles:
+    embedding = rows.request.embedding
+    numbers = embedding.dimensions or rows.card.hidden_size
+    return np.full(len(rows.tokens), numbers * float(_NUMBER))
+
+
+def _token_vectors(rows: _Rows) -> Doubles:
+    is_small = rows.request.columns.token_vectors.dtype == "int8"
+    return rows.tokens * (rows.card.hidden_size * (_SMALL if is_small else _NUMBER) + (_NUMBER if is_small else 2))
+
+
+def _hidden(rows: _Rows) -> Doubles:
+    return np.full(len(rows.tokens), (rows.card.layers + 1) * rows.card.hidden_size * float(_NUMBER))
+
+
+def _attention(rows: _Rows) -> Doubles:
+    wanted, lengths = rows.request.columns.attention, rows.lengths
+    layers = rows.card.layers if wanted.layers is None else len(wanted.layers)
+    targets = lengths if wanted.top is None else np.minimum(lengths, wanted.top)
+    # A target is the number of a token in its window.
+    each = _WEIGHT if wanted.top is None else _WEIGHT + np.log10(lengths) + 2
+    numbers = layers * rows.card.heads * lengths * targets
+    return rows.by_owner(numbers * each + lengths * _WINDOW_TOKEN + 2 * _OBJECT)
+
+
+def _attribution(rows: _Rows) -> Doubles:
+    return np.full(len(rows.tokens), float(_ATTRIBUTION))
+
+
+def _windows(rows: _Rows) -> Doubles:
+    return rows.by_owner(rows.lengths * (_WINDOW_TOKEN + 2 * _WEIGHT) + _OBJECT)
+
+
+_SIZES: Mapping[str, Callable[[_Rows], Doubles]] = {
+    "tokens": _tokens,
+    "embedding": _embedding,
+    "token_vectors": _token_vectors,
+    "hidden": _hidden,
+    "attention": _attention,
+    "attribution": _attribution,
+    WINDOWS: _windows,
+}
+_LESS = {
+    "attention": "name fewer attention.layers, set a smaller attention.top, or ",
+    "token_vectors": "set token_vectors.dtype to int8, or ",
+    "embedding": "set fewer dimensions, or ",
+}
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / (1 << 20):,.1f} MiB"
