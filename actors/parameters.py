@@ -162,7 +162,10 @@ class TokenVectorParameters(Settings):
     @field_validator("layers")
     @classmethod
     def _each_once(cls, layers: str | int | tuple[int, ...]) -> str | int | tuple[int, ...]:
-        return _several(layers, "layers") if isinstance(layers, tuple) else layers
+        if not isinstance(layers, tuple):
+            return layers
+        numbers = _several(layers, "layers")
+        return numbers[0] if len(numbers) == 1 else numbers
 
 
 class AttentionParameters(Settings):

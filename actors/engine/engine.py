@@ -24,7 +24,7 @@ from actors.engine.device_watch import DeviceWatch
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.pace import Pace
 from actors.engine.passes import Pass, PassInFlight, Share, rows_of
-from actors.errors import DeviceLost, ModelError, NoRoom, OutOfMemory, first_line
+from actors.errors import DeviceLost, ModelError, NoRoom, OutOfMemory, WindowTooLarge, first_line
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
@@ -35,6 +35,7 @@ _READ_EVERY = 16
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds before one window is tried again that fitted before: another actor's pass may hold the memory that it needs.
 After the last one its task fails, and no other: the device computes all that has room."""
+_WEIGHT_BYTES = 4
 _IN_FLIGHT = 2
 """Passes of one shard that the device has at a time: it begins the second while the results of the first are read."""
 _USUAL_PACE, _TELLING_WORK = 1e-8, 100_000
@@ -132,8 +133,24 @@ class Engine:
 
         Raises:
             ModelError: something is wanted that the loaded model cannot give.
+            WindowTooLarge: the attention of its longest window has no room in the device's memory.
         """
-        return InferenceTask(prepared, self.spec, wanted, self.hidden_size, self.make_ready(wanted))
+        depth = self.make_ready(wanted)
+        task = InferenceTask(prepared, self.spec, wanted, self.hidden_size, depth)
+        if depth is not None and ModelOutput.ATTENTION in wanted.outputs and len(task.lengths):
+            self._check_room(int(task.lengths.max()), depth)
+        return task
+
+    def _check_room(self, longest: int, depth: ModelDepth) -> None:
+        """Raises WindowTooLarge where the attention of a window of so many tokens, which a pass holds for all layers at
+        once, cannot fit: the kernel ends a process that tries it in the memory of the host.
+        """
+        needed, limit = depth.layers * depth.heads * longest**2 * _WEIGHT_BYTES, self._backend.memory_limit
+        if limit is not None and needed > limit * self.batcher.parameters.memory_share:
+            raise WindowTooLarge(
+                f"the attention of a window of {longest} tokens takes {needed >> 20:,} MiB in {depth.layers} layers, "
+                f"and the device has {limit >> 20:,}; lower max_seq_len, or leave attention and attribution out"
+            )
 
     def make_ready(self, wanted: Wanted) -> ModelDepth | None:
         """Has the model ready for what is wanted. That takes seconds where it looks inside for the first time.

@@ -121,6 +121,12 @@ class Wanted:
         return frozenset(output for output, is_needed in needs.items() if is_needed)
 
     @property
+    def compared(self) -> "Wanted | None":
+        """Of all this the answers and embeddings, by which one precision is compared with another; None of none."""
+        kept = Wanted(self.qa, self.embedding, self.answers, self.embeddings)
+        return kept if kept.gives_answers or kept.gives_embeddings else None
+
+    @property
     def looks_inside(self) -> bool:
         """Whether it takes a pass that tells what goes on in the layers."""
         return not self.outputs.isdisjoint((ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION))
@@ -350,6 +356,8 @@ class _Asked:
             if self._tokens is not None:
                 seen = self._seen.pop(number, None) or RoundAttribution(self.rounds[number], self._k)
                 self._attributed[number] = seen.of_answers(answers.candidate[answers.offsets[:-1]])
+            before = int(self.rounds[number][0]) if len(self.rounds[number]) else 0
+            answers.candidate[answers.candidate >= 0] += before * self._k
         return self._answers[number]
 
 

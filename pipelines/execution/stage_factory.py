@@ -23,10 +23,11 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
     check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
+    prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, task.needs_texts)
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
         compute=(
-            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling), _PREPARE_CPUS),
+            TaskStage(prepare, _PREPARE_CPUS),
             ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),

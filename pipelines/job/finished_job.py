@@ -18,7 +18,8 @@ from pipelines.planning.plan import Plan
 from pipelines.schemas import output_schema
 from pipelines.storage.filesystem import exists
 
-_WIDTH = re.compile(r"^embedding: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
+_WIDTH = re.compile(r"^(?:embedding|token_vectors|hidden): .*?fixed_size_list<item: \w+>\[(\d+)\]", re.MULTILINE)
+_LAYERS = re.compile(r"^hidden: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
 
 
 def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> RowCounts | None:
@@ -55,9 +56,10 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
     change = InputChange.between(plan.files, places.listing.files)
     if change.new or change.gone or change.changed or plan.layout.damaged != config.corpus.damaged:
         return False
-    # The width of the model's vectors follows from its fingerprint, which is compared too.
-    width = _WIDTH.search(stored.output_schema)
-    schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) if width else 0)
+    # The width and number of the model's layers follow from its fingerprint, which is compared too.
+    width, layers = (pattern.search(stored.output_schema) for pattern in (_WIDTH, _LAYERS))
+    sizes = int(width[1]) if width else 0, int(layers[1]) - 1 if layers else 0
+    schema = output_schema(plan.layout.carry, wanted_of(config), *sizes)
     config = with_runtime(config, begun_runtime(config.model, stored))
     precision = None if config.model.backend == AUTO else known_precision(config.model, stored)
     if precision is None:

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from actors.backends.precision import Precision
+from actors.engine.column_sizes import row_bytes
 from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
@@ -77,7 +79,7 @@ class Job:
     @property
     def schema(self) -> pa.Schema:
         """Schema of every part."""
-        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size)
+        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size, self.model.layers)
 
     @property
     def parts(self) -> Sink:
@@ -152,10 +154,11 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool
     config, task = with_runtime(config, model.runtime), wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
-    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k)
+    column_bytes = partial(row_bytes, task, model.hidden_size, model.depth, model.cut)
+    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k, column_bytes)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    schema = output_schema(plan.layout.carry, task, model.hidden_size)
+    schema = output_schema(plan.layout.carry, task, model.hidden_size, model.layers)
     manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan, model.runtime)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
 
@@ -176,10 +179,10 @@ def wanted_of(config: OfflineConfig) -> Wanted:
     qa, named = config.qa if isinstance(config, AnswerConfig) else None, config.output.columns
     if named is None:
         return Wanted(qa, config.embedding)
-    embeds = "embedding" in named
+    embeds, pools = "embedding" in named, "embedding" in named or "hidden" in named
     return Wanted(
         qa,
-        EmbeddingParameters() if config.embedding is None and embeds else config.embedding,
+        config.embedding or (EmbeddingParameters() if pools else None),
         answers="answers" in named,
         embeddings=embeds,
         token_texts="tokens" in named,
@@ -331,6 +334,7 @@ def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
         corpus["types"] = config.corpus.types
     return {
         **keys,
+        **_of_columns(config),
         "semantics": _SEMANTICS,
         "corpus": corpus,
         "output": _output(config),
@@ -338,7 +342,34 @@ def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     }
 
 
-def _output(config: OfflineConfig) -> dict[str, str]:
-    """A folder goes without saying: manifests of jobs from before there were other sinks name none."""
+def _of_columns(config: OfflineConfig) -> dict[str, object]:
+    """The keys of columns that are written; manifests of jobs from before there were such columns name none."""
+    wanted, keys = wanted_of(config), dict[str, object]()
+    if isinstance(config, AnswerConfig):
+        # Whether pooling is set makes no difference to rows without vectors.
+        pooling = wanted.embedding if wanted.gives_embeddings or wanted.layer_vectors else None
+        keys["embedding"] = None if pooling is None else pooling.model_dump(mode="json")
+    if wanted.token_vectors is not None:
+        keys["token_vectors"] = wanted.token_vectors.model_dump(mode="json")
+    if wanted.attention is not None:
+        keys["attention"] = wanted.attention.model_dump(mode="json")
+    return keys
+
+
+def _output(config: OfflineConfig) -> dict[str, object]:
+    """A folder goes without saying, and so do the usual columns: manifests of jobs from before there were others name
+    none.
+    """
     named = config.output.model_dump(include={"format", "sink"})
-    return {key: value for key, value in named.items() if (key, value) != ("sink", "folder")}
+    output: dict[str, object] = {key: value for key, value in named.items() if (key, value) != ("sink", "folder")}
+    columns = config.output.columns
+    if columns is not None and not _are_usual(columns, config):
+        output["columns"] = list(columns)
+    return output
+
+
+def _are_usual(columns: Sequence[str], config: OfflineConfig) -> bool:
+    """Whether a job writes these columns anyway, given its other keys as they are pinned."""
+    if isinstance(config, AnswerConfig):
+        return "answers" in columns and set(columns) <= {"answers", "embedding"}
+    return set(columns) == {"embedding"}

@@ -1,22 +1,28 @@
 """What the driver must know of the model before it can plan a job."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import ray
 
-from actors.backends.base import Backend, ModelOutput, check_outputs, find_runtime
+from actors.backends.base import Backend, LooksInside, ModelOutput, check_outputs, find_runtime
+from actors.backends.inside import ModelDepth
 from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
+from actors.engine.column_sizes import WindowShape, check_attention
+from actors.engine.engine import Engine, check_layers
+from actors.errors import ModelError
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
 from actors.models.runtime_choice import RuntimeChoice, in_place_of
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.preprocess import embedding_window_size, qa_window_size
+from actors.tokenization.preprocess import embedding_window_size, prepare_pairs, prepare_texts, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
+from pipelines.job.job import wanted_of
 from pipelines.job.precision import job_precision, known_precision
 from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
 from pipelines.job.runtime import as_baseline_job, begun_runtime, job_runtime, with_runtime
@@ -39,6 +45,15 @@ class ProbedModel:
     """Of all that the job writes."""
     runtime: RuntimeChoice | None = None
     """What `model.backend: auto` comes to; None where the config names the runtime."""
+    depth: ModelDepth | None = None
+    """Its layers and heads; None where nothing is wanted of them."""
+    cut: WindowShape = field(default_factory=lambda: WindowShape(512, 0))
+    """How passages are cut."""
+
+    @property
+    def layers(self) -> int:
+        """Number of its layers; 0 where nothing is wanted of them."""
+        return 0 if self.depth is None else self.depth.layers
 
 
 def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedModel:
@@ -57,9 +72,10 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
     folder = find_model(known.model)
     spec = load_spec(folder)
     if isinstance(config, AnswerConfig):
-        qa_window_size(spec, config.qa)
+        size = qa_window_size(spec, config.qa)
     else:
-        embedding_window_size(spec, config.embedding)
+        size = embedding_window_size(spec, config.embedding)
+    cut = WindowShape(size.max_seq_len, size.doc_stride)
     wanted = wanted_outputs(config)
     asks = asks_cluster(known, begun) or (is_open and config.pool.kind == "serve")
     cluster: AbstractContextManager[None] = connected_for(config) if asks else nullcontext()
@@ -73,16 +89,43 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
     backend, runtime = _load(config, runtime, known.model.in_type(precision.dtype), folder, wanted, with_gpus)
     if runtime is not None:
         known, precision = with_runtime(config, runtime), Precision(runtime.dtype, runtime.reason)
+    backend, depth = _looked_into(backend, spec, config, cut)
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
     speed = factor * measure_speed(backend, spec, want_spans=ModelOutput.LOGITS in wanted)
     found = fingerprint(folder, known.model.backend)
-    return ProbedModel(found, spec, backend.hidden_size, speed, precision, runtime)
+    return ProbedModel(found, spec, backend.hidden_size, speed, precision, runtime, depth, cut)
 
 
 def wanted_outputs(config: OfflineConfig) -> frozenset[ModelOutput]:
     """What a job needs of the passes of its runtime."""
-    answers = {ModelOutput.LOGITS} if isinstance(config, AnswerConfig) else set()
-    return frozenset(answers if config.embedding is None else answers | {ModelOutput.POOLED})
+    return wanted_of(config).outputs
+
+
+def _looked_into(
+    backend: Backend, spec: EncoderSpec, config: OfflineConfig, cut: WindowShape
+) -> tuple[Backend, ModelDepth | None]:
+    """The backend whose passes a job has, and the depth of the model where the job looks into it.
+
+    Raises:
+        ModelError: there is no such layer, or the model does not give what the job wants of its layers, or too much of
+            it is wanted.
+    """
+    wanted = wanted_of(config)
+    if not wanted.looks_inside:
+        return backend, None
+    if not isinstance(backend, LooksInside):
+        raise ModelError("the runtime says that it gives hidden states and attention, and does not; use another")
+    depth = backend.depth
+    check_layers(wanted, depth.layers)
+    check_attention(wanted, depth, cut.longest)
+    texts = pa.array(["a"], pa.string())
+    if isinstance(config, AnswerConfig):
+        prepared, _ = prepare_pairs(spec, config.qa, texts, texts, keep_texts=True)
+    else:
+        prepared, _ = prepare_texts(spec, config.embedding, texts, keep_texts=True)
+    engine = Engine(backend, spec, config.batching)
+    engine.finish(engine.begin(prepared, wanted))
+    return backend.inside(), depth
 
 
 def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:

@@ -1,6 +1,6 @@
 """Makes a plan: looks at every file, checks its columns, cuts it into read units, and chooses the size of a shard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
 
 from pipelines.config.job import CorpusParameters, keeps_rest
@@ -13,7 +13,7 @@ from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import CorpusError
 from pipelines.planning.plan import Plan, ReadUnit
 from pipelines.planning.row_schema import RowSchema
-from pipelines.planning.shard_size import choose_shard_rows
+from pipelines.planning.shard_size import choose_shard_rows, tokens_of
 from pipelines.schemas import JobKind
 
 _LEAST_HEAD_BYTES, _MOST_HEAD_BYTES = 64 << 10, 1 << 20
@@ -27,6 +27,7 @@ def make_plan(
     kind: JobKind,
     tokens_per_second: float | None = None,
     answers: int = 1,
+    column_bytes: Callable[[float], float] = lambda tokens: 0.0,
 ) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
@@ -36,6 +37,7 @@ def make_plan(
 
     Args:
         tokens_per_second, answers: as in `choose_shard_rows`.
+        column_bytes: its `column_bytes`, of a row of so many tokens.
 
     Raises:
         CorpusError: a file is damaged (under quarantine: all are), or a needed column is missing, of a wrong type, or
@@ -53,7 +55,8 @@ def make_plan(
     looks = [look for look, _ in looked]
     if files and all(look.is_lost for look in looks):
         # Nothing would be left but the errors, so they are said.
-        return make_plan(files, parameters.model_copy(update={"damaged": "fail"}), kind, tokens_per_second, answers)
+        strict = parameters.model_copy(update={"damaged": "fail"})
+        return make_plan(files, strict, kind, tokens_per_second, answers, column_bytes)
 
     # Only a look at a file tells whether it holds lines of JSON or one document.
     files = [replace(file, format=look.format or file.format) for file, look in zip(files, looks, strict=True)]
@@ -62,7 +65,8 @@ def make_plan(
     carried = survey.carried()
     rows = sum(look.rows for look in looks)
     row_bytes = max(1.0, *_row_bytes(files, looks))
-    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second, answers)
+    of_columns = column_bytes(tokens_of(row_bytes))
+    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second, answers, of_columns)
     spans = ((number, span) for number, look in enumerate(looks) for span in look.spans)
     return Plan(
         files=tuple(files),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from actors.arrays import Ints
+from actors.backends.base import ModelOutput
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.parameters import BatchingParameters, ModelParameters
@@ -49,7 +50,8 @@ class OwnModel:
         # Here and not above: torch takes seconds and hundreds of MB, in every worker of the other stages too.
         from actors.model_actor import ModelActor
 
-        return ModelActor(self.model, self.batching, with_qa_head=self.task.qa is not None, expected=self.fingerprint)
+        with_qa_head = ModelOutput.LOGITS in self.task.outputs
+        return ModelActor(self.model, self.batching, with_qa_head, expected=self.fingerprint)
 
 
 @dataclass(frozen=True)

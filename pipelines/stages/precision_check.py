@@ -46,7 +46,7 @@ class PrecisionCheck:
 
     @classmethod
     def of(cls, own: OwnModel, expected_shards: int) -> "PrecisionCheck | None":
-        """For a job of about so many shards; None where it is computed in float32 itself.
+        """For a job of about so many shards; None where it is computed in float32 itself, or has nothing to compare.
 
         Args:
             own: the model as an actor of the job would load it.
@@ -56,7 +56,10 @@ class PrecisionCheck:
         shards = min(max(expected_shards, 1), _SHARDS)
         device = "cpu" if find_runtime(own.model.backend).runs_on_cpu else own.model.device
         model = own.model.in_type(EXACT).model_copy(update={"device": device})
-        exact = replace(own, model=model, batching=BatchingParameters(fixed_windows=_WINDOWS))
+        task = own.task.compared
+        if task is None:
+            return None
+        exact = replace(own, model=model, task=task, batching=BatchingParameters(fixed_windows=_WINDOWS))
         return cls(exact, -(-max(expected_shards, 1) // shards), _MOST_ROWS // shards)
 
     def chooses(self, shard: ShardId) -> bool:

@@ -38,6 +38,8 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
     embedding: EmbeddingParameters | None
     sampling: Sampling = field(default_factory=Sampling)
     """Which rows the report may show."""
+    keep_texts: bool = False
+    """Whether the model stage needs the texts and the places of all tokens (`Wanted.needs_texts`)."""
 
     name = "prepare"
     takes = RawMessage
@@ -64,9 +66,10 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
     def tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
         """The windows of valid rows, and which of them cannot be cut into any."""
         if self.qa is not None:
-            return prepare_pairs(self.spec, self.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
+            pairs = _one_chunk(rows, "question"), _one_chunk(rows, "context")
+            return prepare_pairs(self.spec, self.qa, *pairs, keep_texts=self.keep_texts)
         if self.embedding is not None:
-            return prepare_texts(self.spec, self.embedding, _one_chunk(rows, "text"))
+            return prepare_texts(self.spec, self.embedding, _one_chunk(rows, "text"), keep_texts=self.keep_texts)
         raise ValueError("a task asks for answers, embeddings or both")
 
 

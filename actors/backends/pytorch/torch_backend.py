@@ -60,10 +60,10 @@ class TorchBackend:
                 not hold both. None keeps the model.
         """
         self._device = _device(parameters.device)
-        threads = parameters.threads or torch.get_num_threads()
+        self._threads = parameters.threads or torch.get_num_threads()
         # In that thread, since OpenMP keeps their number for every thread by itself: one that never set it has
         # OMP_NUM_THREADS, which Ray sets to 1, whatever torch says.
-        self._thread = ThreadPoolExecutor(1, "forward", partial(torch.set_num_threads, threads))
+        self._thread = ThreadPoolExecutor(1, "forward", partial(torch.set_num_threads, self._threads))
         dtype = getattr(torch, parameters.dtype or EXACT)
         make = None
         if self._device.type == "cpu" and dtype is torch.bfloat16 and computes_bfloat16() and multiplies_bfloat16():
@@ -73,6 +73,7 @@ class TorchBackend:
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._searches = self._device.type != "cpu" if searches_spans is None else searches_spans
         self._depth = depth_of(model)
+        self._inside: TorchBackend | None = None
         self._dtype, self._make, self._reload = dtype, make, reload
         self._model = model if reload is None or self._device.type != "cpu" else None
         self._pass: PassKind = self._thread.submit(_fastest_pass, model, make).result()
@@ -96,14 +97,21 @@ class TorchBackend:
     def depth(self) -> ModelDepth:
         """See `LooksInside`."""
         if self._depth is None:
-            raise ModelError("the model's config does not say how many layers and heads it has")
+            raise ModelError(
+                "the model's config does not say how many layers and heads it has; leave hidden, attention and "
+                "attribution out of output.columns, and token_vectors.layers at last"
+            )
         return self._depth
 
     def inside(self) -> "TorchBackend":
         """See `LooksInside`; both share the thread. Where the model is not kept, weights are loaded once more."""
-        other = copy(self)
-        other._pass = self._thread.submit(self._pass_inside).result()
-        return other
+        if self._inside is None:
+            # Not in the thread of the passes, for which others wait. OpenMP's workers of this thread end with it.
+            with ThreadPoolExecutor(1, "inside", partial(torch.set_num_threads, self._threads)) as loading:
+                made = loading.submit(self._pass_inside).result()
+            self._inside = copy(self)
+            self._inside._pass = made
+        return self._inside
 
     def _pass_inside(self) -> PassKind:
         if self._model is not None:

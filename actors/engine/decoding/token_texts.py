@@ -60,8 +60,8 @@ class _Side:
 
     def texts(self, source: Longs) -> pa.StringArray:
         """What the tokens at these places, [m], stand for in their texts."""
+        # Of several texts that begin at one place all are empty but the last, which has it.
         number = np.searchsorted(self.tokens.offsets, source, side="right") - 1
-        # Of texts without tokens, several begin at one place; the last of them is the one that has it.
         _, start, end = self.numbers(source)
         return Passages(self.strings).slices(number, start, end).cast(pa.string())
 
@@ -169,8 +169,9 @@ class WindowTokens:
         of_suffix = before + between + from_end
         of_middle = before + between + places - second
         index = np.where(places < before, places, np.where(from_end >= 0, of_suffix, of_middle))
-        return ids[np.clip(index, 0, len(ids) - 1)]
+        found: Ints = ids[np.clip(index, 0, len(ids) - 1)]
+        return found
 
-    def _names(self, ids: Longs) -> pa.StringArray:
+    def _names(self, ids: Ints) -> pa.StringArray:
         tokenizer = self.spec.tokenizer()
         return pa.array([tokenizer.id_to_token(int(one)) or "" for one in ids], pa.string())

@@ -10,7 +10,7 @@ from actors.arrays import Floats
 from actors.engine.decoding.answers import Answers
 from actors.engine.decoding.span_decoding import candidates_wanted
 from actors.engine.inference_task import InferenceTask, Results, Wanted
-from actors.engine.output_columns import OUTPUT_COLUMNS, to_table
+from actors.engine.output_columns import OUTPUT_COLUMNS
 from actors.errors import TooManyWindows
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import WINDOWS, Refusal, Refused, Reply, Request, Span, Timing
@@ -160,11 +160,12 @@ def _spans(answers: Answers) -> tuple[tuple[Span, ...], ...]:
 def _columns(results: Results, wanted: Wanted) -> pa.Buffer | None:
     """See `Reply.columns`."""
     columns = [column for column in OUTPUT_COLUMNS if column.is_wanted(replace(wanted, answers=False))]
-    table = to_table(columns, results, wanted)
+    values = {column.name: column.values(results, wanted) for column in columns}
     if results.probabilities is not None:
-        table = table.append_column(WINDOWS, results.probabilities)
-    if not table.num_columns:
+        values[WINDOWS] = results.probabilities
+    if not values:
         return None
+    table = pa.table(values)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

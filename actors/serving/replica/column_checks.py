@@ -36,7 +36,8 @@ class _Rows:
 
     def by_owner(self, of_window: Doubles) -> Doubles:
         """[owners] sums over their windows."""
-        return np.bincount(self.owner, weights=of_window, minlength=len(self.tokens))
+        sums: Doubles = np.bincount(self.owner, weights=of_window, minlength=len(self.tokens)).astype(np.float64)
+        return sums
 
 
 def check_columns(request: Request, card: ModelCard) -> None:

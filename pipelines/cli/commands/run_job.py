@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from actors.engine.inference_task import Wanted
 from pipelines.cli.process_clock import seconds_waited
 from pipelines.config.job import OfflineConfig
 from pipelines.console import Pairs, open_console
@@ -109,7 +110,7 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
 
     table = Pairs()
     table.add("rows", beside(tally.total, counts.total))
-    table.add("answered" if job.kind == "answer" else "embedded", beside(tally.answered, counts.answered))
+    table.add(_done_to_rows(job.task), beside(tally.answered, counts.answered))
     table.add("quarantined", beside(tally.quarantined, counts.quarantined))
     _add_quarantine(table, output, counts)
     if outcome.shards_before:
@@ -128,6 +129,12 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
         table.add_whole("runtime", str(job.model.runtime))
     _add_places(table, job.config, output)
     return table
+
+
+def _done_to_rows(task: Wanted) -> str:
+    if task.gives_answers:
+        return "answered"
+    return "embedded" if task.gives_embeddings else "computed"
 
 
 def _add_quarantine(table: Pairs, output: str, counts: RowCounts) -> None:

@@ -60,7 +60,9 @@ def sample_windows(job: Job) -> WindowSample | None:
     tables = list(_valid_rows(job, sample_plan(plan, _PIECES, piece_rows).units))
     if not sum(map(len, tables)):
         return None
-    prepare = PrepareStage(plan.layout, job.model.spec, job.task.qa, job.task.embedding)
+    prepare = PrepareStage(
+        plan.layout, job.model.spec, job.task.qa, job.task.embedding, keep_texts=job.task.needs_texts
+    )
     prepared, _ = prepare.tokenized(pa.concat_tables(tables).combine_chunks())
     if not prepared.owners:
         return None

@@ -175,7 +175,7 @@ def test_a_model_that_is_loaded_without_its_head_is_asked_for_no_answers(folder:
 
 def test_what_a_task_needs_of_a_pass() -> None:
     assert Wanted(QA, EmbeddingParameters()).outputs == {ModelOutput.LOGITS, ModelOutput.POOLED}
-    assert Wanted(tokens=True).outputs == {ModelOutput.LAST_HIDDEN}
+    assert Wanted(window_states=True).outputs == {ModelOutput.LAST_HIDDEN}
 
 
 def test_a_runtime_that_is_not_installed_says_what_to_install() -> None:

@@ -131,7 +131,7 @@ def test_calls_that_share_a_pass_get_what_each_gets_alone(
 @pytest.mark.parametrize("name", MODELS)
 def test_hidden_states_agree_alone_and_in_company(models: dict[str, Loaded], name: str) -> None:
     model, texts = models[name], [context for _, context in PAIRS[:40:5]]
-    engine, wanted = model.engine(BatchingParameters(fixed_windows=64)), Wanted(tokens=True)
+    engine, wanted = model.engine(BatchingParameters(fixed_windows=64)), Wanted(window_states=True)
     together = engine.finish(engine.begin(prepare_texts(model.spec, EMBEDDING, strings(texts))[0], wanted)).tokens
     assert together is not None
     assert {states.shape[1] for states in together} == {engine.hidden_size}
@@ -542,7 +542,7 @@ def test_a_device_that_is_lost_while_its_memory_is_read_is_noticed(room: int | N
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("wanted", [Wanted(QA), Wanted(QA, EMBEDDING), Wanted(tokens=True)])
+@pytest.mark.parametrize("wanted", [Wanted(QA), Wanted(QA, EMBEDDING), Wanted(window_states=True)])
 def test_an_error_that_only_some_input_causes_loses_no_device(wanted: Wanted) -> None:
     backend = _Failing(IndexError("index out of range"), for_ever=False)
     engine = _table_engine(backend)

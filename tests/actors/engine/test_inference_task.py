@@ -32,9 +32,9 @@ QA = QAParameters(max_seq_len=16, doc_stride=3, max_answer_len=4, top_k=3)
 EMBEDDING = EmbeddingParameters(max_seq_len=10, doc_stride=2)
 PASSAGES = st.lists(st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=30).map(words), min_size=1, max_size=4)
 
-ANSWERS, VECTORS, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(tokens=True)
+ANSWERS, VECTORS, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(window_states=True)
 BOTH = Wanted(qa=QA, embedding=EmbeddingParameters())
-KINDS = [ANSWERS, VECTORS, STATES, BOTH, Wanted(embedding=EMBEDDING, tokens=True)]
+KINDS = [ANSWERS, VECTORS, STATES, BOTH, Wanted(embedding=EMBEDDING, window_states=True)]
 
 
 def _prepared(wanted: Wanted, passages: list[str]) -> Tokenized:
@@ -50,7 +50,7 @@ def _begin(wanted: Wanted, passages: list[str]) -> InferenceTask:
 def _pass(task: InferenceTask, backend: TableBackend, chosen: list[int]) -> None:
     windows = np.array(chosen, dtype=np.int64)
     batch = task.batch(windows)
-    output = backend.forward(batch, task.wanted.qa is not None, task.weigh(windows, batch), task.wanted.tokens)
+    output = backend.forward(batch, task.wanted.qa is not None, task.weigh(windows, batch), task.wanted.window_states)
     task.keep(windows, batch, output)
 
 

@@ -23,6 +23,7 @@ from actors.scheduling.scheduler import OnlineScheduler
 from actors.tokenization.preprocess import prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from tests.actors.helpers import TableBackend, strings, word_spec, words
+from tests.actors.scheduling.deep_backend import DeepBackend
 
 SPEC = word_spec()
 EMBEDDING = EmbeddingParameters(max_seq_len=128, doc_stride=0)
@@ -246,6 +247,16 @@ def test_a_request_that_takes_longer_than_others_may_wait_shuts_nobody_out() -> 
     simulation = Simulation(_cpu, max_wait=0.01)
     simulation.load(iter([(0.0, LARGE), (0.001, SMALL), (0.002, SMALL)]))
     assert [outcome.refused for outcome in simulation.outcomes[:2]] == [False, False]
+
+
+def test_what_looks_inside_the_model_counts_by_the_time_of_its_own_passes() -> None:
+    engine = Engine(DeepBackend(lambda tokens: 0.01 * tokens), SPEC, BatchingParameters(max_windows=4))
+    wanted = Wanted(layer_vectors=True)
+    engine.finish(engine.begin(LARGE, wanted))
+    scheduler = SteppedScheduler(engine, QUANTUM, 100, math.inf)
+    request = scheduler.submit(engine.begin(MEDIUM, wanted))
+    # Six windows of 128 tokens.
+    assert Admission(engine, 100, WAIT).backlog([request]) == pytest.approx(6 * 1.28, rel=0.05)
 
 
 def test_beyond_a_number_of_requests_there_is_no_room() -> None:

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.arrays import Longs
-from actors.engine.batcher import Batcher
 from actors.engine.cost_model import PassShape
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
@@ -16,16 +15,17 @@ from actors.scheduling.coalescing import next_pass
 from actors.scheduling.request import QueuedRequest, WindowSizes
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import TableBackend, strings, word_spec, words
+from tests.actors.scheduling.deep_backend import DeepBackend
 
 SPEC = word_spec()
-EMBED, STATES = Wanted(embedding=EmbeddingParameters()), Wanted(tokens=True)
+EMBED, STATES = Wanted(embedding=EmbeddingParameters()), Wanted(window_states=True)
 TOKEN, PASS = 0.001, 0.02
 QUANTUM = 0.05
 
 
-def _engine(per_token: float = TOKEN, per_pass: float = 0.0) -> Engine:
+def _engine(per_token: float = TOKEN, per_pass: float = 0.0, fixed: int | None = None) -> Engine:
     """One that has learnt what a pass takes."""
-    engine = Engine(TableBackend(), SPEC, BatchingParameters())
+    engine = Engine(TableBackend(), SPEC, BatchingParameters(fixed_windows=fixed))
     for _ in range(3):
         for size in (PassShape.padded(n, width) for n in (1, 2, 4, 8, 16) for width in (8, 32)):
             engine.batcher.costs.observe(size, per_pass + size.tokens * per_token)
@@ -87,6 +87,21 @@ def test_where_much_waits_passes_grow() -> None:
     assert len(_next_pass(engine, many, 0.0)) > 4
 
 
+def test_passes_that_look_inside_the_model_stay_within_the_quantum_however_many_wait() -> None:
+    wanted = Wanted(embedding=EmbeddingParameters(), embeddings=False, layer_vectors=True)
+    engine = Engine(DeepBackend(lambda tokens: tokens * TOKEN), SPEC, BatchingParameters(max_windows=8))
+    texts = strings([words([n % 40] * 18) for n in range(64)])
+    engine.finish(engine.begin(prepare_texts(SPEC, EmbeddingParameters(), texts)[0], wanted))
+    requests = [_request(engine, float(n), 20, wanted=wanted) for n in range(400)]
+    for request in requests:
+        request.slice_seconds = engine.predicted(request.lengths, request.task)
+    usual = _request(engine, 0.5, 20)
+    chosen = _next_pass(engine, [*requests, usual], QUANTUM)
+    assert usual not in chosen
+    # A window of 20 tokens takes 20 ms.
+    assert sum(map(len, chosen.values())) <= 2
+
+
 @settings(max_examples=60)
 @given(
     waiting=st.lists(
@@ -122,7 +137,6 @@ def test_what_a_request_may_not_bring_yet_stays() -> None:
 
 @pytest.mark.parametrize("fixed", [1, 3])
 def test_a_fixed_number_of_windows_is_taken_from_those_like_its_own(fixed: int) -> None:
-    engine = _engine(per_token=1e-6, per_pass=PASS)
-    engine.batcher = Batcher(BatchingParameters(fixed_windows=fixed))
+    engine = _engine(per_token=1e-6, per_pass=PASS, fixed=fixed)
     requests = [_request(engine, float(n), 9 + n) for n in range(5)]
     assert list(_next_pass(engine, requests, math.inf)) == requests[:fixed]

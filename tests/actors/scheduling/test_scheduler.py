@@ -38,12 +38,14 @@ from tests.actors.helpers import (
     word_spec,
     words,
 )
+from tests.actors.scheduling.deep_backend import DEPTH, DeepBackend
 from tests.waiting import until
 
 SPEC = word_spec()
 QA = QAParameters(max_seq_len=16, doc_stride=3, max_answer_len=4)
 EMBEDDING = EmbeddingParameters(max_seq_len=10, doc_stride=2)
 ANSWER, EMBED, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(window_states=True)
+LAYERS = Wanted(embedding=EMBEDDING, embeddings=False, layer_vectors=True)
 KINDS = [ANSWER, Wanted(qa=QAParameters(top_k=4, max_seq_len=12, doc_stride=2)), EMBED, STATES]
 TOGETHER = BatchingParameters(fixed_windows=64)
 ONE_BY_ONE = BatchingParameters(fixed_windows=1)
@@ -350,6 +352,42 @@ def test_a_large_request_does_not_hold_small_ones_up() -> None:
     assert backend.shapes == [(1, 3), (1, 4), *[(1, 3)] * 19]
 
 
+def test_a_large_request_that_looks_inside_the_model_costs_others_a_pass_of_one_window() -> None:
+    backend = DeepBackend()
+    begun, may_go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def wait() -> None:
+        begun.release()
+        may_go_on.acquire()
+
+    backend.before = wait
+    engine = _engine(backend)
+    texts = [words([n]) for n in range(6)]
+    with _scheduler(engine, quantum=0.0) as scheduler:
+        large = scheduler.submit(_task(engine, LAYERS, *texts))
+        begun.acquire()
+        small = scheduler.submit(_task(engine, EMBED, "w30 w31"))
+        may_go_on.release(9)
+        assert_same_results(small.future.result(), _alone(EMBED, "w30 w31"))
+        found = large.future.result().layer_vectors
+    expected = _alone(Wanted(embedding=EmbeddingParameters(normalize=False)), *texts).embeddings
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_allclose(found, np.repeat(expected[:, None], DEPTH.layers + 1, axis=1), atol=1e-5)
+    assert backend.passes == [(True, (1, 3)), (False, (1, 4)), *[(True, (1, 3))] * 5]
+
+
+def test_what_the_tokenizer_knows_alone_takes_no_pass() -> None:
+    backend = TableBackend()
+    engine = _engine(backend)
+    prepared, _ = prepare_texts(SPEC, EMBEDDING, strings(["w1 w2", "w3"]), keep_texts=True)
+    with _scheduler(engine) as scheduler:
+        found = scheduler.submit(engine.begin(prepared, Wanted(token_texts=True))).future.result().token_texts
+    assert found is not None
+    assert [[token["text"] for token in row] for row in found.to_pylist()] == [["w1", "w2"], ["w3"]]
+    assert backend.shapes == []
+
+
 def test_whoever_comes_during_a_pass_goes_before_the_remainders_of_earlier_ones() -> None:
     backend = GatedBackend()
     engine = _engine(backend, ONE_BY_ONE)
@@ -456,7 +494,7 @@ def test_whatever_goes_wrong_with_a_request_the_next_one_is_answered(monkeypatch
     engine = _engine(TableBackend())
     choose = engine.choose
 
-    def out_of_luck(schedule: WindowQueue, quantum: float) -> int:
+    def out_of_luck(schedule: WindowQueue, quantum: float, task: InferenceTask) -> int:
         monkeypatch.setattr(engine, "choose", choose)
         raise MemoryError("no room for the order")
 

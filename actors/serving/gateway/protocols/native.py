@@ -11,7 +11,7 @@ from actors.serving.gateway.context import Context
 from actors.serving.gateway.errors import plain_body
 from actors.serving.gateway.protocols import schema
 from actors.serving.gateway.protocols.base import ProtocolRoutes
-from actors.serving.gateway.protocols.columns import Attention, ColumnReplies, TokenVectors, columns_asked
+from actors.serving.gateway.protocols.columns import ColumnParameters, ColumnReplies, columns_asked
 from actors.serving.gateway.protocols.json_body import bounded_route
 from actors.serving.gateway.protocols.replies import example, usage_and_times
 from actors.serving.gateway.protocols.schema import Many, Pair, PipelineParameters
@@ -65,7 +65,7 @@ class ModelDescription(BaseModel):
     """SHA-256 of its files, in hex."""
 
 
-class AnswerParameters(PipelineParameters):
+class AnswerParameters(PipelineParameters, ColumnParameters):
     """How to answer. What is left out or null is the service's default."""
 
     null_score: bool | None = None
@@ -74,8 +74,6 @@ class AnswerParameters(PipelineParameters):
     """What else to give of every row: `columns` of the reply."""
     probabilities: bool = False
     """Also give how probable an answer's start and end are at every token of every window: `windows` of the reply."""
-    token_vectors: TokenVectors = TokenVectors()
-    attention: Attention = Attention()
 
 
 class Passage(schema.Body):

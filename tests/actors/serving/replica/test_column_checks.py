@@ -12,7 +12,7 @@ from actors.serving.types import WINDOWS, Request, WantedColumns
 from tests.actors.serving.helpers import LOVELACE, WHERE
 from tests.actors.serving.replica.test_replica import reply
 
-TEXTS = (LOVELACE, "Ada keeps three goats in Brindle. " * 60, LOVELACE)
+TEXTS = (LOVELACE, "Ada keeps three goats in Brindle. " * 30, LOVELACE)
 ASKED = {
     "everything of pairs": Request(
         "x",
