@@ -23,10 +23,10 @@ from tests.waiting import until
 
 SCREEN = (1180, 900)
 MARGIN = 12
-COLOURS = 96
-"""So many are enough for text, lines and bars, and make the files small."""
+COLOURS = 256
+"""Enough for text, lines and bars, and the files are small."""
 CORPUS = Path(__file__).parents[5] / "samples" / "corpus.jsonl"
-PASSAGES = 12
+HALF = 6
 QUESTION = "Who built the light at Merrow Head?"
 
 
@@ -75,7 +75,7 @@ def _windows(browser: Browser, file: Path) -> None:
     rows = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
     passages = list(dict.fromkeys(row["context"] for row in rows if isinstance(row.get("context"), str)))
     browser.show_as(*SCREEN)
-    browser.write("#passage", "\n\n".join(passages[1:PASSAGES] + passages[:1]))
+    browser.write("#passage", "\n\n".join(passages[1:HALF] + passages[:1] + passages[HALF : 2 * HALF]))
     browser.write("#questions", QUESTION)
     browser.run("document.querySelector('.inside').hidden = true")
     browser.click("main button[type=submit]")

@@ -138,7 +138,11 @@ class AttentionView {
     const { tokens, heads } = this.#window;
     const { places, every = false } = this.#source;
     this.#links = linksOf(this.#window, this.#layer, this.#heads, places, least);
-    this.#lines.replaceChildren(headView({ tokens, from: places, everyTarget: every, links: this.#links, heads, chosen: this.#heads.size }));
+    const [window, layer, chosen] = [this.#window, this.#layer, this.#heads];
+    const linksAt = (side, place) =>
+      linksOf(window, layer, chosen, side === "from" ? [place] : places).filter((link) => link[side] === place);
+    const shown = { tokens, from: places, everyTarget: every, links: this.#links, linksAt, heads, chosen: chosen.size };
+    this.#lines.replaceChildren(headView(shown));
     this.#fillTable();
   }
 

@@ -14,9 +14,10 @@ const DIMMED = 0.5;
 
 /**
  * The tokens that attend, on the left, those that they attend to on the right, and a line for each weight.
- * @param {{tokens: Array, from: number[], everyTarget: boolean, links: Array, heads: number, chosen: number}} shown `from` are
- *     places of tokens, `everyTarget` keeps also those on the right that nothing attends to, `chosen` is the number of heads
- *     whose links these are
+ * @param {{tokens: Array, from: number[], everyTarget: boolean, links: Array, linksAt: function(string, number): Array,
+ *     heads: number, chosen: number}} shown `from` are places of tokens, `everyTarget` keeps also those on the right that nothing
+ *     attends to, `links` are drawn, `linksAt` gives those of the token at a place of the side "from" or "to" however light they
+ *     are, `chosen` is the number of heads whose links these are
  * @returns {HTMLElement}
  */
 export function headView(shown) {
@@ -26,6 +27,7 @@ export function headView(shown) {
 class HeadView {
   #tokens;
   #links;
+  #linksAt;
   #heads;
   #chosen;
   #left;
@@ -34,9 +36,10 @@ class HeadView {
   #picked = drawn("g");
   #readout = element("p", { className: "readout", role: "status" });
 
-  constructor({ tokens, from, everyTarget = false, links, heads, chosen }) {
+  constructor({ tokens, from, everyTarget = false, links, linksAt, heads, chosen }) {
     this.#tokens = tokens;
     this.#links = links;
+    this.#linksAt = linksAt;
     this.#heads = heads;
     this.#chosen = chosen;
     const targets = everyTarget ? from : [...new Set(links.map(({ to }) => to))].sort((a, b) => a - b);
@@ -100,7 +103,8 @@ class HeadView {
   #pick(picked) {
     const own = picked ? this.#links.filter((link) => link[picked.side] === picked.place) : [];
     const [here, there] = picked?.side === "to" ? [this.#right, this.#left] : [this.#left, this.#right];
-    const means = picked ? meansBy(picked.side === "from" ? "to" : "from", own, this.#chosen) : [];
+    const all = picked ? this.#linksAt(picked.side, picked.place) : [];
+    const means = meansBy(picked?.side === "from" ? "to" : "from", all, this.#chosen);
     here.weigh([]);
     there.weigh(means);
     here.point(picked ? picked.place : null);
@@ -120,7 +124,7 @@ class HeadView {
     const named = means.slice(0, MOST_NAMED).flatMap(({ place, weight }, rank) => [rank ? " · " : "", this.#name(place), ` ${rounded(weight)}`]);
     const over = this.#chosen > 1 ? ` (mean of ${this.#chosen} heads)` : "";
     const does = picked.side === "from" ? " attends to " : " is attended to by ";
-    this.#readout.replaceChildren(element("strong", {}, this.#name(picked.place)), does, ...(named.length ? [...named, over] : ["nothing with such a weight"]));
+    this.#readout.replaceChildren(element("strong", {}, this.#name(picked.place)), does, ...(named.length ? [...named, over] : ["nothing"]));
   }
 
   #name(place) {
@@ -198,7 +202,8 @@ class Column {
       row.style.removeProperty("--weight");
     }
     for (const { place, weight } of means) {
-      const { row } = this.#rows.get(place);
+      const { row } = this.#rows.get(place) ?? {};
+      if (!row) continue;
       row.classList.add("weighed");
       row.style.setProperty("--weight", weight.toFixed(3));
       row.append(element("span", { className: "score", "aria-hidden": "true" }, rounded(weight)));

@@ -52,7 +52,7 @@ export class InsideView {
   }
 
   #gives(column) {
-    return this.#model.columns.includes(column);
+    return this.#model.layers > 0 && this.#model.columns.includes(column);
   }
 
   /** Forgets what was asked before. */
@@ -65,6 +65,7 @@ export class InsideView {
   /** Takes what was asked and answered, and shows its first question. */
   open(asked) {
     this.#asked = asked;
+    this.#empty();
     this.#readings = asked.questions.map((question) => new Reading(this.#service, asked.passage, question, asked.parameters));
     const select = element("select", { id: "inside-question", onchange: () => this.show(Number(select.value), 0) });
     select.append(...asked.questions.map((text, place) => element("option", { value: String(place) }, `${place + 1}. ${text}`)));
@@ -77,6 +78,7 @@ export class InsideView {
   /** Shows how the model read the passage for a question, with one candidate's tokens marked. */
   async show(question, rank) {
     const current = (this.#shown += 1);
+    if (question !== this.#question) this.#empty();
     this.#question = question;
     this.#rank = rank;
     this.#which.querySelector("select").value = String(question);
@@ -92,6 +94,11 @@ export class InsideView {
       this.#picker.replaceChildren(...(windows.length > 1 ? [picker] : []));
       await this.#tabs.show();
     });
+  }
+
+  #empty() {
+    this.#picker.replaceChildren();
+    this.#tabs.clear();
   }
 
   get #reading() {

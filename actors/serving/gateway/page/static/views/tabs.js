@@ -8,7 +8,8 @@ const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
  * Tabs whose panels are made when they are looked at.
  * @param {string} name of the list of tabs, for screen readers
  * @param {Array<{id: string, title: string, show: function(): Promise<Element>}>} all
- * @returns {{element: Element, show: function(): Promise<void>}} `show` makes the panel of the chosen tab anew
+ * @returns {{element: Element, show: function(): Promise<void>, clear: function(): void}} `show` makes the panel of the
+ *     chosen tab anew, `clear` empties it
  */
 export function tabs(name, all) {
   let chosen = 0;
@@ -41,5 +42,5 @@ export function tabs(name, all) {
     buttons[next].focus();
     choose(next);
   });
-  return { element: element("div", {}, list, panel), show };
+  return { element: element("div", {}, list, panel), show, clear: () => panel.replaceChildren() };
 }
