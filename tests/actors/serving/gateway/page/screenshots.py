@@ -83,6 +83,7 @@ def _windows(browser: Browser, file: Path) -> None:
     browser.shown(".windows select")
     browser.click("#tab-probabilities")
     browser.shown("[role=tabpanel] .tokens")
+    until(lambda: not browser.text(".inside > .status"))
     _take(browser, ".inside", ".inside .tokens", file)
 
 

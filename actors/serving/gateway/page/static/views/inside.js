@@ -22,6 +22,7 @@ export class InsideView {
   #layer = null;
   #heads = null;
   #shown = 0;
+  #turn = 0;
   #which = element("div", { className: "row of" });
   #status = element("p", { className: "status", role: "status" });
   #picker = element("div");
@@ -115,9 +116,11 @@ export class InsideView {
   }
 
   async #probabilities() {
-    const windows = await this.#reading.windows();
     this.#behind(this.#reading.forWindows);
-    return probabilityView(windows[this.#window], this.#found ? this.#answer : null);
+    return this.#loading(async () => {
+      const windows = await this.#reading.windows();
+      return probabilityView(windows[this.#window], this.#found ? this.#answer : null);
+    });
   }
 
   async #attention() {
@@ -147,25 +150,24 @@ export class InsideView {
     this.#code.show(this.#service.url("answer"), Boolean(this.#service.key), body);
   }
 
-  /** Does what asks the service, and says so; what is refused is said instead. */
+  /** Does what asks the service, and says so; what is refused is said instead. Only the latest of several has a say. */
   async #loading(work) {
-    const current = this.#shown;
-    this.#status.hidden = false;
-    this.#status.className = "status";
-    this.#status.textContent = "Asking …";
+    const turn = (this.#turn += 1);
+    this.#say("Asking …");
     try {
       return await work();
     } catch (refused) {
-      if (current !== this.#shown) return element("span");
-      this.#status.className = "status refused";
-      this.#status.textContent = refused.message;
+      if (turn === this.#turn) this.#say(refused.message, "status refused");
       if (refused.status === 401) this.#notice.refuse(refused);
       return element("span");
     } finally {
-      if (!this.#status.classList.contains("refused")) {
-        this.#status.textContent = "";
-        this.#status.hidden = true;
-      }
+      if (turn === this.#turn && this.#status.className === "status") this.#say("");
     }
+  }
+
+  #say(text, className = "status") {
+    this.#status.className = className;
+    this.#status.textContent = text;
+    this.#status.hidden = !text;
   }
 }
