@@ -1,8 +1,9 @@
 """The config keys of the model side: model, answers, embeddings, batches, and the sharing of a device."""
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -118,12 +119,29 @@ class QAParameters(Settings):
     """Widen an answer to whole words. Turn it off for languages written without blanks."""
 
 
-class EmbeddingParameters(Settings):
-    """How token vectors become one vector per text."""
+PoolingName = Literal["mean", "cls", "max", "last"]
+"""How the token vectors of a text become one."""
+TextPart = Literal["passage", "question"]
+"""What of a row is embedded."""
 
-    pooling: Literal["mean", "cls"] = "mean"
-    """mean over the text's tokens, every token counted once however many windows hold it; or cls, the first token of
-    each window."""
+
+def vector_name(part: TextPart, pooling: PoolingName | None) -> str:
+    """Name of a column of vectors; `pooling` is None where no other one is wanted."""
+    return f"{'question_' if part == 'question' else ''}embedding{'' if pooling is None else f'_{pooling}'}"
+
+
+class EmbeddingParameters(Settings):
+    """How token vectors become one vector per text, and which numbers are kept of it."""
+
+    pooling: PoolingName | tuple[PoolingName, ...] = "mean"
+    """mean over the text's tokens, every token counted once however many windows hold it; cls, the first token of each
+    window; max, the largest number of any token, in every dimension; last, the last token of the last window. A list
+    gives several from one pass, each in a column of its own: embedding_mean, embedding_max."""
+
+    of: TextPart | tuple[TextPart, ...] = "passage"
+    """Whose tokens are pooled in an answer job: the passage's (column embedding), the question's (question_embedding),
+    or both in a list. The model reads the two together, so each vector knows of the other text; cls is the same of
+    both."""
 
     normalize: bool = True
     """Scale every embedding to length 1."""
@@ -132,14 +150,111 @@ class EmbeddingParameters(Settings):
     """Keep so many of a vector's numbers, the first ones, for models that are trained for it (Matryoshka); `normalize`
     then scales what is left. null keeps all."""
 
-    dtype: Literal["float32", "float16"] = "float32"
-    """Type of the numbers that are written."""
+    dtype: Literal["float32", "float16", "int8", "binary"] = "float32"
+    """Type of the numbers that are written. int8 takes a quarter of float32, binary an eighth of int8: a bit for every
+    number, 1 where it is above 0, eight to a byte (uint8)."""
+
+    int8_range: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """int8 stands for numbers from -int8_range to int8_range in 254 equal steps, and numbers beyond are cut to these.
+    null is 1, which holds every vector of length 1; where the numbers of a model are known to be smaller, a smaller
+    range loses less. Without `normalize` it has to be given."""
 
     max_seq_len: int | None = Field(default=None, ge=8)
     """Longest window in tokens, special tokens included; null means min(model's limit, 512)."""
 
     doc_stride: int = Field(default=0, ge=0)
     """Tokens that neighbouring windows of a long text share."""
+
+    @property
+    def poolings(self) -> tuple[PoolingName, ...]:
+        """One or several."""
+        return self.pooling if isinstance(self.pooling, tuple) else (self.pooling,)
+
+    @property
+    def parts(self) -> tuple[TextPart, ...]:
+        """The texts of a row that are embedded: one or both."""
+        return self.of if isinstance(self.of, tuple) else (self.of,)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that hold the vectors, in the order in which they are written."""
+        is_alone = len(self.poolings) == 1
+        return tuple(vector_name(part, None if is_alone else one) for part in self.parts for one in self.poolings)
+
+    @property
+    def is_one_mean(self) -> bool:
+        """Whether it is one weighted mean of one text's tokens, which can be had of every layer."""
+        return len(self.columns) == 1 and self.pooling != "max"
+
+    @property
+    def int8_scale(self) -> float:
+        """What 1 of int8 stands for: a number is about int8 * int8_scale."""
+        return (self.int8_range or 1.0) / INT8_MOST
+
+    @property
+    def dump(self) -> dict[str, object]:
+        """As JSON, without the keys that are younger than the first manifests, as long as they say nothing new."""
+        keys = self.model_dump(mode="json")
+        return {key: value for key, value in keys.items() if key not in _YOUNGER or value != _YOUNGER[key]}
+
+    def check_single(self) -> "EmbeddingParameters":
+        """Itself, as the default of a service: one vector of floats for each text.
+
+        Raises:
+            ValueError: it asks for something else.
+        """
+        if isinstance(self.pooling, tuple):
+            raise ValueError(f"pooling: one vector is given for a text; name one pooling, such as {self.poolings[0]}")
+        if self.of != "passage":
+            raise ValueError("of is for answer jobs; leave it out")
+        if self.dtype not in ("float32", "float16"):
+            raise ValueError(f"dtype: replies hold float32 or float16 unless a request asks for {self.dtype}")
+        return self
+
+    @field_validator("pooling", mode="before")
+    @classmethod
+    def _poolings(cls, value: object) -> object:
+        return _names(value, get_args(PoolingName), "pooling")
+
+    @field_validator("of", mode="before")
+    @classmethod
+    def _of(cls, value: object) -> object:
+        return _names(value, get_args(TextPart), "text")
+
+    @model_validator(mode="after")
+    def _known_range(self) -> "EmbeddingParameters":
+        if self.int8_range is not None and self.dtype != "int8":
+            raise ValueError(f"int8_range has no use with dtype: {self.dtype}; leave it out, or set dtype: int8")
+        if self.dtype == "int8" and not self.normalize and self.int8_range is None:
+            raise ValueError(
+                "dtype: int8 without normalize needs int8_range, the largest number that it is to hold; set that, or "
+                "normalize: true, with which no number is beyond 1"
+            )
+        return self
+
+
+SingleEmbedding = Annotated[EmbeddingParameters, AfterValidator(EmbeddingParameters.check_single)]
+"""What a service or an endpoint gives where a request says nothing: one vector of floats for each text."""
+INT8_MOST = 127
+"""The largest number of int8 that a vector holds; the smallest is -127, so that 0 stands for 0."""
+_YOUNGER = {"of": "passage", "dimensions": None, "int8_range": None}
+
+
+def _names(value: object, known: tuple[str, ...], what: str) -> str | tuple[str, ...]:
+    """One name or several, in the order of `known`, so that lists in another order ask for the same.
+
+    Raises:
+        ValueError: there is no such name, or none, or one is there twice.
+    """
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name!r} is no {what}; there are {', '.join(known)}")
+    if not names:
+        raise ValueError(f"name a {what}, or several in a list: {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a {what} is named twice; name each once")
+    return names[0] if len(names) == 1 else tuple(name for name in known if name in names)
 
 
 class TokenVectorParameters(Settings):

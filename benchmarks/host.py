@@ -135,13 +135,15 @@ def _answer(clock: CpuClock, spec: EncoderSpec, pairs: pa.Buffer, windows: int) 
 def _embed(clock: CpuClock, spec: EncoderSpec, texts: pa.Buffer, windows: int) -> None:
     prepared = Tokenized.from_ipc(texts)
     with clock.of("embed: plan"):
-        pooling = Pooling.plan(prepared, _EMBEDDING, beside_answers=False)
+        pooling = Pooling.plan(prepared, _EMBEDDING, spec.single, beside_answers=False)
     lengths = prepared.lengths(spec.single.specials)
     total = np.zeros(len(lengths), dtype=np.float32)
     for chosen in _passes(lengths, windows):
         batch = collate(prepared, spec.single, chosen, spec.pad_id, spec.uses_type_ids)
         with clock.of("embed: weights"):
-            total[chosen] = pooling.weights(prepared, chosen, batch).sum(axis=1)
+            weights = pooling.weights(chosen, batch)
+            assert weights is not None
+            total[chosen] = weights.sum(axis=-1)[:, 0]
     sums = np.ones((len(lengths), _HIDDEN), dtype=np.float32)
     with clock.of("embed: join"):
         embed_owners(prepared, sums, total, normalize=True)

@@ -24,3 +24,12 @@ def of_lengths(windows: Mapping[int, float], digits: int) -> str:
     """Mean windows of a pass by their length in tokens: `7 of 128 tokens, 6 of 192`."""
     first, *others = (f"{mean:.{digits}f} of {width}" for width, mean in windows.items())
     return ", ".join((f"{first} tokens", *others))
+
+
+def of_bytes(amount: float) -> str:
+    """An amount of memory or disk: `512.0 B`, `1.5 GB`, in powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:,.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from actors.engine.decoding.answers import Answers
-from actors.parameters import QAParameters
+from actors.engine.inference_task import Wanted
+from actors.engine.output_columns import to_table, wanted_columns
+from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import Rejected, Rejection, prepare_pairs
 from spanmill.arguments import checked, column_names, is_iterable, is_table, kind_of, text_array, text_list
+from spanmill.columns import chosen_columns, rows_of, wanted_of_columns
 from spanmill.model import DEFAULT_MODEL, chunks, open_engine
 
 if TYPE_CHECKING:
@@ -32,6 +35,17 @@ class Answer(TypedDict):
     """Character after its last."""
     answer: str
     """The text from start to end; "" where the model abstains, with start and end 0."""
+    attribution: NotRequired[list[dict[str, Any]] | None]
+    """This and all below: with the argument `columns` of a call, or `attention=True`."""
+    attention: NotRequired[list[dict[str, Any]]]
+    tokens: NotRequired[list[dict[str, Any]]]
+    token_vectors: NotRequired[Any]
+    hidden: NotRequired[Any]
+    embedding: NotRequired[Any]
+
+
+_COLUMNS = ("attribution", "attention", "tokens", "token_vectors", "hidden", "embedding")
+"""What a call may ask for beside the answers."""
 
 
 class QuestionAnswering:
@@ -57,6 +71,7 @@ class QuestionAnswering:
         revision: str | None = None,
         threads: int | None = None,
         storage: dict[str, object] | None = None,
+        attention: bool = False,
         **parameters: Any,
     ) -> None:
         """Loads a model.
@@ -71,6 +86,8 @@ class QuestionAnswering:
             revision: branch, tag or commit of a hub id.
             threads: CPU threads; None is as many as torch takes.
             storage: fsspec options for a model that is named by a URL.
+            attention: gives every answer its `attribution`, unless a call names other `columns`: what the answer's
+                first and last token attended to, the heaviest first. Passes that tell it are slower.
             parameters: defaults of the parameters of a call, such as `top_k` or `doc_stride`.
 
         Raises:
@@ -79,6 +96,7 @@ class QuestionAnswering:
             ValueError: a parameter has no such value, or the machine has no such device.
         """
         self._defaults = checked(QAParameters, _known(parameters))
+        self._columns = ("attribution",) if attention else ()
         self._engine = open_engine(
             model,
             True,
@@ -99,6 +117,11 @@ class QuestionAnswering:
             question, context: two strings; two sequences of the same length, such as columns of a data frame, an Arrow
                 table or a dataset; or many questions and one passage.
             top_k: answers per question.
+            columns: what is given beside the answer, one or a list of: attribution, what its first and last token
+                attended to; attention, the windows with what every token attended to; tokens of the passage;
+                token_vectors, [T, D], aligned with these; hidden, [L + 1, D], the passage's mean vector in every layer;
+                embedding, the last of these with length 1. Each is a key of the answer's dict, of the best one where
+                `top_k` is more than 1; `Embedder.encode` tells of their values.
             max_seq_len, doc_stride, max_answer_len, max_question_len, handle_impossible_answer, align_to_words: as the
                 pipeline's, and as `qa.*` of a job's config.
 
@@ -115,24 +138,29 @@ class QuestionAnswering:
             ModelError: the model cannot take windows of this size.
         """
         given = {name: kwargs.pop(name) for name in _INPUTS if name in kwargs}
+        columns = kwargs.pop("columns", None)
+        chosen = self._columns if columns is None else chosen_columns(columns, _COLUMNS, "columns")
         qa = checked(QAParameters, self._defaults.model_dump() | _known(kwargs))
         examples, is_single = _examples(args, given)
-        found = self._answer(examples, qa)
+        found = self._answer(examples, wanted_of_columns(chosen, EmbeddingParameters(), qa))
         if is_single:
             return next(found)
         return found if isinstance(examples, Iterator) else list(found)
 
-    def _answer(self, examples: Iterable[object], qa: QAParameters) -> Iterator[Answer | list[Answer]]:
-        first = 0
+    def _answer(self, examples: Iterable[object], wanted: Wanted) -> Iterator[Answer | list[Answer]]:
+        first, qa = 0, wanted.qa
+        assert qa is not None
+        beside = [column for column in wanted_columns(wanted) if column.name in _COLUMNS]
         for chunk in chunks(examples):
             pairs = [_pair(example, first + number) for number, example in enumerate(chunk)]
             questions = text_array([question for question, _ in pairs], "question", first)
             contexts = text_array([context for _, context in pairs], "context", first)
-            prepared, rejected = prepare_pairs(self._engine.spec, qa, questions, contexts)
+            keep_texts = wanted.needs_texts
+            prepared, rejected = prepare_pairs(self._engine.spec, qa, questions, contexts, keep_texts=keep_texts)
             speechless = _speechless(rejected, first)
-            answers = self._engine.answer(prepared, qa).answers
-            assert answers is not None
-            rows = iter(_rows(answers))
+            results = self._engine.finish(self._engine.begin(prepared, wanted))
+            assert results.answers is not None
+            rows = iter(_with(_rows(results.answers), rows_of(to_table(beside, results, wanted)) if beside else []))
             for number in range(len(chunk)):
                 found = [] if number in speechless else next(rows)
                 yield found if qa.top_k > 1 else (found or [_nothing()])[0]
@@ -249,6 +277,17 @@ def _rows(answers: Answers) -> Iterator[list[Answer]]:
     scores, offsets = answers.score.tolist(), answers.offsets.tolist()
     for start, stop in pairwise(offsets):
         yield [Answer(score=scores[i], start=starts[i], end=ends[i], answer=texts[i]) for i in range(start, stop)]
+
+
+def _with(answers: Iterator[list[Answer]], columns: Sequence[dict[str, Any]]) -> Iterator[list[Answer]]:
+    """The answers of every row, with its columns as keys of the best one."""
+    if not columns:
+        yield from answers
+    else:
+        for found, values in zip(answers, columns, strict=True):
+            if found:
+                found[0] = cast(Answer, {**found[0], **values})
+            yield found
 
 
 def _nothing() -> Answer:

@@ -17,7 +17,7 @@ pipeline that calls this. A batch is what is tokenised and sorted together: make
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from ray.data.block import BlockAccessor
 
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.parameters import EmbeddingParameters, PoolingName, QAParameters
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
 from spanmill.arguments import checked, kind_of, text_array
 from spanmill.model import DEFAULT_MODEL, open_engine
@@ -112,14 +112,14 @@ class Answer(_Mapper):
 
 
 class Embed(_Mapper):
-    """Adds `embedding` to rows of texts; null where a text holds no token."""
+    """Adds `embedding`, or `embedding_mean` and the like of several poolings, to rows; null where a text has no token."""
 
     def __init__(
         self,
         model: str | PathLike[str] = DEFAULT_MODEL,
         *,
         text: str = "text",
-        pooling: Literal["mean", "cls"] = "mean",
+        pooling: PoolingName | Sequence[PoolingName] = "mean",
         normalize: bool = True,
         prefix: str = "",
         options: dict[str, Any] | None = None,
@@ -140,6 +140,8 @@ class Embed(_Mapper):
             ValueError: a parameter has no such value, or the actor has no such device.
         """
         parameters = checked(EmbeddingParameters, {"pooling": pooling, "normalize": normalize, **embedding})
+        if parameters.of != "passage":
+            raise ValueError("of is for questions and passages, and these rows are texts; leave it out")
         super().__init__(model, Wanted(embedding=parameters), (text,), prefix, options or {})
 
 

@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from actors.arrays import Floats
+import numpy as np
+
+from actors.arrays import Flags, Floats
 from actors.backends.inside import Inside, InsideRequest, ModelDepth
 from actors.backends.precision import EXACT, FastPrecision
 from actors.batch import Batch
@@ -50,12 +52,14 @@ class PassRequest:
     want_spans: bool = False
     """Whether start and end logits are needed, or what `searches` find in them."""
     pool_weights: Floats | None = None
-    """[n, S] weights of the last hidden states in the pooled vectors; None when no embedding is needed."""
+    """[n, P, S] weights of the last hidden states in P pooled vectors; None when no weighted mean is needed."""
     want_hidden: bool = False
     """Whether the last hidden states themselves are needed."""
     searches: tuple[SpanSearch, ...] = ()
     """The spans that are wanted, of all windows of the batch. A backend may find them itself, where the logits are, and
     give them in place of the logits."""
+    max_tokens: Flags | None = None
+    """[n, M, S] tokens over whose last hidden states the largest numbers are wanted; None when none are needed."""
     inside: InsideRequest | None = None
     """What is needed of the layers below the last and of attention; None where nothing is."""
     want_logits: bool = False
@@ -71,7 +75,7 @@ class PassOutput:
     end_logits: Floats | None
     """[n, S]; None when no answers were asked for."""
     pooled: Floats | None
-    """[n, D] weighted sums of the last hidden states; None when no weights were given."""
+    """[n, P, D] weighted sums of the last hidden states; None when no weights were given."""
     peak_bytes: int | None
     """Most memory the pass held beyond the weights; None where the device does not say."""
     hidden: Floats | None = None
@@ -80,6 +84,8 @@ class PassOutput:
     """What the searches found, n windows of it; None where the logits are given for it."""
     seconds: float = 0.0
     """Time that the device spent on the pass."""
+    maxima: Floats | None = None
+    """[n, M, D] largest number of the tokens in each dimension, -inf where there is no token; None when not asked."""
     inside: Inside | None = None
     """What `PassRequest.inside` asked for."""
 
@@ -89,10 +95,10 @@ class PassOutput:
             None if values is None else values[rows, :width]
             for values in (self.start_logits, self.end_logits, self.hidden)
         )
-        pooled = None if self.pooled is None else self.pooled[rows]
+        pooled, maxima = (None if values is None else values[rows] for values in (self.pooled, self.maxima))
         found = None if self.candidates is None else self.candidates.part(rows)
         inside = None if self.inside is None else self.inside.part(rows, width)
-        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds, inside)
+        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds, maxima, inside)
 
 
 class SubmittedPass(Protocol):
@@ -170,7 +176,10 @@ class LooksInside(Protocol):
 
 
 class SynchronousBackend:
-    """For a backend whose device is the thread that calls: it has `forward`, and a submitted pass is one that ran."""
+    """For a backend whose device is the thread that calls: it has `forward`, and a submitted pass is one that ran.
+
+    Largest numbers of tokens are found here, in the hidden states that `forward` gives for it.
+    """
 
     def forward(
         self, batch: Batch, want_spans: bool, pool_weights: Floats | None, want_hidden: bool = False
@@ -180,12 +189,23 @@ class SynchronousBackend:
 
     def submit(self, request: PassRequest) -> SubmittedPass:
         """Runs the pass; calls come from one thread at a time."""
-        started = time.perf_counter()
+        started, counted = time.perf_counter(), request.max_tokens
+        want_hidden = request.want_hidden or counted is not None
         try:
-            output = self.forward(request.batch, request.want_spans, request.pool_weights, request.want_hidden)
+            output = self.forward(request.batch, request.want_spans, request.pool_weights, want_hidden)
+            if counted is not None and output.hidden is not None:
+                hidden = output.hidden if request.want_hidden else None
+                output = replace(output, hidden=hidden, maxima=_largest(output.hidden, counted))
         except Exception as error:
             return RanPass(error)
         return RanPass(replace(output, seconds=time.perf_counter() - started))
+
+
+def _largest(states: Floats, counted: Flags) -> Floats:
+    """[n, M, D] of [n, S, D] and [n, M, S]."""
+    none = np.float32(-np.inf)
+    maxima = [states.max(axis=1, where=one[:, :, None], initial=none) for one in np.moveaxis(counted, 1, 0)]
+    return np.stack(maxima, axis=1)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ class NullBackend(SynchronousBackend):
         start, end = self._start.take(cells), self._end.take(cells)
         pooled: Floats | None = None
         if pool_weights is not None:
-            amounts = np.stack([(pool_weights * start).sum(axis=1), (pool_weights * end).sum(axis=1)], axis=1)
-            pooled = amounts @ self._directions
+            amounts = [(pool_weights * logits[:, None]).sum(axis=-1) for logits in (start, end)]
+            sums = np.stack(amounts, axis=-1).reshape(-1, 2) @ self._directions
+            pooled = sums.reshape(*pool_weights.shape[:2], -1)
         hidden: Floats | None = None
         if want_hidden:
             hidden = np.stack([start, end], axis=-1) @ self._directions

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.backends.inside import ModelDepth
+from actors.engine.decoding.compact_vectors import number_type, written_width
 from actors.engine.inference_task import Wanted
 from actors.errors import ModelError
 from actors.parameters import AttentionParameters
@@ -46,20 +47,40 @@ def row_bytes(wanted: Wanted, width: int, depth: ModelDepth | None, cut: WindowS
         width: D of the model.
         depth: None where nothing is wanted that needs it.
     """
-    total = 0.0
+    vectors = () if wanted.embedding is None else wanted.embedding.columns
+    sizes = column_bytes(wanted, width, depth, cut, tokens)
+    return sum(size for name, size in sizes if name not in vectors)
+
+
+def column_bytes(
+    wanted: Wanted, width: int, depth: ModelDepth | None, cut: WindowShape, tokens: float, beside: float = 0.0
+) -> list[tuple[str, float]]:
+    """Bytes of each column that holds more than a few numbers, by its name, of a row whose passage has so many tokens.
+
+    They are about what the column takes in memory, before parts are compressed.
+
+    Args:
+        beside: tokens of every window that are not the passage's, those of the question and special ones; the others
+            as in `row_bytes`.
+    """
+    sizes = list[tuple[str, float]]()
+    if wanted.embedding is not None and wanted.gives_embeddings:
+        one = written_width(wanted.embedding, width) * number_type(wanted.embedding).itemsize
+        sizes += [(name, one) for name in wanted.embedding.columns]
     if wanted.token_texts:
-        total += tokens * _TOKEN
+        sizes.append(("tokens", tokens * _TOKEN))
     if wanted.token_vectors is not None:
-        total += tokens * width * np.dtype(wanted.token_vectors.dtype).itemsize
-    if wanted.attribution:
-        total += _SHARES * _SHARE
+        sizes.append(("token_vectors", tokens * width * np.dtype(wanted.token_vectors.dtype).itemsize))
     if depth is not None and wanted.layer_vectors:
-        total += (depth.layers + 1) * width * _WEIGHT
+        sizes.append(("hidden", (depth.layers + 1) * width * _WEIGHT))
     if depth is not None and wanted.attention is not None:
-        of_window = min(tokens, float(cut.longest))
+        of_window = min(tokens + beside, float(cut.longest))
         each = attention_bytes(wanted.attention, depth, of_window) + of_window * _WINDOW_TOKEN
-        total += cut.windows(tokens) * each
-    return total
+        windows = WindowShape(max(cut.longest - round(beside), 1), cut.shared).windows(tokens)
+        sizes.append(("attention", windows * each))
+    if wanted.attribution:
+        sizes.append(("attribution", _SHARES * _SHARE))
+    return sizes
 
 
 def check_attention(wanted: Wanted, depth: ModelDepth, longest: int) -> None:

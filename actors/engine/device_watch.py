@@ -55,7 +55,7 @@ class DeviceWatch:
     def _can_compute(self, wanted: Wanted) -> bool:
         """Whether the smallest pass there is succeeds: errors of unknown runtimes have unknown texts."""
         batch = blank_windows(1, 2, self._spec)
-        weights = np.ones((1, 2), dtype=np.float32) if wanted.gives_embeddings else None
+        weights = np.ones((1, 1, 2), dtype=np.float32) if wanted.gives_embeddings else None
         try:
             with self._submitting:
                 self._backend.forward(batch, wanted.finds_spans, weights, ModelOutput.LAST_HIDDEN in wanted.outputs)

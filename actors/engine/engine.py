@@ -17,7 +17,7 @@ from actors.backends.inside import InsideRequest, ModelDepth
 from actors.batch import Batch
 from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
-from actors.engine.collate import stack, stack_weights
+from actors.engine.collate import stack, stack_by_token
 from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
 from actors.engine.device_watch import DeviceWatch
@@ -370,13 +370,15 @@ class Engine:
             searches += share.task.search(rows)
         parts = list(zip(shares, batches, strict=True))
         weights = [share.task.weigh(share.chosen, batch) for share, batch in parts]
+        counted = [share.task.max_tokens(share.chosen, batch) for share, batch in parts]
         inside = [share.task.look_inside(share.chosen, batch) for share, batch in parts]
         return PassRequest(
             stack(batches),
             ModelOutput.LOGITS in needs,
-            stack_weights(weights, width),
-            ModelOutput.LAST_HIDDEN in needs,
+            stack_by_token(weights, width),
+            wanted.gives_states,
             tuple(searches),
+            stack_by_token(counted, width),
             InsideRequest.stacked([part for part in inside if part is not None], width),
             wanted.probabilities,
         )

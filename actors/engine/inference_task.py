@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from actors.arrays import Floats, Ints, Longs
+from actors.arrays import Flags, Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
 from actors.backends.inside import Inside, InsideRequest, ModelDepth
 from actors.batch import Batch
@@ -16,7 +16,7 @@ from actors.engine.decoding.answers import Answers, read_answers
 from actors.engine.decoding.attention import WindowAttention
 from actors.engine.decoding.attribution import AnswerAttribution, RoundAttribution, answer_rows
 from actors.engine.decoding.layer_vectors import LayerVectors
-from actors.engine.decoding.pooling import Pooling, embed_owners
+from actors.engine.decoding.pooling import Pooling, TextVectors, check_dimensions
 from actors.engine.decoding.rows import NOT_A_NUMBER, checked
 from actors.engine.decoding.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.engine.decoding.token_texts import WindowTokens, passage_tokens
@@ -40,8 +40,8 @@ class Results:
 
     answers: Answers | None
     """None where nothing was asked."""
-    embeddings: Floats | None
-    """[R, D]; None when none was asked for."""
+    vectors: tuple[TextVectors, ...]
+    """Those that were asked for, in the order of their columns."""
     window_states: tuple[Floats, ...] | None
     """[S, D] for each window, the last hidden states of its S tokens; None when none were asked for."""
     stats: PassStats
@@ -57,6 +57,11 @@ class Results:
     """[R] lists of `attribution.SHARE`s; null where the model abstains."""
     probabilities: pa.ListArray | None = None
     """[R] lists of `window_probabilities.WINDOW`s; no column of a job."""
+
+    @property
+    def embeddings(self) -> Floats | None:
+        """[R, D] the first of the vectors, and the only one unless several were asked for; None when none was."""
+        return self.vectors[0].values if self.vectors else None
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,11 @@ class Wanted:
         return self.embedding is not None and self.embeddings
 
     @property
+    def gives_states(self) -> bool:
+        """Whether the last hidden states themselves have to come back from the device."""
+        return self.window_states or (self.token_vectors is not None and self.token_vectors.numbers is None)
+
+    @property
     def finds_spans(self) -> bool:
         """Whether a pass has to find spans: for the answers, or for what is told of the best one."""
         return self.gives_answers or self.attribution
@@ -109,12 +119,13 @@ class Wanted:
     @property
     def outputs(self) -> frozenset[ModelOutput]:
         """What a forward pass has to give for it."""
+        poolings = self.embedding.poolings if self.embedding is not None and self.gives_embeddings else ()
         vectors = self.token_vectors
         is_last = vectors is not None and vectors.numbers is None
         needs = {
             ModelOutput.LOGITS: self.finds_spans,
-            ModelOutput.POOLED: self.gives_embeddings,
-            ModelOutput.LAST_HIDDEN: self.window_states or is_last,
+            ModelOutput.POOLED: any(pooling != "max" for pooling in poolings),
+            ModelOutput.LAST_HIDDEN: self.gives_states or "max" in poolings,
             ModelOutput.ALL_HIDDEN: self.layer_vectors or (vectors is not None and not is_last),
             ModelOutput.ATTENTION: self.attention is not None or self.attribution,
         }
@@ -143,6 +154,9 @@ class InferenceTask:
         Args:
             hidden_size: D of the model.
             depth: its layers and heads; None where nothing of them is wanted.
+
+        Raises:
+            ModelError: more numbers of an embedding are wanted than the model gives.
         """
         self.prepared = prepared
         self.wanted = wanted
@@ -160,8 +174,11 @@ class InferenceTask:
         if wanted.qa is not None and wanted.finds_spans:
             self._asked = _Asked(prepared, wanted.qa, self._tokens if wanted.attribution else None)
         self._pooled: _Pooled | None = None
+        beside_answers = wanted.qa is not None
         if wanted.embedding is not None and wanted.gives_embeddings:
-            self._pooled = _Pooled(prepared, wanted.embedding, hidden_size, beside_answers=wanted.qa is not None)
+            check_dimensions(wanted.embedding, hidden_size)
+            pooling = Pooling.plan(prepared, wanted.embedding, self._template, beside_answers)
+            self._pooled = _Pooled(prepared, pooling, hidden_size)
         self._states: list[Floats | None] = [None] * len(prepared.windows) if wanted.window_states else []
         self._vectors: TokenVectors | None = None
         if wanted.token_vectors is not None:
@@ -169,9 +186,8 @@ class InferenceTask:
         self._layers: LayerVectors | None = None
         self._attention: WindowAttention | None = None
         if depth is not None and wanted.layer_vectors:
-            pooling = wanted.embedding or EmbeddingParameters()
-            size = depth.layers + 1, hidden_size
-            self._layers = LayerVectors(prepared, pooling, size, beside_answers=wanted.qa is not None)
+            pooling = Pooling.plan(prepared, wanted.embedding or EmbeddingParameters(), self._template, beside_answers)
+            self._layers = LayerVectors(prepared, pooling, (depth.layers + 1, hidden_size))
         if depth is not None and wanted.attention is not None:
             layers = wanted.attention.layers or tuple(range(1, depth.layers + 1))
             self._attention = WindowAttention(self._tokens, wanted.attention, layers, depth.heads)
@@ -192,6 +208,8 @@ class InferenceTask:
         wanted = self.wanted
         return (
             wanted.outputs,
+            None if self._pooled is None else self._pooled.counts,
+            wanted.gives_states,
             wanted.layer_vectors,
             wanted.token_vectors and wanted.token_vectors.numbers,
             wanted.attention,
@@ -213,8 +231,12 @@ class InferenceTask:
         return collate(self.prepared, self._template, chosen, self._spec.pad_id, self._spec.uses_type_ids)
 
     def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
-        """[n, S] weights of the tokens in the pooled vectors; None where none are wanted."""
+        """[n, P, S] weights of the tokens in the pooled vectors; None where none are wanted."""
         return None if self._pooled is None else self._pooled.weigh(chosen, batch)
+
+    def max_tokens(self, chosen: Longs, batch: Batch) -> Flags | None:
+        """[n, M, S] tokens of which the largest numbers are wanted; None where none are."""
+        return None if self._pooled is None else self._pooled.pooling.max_tokens(chosen, batch)
 
     def look_inside(self, chosen: Longs, batch: Batch) -> InsideRequest | None:
         """What is wanted of the layers, of these windows; None where nothing is."""
@@ -243,8 +265,8 @@ class InferenceTask:
         """
         if self._asked is not None:
             self._asked.keep(chosen, batch, output)
-        if self._pooled is not None and output.pooled is not None:
-            self._pooled.keep(chosen, output.pooled)
+        if self._pooled is not None:
+            self._pooled.keep(chosen, output)
         if self.wanted.window_states and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
                 # A view would hold the whole pass's states for as long as this window's are wanted.
@@ -269,7 +291,7 @@ class InferenceTask:
         wanted, asked = self.wanted, self._asked
         return Results(
             answers=asked.answers() if asked is not None and wanted.gives_answers else None,
-            embeddings=None if self._pooled is None else self._pooled.join(),
+            vectors=() if self._pooled is None else self._pooled.join(),
             window_states=tuple(s for s in self._states if s is not None) if wanted.window_states else None,
             stats=self.stats,
             token_texts=passage_tokens(self.prepared) if wanted.token_texts else None,
@@ -376,26 +398,34 @@ def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:
 class _Pooled:
     """Collects the pooled vectors of windows."""
 
-    def __init__(
-        self, prepared: Tokenized, embedding: EmbeddingParameters, hidden_size: int, beside_answers: bool
-    ) -> None:
+    def __init__(self, prepared: Tokenized, pooling: Pooling, hidden_size: int) -> None:
+        self.pooling = pooling
         self._prepared = prepared
-        self._normalize, self._dimensions = embedding.normalize, embedding.dimensions
-        self._pooling = Pooling.plan(prepared, embedding, beside_answers)
-        self._sums = np.zeros((len(prepared.windows), hidden_size), dtype=np.float32)
-        self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
+        windows, (weighted, largest) = len(prepared.windows), self.counts
+        self._sums = np.zeros((windows, weighted, hidden_size), dtype=np.float32)
+        self._weights = np.zeros((windows, weighted), dtype=np.float32)
+        self._maxima = np.zeros((windows, largest, hidden_size), dtype=np.float32)
 
-    def weigh(self, chosen: Longs, batch: Batch) -> Floats:
-        weights = self._pooling.weights(self._prepared, chosen, batch)
-        self._weights[chosen] = weights.sum(axis=1)
+    @property
+    def counts(self) -> tuple[int, int]:
+        """P and M: vectors that are weighted means, and vectors of largest numbers."""
+        return len(self.pooling.weighings), len(self.pooling.max_runs)
+
+    def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
+        weights = self.pooling.weights(chosen, batch)
+        if weights is not None:
+            self._weights[chosen] = weights.sum(axis=-1)
         return weights
 
-    def keep(self, chosen: Longs, sums: Floats) -> None:
-        self._sums[chosen] = checked(sums)
+    def keep(self, chosen: Longs, output: PassOutput) -> None:
+        if output.pooled is not None:
+            self._sums[chosen] = checked(output.pooled)
+        if output.maxima is not None:
+            # Of a window without a token that counts they are -inf.
+            self._maxima[chosen] = checked(np.maximum(output.maxima, np.finfo(np.float32).min))
 
-    def join(self) -> Floats:
-        vectors = embed_owners(self._prepared, self._sums, self._weights, self._normalize, self._dimensions)
-        return vectors[self._prepared.row_owner]
+    def join(self) -> tuple[TextVectors, ...]:
+        return self.pooling.join(self._prepared, self._sums, self._weights, self._maxima)
 
 
 def _spans_of(output: PassOutput, batch: Batch, k: int, max_answer_len: int) -> Candidates:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +12,18 @@ from actors.engine.decoding import token_vectors
 from actors.engine.decoding.answers import Answers
 from actors.engine.decoding.attention import WINDOW
 from actors.engine.decoding.attribution import SHARE
+from actors.engine.decoding.compact_vectors import compacted, number_type, written_width
 from actors.engine.decoding.token_texts import TOKEN
 from actors.engine.inference_task import Results, Wanted
 from actors.errors import ModelError
-from actors.parameters import QAParameters, TokenVectorParameters
+from actors.parameters import (
+    EmbeddingParameters,
+    PoolingName,
+    QAParameters,
+    TextPart,
+    TokenVectorParameters,
+    vector_name,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class OutputColumn:
     values: Callable[[Results, Wanted], pa.Array]
     """Of R rows, in their order; of the type above."""
     by_name: bool = False
-    """Whether it is written only where `output.columns` names it."""
+    """Whether it is written only where a key of the config names it."""
     of_each_layer: bool = False
     """Whether its type is that of one layer, and it holds a list of them: layers 0 to L."""
 
@@ -107,17 +116,44 @@ def _several_answers(results: Results, wanted: Wanted) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(answers.offsets), structs)
 
 
-def _number_type(wanted: Wanted) -> np.dtype[np.floating]:
-    if wanted.embedding is None:
-        raise ValueError("no embedding is wanted")
-    return np.dtype(wanted.embedding.dtype)
+def vector_names(names: Sequence[str]) -> list[str]:
+    """Those of a table's column names that are vectors of texts, in the order in which they are written."""
+    return [column.name for column in _VECTOR_COLUMNS if column.name in names]
 
 
-def _embedding(results: Results, wanted: Wanted) -> pa.Array:
-    if results.embeddings is None:
+def _vector_column(part: TextPart, pooling: PoolingName | None) -> OutputColumn:
+    """The column of one pooling, or, where `pooling` is None, of whichever is wanted alone."""
+    name = vector_name(part, pooling)
+
+    def found(wanted: Wanted) -> EmbeddingParameters:
+        if wanted.embedding is None:
+            raise ValueError("no embedding is wanted")
+        return wanted.embedding
+
+    def is_wanted(wanted: Wanted) -> bool:
+        embedding = wanted.embedding
+        return embedding is not None and wanted.gives_embeddings and name in embedding.columns
+
+    def type(wanted: Wanted, width: int) -> pa.DataType:
+        embedding = found(wanted)
+        return pa.list_(pa.from_numpy_dtype(number_type(embedding)), written_width(embedding, width))
+
+    def values(results: Results, wanted: Wanted) -> pa.Array:
+        embedding = found(wanted)
+        chosen = (part, pooling or embedding.poolings[0])
+        for vectors in results.vectors:
+            if (vectors.part, vectors.pooling) == chosen:
+                numbers = compacted(vectors.values, embedding)
+                missing = None if vectors.is_missing is None else pa.array(vectors.is_missing)
+                return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), numbers.shape[1], mask=missing)
         raise ModelError("the model gave no embeddings")
-    vectors = results.embeddings.astype(_number_type(wanted))
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+    return OutputColumn(name, is_wanted, type, values, by_name=name != "embedding")
+
+
+_VECTOR_COLUMNS = tuple(
+    _vector_column(part, pooling) for part in get_args(TextPart) for pooling in (None, *get_args(PoolingName))
+)
 
 
 def _vector_parameters(wanted: Wanted) -> TokenVectorParameters:
@@ -161,12 +197,7 @@ OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
         type=lambda wanted, width: pa.float64(),
         values=lambda results, wanted: pa.array(_answers(results).null_score, type=pa.float64()),
     ),
-    OutputColumn(
-        "embedding",
-        is_wanted=lambda wanted: wanted.gives_embeddings,
-        type=lambda wanted, width: pa.list_(pa.from_numpy_dtype(_number_type(wanted)), width),
-        values=_embedding,
-    ),
+    *_VECTOR_COLUMNS,
     OutputColumn(
         "tokens",
         is_wanted=lambda wanted: wanted.token_texts,

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from actors.errors import ModelError, first_line
-from actors.parameters import EmbeddingParameters, QAParameters, Settings
+from actors.parameters import EmbeddingParameters, QAParameters, Settings, SingleEmbedding
 
 SETTINGS = "_bundle.json"
 """Its name begins with a line, so that the model's fingerprint does not follow it."""
@@ -27,7 +27,7 @@ class EndpointSettings(Settings):
     qa: QAParameters = QAParameters()
     """What requests for answers get that do not say otherwise."""
 
-    embedding: EmbeddingParameters = EmbeddingParameters()
+    embedding: SingleEmbedding = EmbeddingParameters()
     """What requests for embeddings get that do not say otherwise."""
 
     max_inputs: int = Field(default=256, ge=1)

@@ -11,6 +11,7 @@ from actors.parameters import (
     QAParameters,
     Settings,
     SharingParameters,
+    SingleEmbedding,
 )
 
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
@@ -165,7 +166,7 @@ class ServiceParameters(Settings):
     qa: QAParameters = QAParameters()
     """What requests for answers get that do not say otherwise."""
 
-    embedding: EmbeddingParameters = EmbeddingParameters()
+    embedding: SingleEmbedding = EmbeddingParameters()
     """What requests for embeddings get that do not say otherwise."""
 
     batching: BatchingParameters = BatchingParameters()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from actors.parameters import EmbeddingParameters, QAParameters, Settings
+from actors.parameters import EmbeddingParameters, QAParameters, Settings, SingleEmbedding
 from pipelines.config.export import ExportedModelParameters, ExportOutputParameters
 
 
@@ -27,7 +27,7 @@ class BundleConfig(Settings):
     qa: QAParameters = QAParameters()
     """What requests for answers get that do not say otherwise."""
 
-    embedding: EmbeddingParameters = EmbeddingParameters()
+    embedding: SingleEmbedding = EmbeddingParameters()
     """What requests for embeddings get that do not say otherwise."""
 
     max_inputs: int = Field(default=256, ge=1)

@@ -268,6 +268,7 @@ class AnswerConfig(JobConfig):
 
     @model_validator(mode="after")
     def _one_cut(self) -> "AnswerConfig":
+        _check_vectors(self, self.embedding)
         if self.embedding is not None and (self.embedding.max_seq_len is not None or self.embedding.doc_stride):
             raise ValueError(
                 "embedding.max_seq_len and embedding.doc_stride have no use beside answers: the windows are qa's; "
@@ -282,6 +283,13 @@ class EmbedConfig(JobConfig):
     embedding: EmbeddingParameters = EmbeddingParameters()
     """How embeddings are made."""
 
+    @field_validator("embedding")
+    @classmethod
+    def _of_texts(cls, embedding: EmbeddingParameters) -> EmbeddingParameters:
+        if embedding.of != "passage":
+            raise ValueError("of is for answer jobs: rows of an embed job have no question; leave it out")
+        return embedding
+
     @model_validator(mode="after")
     def _no_questions(self) -> "EmbedConfig":
         if asking := [name for name in self.output.columns or () if name in ("answers", "attribution")]:
@@ -289,7 +297,24 @@ class EmbedConfig(JobConfig):
                 f"output.columns names {asking[0]}, and a job that embeds asks nothing; run `spanmill answer` for it, "
                 f"or leave it out"
             )
+        _check_vectors(self, self.embedding)
         return self
+
+
+def _check_vectors(config: JobConfig, embedding: EmbeddingParameters | None) -> None:
+    """Raises ValueError where the vectors do not go with the other columns."""
+    named = config.output.columns
+    written = embedding.columns if embedding is not None and (named is None or "embedding" in named) else ()
+    if taken := [name for name in config.corpus.carry if name in written]:
+        raise ValueError(
+            f"corpus.carry names {taken[0]!r}, and the vectors are written to a column of that name; rename the "
+            "input's, or leave it out"
+        )
+    if named is not None and "hidden" in named and embedding is not None and not embedding.is_one_mean:
+        raise ValueError(
+            "output.columns names hidden, whose vectors are pooled as embedding.pooling and embedding.of say: name one "
+            "text, and one pooling of mean, cls and last; or leave hidden out"
+        )
 
 
 OfflineConfig = AnswerConfig | EmbedConfig

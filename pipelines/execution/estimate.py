@@ -9,6 +9,7 @@ from rich.table import Table
 from pipelines.errors import JobError
 from pipelines.execution.forecast import Forecast, Interval, make_forecast
 from pipelines.execution.job_pool import pool_of
+from pipelines.execution.output_size import OutputSize, sampled_size
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.runtimes.prospect import prospect
 from pipelines.execution.sampling import counted_plan, sample_plan, sample_size
@@ -20,7 +21,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.planning.shard_size import tokens_of
 from pipelines.reporting.progress import Progress
 from pipelines.stages.pending_units import PendingUnit
-from pipelines.words import counted
+from pipelines.words import counted, of_bytes
 
 _PIECES = 24
 _SECONDS = 30.0
@@ -42,6 +43,8 @@ class Estimate:
     """Of the whole pool."""
     is_small: bool = False
     """The job is hardly longer than a sample that tells much, so fewer rows were tried."""
+    size: OutputSize | None = None
+    """Column by column; None where no row of the sample could be read."""
 
     @property
     def cost_per_million(self) -> Interval | None:
@@ -91,7 +94,8 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
         startup=min(receipt.started for receipt in done) - began,
     )
     price = job.config.pool.price_per_hour
-    return Estimate(forecast, pool, shards, None if price is None else price * pool.size, size.is_small_job)
+    cost = None if price is None else price * pool.size
+    return Estimate(forecast, pool, shards, cost, size.is_small_job, sampled_size(job, whole.row_estimate))
 
 
 def estimate_table(job: Job, estimate: Estimate) -> Table:
@@ -110,7 +114,11 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
         table.add_row("cost of a million rows", *(f"{value:,.2f}" for value in _figures(million)))
         whole = forecast.seconds.times(estimate.cost_per_hour / _HOUR)
         table.add_row("cost of the job", *(f"{value:,.2f}" for value in _figures(whole)))
-    table.add_row("output", *map(_size, _figures(forecast.output_bytes)))
+    table.add_row("output", *map(of_bytes, _figures(forecast.output_bytes)))
+    if estimate.size is not None:
+        table.add_row("  before compression", of_bytes(estimate.size.total))
+        for column in estimate.size.columns:
+            table.add_row(f"  {column.name}", of_bytes(column.bytes))
     table.add_row("quarantined", *(f"{value:.2%}" for value in _figures(forecast.quarantined)))
     table.add_row("parts", f"{exact}{estimate.shards:,}")
     table.add_row("rows of a part", f"{job.plan.layout.shard_rows:,}")
@@ -124,6 +132,8 @@ def estimate_table(job: Job, estimate: Estimate) -> Table:
         notes.append(more)
     if estimate.is_small:
         notes.append("a small job: it takes hardly longer than this estimate, which tried few rows of it")
+    if estimate.size is not None and estimate.size.columns:
+        notes.append(estimate.size.note)
     table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
@@ -143,11 +153,3 @@ def _figures(interval: Interval) -> tuple[float, float, float]:
 def _duration(seconds: float) -> str:
     hours, rest = divmod(round(seconds), int(_HOUR))
     return f"{hours:,}:{rest // 60:02}:{rest % 60:02}"
-
-
-def _size(amount: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:,.1f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} TB"

@@ -1,5 +1,6 @@
 """Makes the list of a job's stages: the one place that says which there are, in which order, and on what they run."""
 
+from actors.engine.decoding.compact_vectors import described
 from actors.models.hub import from_anywhere
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
@@ -23,6 +24,8 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
     check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
+    if task.embedding is not None and task.gives_embeddings:
+        metadata |= described(task.embedding, job.model.hidden_size)
     prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, task.needs_texts)
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),

@@ -18,7 +18,8 @@ from pipelines.planning.plan import Plan
 from pipelines.schemas import output_schema
 from pipelines.storage.filesystem import exists
 
-_WIDTH = re.compile(r"^(?:embedding|token_vectors|hidden): .*?fixed_size_list<item: \w+>\[(\d+)\]", re.MULTILINE)
+_WIDTH = re.compile(r"^(?:token_vectors|hidden): .*?fixed_size_list<item: \w+>\[(\d+)\]", re.MULTILINE)
+_VECTOR = re.compile(r"^(?:question_)?embedding(?:_[a-z]+)?: fixed_size_list<item: (\w+)>\[(\d+)\]", re.MULTILINE)
 _LAYERS = re.compile(r"^hidden: fixed_size_list<.*>\[(\d+)\]", re.MULTILINE)
 
 
@@ -57,8 +58,8 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
     if change.new or change.gone or change.changed or plan.layout.damaged != config.corpus.damaged:
         return False
     # The width and number of the model's layers follow from its fingerprint, which is compared too.
-    width, layers = (pattern.search(stored.output_schema) for pattern in (_WIDTH, _LAYERS))
-    sizes = int(width[1]) if width else 0, int(layers[1]) - 1 if layers else 0
+    layers = _LAYERS.search(stored.output_schema)
+    sizes = _width(stored.output_schema), int(layers[1]) - 1 if layers else 0
     schema = output_schema(plan.layout.carry, wanted_of(config), *sizes)
     config = with_runtime(config, begun_runtime(config.model, stored))
     precision = None if config.model.backend == AUTO else known_precision(config.model, stored)
@@ -66,3 +67,11 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
         return False
     model = fingerprint(find_model(config.model), config.model.backend)
     return not stored.differences(make_manifest(config, limit, model, precision.dtype, schema, plan))
+
+
+def _width(schema: str) -> int:
+    """D of the model, or what stands for it where only a part of its numbers, or bits in bytes, are written."""
+    if width := _WIDTH.search(schema):
+        return int(width[1])
+    vector = _VECTOR.search(schema)
+    return 0 if vector is None else int(vector[2]) * (8 if vector[1] == "uint8" else 1)

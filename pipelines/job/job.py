@@ -327,7 +327,8 @@ def _are_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     """The keys that change rows: more actors, other batches or another cluster do not."""
-    keys = config.model_dump(mode="json", include={"qa", "embedding"})
+    keys = config.model_dump(mode="json", include={"qa"})
+    keys["embedding"] = None if config.embedding is None else config.embedding.dump
     corpus = config.corpus.model_dump(mode="json", include={"columns", "carry", "max_text_bytes"})
     if config.corpus.types:
         # Manifests of jobs from before there were any name none.
@@ -348,7 +349,7 @@ def _of_columns(config: OfflineConfig) -> dict[str, object]:
     if isinstance(config, AnswerConfig):
         # Whether pooling is set makes no difference to rows without vectors.
         pooling = wanted.embedding if wanted.gives_embeddings or wanted.layer_vectors else None
-        keys["embedding"] = None if pooling is None else pooling.model_dump(mode="json")
+        keys["embedding"] = None if pooling is None else pooling.dump
     if wanted.token_vectors is not None:
         keys["token_vectors"] = wanted.token_vectors.model_dump(mode="json")
     if wanted.attention is not None:

@@ -12,6 +12,7 @@ from actors.backends.inside import ModelDepth
 from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
 from actors.engine.column_sizes import WindowShape, check_attention
+from actors.engine.decoding.pooling import check_dimensions
 from actors.engine.engine import Engine, check_layers
 from actors.errors import ModelError
 from actors.models.hub import find_model, fingerprint
@@ -92,6 +93,7 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
     backend, depth = _looked_into(backend, spec, config, cut)
     factor = _GPU_FACTOR if with_gpus and backend.device == "cpu" else 1.0
     speed = factor * measure_speed(backend, spec, want_spans=ModelOutput.LOGITS in wanted)
+    check_dimensions(config.embedding, backend.hidden_size)
     found = fingerprint(folder, known.model.backend)
     return ProbedModel(found, spec, backend.hidden_size, speed, precision, runtime, depth, cut)
 

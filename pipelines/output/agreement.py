@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.arrays import Floats
+from actors.engine.decoding.compact_vectors import directions
+from actors.engine.output_columns import vector_names
 from pipelines.output.row_samples import best_answers
 
 _PLACE = ("start", "end")
@@ -24,7 +26,7 @@ class RowAgreement:
     score_differences: tuple[float, ...] = ()
     """[N] how far the score of the best answer is from float32's; empty likewise."""
     cosines: tuple[float, ...] = ()
-    """[N] of a row's embedding and float32's; empty where there are none."""
+    """[N] of a row's embedding, the first of several, and float32's; empty where there are none."""
 
     @classmethod
     def between(cls, found: pa.Table, exact: pa.Table) -> "RowAgreement":
@@ -42,8 +44,8 @@ class RowAgreement:
             spans = np.logical_and.reduce(same).tolist()
             scores = np.abs(mine["score"].to_numpy() - theirs["score"].to_numpy()).tolist()
         cosines = ()
-        if "embedding" in found.column_names:
-            cosines = tuple(_cosines(_vectors(found), _vectors(exact)).tolist())
+        if names := vector_names(found.column_names):
+            cosines = tuple(_cosines(_vectors(found[names[0]]), _vectors(exact[names[0]])).tolist())
         return cls(len(found), tuple(spans), tuple(scores), cosines)
 
     @staticmethod
@@ -76,11 +78,10 @@ def _same(mine: pa.ChunkedArray, theirs: pa.ChunkedArray) -> Floats:
     return flags
 
 
-def _vectors(table: pa.Table) -> Floats:
-    """[N, D]"""
-    column = table["embedding"].combine_chunks()
-    vectors: Floats = np.asarray(column.flatten()).astype(np.float32).reshape(len(column), -1)
-    return vectors
+def _vectors(column: pa.ChunkedArray) -> Floats:
+    """[N, D] of the rows that have one."""
+    vectors = column.drop_null().combine_chunks()
+    return directions(np.asarray(vectors.flatten()).reshape(len(vectors), -1))
 
 
 def _cosines(mine: Floats, theirs: Floats) -> Floats:

@@ -75,7 +75,8 @@ def _leaves(type: pa.DataType) -> Iterator[pa.DataType]:
 
 def _is_number(type: pa.DataType) -> bool:
     # 64 bits are as quick, and whole numbers of them may be carried: they stay on the way that they always took.
-    return pa.types.is_primitive(type) and type in (pa.float16(), pa.float32(), pa.int8(), pa.int16(), pa.int32())
+    floats, whole = (pa.float16(), pa.float32()), (pa.int8(), pa.uint8(), pa.int16(), pa.int32())
+    return pa.types.is_primitive(type) and type in (*floats, *whole)
 
 
 def _rows(array: pa.Array) -> Any:

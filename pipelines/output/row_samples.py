@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.arrays import Flags, Floats
+from actors.engine.decoding.compact_vectors import directions
 from pipelines.output.parts import ShardId
 
 MOST_SHARDS = 64
@@ -58,7 +59,7 @@ class RowSample:
     by_chance: bool
     """Chosen without a look at its score."""
     vector: str = ""
-    """Its embedding, float16 in base64; empty beside answers."""
+    """Its embedding, the first of several, float16 in base64, without its length; empty beside answers."""
 
     def embedding(self) -> Floats:
         """[D] float32."""
@@ -188,7 +189,7 @@ def _embedded(candidates: pa.Table, vectors: pa.ChunkedArray | None) -> tuple[Ro
     if vectors is None:
         return ()
     chosen = vectors.take(candidates["row"]).combine_chunks()
-    numbers = np.asarray(chosen.flatten()).reshape(len(chosen), -1).astype(np.float16)
+    numbers = directions(np.asarray(chosen.flatten()).reshape(len(chosen), -1)).astype(np.float16)
     return tuple(
         RowSample(
             row["id"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from actors.engine.output_columns import vector_names
 from pipelines.output.receipt import SCORE_BINS, Receipt
 from pipelines.output.row_samples import ShardSamples, best_answers
 from pipelines.output.sinks.base import Sink
@@ -126,8 +127,8 @@ def _samples(candidates: pa.Table, part: pa.Table) -> ShardSamples:
     if not len(candidates):
         # As of most shards of a large job: the best answers need not be looked for.
         return ShardSamples()
-    vectors = part["embedding"] if "embedding" in part.column_names else None
-    return ShardSamples.of(candidates, best_answers(part), vectors)
+    names = vector_names(part.column_names)
+    return ShardSamples.of(candidates, best_answers(part), part[names[0]] if names else None)
 
 
 def _score_bins(best: pa.Table) -> tuple[int, ...]:

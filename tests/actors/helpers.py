@@ -197,7 +197,7 @@ class TableBackend(SynchronousBackend):
         start, end = self.start_table[batch.input_ids], self.end_table[batch.input_ids]
         pooled = None
         if pool_weights is not None:
-            pooled = np.einsum("ns,nsd->nd", pool_weights, self.hidden_table[batch.input_ids])
+            pooled = np.einsum("nps,nsd->npd", pool_weights, self.hidden_table[batch.input_ids])
         hidden = self.hidden_table[batch.input_ids] if want_hidden else None
         return PassOutput(start if want_spans else None, end if want_spans else None, pooled, None, hidden)
 

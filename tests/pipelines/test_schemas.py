@@ -49,6 +49,34 @@ def test_embeddings() -> None:
     assert schema == pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32(), 8))])
 
 
+@pytest.mark.parametrize(
+    ("keys", "fields"),
+    [
+        ({"dimensions": 3}, [("embedding", pa.float32(), 3)]),
+        ({"dtype": "int8"}, [("embedding", pa.int8(), 20)]),
+        ({"dtype": "binary"}, [("embedding", pa.uint8(), 3)]),
+        ({"dtype": "binary", "dimensions": 8}, [("embedding", pa.uint8(), 1)]),
+        ({"pooling": ["max"]}, [("embedding", pa.float32(), 20)]),
+        ({"pooling": ["max", "mean"]}, [("embedding_mean", pa.float32(), 20), ("embedding_max", pa.float32(), 20)]),
+        ({"of": "question"}, [("question_embedding", pa.float32(), 20)]),
+        (
+            {"of": ["question", "passage"], "pooling": ["cls", "last"]},
+            [
+                (f"{prefix}embedding_{pooling}", pa.float32(), 20)
+                for prefix in ("", "question_")
+                for pooling in ("cls", "last")
+            ],
+        ),
+    ],
+)
+def test_vectors_of_every_kind(keys: dict[str, object], fields: list[tuple[str, pa.DataType, int]]) -> None:
+    embedding = EmbeddingParameters.model_validate(keys)
+    schema = output_schema(pa.schema([]), Wanted(QAParameters(), embedding), 20)
+    expected = [pa.field(name, pa.list_(type, width)) for name, type, width in fields]
+    assert list(schema)[5:] == expected
+    assert embedding.columns == tuple(field.name for field in expected)
+
+
 def test_names_that_are_taken() -> None:
     names = ("id", "answer", "score", "start", "end", "answers", "null_score", "embedding")
     assert output_names() == frozenset(names)
@@ -57,7 +85,8 @@ def test_names_that_are_taken() -> None:
 def test_the_readme_names_every_column() -> None:
     (section,) = re.findall(r"^## What comes out$(.*?)^## ", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     table = [line for line in section.splitlines() if line.startswith("|")]
-    assert output_names() - set(re.findall(r"`(\w+)`", "\n".join(table))) == set()
+    names = {column.name for column in OUTPUT_COLUMNS}
+    assert names - set(re.findall(r"`(\w+)`", "\n".join(table))) == set()
 
 
 @pytest.fixture

@@ -171,3 +171,39 @@ def test_the_model_that_ships_is_found_from_any_folder(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     qa = QuestionAnswering()
     assert qa(question="Who waits by the mill?", context="Ada waits by the mill.")["answer"] == "Ada"
+
+
+def test_columns_beside_the_answers(qa: QuestionAnswering) -> None:
+    plain = qa(PAIR)
+    names = ["attribution", "attention", "tokens", "token_vectors", "hidden", "embedding"]
+    found = qa(PAIR, columns=names)
+    assert {name: found[name] for name in plain} == plain
+    assert set(found) - set(plain) == set(names)
+    context = PAIR["context"]
+    assert [token["text"] for token in found["tokens"]] == [
+        context[token["start"] : token["end"]] for token in found["tokens"]
+    ]
+    width = len(found["embedding"])
+    assert found["token_vectors"].shape == (len(found["tokens"]), width)
+    assert found["hidden"].shape == (3, width)
+    mean = found["token_vectors"].mean(axis=0)
+    np.testing.assert_allclose(found["hidden"][-1], mean, atol=1e-5)
+    np.testing.assert_allclose(found["embedding"], mean / np.linalg.norm(mean), atol=1e-5)
+    assert {token["part"] for token in found["attention"][0]["tokens"]} == {"question", "passage", "special"}
+    assert 0 < len(found["attribution"]) <= 16
+
+
+def test_a_pipeline_with_attention_tells_what_its_answers_attended_to(qa: QuestionAnswering) -> None:
+    telling = QuestionAnswering(str(MODEL), device=-1, attention=True)
+    rows = [PAIR, {"question": "Who?", "context": "  "}, {"question": "Who ground oats?", "context": "Bo did."}]
+    answers = telling(rows)
+    assert ["attribution" in answer for answer in answers] == [True, False, True]
+    texts = {"question": PAIR["question"], "passage": PAIR["context"]}
+    for share in answers[0]["attribution"]:
+        assert texts[share["part"]][share["start"] : share["end"]] == share["text"]
+    first, *others = telling(PAIR, top_k=3)
+    assert first["attribution"] == answers[0]["attribution"]
+    assert not any("attribution" in other for other in others)
+    assert "attribution" not in telling(PAIR, columns=["tokens"])
+    with pytest.raises(ValueError, match="columns: 'answer' is no column; there are attribution"):
+        qa(PAIR, columns=["answer"])

@@ -56,7 +56,7 @@ class ConvertedBackend(SynchronousBackend, ABC):
         found = self.compute(batch, names)
         hidden, pooled = found.get(HIDDEN), None
         if pool_weights is not None and hidden is not None:
-            pooled = np.matmul(pool_weights[:, None, :], hidden)[:, 0]
+            pooled = np.matmul(pool_weights, hidden)
         peak = self._memory.peak() if self._device == "cpu" else None
         self._memory.tidy()
         return PassOutput(found.get(START), found.get(END), pooled, peak, hidden if want_hidden else None)

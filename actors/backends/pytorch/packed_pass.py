@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import ClassVar, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -25,6 +26,7 @@ from actors.batch import Batch
 from actors.errors import first_line
 
 _Numbers = TypeVar("_Numbers", Ints, Floats)
+_Number = TypeVar("_Number", bound=np.generic)
 _LOG = logging.getLogger("spanmill.model")
 
 
@@ -58,6 +60,11 @@ class _Packing:
         """[T] in the new order of [T] in the batch's."""
         return values if self.tokens is None else values[self.tokens]
 
+    def pack_by_token(self, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+        """[P, T] in the new order of [n, P, S] in the batch's."""
+        rows = [self.batch.unpad(np.ascontiguousarray(one)) for one in np.moveaxis(values, 1, 0)]
+        return np.stack(rows if self.tokens is None else [row[self.tokens] for row in rows])
+
     def unpack(self, values: Floats) -> Floats:
         """[n, S, ...] of [T, ...] in the new order; 0 on padding."""
         if self.tokens is not None:
@@ -65,6 +72,12 @@ class _Packing:
             room[self.tokens] = values
             values = room
         return self.batch.pad(values)
+
+    def in_place(self, values: Floats) -> Floats:
+        """[n, ...] in the batch's order of [n, ...] in the new one."""
+        room = np.empty_like(values)
+        room[self.order] = values
+        return room
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,8 @@ class PackedPass:
             positions=stage(packing.pack(batch.positions)),
             types=None if batch.types is None else stage(packing.pack(batch.types)),
             lengths=stage(packing.lengths),
-            pool_weights=None if weights is None else stage(packing.pack(batch.unpad(weights))),
+            pool_weights=None if weights is None else stage(packing.pack_by_token(weights)),
+            max_tokens=None if request.max_tokens is None else stage(packing.pack_by_token(request.max_tokens)),
             finder=finder,
         )
 
@@ -109,6 +123,9 @@ class _PackedRun:
     types: Tensor | None
     lengths: Tensor
     pool_weights: Tensor | None
+    """[P, T]"""
+    max_tokens: Tensor | None
+    """[M, T]"""
     finder: SpanFinder | None
     results: HostResults | None = None
 
@@ -126,13 +143,22 @@ class _PackedRun:
             else:
                 results.found = self.finder.find(*self._padded(logits, positions))
         if self.pool_weights is not None:
-            weights, lengths = transfer.to_device(self.pool_weights), transfer.to_device(self.lengths)
-            weighted = states.float() * weights[:, None]
-            sums = torch.segment_reduce(weighted, "sum", lengths=lengths, axis=0, unsafe=True)
-            results.pooled = transfer.to_host(sums)
+            weights = transfer.to_device(self.pool_weights)
+            results.pooled = self._reduced("sum", [states.float() * one[:, None] for one in weights])
+        if self.max_tokens is not None:
+            others = ~transfer.to_device(self.max_tokens)
+            masked = [states.float().masked_fill(one[:, None], -math.inf) for one in others]
+            results.maxima = self._reduced("max", masked)
         if self.request.want_hidden:
             results.hidden = transfer.to_host(states)
         self.results = results
+
+    def _reduced(self, how: str, values: list[Tensor]) -> Tensor:
+        """[n, P, D] over the tokens of every window, of P times [T, D]; on the host."""
+        transfer = self.owner.transfer
+        lengths = transfer.to_device(self.lengths)
+        rows = [torch.segment_reduce(one, how, lengths=lengths, axis=0, unsafe=True) for one in values]
+        return transfer.to_host(torch.stack(rows, dim=1))
 
     def _padded(self, logits: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Start and end logits, [n, S] each, of [T, 2]; whatever on padding."""
@@ -150,12 +176,11 @@ class _PackedRun:
             None if tensor is None else packing.unpack(tensor.numpy())
             for tensor in (results.start, results.end, results.hidden)
         )
-        pooled = None
-        if results.pooled is not None:
-            pooled = np.empty(results.pooled.shape, dtype=np.float32)
-            pooled[packing.order] = results.pooled.numpy()
+        pooled, maxima = (
+            None if tensor is None else packing.in_place(tensor.numpy()) for tensor in (results.pooled, results.maxima)
+        )
         found = None if results.found is None else read_candidates(results.found, packing.order)
-        return PassOutput(start, end, pooled, None, hidden, found)
+        return PassOutput(start, end, pooled, None, hidden, found, maxima=maxima)
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """A pass over the padded windows of a batch, by the forward of a transformers model."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -42,6 +43,7 @@ class PaddedPass:
             {name: stage(array) for name, array in _arrays(batch).items()},
             None if request.pool_weights is None else stage(request.pool_weights),
             finder,
+            None if request.max_tokens is None else stage(request.max_tokens),
             None if request.inside is None else InsideView.of(request.inside, batch, self.transfer),
         )
 
@@ -53,6 +55,7 @@ class _PaddedRun:
     inputs: dict[str, Tensor]
     pool_weights: Tensor | None
     finder: SpanFinder | None
+    max_tokens: Tensor | None
     view: InsideView | None
     results: HostResults | None = None
 
@@ -76,7 +79,9 @@ class _PaddedRun:
             results.start, results.end = transfer.to_host(output.start_logits), transfer.to_host(output.end_logits)
         if self.pool_weights is not None and states is not None:
             weights = transfer.to_device(self.pool_weights)
-            results.pooled = transfer.to_host(torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1))
+            results.pooled = transfer.to_host(torch.bmm(weights, states.float()))
+        if self.max_tokens is not None and states is not None:
+            results.maxima = transfer.to_host(_largest(states.float(), transfer.to_device(self.max_tokens)))
         if request.want_hidden and states is not None:
             results.hidden = transfer.to_host(states)
         if self.view is not None:
@@ -86,15 +91,22 @@ class _PaddedRun:
     def read(self) -> PassOutput:
         """See `PreparedPass`."""
         results = self.results or HostResults()
-        start, end, pooled, hidden = (
+        start, end, pooled, hidden, maxima = (
             None if tensor is None else tensor.numpy()
-            for tensor in (results.start, results.end, results.pooled, results.hidden)
+            for tensor in (results.start, results.end, results.pooled, results.hidden, results.maxima)
         )
         found = None
         if results.found is not None:
             found = read_candidates(results.found, np.arange(self.request.batch.windows))
         inside = None if results.inside is None else InsideView.read(results.inside)
-        return PassOutput(start, end, pooled, None, hidden, found, inside=inside)
+        return PassOutput(start, end, pooled, None, hidden, found, maxima=maxima, inside=inside)
+
+
+def _largest(states: Tensor, counted: Tensor) -> Tensor:
+    """[n, M, D] of [n, S, D] and [n, M, S]: the largest numbers of the tokens that count; -inf where there are none."""
+    return torch.stack(
+        [states.masked_fill(~one.unsqueeze(-1), -math.inf).amax(dim=1) for one in counted.unbind(1)], dim=1
+    )
 
 
 class _LastHidden:

@@ -20,6 +20,7 @@ class HostResults:
     pooled: Tensor | None = None
     hidden: Tensor | None = None
     found: FoundSpans | None = None
+    maxima: Tensor | None = None
     inside: InsideResults | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from actors.arrays import Floats, Ints, Longs
+from actors.arrays import Flags, Floats, Ints, Longs
 from actors.errors import ModelError, first_line
 
 
@@ -30,7 +30,7 @@ class Transfer:
         self.device = device
         self._pinned = device.type == "cuda"
 
-    def stage(self, array: Longs | Ints | Floats) -> Tensor:
+    def stage(self, array: Longs | Ints | Floats | Flags) -> Tensor:
         """The array as a tensor from which the device can copy."""
         tensor = torch.from_numpy(array)
         return tensor.pin_memory() if self._pinned else tensor

@@ -6,32 +6,41 @@ from actors.arrays import Floats, Longs
 from actors.batch import Batch
 from actors.engine.decoding.pooling import Pooling
 from actors.engine.decoding.rows import checked
-from actors.parameters import EmbeddingParameters
+from actors.errors import ModelError
 from actors.tokenization.tokenized import Tokenized
+
+POOLINGS = (
+    "the column hidden is pooled as embedding.pooling and embedding.of say, and takes one text and one pooling of "
+    "mean, cls and last; name one, or leave hidden out"
+)
 
 
 class LayerVectors:
     """Collects weighted sums of the hidden states of windows, in every layer."""
 
-    def __init__(
-        self, prepared: Tokenized, embedding: EmbeddingParameters, size: tuple[int, int], beside_answers: bool
-    ) -> None:
+    def __init__(self, prepared: Tokenized, pooling: Pooling, size: tuple[int, int]) -> None:
         """Takes how tokens are pooled.
 
         Args:
+            pooling: one weighted mean.
             size: L + 1 and D of the model.
-            beside_answers: whether windows hold a question too, whose tokens do not count.
+
+        Raises:
+            ModelError: it is another one, or there are several.
         """
-        self._prepared = prepared
-        self._pooling = Pooling.plan(prepared, embedding, beside_answers)
+        if len(pooling.weighings) != 1 or pooling.max_runs:
+            raise ModelError(POOLINGS)
+        self._prepared, self._pooling = prepared, pooling
         self._weights = np.zeros(len(prepared.windows), dtype=np.float32)
         self._sums = np.zeros((len(prepared.windows), *size), dtype=np.float32)
 
-    def weigh(self, chosen: Longs, batch: Batch) -> Floats:
+    def weigh(self, chosen: Longs, batch: Batch) -> Floats | None:
         """[n, S] weights of the tokens of these windows."""
-        weights = self._pooling.weights(self._prepared, chosen, batch)
-        self._weights[chosen] = weights.sum(axis=1)
-        return weights
+        weights = self._pooling.weights(chosen, batch)
+        if weights is None:
+            return None
+        self._weights[chosen] = weights.sum(axis=-1)[:, 0]
+        return weights[:, 0]
 
     def keep(self, chosen: Longs, sums: Floats) -> None:
         """Takes the sums of a pass, [n, L + 1, D].

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats
 from actors.engine.decoding.answers import Answers
+from actors.engine.decoding.compact_vectors import compacted
 from actors.engine.decoding.span_decoding import candidates_wanted
 from actors.engine.inference_task import InferenceTask, Results, Wanted
 from actors.engine.output_columns import OUTPUT_COLUMNS
@@ -82,7 +83,9 @@ def decode(results: Results, task: InferenceTask, timing: Timing, request: Reque
         return Reply(tokens, timing, token_embeddings=_by_row(results.window_states, prepared))
     embeddings = results.embeddings
     if embeddings is not None:
-        embeddings = embeddings.astype(request.embedding.dtype).astype(np.float32)
+        embeddings = compacted(embeddings, request.embedding)
+        if embeddings.dtype == np.float16:
+            embeddings = embeddings.astype(np.float32)
     return Reply(tokens, timing, embeddings=embeddings)
 
 

@@ -95,7 +95,8 @@ def _tokens(rows: _Rows) -> Doubles:
 def _embedding(rows: _Rows) -> Doubles:
     embedding = rows.request.embedding
     numbers = embedding.dimensions or rows.card.hidden_size
-    return np.full(len(rows.tokens), numbers * float(_NUMBER))
+    each = {"int8": float(_SMALL), "binary": _SMALL / 8}.get(embedding.dtype, float(_NUMBER))
+    return np.full(len(rows.tokens), len(embedding.poolings) * numbers * each)
 
 
 def _token_vectors(rows: _Rows) -> Doubles:

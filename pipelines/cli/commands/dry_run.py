@@ -4,13 +4,14 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
+from pipelines.execution.output_size import OutputSize, sampled_size, warnings
 from pipelines.execution.runtimes.prospect import prospect
 from pipelines.execution.sampling import counted_plan
 from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.words import counted, row_line
+from pipelines.words import counted, of_bytes, row_line
 
 _ROWS = 3
 
@@ -46,6 +47,10 @@ def show_plan(job: Job, console: Console) -> None:
     console.print("schema of the parts")
     for field in job.schema:
         console.print(f"  {field.name}: {field.type}")
+    if (size := sampled_size(job, plan.row_estimate)) is not None:
+        _show_size(size, console)
+        for line in warnings(size, job.store):
+            console.print(f"warning: {line}", soft_wrap=True, markup=False)
     found, valid = _first_rows(job)
     console.print("columns that are read")
     for field in found:
@@ -59,6 +64,13 @@ def show_plan(job: Job, console: Console) -> None:
         console.print(f"  {describe(column, outcome, int(flags.sum()))}", soft_wrap=True, markup=False)
     if mend := advice(valid.misfits):
         console.print(f"  {mend}", soft_wrap=True, markup=False)
+
+
+def _show_size(size: OutputSize, console: Console) -> None:
+    each = of_bytes(size.total / max(size.rows, 1))
+    console.print(f"size of the output: about {each} a row, {of_bytes(size.total)} in all; {size.note}", soft_wrap=True)
+    for column in size.columns:
+        console.print(f"  {column.name}: {of_bytes(column.row_bytes)} a row, {of_bytes(column.bytes)} in all")
 
 
 def _first_rows(job: Job) -> tuple[pa.Schema, ValidShard]:

@@ -65,11 +65,14 @@ def run_job(
     # Ray comes with these, and takes seconds.
     from pipelines.execution.estimate import estimate_job, estimate_table
     from pipelines.execution.executor import execute
+    from pipelines.execution.output_size import warnings
     from pipelines.execution.runtimes.choice import settled_runtime
 
     if estimate:
-        table = estimate_table(job, estimate_job(job, open_console(stderr=True), seconds_waited()))
-        open_console().print(table)
+        found = estimate_job(job, open_console(stderr=True), seconds_waited())
+        open_console().print(estimate_table(job, found))
+        for line in () if found.size is None else warnings(found.size, job.store):
+            open_console(stderr=True).print(f"warning: {line}", soft_wrap=True, markup=False)
         return 0
     with settled_runtime(job, config, open_console(stderr=True)) as job:
         job = bind(job, overwrite, extend)

@@ -47,11 +47,11 @@ def test_only_what_was_asked_for_comes_back() -> None:
     batch = _batch([0, 1])
     spans = NullBackend(8).forward(batch, True, None)
     assert spans.pooled is None
-    vectors = NullBackend(8).forward(batch, False, np.ones(batch.input_ids.shape, dtype=np.float32))
+    vectors = NullBackend(8).forward(batch, False, np.ones((2, 3, batch.width), dtype=np.float32))
     assert vectors.start_logits is None
     assert vectors.end_logits is None
     assert vectors.pooled is not None
-    assert vectors.pooled.shape == (2, 8)
+    assert vectors.pooled.shape == (2, 3, 8)
 
 
 def test_an_embedding_is_the_same_alone_and_in_company() -> None:
@@ -84,7 +84,7 @@ def test_its_answers_are_spans_of_the_passage() -> None:
 def test_hidden_states_pool_to_the_pooled_vectors() -> None:
     batch = _batch([0, 1])
     weights = np.random.default_rng(0).random(batch.input_ids.shape, dtype=np.float32)
-    output = NullBackend(8).forward(batch, False, weights, want_hidden=True)
+    output = NullBackend(8).forward(batch, False, weights[:, None], want_hidden=True)
     assert output.hidden is not None
     assert output.pooled is not None
-    np.testing.assert_allclose(np.einsum("ns,nsd->nd", weights, output.hidden), output.pooled, atol=1e-3)
+    np.testing.assert_allclose(np.einsum("ns,nsd->nd", weights, output.hidden), output.pooled[:, 0], atol=1e-3)

@@ -52,6 +52,26 @@ def test_a_job_that_is_done_is_found_with_its_counts(finished: Path, untrained_m
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        "embedding.dtype=binary",
+        "embedding.dimensions=5",
+        "embedding.pooling=[cls, max]",
+        "embedding.of=question",
+        "embedding={of: [passage, question], dtype: int8, dimensions: 7, pooling: [mean, last]}",
+    ],
+)
+def test_a_job_with_vectors_of_another_kind_is_found_too(tmp_path: Path, untrained_model: Path, keys: str) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", [{**row, "day": 1} for row in qa_rows(5)])
+    job = bind(make_job([tmp_path / "in"], tmp_path / "out", untrained_model, *WORDS, keys), replace=False)
+    _commit(job, ShardId(0, 0, True))
+    write_success(job.store, {})
+    (tmp_path / "out" / REPORT_JSON).write_text("{}")
+    assert _asked(tmp_path, untrained_model, keys) is not None
+    assert _asked(tmp_path, untrained_model) is None
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("qa.top_k=2",),

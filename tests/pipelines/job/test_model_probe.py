@@ -76,7 +76,7 @@ def test_the_depth_of_a_model_is_known_where_a_job_looks_into_it(untrained_model
         (["output.columns=[attribution]", "model.backend='null'"], r"attention cannot be had .* [(]torch has it[)]"),
         (
             ["output.columns=[hidden]", "model.backend='null'"],
-            r"hidden states of all layers cannot .*[(]torch has them",
+            r"hidden states of all layers cannot .*torch has them",
         ),
     ],
 )

@@ -44,14 +44,17 @@ _REPLY = {
 class EncodeParameters(ColumnParameters):
     """How to encode. What is left out or null is the service's default."""
 
-    pooling: str | None = None
-    """How the vectors of tokens become one, in `embedding` and `hidden`: mean or cls."""
+    pooling: OneOrMany[str] | None = None
+    """How the vectors of tokens become one: mean, cls, max or last. A list gives a vector for each, as `embedding_mean`
+    and so on."""
     normalize: bool | None = None
     """Scale every embedding to length 1."""
     dimensions: int | None = None
     """How many of its first numbers an embedding keeps; where it is normalised, it is so afterwards."""
-    dtype: str | None = None
-    """Type of the numbers of `embedding`: float32 or float16."""
+    dtype: Literal["float32", "float16", "int8", "binary"] | None = None
+    """Type of the numbers of `embedding`; binary gives bytes, of eight numbers each."""
+    int8_range: float | None = None
+    """The number that 127 stands for in int8; 1 by default."""
     max_seq_len: int | None = None
     """Longest window in tokens, special tokens included; longer texts are cut into several."""
     doc_stride: int | None = None

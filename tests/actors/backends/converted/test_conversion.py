@@ -62,8 +62,8 @@ def test_an_encoder_without_a_head_embeds(
     encoder.resize_token_embeddings(encoder.config.vocab_size + 5)
     encoder.save_pretrained(folder)
     batch = random_batch((12, 30))
-    weights = np.full((2, 30), 1 / 30, dtype=np.float32)
-    weights[0, 12:] = 0
+    weights = np.full((2, 1, 30), 1 / 30, dtype=np.float32)
+    weights[0, :, 12:] = 0
     found, expected = (
         load_backend(folder, ModelParameters(backend=name, device="cpu", threads=1), with_qa_head=False)
         .forward(batch, want_spans=False, pool_weights=weights)

@@ -20,7 +20,7 @@ CASES = [
 
 def _compute(backend: Backend, batch: Batch) -> PassOutput:
     real = np.ones((batch.windows, batch.width)) if batch.real is None else batch.real
-    weights = (real / batch.lengths[:, None]).astype(np.float32)
+    weights = (real / batch.lengths[:, None]).astype(np.float32)[:, None]
     return backend.submit(PassRequest(batch, want_spans=True, pool_weights=weights, want_hidden=True)).collect()
 
 
@@ -69,7 +69,7 @@ def test_only_what_is_asked_for_is_given(golden: LoadGolden, runtime: str) -> No
     assert spans.start_logits is not None
     assert spans.start_logits.shape == (2, 8)
     assert (spans.pooled, spans.hidden) == (None, None)
-    pooled = backend.forward(batch, want_spans=False, pool_weights=np.full((2, 8), 1 / 8, dtype=np.float32))
+    pooled = backend.forward(batch, want_spans=False, pool_weights=np.full((2, 3, 8), 1 / 8, dtype=np.float32))
     assert pooled.pooled is not None
-    assert pooled.pooled.shape == (2, backend.hidden_size)
+    assert pooled.pooled.shape == (2, 3, backend.hidden_size)
     assert (pooled.start_logits, pooled.end_logits, pooled.hidden) == (None, None, None)

@@ -37,7 +37,7 @@ def test_a_view_shares_the_weights_and_leaves_the_usual_pass_as_it_was(name: str
     model = _albert() if name == "albert" else load_model(GOLDEN / "models" / name, with_qa_head=True)
     backend = TorchBackend(model, CPU)
     batch = batch_of(model, [9, 5, 12])
-    weights = np.ones((3, 12), dtype=np.float32)
+    weights = (np.arange(12) < batch.lengths[:, None]).astype(np.float32)
     before = backend.forward(batch, True, weights, want_hidden=True)
     view = backend.inside()
     assert view is backend.inside(), "made once"

@@ -29,16 +29,27 @@ def model(request: pytest.FixtureRequest, models: dict[str, Loaded]) -> PreTrain
 def test_it_gives_what_a_padded_pass_gives(model: PreTrainedModel) -> None:
     batch = batch_of(model, lengths=[9, 30, 4, 9, 17])
     real = np.arange(batch.width) < batch.lengths[:, None]
-    weights = np.random.default_rng(0).random(real.shape).astype(np.float32) * real
-    theirs = run(PaddedPass(model), PassRequest(batch, True, weights, True), CPU)
+    rng = np.random.default_rng(0)
+    weights = rng.random((5, 3, batch.width)).astype(np.float32) * real[:, None]
+    counted = (rng.random((5, 2, batch.width)) < 0.3) & real[:, None]
+    request = PassRequest(batch, True, weights, True, max_tokens=counted)
+    theirs = run(PaddedPass(model), request, CPU)
     packed = packed_pass(model)
     assert packed is not None
-    mine = run(packed, PassRequest(batch, True, weights, True), CPU)
+    mine = run(packed, request, CPU)
     for name in ("start_logits", "end_logits", "hidden"):
         np.testing.assert_allclose(getattr(mine, name)[real], getattr(theirs, name)[real], atol=1e-5)
     assert mine.pooled is not None
     assert theirs.pooled is not None
     np.testing.assert_allclose(mine.pooled, theirs.pooled, atol=1e-4)
+    assert mine.maxima is not None
+    assert theirs.maxima is not None
+    np.testing.assert_allclose(mine.maxima, theirs.maxima, atol=1e-5)
+    assert mine.hidden is not None
+    for window, several in enumerate(counted):
+        for row, one in enumerate(several):
+            largest = mine.hidden[window, one].max(axis=0, initial=-np.inf)
+            np.testing.assert_array_equal(mine.maxima[window, row], largest)
 
 
 @torch.inference_mode()
@@ -47,8 +58,21 @@ def test_only_what_was_asked_for_comes_back(model: PreTrainedModel) -> None:
     assert packed is not None
     spans = run(packed, PassRequest(batch, True), CPU)
     assert (spans.pooled, spans.hidden) == (None, None)
-    pooled = run(packed, PassRequest(batch, False, np.ones((2, 5), np.float32)), CPU)
+    assert spans.maxima is None
+    pooled = run(packed, PassRequest(batch, False, np.ones((2, 1, 5), np.float32)), CPU)
     assert (pooled.start_logits, pooled.end_logits, pooled.hidden) == (None, None, None)
+
+
+@torch.inference_mode()
+def test_a_vector_has_the_same_bits_beside_others(model: PreTrainedModel) -> None:
+    batch, packed = batch_of(model, lengths=[9, 30, 4]), packed_pass(model)
+    assert packed is not None
+    weights = np.random.default_rng(0).random((3, 4, batch.width)).astype(np.float32)
+    several = run(packed, PassRequest(batch, False, weights), CPU).pooled
+    assert several is not None
+    for row in range(4):
+        alone = run(packed, PassRequest(batch, False, weights[:, row : row + 1]), CPU).pooled
+        np.testing.assert_array_equal(several[:, row : row + 1], alone)
 
 
 def test_a_model_that_computes_something_else_is_padded(

@@ -42,7 +42,7 @@ def test_logits_and_pooled_states_are_those_of_the_model(models: dict[str, Loade
     batch = _batch(model)
     weights = np.random.default_rng(0).random(batch.input_ids.shape).astype(np.float32)
     weights *= np.arange(batch.width) < batch.lengths[:, None]
-    output = model.backend.forward(batch, True, weights)
+    output = model.backend.forward(batch, True, weights[:, None])
 
     reference = AutoModelForQuestionAnswering.from_pretrained(model.folder).eval()
     encoded = model.spec.tokenizer().encode_batch(PAIRS)
@@ -59,7 +59,7 @@ def test_logits_and_pooled_states_are_those_of_the_model(models: dict[str, Loade
         assert output.pooled is not None
         np.testing.assert_allclose(output.start_logits[row, :length], logits.start_logits[0], atol=1e-5)
         np.testing.assert_allclose(output.end_logits[row, :length], logits.end_logits[0], atol=1e-5)
-        np.testing.assert_allclose(output.pooled[row], weights[row, :length] @ states, atol=1e-4)
+        np.testing.assert_allclose(output.pooled[row, 0], weights[row, :length] @ states, atol=1e-4)
     assert output.peak_bytes is None or output.peak_bytes > 0, "a CPU tells only of a new high"
 
 
@@ -69,10 +69,10 @@ def test_only_what_was_asked_for_comes_back(models: dict[str, Loaded]) -> None:
     spans = model.backend.forward(batch, True, None)
     assert spans.pooled is None
     assert spans.start_logits is not None
-    vectors = model.backend.forward(batch, False, np.ones(batch.input_ids.shape, dtype=np.float32))
+    vectors = model.backend.forward(batch, False, np.ones((2, 3, batch.width), dtype=np.float32))
     assert (vectors.start_logits, vectors.end_logits) == (None, None)
     assert vectors.pooled is not None
-    assert vectors.pooled.shape == (2, model.backend.hidden_size) == (2, 32)
+    assert vectors.pooled.shape == (2, 3, model.backend.hidden_size) == (2, 3, 32)
 
 
 def test_an_encoder_without_a_head_pools(models: dict[str, Loaded]) -> None:
@@ -80,7 +80,7 @@ def test_an_encoder_without_a_head_pools(models: dict[str, Loaded]) -> None:
     headless = TorchBackend(load_model(model.folder, with_qa_head=False), ModelParameters(device="cpu"))
     batch = _batch(model)
     weights = np.ones(batch.input_ids.shape, dtype=np.float32) * (np.arange(batch.width) < batch.lengths[:, None])
-    mine, theirs = (backend.forward(batch, False, weights).pooled for backend in (headless, model.backend))
+    mine, theirs = (backend.forward(batch, False, weights[:, None]).pooled for backend in (headless, model.backend))
     assert mine is not None
     assert theirs is not None
     np.testing.assert_allclose(mine, theirs, atol=1e-5)
@@ -92,7 +92,7 @@ def test_lower_precision_still_answers_in_float32(models: dict[str, Loaded], dty
     parameters = ModelParameters.model_validate({"device": "cpu", "dtype": dtype})
     low = TorchBackend(load_model(model.folder, with_qa_head=True), parameters)
     batch = _batch(model)
-    weights = np.ones(batch.input_ids.shape, dtype=np.float32)
+    weights = np.ones((batch.windows, 1, batch.width), dtype=np.float32)
     mine, exact = low.forward(batch, True, weights), model.backend.forward(batch, True, weights)
     assert mine.start_logits is not None
     assert exact.start_logits is not None
@@ -220,7 +220,7 @@ def test_the_weights_go_with_the_backend(models: dict[str, Loaded], layout: Batc
     backend = TorchBackend(module, ModelParameters(device="cpu", threads=1))
     assert backend.layout is layout
     batch = _batch(models[MODELS[0]])
-    backend.forward(batch, True, np.zeros(batch.input_ids.shape, np.float32))
+    backend.forward(batch, True, np.zeros((batch.windows, 1, batch.width), np.float32))
     gc.collect()
     gc.disable()
     try:

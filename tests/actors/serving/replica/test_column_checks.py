@@ -33,7 +33,7 @@ ASKED = {
         "x",
         "encode",
         TEXTS,
-        embedding=EmbeddingParameters(dtype="float16"),
+        embedding=EmbeddingParameters(dtype="int8", dimensions=100),
         columns=WantedColumns(("token_vectors", "embedding"), token_vectors=TokenVectorParameters(dtype="int8")),
     ),
 }

@@ -44,6 +44,15 @@ def test_the_precision_with_its_reason(tmp_path: Path, untrained_model: Path) ->
     assert "precision float16 (hidden states against float32: float16 0." in on_gpu
 
 
+def test_how_much_it_writes(tmp_path: Path, untrained_model: Path) -> None:
+    write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(8))
+    text = _shown(tmp_path / "in", untrained_model, "embedding.dtype=float16")
+    assert "in all; before compression, from " in text
+    assert "tokens a row in a sample of " in text
+    assert "  embedding: 64.0 B a row, 512.0 B in all" in text
+    assert "warning" not in text
+
+
 def test_values_that_do_not_fit(tmp_path: Path, untrained_model: Path) -> None:
     write_jsonl(tmp_path / "in" / "a.jsonl", [{**qa_rows(1)[0], "zip": "02134", "id": 1.5}])
     text = _shown(tmp_path / "in", untrained_model, "corpus.carry=[zip]", "corpus.types={zip: int64}")

@@ -128,6 +128,21 @@ def test_it_answers_what_the_engine_answers(service: Service, untrained_model: P
     assert float(headers["X-Inference-Ms"]) > 0
 
 
+def test_columns_of_the_encoder_travel_from_a_replica(service: Service) -> None:
+    asked = {"inputs": _pair(ROWS[0])["context"], "columns": ["tokens", "attention", "embedding"]}
+    status, body, _ = service.ask("/encode", asked | {"parameters": {"attention": {"top": "all", "layers": [1]}}})
+    assert status == 200, body
+    [row] = json.loads(body)["rows"]
+    [vector] = json.loads(service.ask("/embed", {"inputs": asked["inputs"]})[1])
+    assert row["embedding"] == pytest.approx(vector, abs=1e-5)
+    assert [asked["inputs"][token["start"] : token["end"]] for token in row["tokens"]] == [
+        token["text"] for token in row["tokens"]
+    ]
+    # What a token attends to adds up to 1, in every head.
+    window = row["attention"][0]
+    assert sum(window["weights"]) == pytest.approx(window["heads"] * len(window["tokens"]), rel=1e-4)
+
+
 def test_bad_requests_are_refused_and_the_deadline_counts(service: Service) -> None:
     assert service.ask("/answer", {"context": "x", "questions": [""]})[0] == 422
     status, body, _ = service.ask("/answer", {"inputs": [_pair(ROWS[0])]}, {"X-Request-Timeout-Ms": "0"})

@@ -105,6 +105,21 @@ def test_parameters_of_columns_are_those_of_a_job(server: str, replica: Replica)
         assert mine["attention"][0]["targets"] is None
 
 
+@pytest.mark.parametrize("dtype", ["int8", "binary"])
+def test_several_small_embeddings_are_those_of_a_job(server: str, replica: Replica, dtype: Any) -> None:
+    asked = {"pooling": ["max", "mean"], "dtype": dtype, "dimensions": 64}
+    status, told = post(server, {"inputs": TEXTS, "parameters": asked})
+    assert status == 200
+    embedding = EmbeddingParameters(pooling=("max", "mean"), dtype=dtype, dimensions=64)
+    for mine, theirs in zip(told["rows"], rows_of_a_job(replica, embedding, Wanted(embedding=embedding)), strict=True):
+        assert set(mine) == {"embedding_mean", "embedding_max"}
+        for name, numbers in theirs.items():
+            # A number that lies between two may become either.
+            near = np.abs(np.subtract(mine[name], numbers)) <= (1 if dtype == "int8" else 0)
+            assert np.mean(near) > 0.8
+            assert len(numbers) == (64 if dtype == "int8" else 8)
+
+
 def test_dimensions_cut_and_scale(server: str) -> None:
     (whole,) = post(server, {"inputs": TEXTS[0]})[1]["rows"]
     (cut,) = post(server, {"inputs": TEXTS[0], "parameters": {"dimensions": 16}})[1]["rows"]
@@ -130,7 +145,8 @@ def test_dimensions_cut_and_scale(server: str) -> None:
         ({"parameters": {"token_vectors": {"dtype": "int4"}}}, "parameters.token_vectors.dtype: "),
         ({"parameters": {"dimensions": 385}}, "dimensions: minilm-qa gives 1 to 384, not 385"),
         ({"parameters": {"dimensions": 0}}, "dimensions: minilm-qa gives 1 to 384, not 0"),
-        ({"parameters": {"pooling": "median"}}, "parameters.pooling: "),
+        ({"parameters": {"pooling": "median"}}, "parameters.pooling: value error, 'median' is no pooling"),
+        ({"parameters": {"dtype": "int8", "normalize": False}}, "parameters: value error, dtype: int8 without"),
         ({"parameters": {"max_seq_len": 5000}}, "embedding.max_seq_len is 5000"),
         ({"parameters": {"top_k": 2}}, "parameters.top_k: there is no such field here"),
     ],
