@@ -55,3 +55,22 @@ def is_loopback(host: str) -> bool:
     except OSError:
         return False
     return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+
+
+def page_keys(host: str) -> tuple[bytes, ...]:
+    """The keys of who may ask `spanmill view`: those of the variable; none are needed where nobody else can ask.
+
+    Raises:
+        ConfigError: other machines could ask without a key, or the variable holds none.
+    """
+    try:
+        if KEYS_VARIABLE in os.environ:
+            return read_keys(KeyParameters(variable=KEYS_VARIABLE))
+    except NoKeysError as error:
+        raise ConfigError(str(error)) from error
+    if is_loopback(host) or is_open(os.environ):
+        return ()
+    raise ConfigError(
+        f"--host: other machines reach {host or 'every address'}, and there are no API keys; set {KEYS_VARIABLE} to "
+        "keys with commas between"
+    )
