@@ -20,9 +20,7 @@ _PACKAGES = ("duckdb", "uvicorn")
 
 Other = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[OTHER]", help=f"A second output, to compare with row by row: {STORES}", show_default=False
-    ),
+    typer.Argument(metavar="[OTHER]", help=f"Another output, to compare row by row: {STORES}", show_default=False),
 ]
 _Host = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Listen there; others than this machine need SPANMILL_KEYS.")
@@ -47,10 +45,10 @@ def view(
 ) -> None:
     """Show the output of a job as a page in the browser: rows, quarantine, figures, and two outputs side by side.
 
-    The page lists the rows of OUTPUT, searches and filters them, sorts them by score or any column, and shows one with
-    its answer marked in the passage. The passage is the carried column (--set corpus.carry=[context] when the job runs),
-    or else it is read from the input, if that is still there as it was. With OTHER, rows are joined by id: which answers
-    are equal, and how far scores differ.
+    The page lists the rows of OUTPUT, searches and filters them, sorts them by score or any column, and shows one
+    with its answer marked in the passage. The passage is the carried column (--set corpus.carry=[context] when the
+    job runs), or else it is read from the input, if that is still there as it was. With OTHER, rows are joined by id:
+    which answers are equal, and how far scores differ.
 
     Nothing is written. A job that still runs can be looked at: what it commits appears. It needs neither Ray nor the
     model, but pip install 'spanmill[view]'.

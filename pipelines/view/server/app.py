@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from actors.serving.gateway.errors import refusal_of
 from actors.serving.gateway.middleware.auth import AuthMiddleware
-from actors.serving.gateway.page.files import NOTHING_ELSE, PAGE_FOLDER, PAGE_POLICY, SECURITY, PageFiles
+from actors.serving.gateway.page.files import PAGE_FOLDER, PAGE_POLICY, SECURITY, PageFiles
 from actors.serving.gateway.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
 from actors.version import release
@@ -31,7 +31,6 @@ from pipelines.view.whole_row import outline, read_row, read_value, to_json
 
 _OURS = Path(__file__).parents[1] / "static"
 _DATA = {**SECURITY, "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
-_SAFE_PAGE = {**_DATA, "Content-Security-Policy": f"{NOTHING_ELSE}; script-src 'none'"}
 # The report is a file of the output, by whomever that was written: it is shown, and nothing in it runs.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; sandbox"

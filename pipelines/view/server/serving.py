@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -54,11 +55,9 @@ def serve(app: FastAPI, listening: socket.socket, stop: Callable[[], None], read
     )
     server = _Server(config, stop, ready)
     listening.listen()
-    try:
+    # uvicorn passes the signal on when it has ended.
+    with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        # uvicorn passes the signal on when it has ended.
-        pass
 
 
 class _Server(uvicorn.Server):
