@@ -18,6 +18,16 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element of a drawing with attributes and children. */
+export function drawn(tag, attributes = {}, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+  made.append(...children);
+  return made;
+}
+
 /** A field below its label, with a hint that screen readers read too. */
 export function field(label, input, hint = null) {
   const said = hint && element("p", { className: "hint", id: `${input.id}-hint` }, hint);

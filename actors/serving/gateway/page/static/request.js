@@ -6,16 +6,19 @@ const VARIABLE = "SPANMILL_KEY";
 
 /**
  * The two commands below each other, with a button to copy each.
+ * @param {string} heading
+ * @param {string} id of the element
+ * @param {string} className of the element
  * @returns {{element: Element, show: function(string, boolean, Object): void}} `show(url, withKey, body)` renews them
  */
-export function requestCode() {
+export function requestCode(heading = "The same request", id = "code", className = "card code") {
   const blocks = [code("curl", curl), code("Python", python)];
   const hint = element("p", { className: "hint" });
   return {
     element: element(
       "section",
-      { className: "card code", "aria-labelledby": "code-heading" },
-      element("h2", { id: "code-heading" }, "The same request"),
+      { id, className, "aria-labelledby": `${id}-heading` },
+      element("h2", { id: `${id}-heading` }, heading),
       hint,
       ...blocks.map((block) => block.element),
     ),

@@ -34,12 +34,13 @@ export class Service {
     }
   }
 
-  /** The model that answers: its name, and whether it has a QA head. */
+  /** The model that answers: its name, whether it has a QA head, its layers, and the columns that requests may ask for. */
   async model() {
     const { data } = await this.#ask("v1/models");
     const name = data[0].id;
     const { inputs } = await this.#ask(`v2/models/${name.split("/").map(encodeURIComponent).join("/")}`);
-    return { name, answers: inputs.some((input) => input.name === "question") };
+    const { columns = [], layers = 0 } = await this.#ask("model").catch(() => ({}));
+    return { name, answers: inputs.some((input) => input.name === "question"), columns, layers };
   }
 
   /** Posts JSON, and gives the JSON that comes back. */

@@ -1,12 +1,12 @@
 // Questions on a passage: the answers with their scores, and marked in the passage.
 
 import { ask } from "../asking.js";
-import { counted, element, field, lines, meter, needs } from "../dom.js";
+import { counted, element, field, lines, needs, reveal } from "../dom.js";
 import { requestCode } from "../request.js";
+import { AnswersView } from "./answers.js";
+import { InsideView } from "./inside.js";
 
 const ROUTE = "answer";
-const COLOURS = 6;
-const AROUND = 40;
 const PASSAGE =
   "Ada Lovelace was born in London in 1815. At seventeen she met Charles Babbage, who showed her a part of his " +
   "Difference Engine. In 1843 she translated Luigi Menabrea's paper on the Analytical Engine, and added notes three " +
@@ -17,27 +17,30 @@ export const answer = {
   id: "answer",
   title: "Ask a passage",
   offered: (model) => model.answers,
-  make: (service, model, notice) => new AnswerView(service, notice).element,
+  make: (service, model, notice) => new AnswerView(service, model, notice).element,
 };
 
 class AnswerView {
   #asking;
   #passage = element("textarea", { id: "passage", rows: 9, value: PASSAGE });
   #questions = element("textarea", { id: "questions", rows: 3, value: QUESTIONS });
-  #topK = element("input", { id: "top-k", type: "number", min: 1, max: 20, step: 1, value: "1", required: true });
+  #topK = element("input", { id: "top-k", type: "number", min: 1, max: 20, step: 1, value: "5", required: true });
   #abstain = element("input", { id: "abstain", type: "checkbox" });
   #submit = element("button", { type: "submit" }, "Find answers");
   #status = element("p", { className: "status", role: "status" }, "Answers come here, the best one of each question first.");
   #results = element("div", { className: "results" });
+  #inside;
   #code = requestCode();
 
-  constructor(service, notice) {
+  constructor(service, model, notice) {
+    this.#inside = new InsideView(service, model, notice);
     this.#asking = { service, notice, submit: this.#submit, status: this.#status, results: this.#results };
     this.element = element(
       "div",
       { className: "view" },
       element("h1", {}, answer.title),
       element("div", { className: "columns" }, this.#form(), this.#found()),
+      this.#inside.element,
       this.#code.element,
     );
     this.#showCode();
@@ -100,86 +103,20 @@ class AnswerView {
   #ask(event) {
     event.preventDefault();
     const body = this.#body();
+    this.#inside.clear();
     ask(this.#asking, ROUTE, body, ({ answers }, ms) => {
-      this.#results.replaceChildren(answersOn(body.context, body.questions, answers));
+      const asked = { passage: body.context, questions: body.questions, answers, parameters: body.parameters ?? {} };
+      const found = new AnswersView(asked, {
+        onchoose: (question, rank) => this.#inside.show(question, rank),
+        onlook: (question, rank) => {
+          this.#inside.show(question, rank);
+          reveal(this.#inside.element);
+          this.#inside.element.focus({ preventScroll: true });
+        },
+      });
+      this.#results.replaceChildren(found.element);
+      this.#inside.open(asked);
       return `${counted(answers.length, "question")} answered in ${ms} ms.`;
     });
   }
-}
-
-/** The questions with their answers, and the passage in which one answer of each is marked: the best, or the chosen. */
-function answersOn(passage, questions, answers) {
-  // Offsets count code points, and JavaScript's strings are UTF-16.
-  const points = Array.from(passage);
-  const chosen = answers.map(() => 0);
-  const marked = element("div", { className: "passage", id: "marked", tabIndex: 0, role: "region", "aria-label": "The passage with its answers" });
-  const buttons = [];
-  const renew = () => {
-    marked.replaceChildren(...marks(points, chosen.map((rank, question) => answers[question][rank])));
-    for (const one of buttons) one.button.setAttribute("aria-pressed", String(chosen[one.question] === one.rank));
-  };
-  const choose = (question, rank) => {
-    chosen[question] = rank;
-    renew();
-    const mark = marked.querySelector(`[data-questions~="${question + 1}"]`);
-    mark?.scrollIntoView({ block: "nearest" });
-  };
-  const cards = questions.map((text, question) => {
-    const items = answers[question].map((one, rank) => {
-      const button = element(
-        "button",
-        { type: "button", className: "answer", "aria-controls": "marked", onclick: () => choose(question, rank) },
-        ...spoken(points, one),
-      );
-      buttons.push({ button, question, rank });
-      return element("li", {}, button);
-    });
-    return element(
-      "section",
-      { className: `question colour-${question % COLOURS}` },
-      element("h3", {}, element("span", { className: "number" }, String(question + 1)), ` ${text}`),
-      element("ol", {}, ...items),
-    );
-  });
-  renew();
-  return element("div", {}, element("h3", {}, "In the passage"), marked, ...cards);
-}
-
-/** An answer with its score, and the words around it. */
-function spoken(points, one) {
-  const score = element("span", { className: "score" }, `score ${one.score.toFixed(3)}`);
-  const bar = meter(one.score);
-  if (one.answer === null) return [element("strong", {}, "No answer in this passage"), " ", score, bar];
-  const before = points.slice(Math.max(one.start - AROUND, 0), one.start).join("");
-  const after = points.slice(one.end, one.end + AROUND).join("");
-  const snippet = element(
-    "span",
-    { className: "snippet", "aria-hidden": "true" },
-    one.start > AROUND ? `…${before}` : before,
-    element("b", {}, one.answer),
-    one.end + AROUND < points.length ? `${after}…` : after,
-  );
-  return [element("strong", {}, one.answer), " ", score, bar, snippet];
-}
-
-/** The passage in pieces, those in an answer marked with the numbers of their questions; answers may overlap. */
-function marks(points, spans) {
-  const found = spans.map((span, question) => ({ ...span, question })).filter((span) => span.answer !== null);
-  const bounds = new Set([0, points.length, ...found.flatMap((span) => [span.start, span.end])]);
-  const places = [...bounds].sort((a, b) => a - b);
-  return places.slice(0, -1).map((from, index) => {
-    const text = points.slice(from, places[index + 1]).join("");
-    const inside = found.filter((span) => span.start <= from && from < span.end);
-    if (!inside.length) return text;
-    const numbers = inside.map((span) => span.question + 1);
-    const begun = inside.filter((span) => span.start === from).map((span) => span.question + 1);
-    const said = `answer to ${counted(begun.length, "question").replace(/^\d+ /, "")} ${begun.join(", ")}: `;
-    return element(
-      "mark",
-      { className: `colour-${inside[0].question % COLOURS}`, "data-questions": numbers.join(" ") },
-      begun.length ? element("span", { className: "hidden" }, said) : null,
-      text,
-      begun.length ? element("sup", { "aria-hidden": "true" }, begun.join(",")) : null,
-    );
-  });
 }

@@ -1,0 +1,222 @@
+// Two columns of tokens, and the lines between them.
+
+import { drawn, element } from "../dom.js";
+import { focusOption, roving } from "./roving.js";
+import { rounded, shownToken } from "./tokens.js";
+import { hueOf, meansBy } from "./weights.js";
+
+const STEPS_OF_OPACITY = 8;
+const WIDTH = 100;
+const MOST_NAMED = 8;
+const FARTHEST = 3;
+
+/**
+ * The tokens that look, on the left, those that they look at on the right, and a line for each weight.
+ * @param {{tokens: Array, from: number[], everyTarget: boolean, links: Array, heads: number, chosen: number}} shown `from` are
+ *     places of tokens, `everyTarget` keeps also those on the right that nobody looks at, `chosen` is the number of heads
+ *     whose links these are
+ * @returns {HTMLElement}
+ */
+export function headView(shown) {
+  return new HeadView(shown).element;
+}
+
+class HeadView {
+  #tokens;
+  #links;
+  #heads;
+  #chosen;
+  #left;
+  #right;
+  #base = drawn("g");
+  #picked = drawn("g");
+  #readout = element("p", { className: "readout", role: "status" });
+
+  constructor({ tokens, from, everyTarget = false, links, heads, chosen }) {
+    this.#tokens = tokens;
+    this.#links = links;
+    this.#heads = heads;
+    this.#chosen = chosen;
+    const targets = everyTarget ? from : [...new Set(links.map(({ to }) => to))].sort((a, b) => a - b);
+    const rows = Math.max(from.length, targets.length, 1);
+    this.#left = new Column("Who looks", tokens, from, rows);
+    this.#right = new Column("At whom", tokens, targets, rows);
+    this.element = this.#whole(rows);
+    this.#drawAll();
+    this.#say(null);
+    this.#listen();
+  }
+
+  #whole(rows) {
+    const lines = drawn(
+      "svg",
+      { viewBox: `0 0 ${WIDTH} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true", class: "lines" },
+      this.#base,
+      this.#picked,
+    );
+    const heading = (text) => element("p", { className: "side", "aria-hidden": "true" }, text);
+    const whole = element(
+      "div",
+      { className: "head-view" },
+      heading("Who looks"),
+      element("span"),
+      heading("At whom"),
+      this.#left.list,
+      lines,
+      this.#right.list,
+    );
+    whole.style.setProperty("--rows", rows);
+    return element("div", {}, this.#readout, element("div", { className: "head-view-box" }, whole));
+  }
+
+  #path({ from, to }) {
+    const [y1, y2] = [this.#left.middle(from), this.#right.middle(to)];
+    return `M0 ${y1}C${WIDTH / 2} ${y1} ${WIDTH / 2} ${y2} ${WIDTH} ${y2}`;
+  }
+
+  /** All lines: those of one head with about one weight are one element, since there may be tens of thousands. */
+  #drawAll() {
+    const groups = new Map();
+    for (const link of this.#links) {
+      const step = Math.max(Math.ceil(link.weight * STEPS_OF_OPACITY), 1);
+      const name = `${link.head} ${step}`;
+      if (!groups.has(name)) groups.set(name, { head: link.head, opacity: step / STEPS_OF_OPACITY, paths: [] });
+      groups.get(name).paths.push(this.#path(link));
+    }
+    const lines = [...groups.values()].sort((a, b) => a.opacity - b.opacity);
+    this.#base.replaceChildren(...lines.map(({ head, opacity, paths }) => this.#line(paths.join(""), head, opacity)));
+  }
+
+  #line(path, head, opacity) {
+    const line = drawn("path", { d: path, "stroke-opacity": Math.min(opacity, 1).toFixed(3) });
+    line.style.setProperty("--hue", hueOf(head, this.#heads));
+    return line;
+  }
+
+  /** Has one token's lines alone stand out, with their numbers at the other ends; null shows all again. */
+  #pick(picked) {
+    const own = picked ? this.#links.filter((link) => link[picked.side] === picked.place) : [];
+    const [here, there] = picked?.side === "to" ? [this.#right, this.#left] : [this.#left, this.#right];
+    const means = picked ? meansBy(picked.side === "from" ? "to" : "from", own, this.#chosen) : [];
+    here.weigh([]);
+    there.weigh(means);
+    here.point(picked ? picked.place : null);
+    there.point(null);
+    this.element.classList.toggle("picked", Boolean(picked));
+    this.#picked.replaceChildren(...own.map((link) => this.#line(this.#path(link), link.head, Math.max(link.weight, 0.12))));
+    this.#say(picked, means);
+  }
+
+  #say(picked, means = []) {
+    if (!picked) {
+      const nothing = this.#chosen ? "No weight is as large as that. Lower the bound." : "Choose a head.";
+      const hint = "Point at a token, or move with the arrow keys, to see its weights alone.";
+      this.#readout.replaceChildren(this.#links.length ? hint : nothing);
+      return;
+    }
+    const named = means.slice(0, MOST_NAMED).flatMap(({ place, weight }, rank) => [rank ? " · " : "", this.#name(place), ` ${rounded(weight)}`]);
+    const over = this.#chosen > 1 ? ` (mean of ${this.#chosen} heads)` : "";
+    const does = picked.side === "from" ? " looks at " : " is looked at by ";
+    this.#readout.replaceChildren(element("strong", {}, this.#name(picked.place)), does, ...(named.length ? [...named, over] : ["nothing as heavy"]));
+  }
+
+  #name(place) {
+    return element("bdi", {}, shownToken(this.#tokens[place]));
+  }
+
+  #listen() {
+    const sides = [
+      ["from", this.#left, this.#right],
+      ["to", this.#right, this.#left],
+    ];
+    for (const [side, column, other] of sides) {
+      const pick = (event) => {
+        const at = event.target.closest("[role=option]");
+        if (at) this.#pick({ side, place: Number(at.dataset.place) });
+      };
+      const across = side === "from" ? "ArrowRight" : "ArrowLeft";
+      column.list.addEventListener("pointerover", pick);
+      column.list.addEventListener("focusin", pick);
+      roving(column.list, (key, at) => {
+        if (key === "Escape") return this.#pick(null), true;
+        if (key !== "ArrowLeft" && key !== "ArrowRight") return false;
+        if (key === across) focusOption(other.list, other.nearest(column.middle(Number(at.dataset.place))));
+        return true;
+      });
+    }
+    this.element.addEventListener("pointerleave", () => this.#pick(null));
+    this.element.addEventListener("focusout", (event) => {
+      if (!this.element.contains(event.relatedTarget)) this.#pick(null);
+    });
+  }
+}
+
+/** One column of tokens, in rows of equal height. */
+class Column {
+  #rows = new Map();
+  #step;
+  #above;
+
+  constructor(name, tokens, places, rows) {
+    // A few tokens stand apart, in the middle of the many that they look at.
+    this.#step = places.length ? Math.min(rows / places.length, FARTHEST) : 1;
+    this.#above = (rows - this.#step * places.length) / 2;
+    this.list = element("div", { className: "tokens-column", role: "listbox", "aria-label": name, "aria-orientation": "vertical" });
+    places.forEach((place, index) => {
+      const row = option(tokens[place], place, index > 0 && places[index - 1] !== place - 1);
+      if (index === 0 || tokens[places[index - 1]].part !== tokens[place].part) row.dataset.part = tokens[place].part;
+      row.tabIndex = index ? -1 : 0;
+      this.#rows.set(place, { row, index });
+      this.list.append(row);
+    });
+    this.list.style.setProperty("--step", this.#step);
+    this.list.style.setProperty("--above", this.#above);
+  }
+
+  /** Where the line of a token ends, in rows from the top. */
+  middle(place) {
+    return this.#above + (this.#rows.get(place).index + 0.5) * this.#step;
+  }
+
+  /** The token that is next to a height. */
+  nearest(height) {
+    const index = Math.round((height - this.#above) / this.#step - 0.5);
+    return this.list.children[Math.min(Math.max(index, 0), this.list.children.length - 1)];
+  }
+
+  /** Writes weights beside their tokens; without any, none are there. */
+  weigh(means) {
+    for (const { row } of this.#rows.values()) {
+      if (!row.classList.contains("weighed")) continue;
+      row.classList.remove("weighed");
+      row.querySelector(".score")?.remove();
+      row.style.removeProperty("--weight");
+    }
+    for (const { place, weight } of means) {
+      const { row } = this.#rows.get(place);
+      row.classList.add("weighed");
+      row.style.setProperty("--weight", weight.toFixed(3));
+      row.append(element("span", { className: "score", "aria-hidden": "true" }, rounded(weight)));
+    }
+  }
+
+  point(place) {
+    for (const { row } of this.#rows.values()) row.setAttribute("aria-selected", "false");
+    if (place !== null) this.#rows.get(place).row.setAttribute("aria-selected", "true");
+  }
+}
+
+function option(token, place, afterGap) {
+  return element(
+    "div",
+    {
+      role: "option",
+      className: `${token.part}${afterGap ? " after-gap" : ""}`,
+      "data-place": place,
+      "aria-selected": "false",
+      "aria-label": `${shownToken(token)}, ${token.part}`,
+      title: token.text,
+    },
+    element("bdi", {}, shownToken(token)),
+  );
+}

@@ -1,0 +1,158 @@
+// How the model read a passage for one question: windows, start and end probabilities, attention, what the answer looked at.
+
+import { element } from "../dom.js";
+import { attentionView } from "../parts/attention.js";
+import { attributionView } from "../parts/attribution.js";
+import { probabilityView } from "../parts/probabilities.js";
+import { windowOf, windowPicker } from "../parts/windows.js";
+import { requestCode } from "../request.js";
+import { Reading } from "./reading.js";
+import { tabs } from "./tabs.js";
+
+/** The card below the answers. It asks for one question at a time, and only for what is looked at. */
+export class InsideView {
+  #service;
+  #model;
+  #notice;
+  #asked = null;
+  #readings = [];
+  #question = 0;
+  #rank = 0;
+  #window = 0;
+  #shown = 0;
+  #which = element("div", { className: "row of" });
+  #status = element("p", { className: "status", role: "status" });
+  #picker = element("div");
+  #tabs;
+  #code = requestCode("The request behind this", "inside-code", "behind code");
+
+  constructor(service, model, notice) {
+    this.#service = service;
+    this.#model = model;
+    this.#notice = notice;
+    this.#tabs = tabs("How the model read it", [
+      { id: "probabilities", title: "Start and end", show: () => this.#probabilities() },
+      ...(this.#gives("attention") ? [{ id: "attention", title: "Attention", show: () => this.#attention() }] : []),
+      ...(this.#gives("attribution") ? [{ id: "attribution", title: "What it looked at", show: () => this.#attribution() }] : []),
+    ]);
+    const without = "This service gives no attention: its model runs in another runtime than torch. Where it is started with model.backend: torch, attention is shown here.";
+    this.element = element(
+      "section",
+      { className: "card inside", hidden: true, tabIndex: -1, "aria-labelledby": "inside-heading" },
+      element("h2", { id: "inside-heading" }, "How the model read it"),
+      this.#which,
+      this.#status,
+      this.#picker,
+      this.#tabs.element,
+      this.#gives("attention") ? null : element("p", { className: "hint" }, without),
+      element("details", { className: "behind" }, element("summary", {}, "The request behind this"), this.#code.element),
+    );
+  }
+
+  #gives(column) {
+    return this.#model.columns.includes(column);
+  }
+
+  /** Forgets what was asked before. */
+  clear() {
+    this.#asked = null;
+    this.#shown += 1;
+    this.element.hidden = true;
+  }
+
+  /** Takes what was asked and answered, and shows its first question. */
+  open(asked) {
+    this.#asked = asked;
+    this.#readings = asked.questions.map((question) => new Reading(this.#service, asked.passage, question, asked.parameters));
+    const select = element("select", { id: "inside-question", onchange: () => this.show(Number(select.value), 0) });
+    select.append(...asked.questions.map((text, place) => element("option", { value: String(place) }, `${place + 1}. ${text}`)));
+    this.#which.replaceChildren(element("label", { for: "inside-question" }, "Question"), select);
+    this.#which.hidden = asked.questions.length === 1;
+    this.element.hidden = false;
+    return this.show(0, 0);
+  }
+
+  /** Shows how the model read the passage for a question, with one candidate's tokens marked. */
+  async show(question, rank) {
+    const current = (this.#shown += 1);
+    this.#question = question;
+    this.#rank = rank;
+    this.#which.querySelector("select").value = String(question);
+    await this.#loading(async () => {
+      const windows = await this.#reading.windows();
+      if (current !== this.#shown) return;
+      const ofAnswer = windowOf(windows, this.#answer);
+      this.#window = ofAnswer;
+      const picker = windowPicker(this.#asked.passage, windows, ofAnswer, this.#found ? ofAnswer : null, (window) => {
+        this.#window = window;
+        this.#tabs.show();
+      });
+      this.#picker.replaceChildren(...(windows.length > 1 ? [picker] : []));
+      await this.#tabs.show();
+    });
+  }
+
+  get #reading() {
+    return this.#readings[this.#question];
+  }
+
+  get #answer() {
+    return this.#asked.answers[this.#question][this.#rank];
+  }
+
+  /** Whether the candidate is a span, and not that there is no answer. */
+  get #found() {
+    return Number.isInteger(this.#answer?.start);
+  }
+
+  async #probabilities() {
+    const windows = await this.#reading.windows();
+    this.#behind(this.#reading.forWindows);
+    return probabilityView(windows[this.#window], this.#found ? this.#answer : null);
+  }
+
+  async #attention() {
+    const reading = this.#reading;
+    const place = this.#window;
+    const layers = Array.from({ length: this.#model.layers }, (_, layer) => layer + 1);
+    const load = async (layer) => {
+      const window = await reading.attention(place, layer);
+      this.#behind(reading.forAttention(layer));
+      return window;
+    };
+    const last = layers.at(-1);
+    const answer = this.#found ? this.#answer : null;
+    return this.#loading(async () => attentionView(await load(last), { answer, layers, layer: last, load }));
+  }
+
+  async #attribution() {
+    this.#behind(this.#reading.forAttribution);
+    return this.#loading(async () => attributionView(await this.#reading.attribution()));
+  }
+
+  #behind(body) {
+    this.#code.show(this.#service.url("answer"), Boolean(this.#service.key), body);
+  }
+
+  /** Does what asks the service, and says so; what is refused is said instead. */
+  async #loading(work) {
+    const current = this.#shown;
+    this.#status.hidden = false;
+    this.#status.className = "status";
+    this.#status.textContent = "Asking …";
+    try {
+      return await work();
+    } catch (refused) {
+      if (current !== this.#shown) return element("span");
+      this.#status.className = "status refused";
+      this.#status.textContent = refused.message;
+      if (refused.status === 401) this.#notice.refuse(refused);
+      return element("span");
+    } finally {
+      if (!this.#status.classList.contains("refused")) {
+        this.#status.textContent = "";
+        this.#status.hidden = true;
+      }
+    }
+  }
+}
