@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipelines.errors import ConfigError
 from pipelines.output.parts import ShardId
+from pipelines.rows.quarantine import ROW_CHARACTERS
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.view.columns import PartColumns
 from pipelines.view.comparison import Comparison, compare, vector_width
@@ -35,7 +36,7 @@ Say = Callable[[str], None]
 _AGAIN_SECONDS = 3.0
 """A job that runs is listed no more often than this."""
 _SAY_EVERY_SECONDS = 2.0
-_QUARANTINE = PartColumns.of(QUARANTINE_SCHEMA, frozenset(QUARANTINE_SCHEMA.names))
+_QUARANTINE = replace(PartColumns.of(QUARANTINE_SCHEMA, frozenset(QUARANTINE_SCHEMA.names)), characters=ROW_CHARACTERS)
 _SETTINGS = {
     # Nothing that a query says makes DuckDB load anything from elsewhere.
     "autoinstall_known_extensions": "false",
@@ -171,7 +172,7 @@ def _table(
         if output.in_place and not has_virtual_names(columns):
             return _in_place(cursor, name, columns, shards, [output.parts.path(shard) for shard in shards], before)
         read = part_reader(output, columns)
-        return load(cursor, RowTable(name, columns, before.shards if before else ()), shards, read, progress)
+        return load(cursor, before or RowTable(name, columns), shards, read, progress)
 
 
 def _quarantine_table(
@@ -187,7 +188,7 @@ def _quarantine_table(
         if output.in_place:
             paths = [output.store.path(output.parts.quarantine_name(shard)) for shard in shards]
             return _in_place(cursor, name, _QUARANTINE, shards, paths, before)
-        return load(cursor, RowTable(name, _QUARANTINE, before.shards if before else ()), shards, read, _quiet)
+        return load(cursor, before or RowTable(name, _QUARANTINE), shards, read, _quiet)
 
 
 def _quiet(done: int, all: int) -> None:

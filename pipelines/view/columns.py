@@ -36,6 +36,8 @@ class PartColumns:
     """What the list of rows has; `v0`, `v1` ... in SQL, and their searched texts `s0`, `s1` ..."""
     heavy: tuple[str, ...]
     """Names of columns that are read only where one row is looked at: vectors, tokens, attention."""
+    characters: int = 300
+    """Of a text that the list shows."""
     vectors: str = ""
     """The heavy column that is listed as `vector` all the same, because two outputs are compared by it."""
 

@@ -15,8 +15,6 @@ from pipelines.view.row_tables import RowKey, RowTable
 
 MOST_ROWS = 500
 """Of a page."""
-_CHARACTERS = 300
-"""Of a text in the list."""
 _MOST_VALUES = 40
 _EXACT = 1 << 53
 """Whole numbers from here on are no longer exact in JavaScript."""
@@ -66,7 +64,9 @@ def list_rows(cursor: duckdb.DuckDBPyConnection, table: RowTable, keys: Sequence
     """What the list shows of these rows, in their order."""
     if not keys:
         return []
-    columns = ", ".join(_short(number, column) for number, column in enumerate(table.columns.listed))
+    columns = ", ".join(
+        _short(number, column, table.columns.characters) for number, column in enumerate(table.columns.listed)
+    )
     found = {(part, row): values for part, row, *values in run(cursor, table.fetched(keys, columns), [])}
     return [ListedRow(table.key(*key), tuple(map(plain, found[key]))) for key in keys if key in found]
 
@@ -78,7 +78,7 @@ def frequent_values(cursor: duckdb.DuckDBPyConnection, table: RowTable, name: st
         raise QueryError(f"there is no column {name!r}")
     if not table.shards:
         return []
-    shown = _short(number, table.columns.listed[number])
+    shown = _short(number, table.columns.listed[number], table.columns.characters)
     sql = f"SELECT {shown} AS value, count(*) FROM {table.name} GROUP BY value ORDER BY 2 DESC, 1 LIMIT {_MOST_VALUES}"
     return [(plain(value), count) for value, count in run(cursor, sql, [])]
 
@@ -115,14 +115,14 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _short(number: int, column: ViewColumn) -> str:
+def _short(number: int, column: ViewColumn, most: int) -> str:
     name = f"v{number}"
     if column.kind in ("number", "boolean"):
         return name
     text = {"text": name, "bytes": f"to_base64({name})", "nested": f"s{number}"}.get(
         column.kind, f"CAST({name} AS VARCHAR)"
     )
-    return f"CASE WHEN length({text}) > {_CHARACTERS} THEN left({text}, {_CHARACTERS}) || '…' ELSE {text} END"
+    return f"CASE WHEN length({text}) > {most} THEN left({text}, {most}) || '…' ELSE {text} END"
 
 
 def _by_counts(counts: Mapping[int, int], offset: int, limit: int) -> list[tuple[int, int]]:
