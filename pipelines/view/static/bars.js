@@ -30,8 +30,9 @@ export function histogram(counts, address) {
   const edge = (place) => (place / counts.length).toFixed(2);
   const columns = counts.map((count, place) => {
     const from = edge(place);
-    const to = edge(place + 1);
-    const said = `score ${from} to ${to}: ${number(count)} rows`;
+    // The last one takes what is above, too.
+    const to = place + 1 < counts.length ? edge(place + 1) : "";
+    const said = `score ${from} ${to ? `to ${to}` : "and more"}: ${number(count)} rows`;
     const made = element("a", { className: "column", href: address(from, to), title: said, "aria-label": said }, element("span", { className: "fill" }));
     made.style.setProperty("--share", count / most);
     return element("li", {}, made);

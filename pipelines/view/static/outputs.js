@@ -27,9 +27,13 @@ export function usualColumns(output) {
   return output.columns.map(({ name }) => name).filter((name) => !NUMBERS.has(name) && !(passages.has(name) && output.columns.length > 2));
 }
 
-/** Columns of the table, in the order of the output. */
+/** Columns of the table: the id, the question and its answer, and then the others in the order of the output. */
 export function tableColumns(output, names, searched) {
-  return output.columns.flatMap((column, place) => (names.includes(column.name) ? [tableColumn(column, place, searched)] : []));
+  const first = ["id", output.roles.question, "answer", "score"];
+  const rank = ({ name }) => (first.includes(name) ? first.indexOf(name) : first.length);
+  const placed = output.columns.map((column, place) => ({ column, place })).filter(({ column }) => names.includes(column.name));
+  placed.sort((a, b) => rank(a.column) - rank(b.column) || a.place - b.place);
+  return placed.map(({ column, place }) => tableColumn(column, place, searched));
 }
 
 function tableColumn({ name, kind, sortable }, place, searched) {

@@ -45,7 +45,7 @@ class FiguresView {
 
   #cards(output, found) {
     const at = output.number ? { output: output.number } : {};
-    const between = (least, most) => hash("rows", { ...at, least, most, sort: "score" });
+    const between = (least, most) => hash("rows", { ...at, least, most, answered: "true", sort: "score" });
     const reasons = Object.entries(found.reasons);
     return [
       tiles(output, found),

@@ -6,7 +6,7 @@ import { lastOnly } from "../api.js";
 import { changed, hash } from "../state.js";
 import { number, score } from "../words.js";
 import { sideNames } from "./comparison.js";
-import { answersOf } from "./row.js";
+import { answersOf, showFirstMark } from "./row.js";
 
 export const pair = {
   id: "pair",
@@ -67,12 +67,14 @@ class PairView {
         row ? element("p", {}, element("a", { href: hash("row", { output: side || "", key: row.key }) }, "The whole row")) : null,
       ),
     );
+    const passage = text === undefined ? element("p", {}, `It is not at hand: ${why}.`) : markedPassage(text, spans, "The passage with both answers");
     this.#content.replaceChildren(
       element("h1", { dir: "auto" }, texts.question ?? id),
       element("p", { className: "hint" }, id),
       element("div", { className: "columns" }, ...sides),
-      element("section", { className: "card behind", "aria-label": "Passage" }, element("h2", {}, "Passage"), text === undefined ? element("p", {}, `It is not at hand: ${why}.`) : markedPassage(text, spans, "The passage with both answers")),
+      element("section", { className: "card behind", "aria-label": "Passage" }, element("h2", {}, "Passage"), passage),
     );
+    showFirstMark(passage);
   }
 }
 

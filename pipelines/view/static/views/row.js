@@ -4,7 +4,7 @@ import { counted as countedWord, element, meter } from "../../dom.js";
 import { attentionView } from "../../parts/attention.js";
 import { attributionView } from "../../parts/attribution.js";
 import { candidateList } from "../../parts/candidates.js";
-import { emphasise, markedPassage } from "../../parts/passage.js";
+import { emphasise, markedPassage, showWithin } from "../../parts/passage.js";
 import { lastOnly } from "../api.js";
 import { chosenOutput } from "../outputs.js";
 import { changed, hash } from "../state.js";
@@ -168,8 +168,14 @@ function showPassage(card, { source, texts, why }, answers, output) {
     list.choose(0);
     card.append(element("h3", {}, "Answers"), list.element);
   }
-  // Once it is in the page and has a height.
-  requestAnimationFrame(() => spans.length && emphasise(passage, spans.length > 1 ? 0 : null));
+  if (spans.length > 1) emphasise(passage, 0);
+  else showFirstMark(passage);
+}
+
+/** Scrolls a passage that is in the page to its first mark. */
+export function showFirstMark(passage) {
+  const mark = passage.querySelector("mark");
+  if (mark) showWithin(passage, mark);
 }
 
 function answerFacts(one) {
