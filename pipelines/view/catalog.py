@@ -147,7 +147,10 @@ def _listed(
     # Before the parts: what is complete then has them all.
     is_complete = output.is_complete()
     shards = output.shards()
-    if before is None or not before.rows.shards:
+    if before is not None and not before.rows.shards:
+        # It had no columns yet.
+        before = None
+    if before is None:
         columns = read_columns(output, shards)
         if with_vectors and vector_width(columns.schema) is not None:
             columns = replace(columns, vectors="embedding")

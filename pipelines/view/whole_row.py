@@ -1,7 +1,6 @@
 """One row with everything that its part holds, heavy columns one value at a time."""
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ from pipelines.output.parts import ShardId
 from pipelines.view.columns import PartColumns
 from pipelines.view.job_output import JobOutput
 from pipelines.view.row_tables import RowKey
+from pipelines.view.rows import plain
 
 _LIGHT_ROWS = 4096
 _HEAVY_ROWS = 16
@@ -41,7 +41,7 @@ def read_row(output: JobOutput, columns: PartColumns, key: RowKey) -> WholeRow:
         StorageError: its part cannot be read.
     """
     found = _read(output, key, columns.light, _LIGHT_ROWS)
-    return WholeRow({name: found[name] for name in columns.light if name in found}, columns.heavy)
+    return WholeRow({name: _exact(found[name]) for name in columns.light if name in found}, columns.heavy)
 
 
 def read_value(output: JobOutput, key: RowKey, column: str) -> Any:
@@ -60,16 +60,16 @@ def outline(value: Any) -> dict[str, Any]:
         numbers = np.asarray(value, np.float32)
     except (ValueError, TypeError):
         return {"shape": [len(value)] if isinstance(value, list | dict) else []}
-    vectors = numbers.reshape(-1, numbers.shape[-1]) if numbers.ndim else numbers.reshape(1, 1)
+    lengths = np.linalg.norm(numbers, axis=-1) if numbers.ndim else np.abs(numbers)
     return {
         "shape": list(numbers.shape),
-        "norm": float(np.linalg.norm(vectors, axis=1).mean()) if vectors.size else 0.0,
+        "norm": float(lengths.mean()) if numbers.size else 0.0,
         "first": [float(f"{number:.6g}") for number in numbers.reshape(-1)[:_FIRST_NUMBERS]],
     }
 
 
 def to_json(value: object) -> bytes:
-    """Any value of a part as JSON: bytes as base64, numbers that JSON lacks as null, times as text."""
+    """Any value of a part as JSON: bytes as base64, NaN as null, times and decimals as text."""
     return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -124,14 +124,13 @@ def _value(array: pa.Array, row: int) -> Any:
         return str(array[row])
 
 
+def _exact(value: Any) -> Any:
+    return plain(value) if isinstance(value, int) else value
+
+
 def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, timedelta):
         return str(value)
-    if isinstance(value, int):
-        # More than 64 bits.
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return str(value)
