@@ -147,16 +147,15 @@ def _listed(
     # Before the parts: what is complete then has them all.
     is_complete = output.is_complete()
     shards = output.shards()
-    if before is not None and not before.rows.shards:
-        # It had no columns yet.
-        before = None
-    if before is None:
+    # Without a part there were no columns yet.
+    known = before.rows if before is not None and before.rows.shards else None
+    if known is None:
         columns = read_columns(output, shards)
         if with_vectors and vector_width(columns.schema) is not None:
             columns = replace(columns, vectors="embedding")
     else:
-        columns = before.rows.columns
-    rows = _table(database, f"rows_{number}", columns, shards, output, before and before.rows, progress)
+        columns = known.columns
+    rows = _table(database, f"rows_{number}", columns, shards, output, known, progress)
     bad = _quarantine_table(database, f"quarantine_{number}", output, before and before.quarantine)
     passages = PassageReader(output) if before is None else before.passages
     return OpenOutput(output, rows, bad, passages, is_complete, now)

@@ -33,6 +33,7 @@ def test_what_a_running_job_commits_appears(tmp_path: Path, opened: Open, form: 
         with catalog.cursor() as cursor:
             listed = list_rows(cursor, one.rows, find_keys(cursor, one.rows, RowQuery(), 0, 50))
             assert count_rows(cursor, one.rows, RowQuery()) == len(listed)
+            assert [row.values[0] for row in listed] == ["q0", "q1", "q3", "q4", "q5"][: len(listed)]
             return len(listed), one.is_complete, count_rows(cursor, one.quarantine, RowQuery())
 
     assert seen() == (0, False, 0)

@@ -19,7 +19,7 @@ def test_a_port_that_is_taken_is_refused_where_it_was_named_and_else_another_is_
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cannot listen on 192.0.2.1"):
+    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1"):
         bind("192.0.2.1", None)
     with pytest.raises(ConfigError, match="no-such-host"):
         bind("no-such-host.invalid", None)
