@@ -36,11 +36,8 @@ export class Service {
 
   /** The model that answers: its name, whether it has a QA head, its layers, and the columns that requests may ask for. */
   async model() {
-    const { data } = await this.#ask("v1/models");
-    const name = data[0].id;
-    const { inputs } = await this.#ask(`v2/models/${name.split("/").map(encodeURIComponent).join("/")}`);
-    const { columns = [], layers = 0 } = await this.#ask("model").catch(() => ({}));
-    return { name, answers: inputs.some((input) => input.name === "question"), columns, layers };
+    const { name, answers, columns, layers } = await this.#ask("model");
+    return { name, answers, columns, layers };
   }
 
   /** Posts JSON, and gives the JSON that comes back. */

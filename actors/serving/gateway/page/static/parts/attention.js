@@ -1,22 +1,26 @@
-// Attention of a window as in BertViz's head view: who looks at whom, by layer and by head.
+// Attention of a window as in BertViz's head view: which tokens attend to which, by layer and by head.
 
 import { element } from "../dom.js";
 import { headView } from "./headview.js";
+import { thumbnails } from "./thumbnails.js";
 import { placesOf, rounded, shownToken } from "./tokens.js";
 import { hueOf, linksOf } from "./weights.js";
 
 const MOST_ROWS = 200;
+const LEAST = 0.05;
 let made = 0;
 
 /**
- * Tokens in two columns, and a line from each to those that it looks at: the heavier, the more opaque, in the colour of its
- * head. Layer, heads, the tokens that look and the least weight that is drawn can be chosen.
+ * Tokens in two columns, and a line from each to those that it attends to: the heavier, the more opaque, in the colour of its
+ * head. Layer, heads, the tokens that attend and the least weight that is drawn can be chosen.
  * @param {Object} window one window of the column `attention`, as JSON
  * @param {Object} options
- * @param {{start: number, end: number}|null} options.answer code points of the passage: at first its tokens alone look
+ * @param {{start: number, end: number}|null} options.answer code points of the passage: at first its tokens alone are shown on the left
  * @param {number[]} options.layers those to choose from; by default those that the window has
  * @param {number} options.layer the one that is shown first
- * @param {function(number): Promise<Object>} options.load gives the window with a layer that it lacks
+ * @param {number[]|null} options.heads those that are shown first, 0 is the first; null for all
+ * @param {function(number[]): Promise<Object>} options.load gives the window with layers that it lacks
+ * @param {function(number, number[]): void} options.onchoose hears of another layer or other heads
  * @returns {HTMLElement}
  */
 export function attentionView(window, options = {}) {
@@ -25,52 +29,53 @@ export function attentionView(window, options = {}) {
 
 class AttentionView {
   #window;
-  #load;
+  #options;
   #sources;
   #layer;
   #heads;
+  #links = [];
   #id = `attention-${(made += 1)}`;
   #layers;
   #from;
-  #least;
-  #leastShown = element("output");
+  #least = element("input", { type: "range", min: 0, max: 0.5, step: 0.01, value: String(LEAST), oninput: () => this.#draw() });
+  #leastShown = element("output", { className: "score" });
   #chips;
   #message = element("p", { className: "status", role: "status" });
-  #place = element("div");
-  #table = element("tbody");
-  #caption = element("caption");
-  #details;
-  #links = [];
+  #lines = element("div", { className: "lines-place" });
+  #all = element("div", { className: "all-place" });
+  #thumbnails = null;
+  #table = table(() => this.#fillTable());
 
-  constructor(window, { answer = null, layers = window.layers, layer = window.layers.at(-1), load = null }) {
+  constructor(window, { answer = null, layers = window.layers, layer = window.layers.at(-1), heads = null, load, onchoose = () => {} }) {
     this.#window = window;
-    this.#load = load;
+    this.#options = { layers, load, onchoose };
     this.#layer = layer;
-    this.#heads = new Set(Array.from({ length: window.heads }, (_, head) => head));
+    this.#heads = new Set(heads ?? Array(window.heads).keys());
     this.#sources = sourcesOf(window.tokens, answer);
-    this.#layers = select(layers.map((one) => [one, `${one}`]), layer, () => this.#chooseLayer(Number(this.#layers.value)));
-    this.#from = select(this.#sources.map(({ name }, place) => [place, name]), 0, () => this.#draw());
-    this.#least = element("input", { type: "range", min: 0, max: 0.5, step: 0.01, value: "0.05", oninput: () => this.#draw() });
+    this.#layers = select(layers.map((one) => [one, `${one}`]), layer, () => this.#choose(Number(this.#layers.value), this.#heads));
+    this.#from = select(this.#sources.map(({ name }, place) => [place, name]), 0, () => this.#drawAll());
     this.#chips = Array.from({ length: window.heads }, (_, head) => this.#chip(head));
-    this.#details = this.#asTable();
-    this.element = element("div", { className: "attention" }, this.#controls(), this.#message, this.#place, this.#details);
-    this.#draw();
+    this.element = element(
+      "div",
+      { className: "attention" },
+      this.#controls(),
+      this.#message,
+      element("div", { className: "pictures" }, this.#lines, this.#all),
+      this.#table.element,
+    );
+    this.#drawAll();
   }
 
   #controls() {
-    const all = (on) => () => {
-      this.#heads = new Set(on ? this.#chips.keys() : []);
-      this.#draw();
-    };
+    const choose = (heads) => () => this.#choose(this.#layer, new Set(heads));
     const button = (text, onclick) => element("button", { type: "button", className: "quiet small", onclick }, text);
-    const few = this.#window.heads > 1 ? [button("All", all(true)), button("None", all(false))] : [];
-    this.#leastShown.className = "score";
+    const few = this.#window.heads > 1 ? [button("All", choose(this.#chips.keys())), button("None", choose([]))] : [];
     return element(
       "div",
       { className: "controls" },
-      named(`${this.#id}-layer`, "Layer", this.#layers),
-      named(`${this.#id}-from`, "Who looks", this.#from),
-      named(`${this.#id}-least`, "Weights from", this.#least, this.#leastShown),
+      control(`${this.#id}-layer`, "Layer", this.#layers),
+      control(`${this.#id}-from`, "Attention from", this.#from),
+      control(`${this.#id}-least`, "Least weight", this.#least, this.#leastShown),
       element(
         "fieldset",
         { className: "heads" },
@@ -81,13 +86,11 @@ class AttentionView {
   }
 
   #chip(head) {
-    const toggle = () => {
-      if (!this.#heads.delete(head)) this.#heads.add(head);
-      this.#draw();
-    };
+    const toggle = () => this.#choose(this.#layer, this.#heads.has(head) ? [...this.#heads].filter((one) => one !== head) : [...this.#heads, head]);
+    const alone = () => this.#choose(this.#layer, [head]);
     const chip = element(
       "button",
-      { type: "button", className: "chip", onclick: toggle, ondblclick: () => this.#only(head), title: "Twice: this head alone" },
+      { type: "button", className: "chip", onclick: toggle, ondblclick: alone, title: "Click twice for this head alone" },
       element("span", { className: "hidden" }, "Head "),
       String(head + 1),
     );
@@ -95,84 +98,119 @@ class AttentionView {
     return chip;
   }
 
-  #only(head) {
-    this.#heads = new Set([head]);
+  async #choose(layer, heads) {
+    this.#layers.value = String(layer);
+    if (!this.#window.layers.includes(layer) && !(await this.#loaded([layer], `layer ${layer}`))) {
+      this.#layers.value = String(this.#layer);
+      return;
+    }
+    if (Number(this.#layers.value) !== layer) return;
+    this.#layer = layer;
+    this.#heads = new Set(heads);
+    this.#options.onchoose(layer, [...heads]);
     this.#draw();
   }
 
-  async #chooseLayer(layer) {
+  /** Whether layers could be had. */
+  async #loaded(layers, named) {
     this.#message.className = "status";
-    this.#message.textContent = "";
-    if (!this.#window.layers.includes(layer)) {
-      this.#message.textContent = `Asking for layer ${layer} …`;
-      try {
-        const loaded = await this.#load(layer);
-        if (Number(this.#layers.value) !== layer) return;
-        this.#window = loaded;
-        this.#message.textContent = "";
-      } catch (refused) {
-        this.#message.className = "status refused";
-        this.#message.textContent = refused.message;
-        this.#layers.value = String(this.#layer);
-        return;
-      }
+    this.#message.textContent = `Asking for ${named} …`;
+    try {
+      this.#window = await this.#options.load(layers);
+      this.#message.textContent = "";
+      return true;
+    } catch (refused) {
+      this.#message.className = "status refused";
+      this.#message.textContent = refused.message;
+      return false;
     }
-    this.#layer = layer;
-    this.#draw();
+  }
+
+  get #source() {
+    return this.#sources[Number(this.#from.value)];
   }
 
   #draw() {
     const least = this.#least.valueAsNumber;
-    const source = this.#sources[Number(this.#from.value)];
     this.#leastShown.textContent = rounded(least);
     this.#chips.forEach((chip, head) => chip.setAttribute("aria-pressed", String(this.#heads.has(head))));
-    const links = linksOf(this.#window, this.#layer, this.#heads, source.places, least);
-    this.#place.replaceChildren(
-      headView({ tokens: this.#window.tokens, from: source.places, everyTarget: source.every, links, heads: this.#window.heads, chosen: this.#heads.size }),
-    );
-    this.#links = links;
+    this.#thumbnails?.mark(this.#layer, this.#heads);
+    const { tokens, heads } = this.#window;
+    const { places, every = false } = this.#source;
+    this.#links = linksOf(this.#window, this.#layer, this.#heads, places, least);
+    this.#lines.replaceChildren(headView({ tokens, from: places, everyTarget: every, links: this.#links, heads, chosen: this.#heads.size }));
     this.#fillTable();
   }
 
-  #asTable() {
-    const heads = ["From", "To", "Head", "Weight"].map((text) => element("th", { scope: "col" }, text));
-    const details = element(
-      "details",
-      { className: "as-table", ontoggle: () => this.#fillTable() },
-      element("summary", {}, "As a table"),
-      element(
-        "div",
-        { className: "scrolling", tabIndex: 0, role: "region", "aria-label": "The weights that are drawn" },
-        element("table", {}, this.#caption, element("thead", {}, element("tr", {}, ...heads)), this.#table),
-      ),
-    );
-    return details;
+  /** The lines, and the pictures of all layers, where these are there. */
+  #drawAll() {
+    const { layers } = this.#options;
+    this.#thumbnails = null;
+    if (layers.length * this.#window.heads > 1) {
+      const whole = layers.every((layer) => this.#window.layers.includes(layer));
+      this.#all.replaceChildren(...(whole ? this.#pictures() : [this.#offer()]));
+    }
+    this.#draw();
+  }
+
+  #offer() {
+    const show = async () => {
+      if (await this.#loaded(this.#options.layers, "all layers")) this.#drawAll();
+    };
+    return element("button", { type: "button", className: "quiet small", onclick: show }, "Show all layers and heads");
+  }
+
+  #pictures() {
+    this.#thumbnails = thumbnails(this.#window, this.#source.places, (layer, head) => this.#choose(layer, [head]));
+    const hint = "A row for each layer, a column for each head; choose one to see it alone.";
+    return [element("h3", {}, "All layers and heads"), element("p", { className: "hint" }, hint), this.#thumbnails.element];
   }
 
   #fillTable() {
-    if (!this.#details?.open) return;
     const { tokens } = this.#window;
-    const heaviest = [...this.#links].sort((a, b) => b.weight - a.weight).slice(0, MOST_ROWS);
-    const all = heaviest.length === this.#links.length;
-    this.#caption.textContent = all ? `Layer ${this.#layer}, heaviest first` : `Layer ${this.#layer}, the ${MOST_ROWS} heaviest of ${this.#links.length}`;
-    this.#table.replaceChildren(
-      ...heaviest.map(({ from, to, head, weight }) =>
-        element(
-          "tr",
-          {},
-          element("th", { scope: "row" }, element("bdi", {}, shownToken(tokens[from]))),
-          element("td", {}, element("bdi", {}, shownToken(tokens[to])), ` (${tokens[to].part})`),
-          element("td", {}, String(head + 1)),
-          element("td", {}, weight.toFixed(3)),
-        ),
-      ),
-    );
+    const heaviest = () => [...this.#links].sort((a, b) => b.weight - a.weight).slice(0, MOST_ROWS);
+    const most = this.#links.length > MOST_ROWS ? `the ${MOST_ROWS} heaviest of ${this.#links.length}` : "heaviest first";
+    this.#table.fill(`Layer ${this.#layer}, ${most}`, heaviest, tokens);
   }
 }
 
-/** Whose looking can be shown: the answer's tokens first, where there is an answer in this window. */
+/** The weights that are drawn as a table, whose rows are made while it is open. */
+function table(ontoggle) {
+  const caption = element("caption");
+  const body = element("tbody");
+  const heads = ["From", "To", "Head", "Weight"].map((text) => element("th", { scope: "col" }, text));
+  const details = element(
+    "details",
+    { className: "as-table", ontoggle },
+    element("summary", {}, "As a table"),
+    element(
+      "div",
+      { className: "scrolling", tabIndex: 0, role: "region", "aria-label": "The weights that are drawn" },
+      element("table", {}, caption, element("thead", {}, element("tr", {}, ...heads)), body),
+    ),
+  );
+  const fill = (title, links, tokens) => {
+    if (!details.open) return;
+    caption.textContent = title;
+    body.replaceChildren(...links().map((link) => row(link, tokens)));
+  };
+  return { element: details, fill };
+}
+
+function row({ from, to, head, weight }, tokens) {
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, element("bdi", {}, shownToken(tokens[from]))),
+    element("td", {}, element("bdi", {}, shownToken(tokens[to])), ` (${tokens[to].part})`),
+    element("td", {}, String(head + 1)),
+    element("td", {}, weight.toFixed(3)),
+  );
+}
+
+/** Whose attention can be shown: the answer's tokens first, where there is an answer in this window. */
 function sourcesOf(tokens, answer) {
-  const of = (part) => tokens.map((_, place) => place).filter((place) => tokens[place].part === part);
+  const of = (part) => [...tokens.keys()].filter((place) => tokens[place].part === part);
   const sources = [
     { name: "the answer", places: answer ? placesOf(tokens, answer) : [] },
     { name: "the question", places: of("question") },
@@ -187,7 +225,7 @@ function select(options, value, onchange) {
   return made;
 }
 
-function named(id, label, input, ...more) {
+function control(id, label, input, ...more) {
   input.id = id;
   return element("div", { className: "control" }, element("label", { for: id }, label), input, ...more);
 }

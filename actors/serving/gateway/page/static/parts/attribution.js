@@ -1,4 +1,4 @@
-// What the answer looked at: the tokens that its first and its last token attended to, heaviest first.
+// What the answer attended to: the tokens that its first and its last token attended to, heaviest first.
 
 import { element } from "../dom.js";
 import { shownToken } from "./tokens.js";
@@ -14,7 +14,7 @@ const MOST_NAMED = 3;
 export function attributionView(list) {
   const view = element("div", { className: "attribution" });
   if (!list?.length) {
-    view.append(element("p", {}, "There is no answer here, so there is nothing that it looked at."));
+    view.append(element("p", {}, "There is no answer here, and so nothing that it attended to."));
     return view;
   }
   const most = Math.max(...list.flatMap(({ from_start, from_end }) => [from_start, from_end]));
@@ -22,7 +22,7 @@ export function attributionView(list) {
     sentence(list),
     element(
       "div",
-      { className: "scrolling", tabIndex: 0, role: "region", "aria-label": "What the answer looked at" },
+      { className: "scrolling", tabIndex: 0, role: "region", "aria-label": "What the answer attended to" },
       element(
         "table",
         {},
@@ -34,7 +34,7 @@ export function attributionView(list) {
       "p",
       { className: "hint" },
       "Attention of the answer's first and last token, summed over the heads of a layer and averaged over the layers. " +
-        "It says where the model looked, which is not the same as why it answered so.",
+        "They tell where the model read something from, which is not yet why it answered so.",
     ),
   );
   return view;
@@ -43,7 +43,7 @@ export function attributionView(list) {
 function sentence(list) {
   const named = ["question", "passage"].map((part) => [part, list.filter((one) => one.part === part).slice(0, MOST_NAMED)]);
   const parts = named.filter(([, tokens]) => tokens.length).map(([part, tokens]) => [...listed(tokens), ` in the ${part}`]);
-  return element("p", {}, "Most of all the answer looked at ", ...parts.flatMap((words, index) => (index ? [", and at ", ...words] : words)), ".");
+  return element("p", {}, "Most of all the answer attended to ", ...parts.flatMap((words, index) => (index ? [", and to ", ...words] : words)), ".");
 }
 
 function listed(tokens) {

@@ -9,11 +9,13 @@ const STEPS_OF_OPACITY = 8;
 const WIDTH = 100;
 const MOST_NAMED = 8;
 const FARTHEST = 3;
+const MANY = 200;
+const DIMMED = 0.5;
 
 /**
- * The tokens that look, on the left, those that they look at on the right, and a line for each weight.
+ * The tokens that attend, on the left, those that they attend to on the right, and a line for each weight.
  * @param {{tokens: Array, from: number[], everyTarget: boolean, links: Array, heads: number, chosen: number}} shown `from` are
- *     places of tokens, `everyTarget` keeps also those on the right that nobody looks at, `chosen` is the number of heads
+ *     places of tokens, `everyTarget` keeps also those on the right that nothing attends to, `chosen` is the number of heads
  *     whose links these are
  * @returns {HTMLElement}
  */
@@ -39,8 +41,8 @@ class HeadView {
     this.#chosen = chosen;
     const targets = everyTarget ? from : [...new Set(links.map(({ to }) => to))].sort((a, b) => a - b);
     const rows = Math.max(from.length, targets.length, 1);
-    this.#left = new Column("Who looks", tokens, from, rows);
-    this.#right = new Column("At whom", tokens, targets, rows);
+    this.#left = new Column("Attention from", tokens, from, rows);
+    this.#right = new Column("Attention to", tokens, targets, rows);
     this.element = this.#whole(rows);
     this.#drawAll();
     this.#say(null);
@@ -58,9 +60,9 @@ class HeadView {
     const whole = element(
       "div",
       { className: "head-view" },
-      heading("Who looks"),
+      heading("From"),
       element("span"),
-      heading("At whom"),
+      heading("To"),
       this.#left.list,
       lines,
       this.#right.list,
@@ -84,7 +86,8 @@ class HeadView {
       groups.get(name).paths.push(this.#path(link));
     }
     const lines = [...groups.values()].sort((a, b) => a.opacity - b.opacity);
-    this.#base.replaceChildren(...lines.map(({ head, opacity, paths }) => this.#line(paths.join(""), head, opacity)));
+    const dimmed = this.#links.length > MANY ? DIMMED : 1;
+    this.#base.replaceChildren(...lines.map(({ head, opacity, paths }) => this.#line(paths.join(""), head, opacity * dimmed)));
   }
 
   #line(path, head, opacity) {
@@ -116,8 +119,8 @@ class HeadView {
     }
     const named = means.slice(0, MOST_NAMED).flatMap(({ place, weight }, rank) => [rank ? " · " : "", this.#name(place), ` ${rounded(weight)}`]);
     const over = this.#chosen > 1 ? ` (mean of ${this.#chosen} heads)` : "";
-    const does = picked.side === "from" ? " looks at " : " is looked at by ";
-    this.#readout.replaceChildren(element("strong", {}, this.#name(picked.place)), does, ...(named.length ? [...named, over] : ["nothing as heavy"]));
+    const does = picked.side === "from" ? " attends to " : " is attended to by ";
+    this.#readout.replaceChildren(element("strong", {}, this.#name(picked.place)), does, ...(named.length ? [...named, over] : ["nothing with such a weight"]));
   }
 
   #name(place) {
@@ -158,13 +161,15 @@ class Column {
   #above;
 
   constructor(name, tokens, places, rows) {
-    // A few tokens stand apart, in the middle of the many that they look at.
+    // A few tokens stand apart, in the middle of the many that they attend to.
     this.#step = places.length ? Math.min(rows / places.length, FARTHEST) : 1;
     this.#above = (rows - this.#step * places.length) / 2;
     this.list = element("div", { className: "tokens-column", role: "listbox", "aria-label": name, "aria-orientation": "vertical" });
+    const mixed = new Set(places.map((place) => tokens[place].part)).size > 1;
     places.forEach((place, index) => {
       const row = option(tokens[place], place, index > 0 && places[index - 1] !== place - 1);
-      if (index === 0 || tokens[places[index - 1]].part !== tokens[place].part) row.dataset.part = tokens[place].part;
+      const begins = index === 0 || tokens[places[index - 1]].part !== tokens[place].part;
+      if (mixed && begins && tokens[place].part !== "special") row.dataset.part = tokens[place].part;
       row.tabIndex = index ? -1 : 0;
       this.#rows.set(place, { row, index });
       this.list.append(row);
@@ -211,7 +216,7 @@ function option(token, place, afterGap) {
     "div",
     {
       role: "option",
-      className: `${token.part}${afterGap ? " after-gap" : ""}`,
+      className: `part-${token.part}${afterGap ? " after-gap" : ""}`,
       "data-place": place,
       "aria-selected": "false",
       "aria-label": `${shownToken(token)}, ${token.part}`,

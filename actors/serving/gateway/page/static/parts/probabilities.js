@@ -1,6 +1,7 @@
 // How probable it is that an answer begins, and ends, at each token of a window.
 
 import { element } from "../dom.js";
+import { showWithin } from "./passage.js";
 import { roving } from "./roving.js";
 import { placesOf, rounded, shownToken } from "./tokens.js";
 
@@ -26,7 +27,9 @@ export function probabilityView(window, answer = null) {
     "aria-orientation": "horizontal",
   });
   list.append(...places.map((place, index) => option(window, place, places[index - 1], inAnswer.has(place))));
-  if (list.firstChild) (list.querySelector(".in-answer") ?? list.firstChild).tabIndex = 0;
+  const first = list.querySelector(".in-answer") ?? list.firstChild;
+  if (first) first.tabIndex = 0;
+  if (inAnswer.size) requestAnimationFrame(() => showWithin(list, first));
   roving(list);
   const say = (event) => {
     const at = event.target.closest("[role=option]");

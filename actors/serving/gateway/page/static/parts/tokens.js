@@ -1,8 +1,8 @@
 // What several views need to know of tokens and numbers.
 
-/** How a token is shown: without the mark of a preceding blank that SentencePiece and byte-level BPE put in front. */
+/** How a token is shown: some tokenizers count the blanks before a word to it, and know tokens that stand for no text. */
 export function shownToken({ text }) {
-  return text.replace(/^[Ġ▁]+(?=.)/, "");
+  return text.trim() || "␣";
 }
 
 /** A probability or weight as it is shown. */

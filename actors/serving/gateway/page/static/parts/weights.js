@@ -6,7 +6,7 @@
  *     of [layers, heads, tokens, top]; `targets` is null where every token has the weights of all, in their order
  * @param {number} layer 1 is the first
  * @param {Iterable<number>} heads 0 is the first
- * @param {Iterable<number>} from places of the tokens that look
+ * @param {Iterable<number>} from places of the tokens that attend
  * @param {number} least weights below it are left out
  * @returns {Array<{from: number, to: number, head: number, weight: number}>}
  */

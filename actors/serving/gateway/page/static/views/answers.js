@@ -2,7 +2,7 @@
 
 import { element } from "../dom.js";
 import { candidateList } from "../parts/candidates.js";
-import { emphasise, markedPassage } from "../parts/passage.js";
+import { emphasise, markedPassage, showWithin } from "../parts/passage.js";
 
 const COLOURS = 6;
 
@@ -41,6 +41,7 @@ export class AnswersView {
     this.#marked = element("div");
     this.element = element("div", {}, element("h3", {}, "In the passage"), this.#marked, ...cards);
     this.#mark(0);
+    requestAnimationFrame(() => this.#showChosen());
   }
 
   #card(text, question, look) {
@@ -74,6 +75,12 @@ export class AnswersView {
     marked.scrollTop = scrolled;
     this.#marked = marked;
     this.#lists.forEach((list, question) => list.choose(this.#chosen[question]));
+  }
+
+  /** Scrolls the passage to the answer of its first question. */
+  #showChosen() {
+    const best = this.#marked.querySelector("mark.best");
+    if (best) showWithin(this.#marked, best);
   }
 
   #preview(question, rank) {

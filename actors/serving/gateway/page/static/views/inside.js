@@ -1,4 +1,4 @@
-// How the model read a passage for one question: windows, start and end probabilities, attention, what the answer looked at.
+// How the model read a passage for one question: windows, start and end probabilities, attention, attribution.
 
 import { element } from "../dom.js";
 import { attentionView } from "../parts/attention.js";
@@ -19,6 +19,8 @@ export class InsideView {
   #question = 0;
   #rank = 0;
   #window = 0;
+  #layer = null;
+  #heads = null;
   #shown = 0;
   #which = element("div", { className: "row of" });
   #status = element("p", { className: "status", role: "status" });
@@ -30,16 +32,16 @@ export class InsideView {
     this.#service = service;
     this.#model = model;
     this.#notice = notice;
-    this.#tabs = tabs("How the model read it", [
+    this.#tabs = tabs("How the model read the passage", [
       { id: "probabilities", title: "Start and end", show: () => this.#probabilities() },
       ...(this.#gives("attention") ? [{ id: "attention", title: "Attention", show: () => this.#attention() }] : []),
-      ...(this.#gives("attribution") ? [{ id: "attribution", title: "What it looked at", show: () => this.#attribution() }] : []),
+      ...(this.#gives("attribution") ? [{ id: "attribution", title: "Attribution", show: () => this.#attribution() }] : []),
     ]);
     const without = "This service gives no attention: its model runs in another runtime than torch. Where it is started with model.backend: torch, attention is shown here.";
     this.element = element(
       "section",
       { className: "card inside", hidden: true, tabIndex: -1, "aria-labelledby": "inside-heading" },
-      element("h2", { id: "inside-heading" }, "How the model read it"),
+      element("h2", { id: "inside-heading" }, "How the model read the passage"),
       this.#which,
       this.#status,
       this.#picker,
@@ -115,14 +117,18 @@ export class InsideView {
     const reading = this.#reading;
     const place = this.#window;
     const layers = Array.from({ length: this.#model.layers }, (_, layer) => layer + 1);
-    const load = async (layer) => {
-      const window = await reading.attention(place, layer);
-      this.#behind(reading.forAttention(layer));
+    const load = async (some) => {
+      const window = await reading.attention(place, some);
+      this.#behind(reading.forAttention(some));
       return window;
     };
-    const last = layers.at(-1);
-    const answer = this.#found ? this.#answer : null;
-    return this.#loading(async () => attentionView(await load(last), { answer, layers, layer: last, load }));
+    const onchoose = (layer, heads) => {
+      this.#layer = layer;
+      this.#heads = heads;
+    };
+    const layer = this.#layer ?? layers.at(-1);
+    const options = { answer: this.#found ? this.#answer : null, layers, layer, heads: this.#heads, load, onchoose };
+    return this.#loading(async () => attentionView(await load([layer]), options));
   }
 
   async #attribution() {

@@ -29,8 +29,8 @@ export class Reading {
     return this.#body({ columns: ["attribution"] });
   }
 
-  forAttention(layer, passage = this.#passage) {
-    return this.#body({ columns: ["attention"], attention: { layers: [layer], top: TOP } }, passage);
+  forAttention(layers, passage = this.#passage) {
+    return this.#body({ columns: ["attention"], attention: { layers, top: TOP } }, passage);
   }
 
   /** The windows with their probabilities. */
@@ -39,27 +39,27 @@ export class Reading {
     return windows[0];
   }
 
-  /** The tokens that the answer looked at; null where there is no answer. */
+  /** The tokens that the answer attended to; null where there is no answer. */
   async attribution() {
     const { columns } = await this.#ask("attribution", this.forAttribution);
     return columns[0].attribution;
   }
 
   /**
-   * The attention of one window in one layer.
+   * The attention of one window in some layers.
    *
    * Of a long passage only the window's part is sent, which is one window of the same tokens, and so gives the same
    * numbers for a small part of the work. Where the tokens come out otherwise, the whole passage is asked for.
    */
-  async attention(place, layer) {
+  async attention(place, layers) {
     const windows = await this.windows();
     const part = windows.length > 1 ? this.#partOf(windows[place]) : null;
     if (part !== null) {
-      const { columns } = await this.#ask(`attention ${layer} of ${place}`, this.forAttention(layer, part.text));
+      const { columns } = await this.#ask(`attention ${layers} of ${place}`, this.forAttention(layers, part.text));
       const moved = columns[0].attention.map((window) => shifted(window, part.start));
       if (moved.length === 1 && sameTokens(moved[0], windows[place])) return moved[0];
     }
-    const { columns } = await this.#ask(`attention ${layer}`, this.forAttention(layer));
+    const { columns } = await this.#ask(`attention ${layers}`, this.forAttention(layers));
     return columns[0].attention[place];
   }
 
@@ -95,6 +95,6 @@ function shifted(window, by) {
 }
 
 function sameTokens(one, other) {
-  const same = (token, place) => token.text === other.tokens[place].text && token.start === other.tokens[place].start;
+  const same = (token, place) => ["text", "part", "start", "end"].every((name) => token[name] === other.tokens[place][name]);
   return one.tokens.length === other.tokens.length && one.tokens.every(same);
 }
