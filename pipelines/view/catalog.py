@@ -17,7 +17,7 @@ from pipelines.output.parts import ShardId
 from pipelines.rows.quarantine import ROW_CHARACTERS
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.view.columns import PartColumns
-from pipelines.view.comparison import Comparison, compare, vector_width
+from pipelines.view.comparison import Comparison, compare, is_comparable, vector_width
 from pipelines.view.job_output import JobOutput
 from pipelines.view.passages import PassageReader
 from pipelines.view.row_tables import (
@@ -63,6 +63,8 @@ class Catalog:
     """What one or two outputs hold, to be asked from several threads."""
 
     database: duckdb.DuckDBPyConnection
+    with_vectors: bool = False
+    """Whether two outputs are compared by their embeddings; else by their answers."""
     outputs: list[OpenOutput] = field(default_factory=list)
     comparison: Comparison | None = None
     _compared: tuple[int, ...] = ()
@@ -81,21 +83,16 @@ class Catalog:
         with self._refreshing:
             for number, opened in enumerate(self.outputs):
                 if not opened.is_complete and time.monotonic() - opened.listed >= _AGAIN_SECONDS:
-                    self.outputs[number] = _listed(self.database, opened.output, number, opened, self._with_vectors)
+                    self.outputs[number] = _listed(self.database, opened.output, number, opened, self.with_vectors)
             self._compare()
 
-    @property
-    def _with_vectors(self) -> bool:
-        return self.comparison is not None and self.comparison.by == "embeddings"
-
     def _compare(self) -> None:
-        if len(self.outputs) < 2:
-            return
         sizes = tuple(len(opened.rows.shards) for opened in self.outputs)
-        if sizes != self._compared and all(sizes):
+        if len(sizes) == 2 and all(sizes) and sizes != self._compared:
             first, second = (opened.rows for opened in self.outputs)
-            with self.cursor() as cursor:
-                self.comparison = compare(cursor, first, second, bool(first.columns.vectors))
+            if is_comparable(first.columns, second.columns, self.with_vectors):
+                with self.cursor() as cursor:
+                    self.comparison = compare(cursor, first, second, self.with_vectors)
             self._compared = sizes
 
 
@@ -111,15 +108,14 @@ def open_catalog(outputs: Sequence[JobOutput], say: Say) -> Iterator[Catalog]:
     database = duckdb.connect(str(folder / "rows.duckdb"), config={**_SETTINGS, "temp_directory": str(folder)})
     try:
         _confine(database, [one.store.root for one in outputs if one.in_place])
-        with_vectors = len(outputs) > 1 and not _have_answers(outputs)
-        catalog = Catalog(database)
+        with_vectors = len(outputs) > 1 and not all(map(_has_answers, outputs))
+        catalog = Catalog(database, with_vectors)
         for number, output in enumerate(outputs):
             catalog.outputs.append(_listed(database, output, number, None, with_vectors, _Saying(output, say)))
-        if with_vectors:
-            _check_widths(catalog.outputs)
         if len(outputs) > 1:
             say("comparing both outputs row by row ...")
-        catalog._compare()
+            catalog._compare()
+            _check_compared(catalog)
         yield catalog
     finally:
         database.close()
@@ -214,17 +210,16 @@ def _in_place(
     return table
 
 
-def _have_answers(outputs: Sequence[JobOutput]) -> bool:
-    """Whether all of them are compared by their answers."""
-    names = [read_columns(output, output.shards()) for output in outputs]
-    return all(columns.index("answer") is not None for columns in names if len(columns.schema))
+def _has_answers(output: JobOutput) -> bool:
+    """Whether its rows can be compared by their answers."""
+    shards = output.shards()
+    return read_columns(output, shards).index("answer") is not None if shards else output.manifest.kind == "answer"
 
 
-def _check_widths(outputs: Sequence[OpenOutput]) -> None:
-    widths = [vector_width(opened.rows.columns.schema) for opened in outputs if opened.rows.shards]
-    known = {width for width in widths if width}
-    if None in widths or len(known) > 1:
-        shown = " and ".join(str(opened.output.store.url) for opened in outputs)
+def _check_compared(catalog: Catalog) -> None:
+    """Raises ConfigError where both outputs have rows that have nothing in common."""
+    if catalog.comparison is None and all(opened.rows.shards for opened in catalog.outputs):
+        shown = " and ".join(str(opened.output.store.url) for opened in catalog.outputs)
         raise ConfigError(
             f"{shown} cannot be compared: both need answers, or both embeddings of one width in float32 or float16"
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import duckdb
 import pyarrow as pa
 
+from pipelines.view.columns import PartColumns
 from pipelines.view.row_query import QueryError, contains
 from pipelines.view.row_tables import RowKey, RowTable
 from pipelines.view.rows import ListedRow, list_rows, plain, run
@@ -185,6 +186,15 @@ def _listed(
     present = [(part, row) for part, row in keys if part is not None and row is not None]
     rows: dict[RowKey, ListedRow] = {row.key: row for row in list_rows(cursor, table, present)}
     return [None if part is None or row is None else rows.get(table.key(part, row)) for part, row in keys]
+
+
+def is_comparable(first: PartColumns, second: PartColumns, vectors: bool) -> bool:
+    """Whether both have answers or, where vectors are wanted, embeddings of one width."""
+    if not vectors:
+        return all(columns.index("answer") is not None for columns in (first, second))
+    widths = {vector_width(columns.schema) for columns in (first, second)}
+    # Lines of JSON do not tell it.
+    return None not in widths and len(widths - {0}) <= 1
 
 
 def vector_width(schema: pa.Schema) -> int | None:

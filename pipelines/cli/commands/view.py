@@ -14,7 +14,7 @@ from pipelines.cli.stop_signals import STOPPED, heard_at_any_moment
 from pipelines.config.loader import load_config
 from pipelines.config.view import ViewConfig
 from pipelines.console import open_console
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ManifestError
 
 _PACKAGES = ("duckdb", "uvicorn")
 
@@ -64,7 +64,11 @@ def view(
             # These packages are an extra of their own.
             from pipelines.view.opening import open_page, outputs_of
 
-            outputs = outputs_of(output, other, stores)
+            try:
+                outputs = outputs_of(output, other, stores)
+            except ManifestError as error:
+                console.print(f"error: {error}", soft_wrap=True)
+                raise typer.Exit(2) from error
             page = opened.enter_context(
                 open_page(outputs, host, port, keys, console.print, any_host=not is_loopback(host))
             )

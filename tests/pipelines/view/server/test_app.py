@@ -144,6 +144,16 @@ def test_others_are_told_nothing(both: Catalog) -> None:
     assert kept.get("/api/rows").status_code == kept.get("/").status_code == 421
 
 
+def test_a_password_in_the_url_of_an_output_is_shown_to_nobody(tmp_path: Path) -> None:
+    output = write_output("memory://ada:hush@host/out", TOWNS, ANSWERS, folder=tmp_path, storage={"secret": "hush"})
+    with open_catalog([output], lambda said: None) as catalog:
+        client = TestClient(build_view(catalog, (), ("testserver",))[0])
+        replies = [client.get(path) for path in ("/api/job", "/api/rows", "/api/figures", "/api/row?key=0-0-0")]
+        assert {reply.status_code for reply in replies} == {200}
+        assert client.get("/api/job").json()["outputs"][0]["url"] == "memory://host/out"
+        assert not any("hush" in reply.text for reply in replies)
+
+
 def _policy(headers: Any) -> dict[str, list[str]]:
     directives = (part.split() for part in headers["Content-Security-Policy"].split(";"))
     return {name: values for name, *values in directives}
