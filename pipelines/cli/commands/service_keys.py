@@ -1,11 +1,10 @@
 """Who may ask a service that `spanmill serve` starts: no other machine without a key, unless the config says so."""
 
-import ipaddress
 import os
-import socket
 
 from actors.serving.gateway.middleware.auth import NO_KEYS, NoKeysError, read_keys
 from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
+from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.config.environment import is_open
 from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError
@@ -46,31 +45,3 @@ def _named(config: ServeConfig) -> KeyParameters:
     if not is_loopback(config.http.host):
         raise ConfigError(f"http.host: other machines reach {config.http.host or 'every address'}, and {NO_KEYS}")
     return KeyParameters(none=address_of(config.ray) == "local")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nothing but this machine reaches it; an empty host is every address, and a name without one is none."""
-    try:
-        found = socket.getaddrinfo(host or "0.0.0.0", None)
-    except OSError:
-        return False
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
-
-
-def page_keys(host: str) -> tuple[bytes, ...]:
-    """The keys of who may ask `spanmill view`: those of the variable; none are needed where nobody else can ask.
-
-    Raises:
-        ConfigError: other machines could ask without a key, or the variable holds none.
-    """
-    try:
-        if KEYS_VARIABLE in os.environ:
-            return read_keys(KeyParameters(variable=KEYS_VARIABLE))
-    except NoKeysError as error:
-        raise ConfigError(str(error)) from error
-    if is_loopback(host) or is_open(os.environ):
-        return ()
-    raise ConfigError(
-        f"--host: other machines reach {host or 'every address'}, and there are no API keys; set {KEYS_VARIABLE} to "
-        "keys with commas between"
-    )

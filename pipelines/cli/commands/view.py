@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.commands.service_keys import is_loopback, page_keys
 from pipelines.cli.options import STORES, Output, set_option
 from pipelines.cli.stop_signals import STOPPED, heard_at_any_moment
 from pipelines.config.loader import load_config
@@ -57,13 +56,14 @@ def view(
     if missing:
         raise ConfigError(f"spanmill view needs {' and '.join(missing)}: pip install 'spanmill[view]'")
     stores = load_config(ViewConfig, config, overrides or [])
-    keys = page_keys(host)
     console = open_console(stderr=True)
     with ExitStack() as opened:
         with heard_at_any_moment(STOPPED):
-            # These packages are an extra of their own.
+            # Packages of the extra among them, and HTTP's, which other commands can do without.
+            from pipelines.cli.commands.page_keys import is_loopback, page_keys
             from pipelines.view.opening import open_page, outputs_of
 
+            keys = page_keys(host)
             try:
                 outputs = outputs_of(output, other, stores)
             except ManifestError as error:
