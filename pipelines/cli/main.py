@@ -170,8 +170,8 @@ def status(
 
 app.command(
     epilog=epilog(
-        f"Exit codes: 0 stopped; 1 could not be opened, and why; {WRONG}, or no job there; 130 stopped before it was "
-        "ready.",
+        "Exit codes: 0 stopped; 1 could not be opened, and why; 2 wrong use or config, or no job there; 130 stopped "
+        "before it was ready.",
         "spanmill view answers/ --open",
         "spanmill view answers/ answers-of-another-model/",
         "spanmill view s3://bucket/answers --set output.storage.endpoint_url=http://localhost:9000 --port 9000",

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -16,6 +16,8 @@ from pipelines.view.row_tables import RowKey, RowTable
 MOST_ROWS = 500
 """Of a page."""
 _MOST_VALUES = 40
+# (?s): the surroundings may go over lines.
+_SURROUNDINGS = "regexp_extract({name}, '(?s).{{0,50}}' || regexp_escape($search) || '.{{0,70}}', 0, 'i')"
 _EXACT = 1 << 53
 """Whole numbers from here on are no longer exact in JavaScript."""
 
@@ -27,10 +29,12 @@ class ListedRow:
     key: RowKey
     values: tuple[Any, ...]
     """By the columns of the list; texts are cut, and longer ones end with an ellipsis."""
+    found: Mapping[str, str] = field(default_factory=dict)
+    """Where a search was: the surroundings of what was looked for, by the names of the columns that hold it."""
 
     def to_json(self) -> dict[str, Any]:
         """For the page."""
-        return {"key": str(self.key), "values": self.values}
+        return {"key": str(self.key), "values": self.values, "found": self.found}
 
 
 def find_keys(
@@ -60,15 +64,25 @@ def count_rows(cursor: duckdb.DuckDBPyConnection, table: RowTable, query: RowQue
     return int(count)
 
 
-def list_rows(cursor: duckdb.DuckDBPyConnection, table: RowTable, keys: Sequence[tuple[int, int]]) -> list[ListedRow]:
-    """What the list shows of these rows, in their order."""
+def list_rows(
+    cursor: duckdb.DuckDBPyConnection, table: RowTable, keys: Sequence[tuple[int, int]], search: str = ""
+) -> list[ListedRow]:
+    """What the list shows of these rows, in their order, and where in them the searched text is."""
     if not keys:
         return []
-    columns = ", ".join(
-        _short(number, column, table.columns.characters) for number, column in enumerate(table.columns.listed)
-    )
-    found = {(part, row): values for part, row, *values in run(cursor, table.fetched(keys, columns), [])}
-    return [ListedRow(table.key(*key), tuple(map(plain, found[key]))) for key in keys if key in found]
+    listed, most = table.columns.listed, table.columns.characters
+    searched = [number for number, column in enumerate(listed) if column.searched and search]
+    columns = [_short(number, column, most) for number, column in enumerate(listed)]
+    columns += [_SURROUNDINGS.format(name=f"s{number}") for number in searched]
+    sql = table.fetched(keys, ", ".join(columns))
+    rows = {(part, row): values for part, row, *values in run(cursor, sql, {"search": search} if searched else [])}
+
+    def made(key: tuple[int, int]) -> ListedRow:
+        values, texts = rows[key][: len(listed)], rows[key][len(listed) :]
+        found = {listed[number].name: text for number, text in zip(searched, texts, strict=True) if text}
+        return ListedRow(table.key(*key), tuple(map(plain, values)), found)
+
+    return [made(key) for key in keys if key in rows]
 
 
 def frequent_values(cursor: duckdb.DuckDBPyConnection, table: RowTable, name: str) -> list[tuple[Any, int]]:
@@ -91,7 +105,9 @@ def row_counts(cursor: duckdb.DuckDBPyConnection, table: RowTable) -> Mapping[in
     return table.counted
 
 
-def run(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+def run(
+    cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[object] | Mapping[str, object]
+) -> list[tuple[Any, ...]]:
     """The rows of a query.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import STORES, Output, set_option
+from pipelines.cli.options import STORES, set_option
 from pipelines.cli.stop_signals import STOPPED, heard_at_any_moment
 from pipelines.config.loader import load_config
 from pipelines.config.view import ViewConfig
@@ -17,9 +17,12 @@ from pipelines.errors import ConfigError, ManifestError
 
 _PACKAGES = ("duckdb", "uvicorn")
 
+Output = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help=f"The output of a job: {STORES}, hf://, https://", show_default=False)
+]
 Other = Annotated[
     str | None,
-    typer.Argument(metavar="[OTHER]", help=f"Another output, to compare row by row: {STORES}", show_default=False),
+    typer.Argument(metavar="OTHER", help="Another one, to compare row by row.", show_default=False),
 ]
 _Host = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Listen there; others than this machine need SPANMILL_KEYS.")

@@ -98,7 +98,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         table, query = asked.of(catalog)
 
         def work(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-            found = list_rows(cursor, table, find_keys(cursor, table, query, offset, limit))
+            found = list_rows(cursor, table, find_keys(cursor, table, query, offset, limit), query.search)
             return [row.to_json() for row in found]
 
         return _json({"rows": await asker.ask(http, work), "offset": offset})

@@ -33,7 +33,19 @@ export function tableColumns(output, names, searched) {
   const rank = ({ name }) => (first.includes(name) ? first.indexOf(name) : first.length);
   const placed = output.columns.map((column, place) => ({ column, place })).filter(({ column }) => names.includes(column.name));
   placed.sort((a, b) => rank(a.column) - rank(b.column) || a.place - b.place);
-  return placed.map(({ column, place }) => tableColumn(column, place, searched));
+  const columns = placed.map(({ column, place }) => tableColumn(column, place, searched));
+  // What was looked for may stand in a column that is not shown: that is said in the first one behind the id.
+  const [, beside] = columns;
+  const cell = beside?.cell;
+  if (beside) beside.cell = (row) => [...cell(row), ...elsewhere(row.found, names, searched)];
+  return columns;
+}
+
+function elsewhere(matches, names, searched) {
+  const places = Object.entries(matches ?? {});
+  if (!places.length || places.some(([name]) => names.includes(name))) return [];
+  const [name, text] = places[0];
+  return [element("span", { className: "elsewhere" }, `${name}: … `, element("bdi", {}, ...found(text, searched)), " …")];
 }
 
 function tableColumn({ name, kind, sortable }, place, searched) {

@@ -67,6 +67,17 @@ def test_a_search_takes_every_character_as_itself(catalog: Catalog, search: str,
     assert _ids(catalog, RowQuery()) == IDS
 
 
+def test_it_is_said_where_a_search_was(tmp_path: Path, opened: Open) -> None:
+    rows = [{**TOWNS[0], "title": f"{'a ' * 200}\nthe (Łódź) Harbour{' z' * 200}"}]
+    catalog = opened(write_output(tmp_path / "out", rows, {"q0": ("London", 0.5)}, folder=tmp_path))
+    table = catalog.outputs[0].rows
+    with catalog.cursor() as cursor:
+        keys = find_keys(cursor, table, RowQuery("(łódź)"), 0, 5)
+        [row] = list_rows(cursor, table, keys, "(łódź)")
+        assert row.found == {"title": f"{' a' * 22} \nthe (Łódź) Harbour{' z' * 31}"}
+        assert list_rows(cursor, table, keys)[0].found == {}
+
+
 def test_long_texts_and_case_of_other_alphabets_are_searched(tmp_path: Path, opened: Open) -> None:
     rows = [{"id": "long", "question": "Who?", "context": "Ada.", "title": "x" * 5000 + " ŁÓDŹ", "year": 1}]
     catalog = opened(write_output(tmp_path / "out", rows, {"long": ("Ada", 0.5)}, folder=tmp_path))

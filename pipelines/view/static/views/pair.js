@@ -70,7 +70,7 @@ class PairView {
     const passage = text === undefined ? element("p", {}, `It is not at hand: ${why}.`) : markedPassage(text, spans, "The passage with both answers");
     this.#content.replaceChildren(
       element("h1", { dir: "auto" }, texts.question ?? id),
-      element("p", { className: "hint" }, id),
+      element("p", { className: "hint subtitle" }, id),
       element("div", { className: "columns" }, ...sides),
       element("section", { className: "card behind", "aria-label": "Passage" }, element("h2", {}, "Passage"), passage),
     );

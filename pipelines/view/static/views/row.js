@@ -4,7 +4,7 @@ import { counted as countedWord, element, meter } from "../../dom.js";
 import { attentionView } from "../../parts/attention.js";
 import { attributionView } from "../../parts/attribution.js";
 import { candidateList } from "../../parts/candidates.js";
-import { emphasise, markedPassage, showWithin } from "../../parts/passage.js";
+import { emphasise, markedPassage } from "../../parts/passage.js";
 import { lastOnly } from "../api.js";
 import { chosenOutput } from "../outputs.js";
 import { changed, hash } from "../state.js";
@@ -175,7 +175,7 @@ function showPassage(card, { source, texts, why }, answers, output) {
 /** Scrolls a passage that is in the page to its first mark. */
 export function showFirstMark(passage) {
   const mark = passage.querySelector("mark");
-  if (mark) showWithin(passage, mark);
+  if (mark) passage.scrollTop += mark.getBoundingClientRect().top - passage.getBoundingClientRect().top - passage.clientHeight / 3;
 }
 
 function answerFacts(one) {
