@@ -57,7 +57,7 @@ class PairView {
     const best = found.map((row) => row && (answersOf(row.values)[0] ?? null));
     const text = texts.context ?? texts.text;
     const id = found.find(Boolean).values.id;
-    const spans = best.flatMap((one, side) => (one ? [{ ...one, rank: 0, colour: side, label: names[side], said: `answer of ${names[side]}` }] : []));
+    const spans = best.flatMap((one, side) => (one ? [{ ...one, rank: 0, colour: side, label: String(side + 1), said: `answer of ${names[side]}` }] : []));
     const sides = found.map((row, side) =>
       element(
         "section",
