@@ -102,7 +102,7 @@ class Session:
     def _run_shell(self, block: Block) -> None:
         served, others = list[str](), list[str]()
         for line in block.text.splitlines():
-            (served if line.startswith("spanmill serve") else others).append(line)
+            (served if line.startswith(("spanmill serve", "spanmill view")) else others).append(line)
         for line in served:
             self._serve(shlex.split(line, comments=True))
         script = "\n".join(["set -euo pipefail", _MAKE, *others])

@@ -17,6 +17,7 @@ from pipelines.cli.commands import model_commands
 from pipelines.cli.commands.bench import bench
 from pipelines.cli.commands.bundle import bundle
 from pipelines.cli.commands.export import export
+from pipelines.cli.commands.view import view
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
     EXIT_CODES,
@@ -166,6 +167,17 @@ def status(
         raise typer.Exit(2) from error
     raise typer.Exit(0 if complete else 1)
 
+
+app.command(
+    epilog=epilog(
+        "Exit codes: 0 stopped; 1 could not be opened, and why; 2 wrong use or config, or no job there; 130 stopped "
+        "before it was ready.",
+        "spanmill view answers/ --open",
+        "spanmill view answers/ answers-of-another-model/",
+        "spanmill view s3://bucket/answers --set output.storage.endpoint_url=http://localhost:9000 --port 9000",
+        "SPANMILL_KEYS=secret spanmill view answers/ --host 0.0.0.0",
+    )
+)(view)
 
 app.command(
     epilog=epilog(

@@ -21,7 +21,8 @@ from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
-from pipelines.cli.commands.service_keys import is_loopback, keys_of
+from pipelines.cli.commands.page_keys import is_loopback
+from pipelines.cli.commands.service_keys import keys_of
 from pipelines.cli.stop_signals import heard_at_any_moment
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError

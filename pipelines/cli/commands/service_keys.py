@@ -1,11 +1,10 @@
 """Who may ask a service that `spanmill serve` starts: no other machine without a key, unless the config says so."""
 
-import ipaddress
 import os
-import socket
 
 from actors.serving.gateway.middleware.auth import NO_KEYS, NoKeysError, read_keys
 from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
+from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.config.environment import is_open
 from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError
@@ -46,12 +45,3 @@ def _named(config: ServeConfig) -> KeyParameters:
     if not is_loopback(config.http.host):
         raise ConfigError(f"http.host: other machines reach {config.http.host or 'every address'}, and {NO_KEYS}")
     return KeyParameters(none=address_of(config.ray) == "local")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nothing but this machine reaches it; an empty host is every address, and a name without one is none."""
-    try:
-        found = socket.getaddrinfo(host or "0.0.0.0", None)
-    except OSError:
-        return False
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)

@@ -1,0 +1,91 @@
+"""The question and the passage of a row: carried in the output, or read from the input that the manifest names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from actors.errors import first_line
+from pipelines.errors import SpanmillError
+from pipelines.rows.shard_reader import read_unit
+from pipelines.rows.validation import ValidShard, validate
+from pipelines.storage.url import redact
+from pipelines.view.job_output import JobOutput
+from pipelines.view.row_tables import RowKey
+
+_SHARDS_KEPT = 4
+"""Rows that are looked at one after the other are mostly of one shard."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The texts of a row, or why they are not at hand."""
+
+    source: Literal["carried", "input", "missing"]
+    texts: Mapping[str, str]
+    """question and context, or text; as far as they are known."""
+    why: str = ""
+    """For people, where the source is missing."""
+
+
+@dataclass(frozen=True)
+class PassageReader:
+    """Finds the texts of rows of one output."""
+
+    output: JobOutput
+    _kept: dict[tuple[int, int], ValidShard | None] = field(default_factory=dict, repr=False)
+
+    def carried(self, values: Mapping[str, Any]) -> Passage | None:
+        """Of a row's values, where the output carries the passage; else None."""
+        layout = self.output.plan.layout
+        texts = {role: values[name] for role, name in layout.roles.items() if isinstance(values.get(name), str)}
+        main = "text" if layout.kind == "embed" else "context"
+        return Passage("carried", texts) if main in texts else None
+
+    def of_input(self, key: RowKey, id: str, answer: Mapping[str, Any] | None) -> Passage:
+        """Of the row of the input with this id; reads the row's shard as the job did.
+
+        Args:
+            answer: answer, start and end of the row, which have to be at their place: of several rows with one id the
+                first where they are is taken. None where there is no answer to check by.
+        """
+        try:
+            shard = self._read(key.unit, key.number)
+        except (SpanmillError, OSError) as error:
+            # What follows says how to run the job again.
+            why = redact(first_line(error)).partition(". ")[0]
+            return Passage("missing", {}, f"the input cannot be read: {why}")
+        if shard is None:
+            return Passage("missing", {}, "the input has no such piece any more")
+        roles = self.output.plan.layout.roles
+        rows = shard.rows.select(["id", *roles]).to_pylist()
+        same_id = [{role: row[role] for role in roles} for row in rows if row["id"] == id]
+        fitting = [texts for texts in same_id if _fits(texts, answer)]
+        if fitting:
+            return Passage("input", fitting[0])
+        if same_id:
+            return Passage("missing", {}, "the input has changed since: the answer is not at its place there")
+        return Passage("missing", {}, f"the input has no row {id!r} in this piece any more")
+
+    def _read(self, unit: int, number: int) -> ValidShard | None:
+        if (unit, number) not in self._kept:
+            shard = self._shard(unit, number)
+            while len(self._kept) >= _SHARDS_KEPT:
+                self._kept.pop(next(iter(self._kept)), None)
+            self._kept[unit, number] = shard
+        return self._kept[unit, number]
+
+    def _shard(self, unit: int, number: int) -> ValidShard | None:
+        plan = self.output.plan
+        file = plan.file_of(plan.units[unit])
+        # As if all others were still to be left out: formats of row groups then read no others.
+        others = self.output.parts.committed().numbers(unit) - {number}
+        for raw in read_unit(file, plan.units[unit], plan.layout, self.output.input_storage, others):
+            if raw.number == number:
+                return validate(raw, file.name, plan.layout)
+        return None
+
+
+def _fits(texts: Mapping[str, str], answer: Mapping[str, Any] | None) -> bool:
+    if answer is None or answer.get("answer") is None or "context" not in texts:
+        return True
+    return texts["context"][answer["start"] : answer["end"]] == answer["answer"]

@@ -1,0 +1,1 @@
+"""The HTTP side of `spanmill view`: the application, who may ask it, and the server."""

@@ -1,0 +1,138 @@
+// The rows of an output: found, filtered, sorted, page by page.
+
+import { element } from "../../dom.js";
+import { lastOnly } from "../api.js";
+import { Filters } from "../filters.js";
+import { chosenOutput, outputLinks, rowAddress, tableColumns, usualColumns } from "../outputs.js";
+import { DataTable, Pager } from "../table.js";
+import { counted, number } from "../words.js";
+
+/** Parameters of the address that say which rows are wanted. */
+export const ASKED = ["output", "q", "where", "answered", "least", "most", "sort", "descending"];
+const LIMIT = 50;
+
+export const rows = {
+  id: "rows",
+  title: () => "Rows",
+  offered: () => true,
+  make: (app) => new RowsView(app),
+};
+
+/** The parameters of a request for rows. */
+export function asked(params) {
+  const made = new URLSearchParams();
+  for (const name of ASKED) for (const value of params.getAll(name)) made.append(name, value);
+  return made;
+}
+
+class RowsView {
+  #app;
+  #params = new URLSearchParams();
+  #output = null;
+  #filters;
+  #which = element("div");
+  #heading = element("h1");
+  #status = element("p", { className: "status", role: "status" });
+  #table;
+  #pager;
+  #columns = element("details", { className: "columns-shown" });
+  #ask;
+
+  constructor(app) {
+    this.#app = app;
+    this.#filters = new Filters(app);
+    this.#table = new DataTable(
+      "Rows",
+      (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }),
+      (row) => rowAddress(this.#output, this.#params, row.place, row.key),
+    );
+    this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
+    this.#ask = lastOnly((error) => this.#refused(error));
+    this.element = element(
+      "div",
+      { className: "view" },
+      element("div", { className: "heading" }, this.#heading, this.#which),
+      this.#filters.element,
+      element("div", { className: "above" }, this.#status, this.#columns),
+      this.#table.element,
+      this.#pager.element,
+    );
+  }
+
+  update(params) {
+    this.#params = params;
+    this.#output = chosenOutput(this.#app.job, params);
+    this.#heading.textContent = "Rows";
+    const links = outputLinks(this.#app.job, "rows", this.#output);
+    this.#which.replaceChildren(...(links ? [links] : []));
+    this.#filters.show(this.#output, params);
+    this.#showColumns();
+    this.#ask((signal) => this.#fetch(signal));
+  }
+
+  async #fetch(signal) {
+    const { api } = this.#app;
+    const [offset, limit] = [Number(this.#params.get("offset") ?? 0), Number(this.#params.get("limit") ?? LIMIT)];
+    const request = asked(this.#params);
+    this.#table.busy = true;
+    this.#status.className = "status";
+    // The count looks at every row, so the page does not wait for it.
+    const counting = api.get("count", request, signal);
+    counting.catch(() => {});
+    const { rows: found } = await api.get("rows", new URLSearchParams([...request, ["offset", offset], ["limit", limit]]), signal);
+    this.#show(found, offset, limit, null);
+    const { count } = await counting;
+    this.#show(found, offset, limit, count, true);
+  }
+
+  #show(found, offset, limit, count, isSame = false) {
+    this.#table.busy = false;
+    const order = { sort: this.#params.get("sort") ?? "", descending: this.#params.get("descending") === "true" };
+    const which = count === null ? "" : ` of ${number(count)} that fit`;
+    const range = found.length ? `Rows ${number(offset + 1)} to ${number(offset + found.length)}${which}` : "No rows";
+    if (!isSame) {
+      const names = this.#names();
+      const shown = found.map((row, index) => ({ ...row, place: offset + index }));
+      this.#table.show(tableColumns(this.#output, names, this.#params.get("q") ?? ""), shown, order, range);
+    }
+    this.#pager.show(offset, limit, count, found.length);
+    if (count !== null) this.#status.textContent = this.#sentence(count);
+    else this.#status.textContent = "Counting …";
+  }
+
+  #sentence(count) {
+    const isAll = ![...asked(this.#params).keys()].some((name) => !["output", "sort", "descending"].includes(name));
+    if (!this.#output.columns.length) return "Nothing is committed yet.";
+    if (isAll) return counted(count, "row");
+    return count ? `${counted(count, "row")} ${count === 1 ? "fits" : "fit"}.` : "No row fits. Take a condition away, or search for less.";
+  }
+
+  #refused(error) {
+    this.#table.busy = false;
+    if (error.status === 401) this.#app.refused(error);
+    this.#status.className = "status refused";
+    this.#status.textContent = error.message;
+  }
+
+  #names() {
+    return this.#params.has("columns") ? this.#params.getAll("columns") : usualColumns(this.#output);
+  }
+
+  #showColumns() {
+    if (this.#columns.contains(document.activeElement)) return;
+    const names = this.#names();
+    const boxes = this.#output.columns.map(({ name }, place) => {
+      const box = element("input", { type: "checkbox", checked: names.includes(name), disabled: place === 0, value: name });
+      return element("label", { className: "check" }, box, element("bdi", {}, name));
+    });
+    const change = () => {
+      const chosen = [...this.#columns.querySelectorAll("input:checked")].map(({ value }) => value);
+      const usual = usualColumns(this.#output);
+      const isUsual = chosen.length === usual.length && chosen.every((name) => usual.includes(name));
+      this.#app.change({ columns: isUsual ? [] : chosen }, true);
+    };
+    const isOpen = this.#columns.open;
+    this.#columns.replaceChildren(element("summary", {}, "Columns"), element("div", { className: "options", onchange: change }, ...boxes));
+    this.#columns.open = isOpen;
+  }
+}
