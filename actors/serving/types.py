@@ -5,6 +5,7 @@ from typing import Literal
 
 from actors.arrays import Floats
 from actors.parameters import EmbeddingParameters, QAParameters
+from actors.tracing.context import TraceContext
 
 Task = Literal["answer", "embed", "tokens"]
 """Answers, one vector per text, or one vector per token."""
@@ -30,6 +31,8 @@ class Request:
     """Time that is left until the deadline; None for no deadline."""
     is_probe: bool = False
     """Whether it is a readiness probe, which does not count as online traffic."""
+    trace: TraceContext | None = None
+    """The span that it is part of; None where it is not traced."""
 
 
 @dataclass(frozen=True)

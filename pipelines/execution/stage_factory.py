@@ -1,6 +1,7 @@
 """Makes the list of a job's stages: the one place that says which there are, in which order, and on what they run."""
 
 from actors.models.hub import from_anywhere
+from actors.tracing.context import TraceContext
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
@@ -15,8 +16,12 @@ from pipelines.stages.write import WriteStage
 _READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
 
 
-def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList:
-    """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written."""
+def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: TraceContext | None = None) -> StageList:
+    """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written.
+
+    Args:
+        trace: the span of the job; None where it is not traced.
+    """
     layout, task, config = job.plan.layout, job.task, job.config
     own = own_model(job, pool)
     model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
@@ -24,12 +29,12 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     return StageList(
-        read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
+        read=TaskStage(ReadStage(layout, config.corpus.storage, trace), _READ_CPUS),
         compute=(
             TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling), _PREPARE_CPUS),
             ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check), (own,), pool),
         ),
-        write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
+        write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal, trace), _WRITE_CPUS),
     )
 
 

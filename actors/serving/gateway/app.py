@@ -1,7 +1,7 @@
 """The HTTP application of a gateway: the routes of all protocols, behind request ids, API keys and limits."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,9 @@ from actors.serving.gateway.protocols.oip import routes as oip
 from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.types import Refusal, Refused
 from actors.version import release
+
+if TYPE_CHECKING:
+    from actors.tracing.tracing import Tracing
 
 PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
     huggingface.routes,
@@ -50,12 +53,14 @@ def build_app(
     cors: CorsParameters,
     server_sets_id: bool = False,
     observer: RequestObserver | None = None,
+    tracing: "Tracing | None" = None,
 ) -> FastAPI:
     """The HTTP application.
 
     Args:
         server_sets_id: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
         observer: is called for every request when it has ended.
+        tracing: exports spans of requests; None exports none.
 
     Raises:
         NoKeysError: there are no keys, and `keys.none` does not say that none are wanted.
@@ -86,6 +91,11 @@ def build_app(
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, *TIMES, "Retry-After"],
         )
+    if tracing is not None:
+        # It brings OpenTelemetry.
+        from actors.serving.gateway.middleware.tracing import TracingMiddleware
+
+        app.add_middleware(TracingMiddleware, tracing=tracing, health_route=context.health_route)
     app.add_middleware(
         AccessLogMiddleware, error_responses=error_responses, server_sets_id=server_sets_id, observer=observer
     )

@@ -43,6 +43,7 @@ async def ask(
         embedding=embedding or context.embedding,
         long_texts=long_texts,
         seconds=_seconds(http, context.limits),
+        trace=getattr(http.state, "trace", None),
     )
     check_inputs(request, context.limits)
     reply = await context.client.ask(request)
