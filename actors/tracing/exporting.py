@@ -46,7 +46,7 @@ class PatientExporter(SpanExporter):
         """Takes the exporter that does the work."""
         self._exporter = exporter
         self._quiet = quiet
-        self._has_warned = False
+        self._has_warned = self._is_shut = False
         self.is_failing = False
         """Whether the last export failed."""
 
@@ -67,9 +67,11 @@ class PatientExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Breaks off what is being tried again."""
-        with self._quiet.here():
-            self._exporter.shutdown()
+        """Breaks off what is being tried again; the second time, nothing."""
+        if not self._is_shut:
+            self._is_shut = True
+            with self._quiet.here():
+                self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing waits here."""
@@ -117,7 +119,7 @@ class BackgroundProcessor(BatchSpanProcessor):
         self.flush(seconds)
         # The exporter breaks off its retries then, and the thread of the processor ends.
         self._patient.shutdown()
-        _done_within(seconds, self._shut_down)
+        _done_within(0.0 if self._gave_up else seconds, self._shut_down)
         for name in _NOISY:
             logging.getLogger(name).removeFilter(self._quiet)
 

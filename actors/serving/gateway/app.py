@@ -113,6 +113,8 @@ class _Documented(FastAPI):
             redirect_slashes=False,
             docs_url=None,
             redoc_url=None,
+            # FastAPI's own spans and logs would hold paths, queries and texts of errors; see middleware/tracing.py.
+            telemetry={"tracing": False, "metrics": False, "logs": False},
         )
         self._wants_key = wants_key
         self._health_route = context.health_route
