@@ -179,7 +179,7 @@ def trace_id_of(span: Span) -> str:
 
 
 def caller() -> TraceContext | None:
-    """The span that this program has opened around the call, or in which it runs as a whole; None where there is none."""
+    """The span that this program has opened around the call, or in which it runs; None where there is none."""
     current = get_current_span()
     if not current.get_span_context().is_valid:
         return TraceContext.from_environment(os.environ)

@@ -72,7 +72,8 @@ build_app(context, KeyParameters(none=True), CorsParameters(), tracing=tracing).
 assert RequestTrace.begin(tracing, Request("id", "embed", ("a text",))) is None
 with traced_job("0123", "answer") as trace:
     assert new_shard(trace.context, 1) == ("", 0)
-print(tracing, sorted(name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter.otlp"))))
+heavy = ("opentelemetry.sdk", "opentelemetry.exporter.otlp")
+print(tracing, sorted(name for name in sys.modules if name.startswith(heavy)))
 """
 
 

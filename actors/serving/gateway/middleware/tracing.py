@@ -5,6 +5,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.gateway.middleware.auth import needs_no_key
+from actors.serving.gateway.page.routes import asks_for_page
 from actors.tracing.context import TraceContext
 from actors.tracing.tracing import STOPPED, Tracing, context_of, end_with, fail, refuse, trace_id_of
 
@@ -60,7 +61,8 @@ class TracingMiddleware:
 
     def _is_watching(self, scope: Scope) -> bool:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return path == "/metrics" or needs_no_key(path, self._health_route)
+        is_page = path == "/" and asks_for_page(scope)
+        return is_page or path == "/metrics" or needs_no_key(path, self._health_route)
 
 
 def _describe(span: Span, scope: Scope, status: int | None, error: BaseException | None) -> None:
