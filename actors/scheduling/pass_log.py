@@ -40,14 +40,17 @@ class PassLog:
 
 
 def log_pass(windows: Mapping["QueuedRequest", Longs], began: float, ended: float, error: str = "") -> None:
-    """Notes a pass for those of its requests that are traced; costs nothing where none is.
+    """Notes a pass for those of its requests that are traced; where none is, it costs some nanoseconds for each.
 
     Args:
         windows: positions of the windows of every request that had part in it.
     """
-    traced = [(request.log, len(own)) for request, own in windows.items() if request.log is not None]
-    if not traced:
+    for request in windows:
+        if request.log is not None:
+            break
+    else:
         return
+    traced = [(request.log, len(own)) for request, own in windows.items() if request.log is not None]
     spans = [log.span for log, _ in traced]
     total = sum(map(len, windows.values()))
     for number, (log, own) in enumerate(traced):

@@ -43,7 +43,8 @@ async def ask(
         embedding=embedding or context.embedding,
         long_texts=long_texts,
         seconds=_seconds(http, context.limits),
-        trace=getattr(http.state, "trace", None),
+        # Not http.state.trace: where there is none, Starlette takes many times as long to say so.
+        trace=http.scope["state"].get("trace"),
     )
     check_inputs(request, context.limits)
     reply = await context.client.ask(request)
