@@ -11,8 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from actors.tracing.environment import LOGGER
-
+_LOGGER = logging.getLogger("spanmill.traces")
 _DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 _DELAY_MS = 200
 """Between exports. OpenTelemetry's own five seconds would lose the last spans of workers, which Ray ends at once."""
@@ -60,7 +59,7 @@ class PatientExporter(SpanExporter):
         self.is_failing = result is not SpanExportResult.SUCCESS
         if self.is_failing and not self._has_warned:
             self._has_warned = True
-            LOGGER.warning(
+            _LOGGER.warning(
                 "spans are lost: the OTLP endpoint does not take them; the work goes on, and this is said once. See to "
                 "the collector and to the OTEL_EXPORTER_OTLP_ variables"
             )
@@ -135,7 +134,7 @@ class BackgroundProcessor(BatchSpanProcessor):
 
     def _shut_down(self) -> None:
         with self._quiet.here():
-            self.shutdown()
+            self.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
 
 
 class SpanIds(IdGenerator):

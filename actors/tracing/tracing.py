@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -32,6 +33,8 @@ _EXIT_SECONDS = 2.0
 _W3C = TraceContextTextMapPropagator()
 
 Attributes = Mapping[str, str | bool | int | float]
+Kind = Literal["internal", "server", "client"]
+"""Whether a span answers a call of another process, or makes one."""
 
 
 class Tracing:
@@ -68,7 +71,7 @@ class Tracing:
         name: str,
         parent: Span | TraceContext | None,
         attributes: Attributes,
-        kind: SpanKind = SpanKind.INTERNAL,
+        kind: Kind = "internal",
         began: int | None = None,
         links: Sequence[SpanContext] = (),
     ) -> Span:
@@ -80,7 +83,7 @@ class Tracing:
             links: spans that it has to do with, and that are not its parent.
         """
         return self._tracer.start_span(
-            name, _within(parent), kind, dict(attributes), [Link(context) for context in links], began
+            name, _within(parent), SpanKind[kind.upper()], dict(attributes), [Link(context) for context in links], began
         )
 
     @contextmanager
@@ -89,7 +92,7 @@ class Tracing:
         name: str,
         parent: Span | TraceContext | None,
         attributes: Attributes,
-        kind: SpanKind = SpanKind.INTERNAL,
+        kind: Kind = "internal",
     ) -> Iterator[Span]:
         """A span that lasts as long as the block; what the block raises is its error, if it is one."""
         span = self.start(name, parent, attributes, kind)

@@ -90,7 +90,7 @@ def test_a_service_exports_all_spans_of_a_request(collector: Collector, untraine
         with urllib.request.urlopen(request, timeout=300) as reply:
             assert reply.status == 200
         # At once: what has just ended is not lost either.
-        command.signal(signal.SIGTERM)
+        command.process.send_signal(signal.SIGTERM)
         code, _, said = command.end()
         assert code == 0, said
         assert is_gone(command)

@@ -144,12 +144,10 @@ class HandleClient:
         if self._tracing is None or request.trace is None:
             untraced: Reply | Refusal = await self._call(self._handle.ask, request, seconds=seconds)
             return untraced
-        from opentelemetry.trace import SpanKind
-
         from actors.tracing.tracing import context_of, refuse
 
         given_up: Refused | None = None
-        with self._tracing.span("call replica", request.trace, {}, SpanKind.CLIENT) as span:
+        with self._tracing.span("call replica", request.trace, {}, "client") as span:
             request = replace(request, trace=context_of(span))
             try:
                 reply: Reply | Refusal = await self._call(self._handle.ask, request, seconds=seconds)

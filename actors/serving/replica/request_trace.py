@@ -31,10 +31,8 @@ class RequestTrace:
         """Starts the span of a request; None where it is not traced."""
         if tracing is None or request.trace is None:
             return None
-        from opentelemetry.trace import SpanKind
-
         attributes = {"spanmill.task": request.task, "spanmill.rows": len(request.texts)}
-        span = tracing.start("replica", request.trace, attributes, SpanKind.SERVER)
+        span = tracing.start("replica", request.trace, attributes, "server")
         return cls(tracing, span) if span.is_recording() else None
 
     def tokenised(self, began: float, ended: float) -> None:

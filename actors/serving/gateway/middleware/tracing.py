@@ -1,6 +1,6 @@
 """The span of a request in the gateway, which goes on with the trace that a client has begun."""
 
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,7 +37,7 @@ class TracingMiddleware:
             await self._app(scope, receive, send)
             return
         # Its route is not known before the application has looked for it.
-        span = self._tracing.start(_method(scope), _given(scope), _attributes(scope), SpanKind.SERVER)
+        span = self._tracing.start(_method(scope), _given(scope), _attributes(scope), "server")
         state = scope.setdefault("state", {})
         state["trace"], state["trace_id"] = context_of(span), trace_id_of(span)
         status: int | None = None

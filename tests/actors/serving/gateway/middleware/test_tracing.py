@@ -183,4 +183,7 @@ def _run(app: ASGIApp, scope: Scope) -> None:
     async def send(message: Any) -> None:
         pass
 
-    asyncio.run(app(scope, receive, send))
+    async def run() -> None:
+        await app(scope, receive, send)
+
+    asyncio.run(run())
