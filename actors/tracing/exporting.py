@@ -31,11 +31,12 @@ class _Quiet(logging.Filter):
 
     @contextmanager
     def here(self) -> Iterator[None]:
+        before = getattr(self._threads, "quiet", False)
         self._threads.quiet = True
         try:
             yield
         finally:
-            self._threads.quiet = False
+            self._threads.quiet = before
 
 
 class PatientExporter(SpanExporter):
@@ -91,7 +92,7 @@ class BackgroundProcessor(BatchSpanProcessor):
         self._patient = PatientExporter(exporter, self._quiet)
         self._wanted = threading.Event()
         self._flusher: threading.Thread | None = None
-        self._gave_up = False
+        self._gave_up = self._is_closed = False
         # The SDK itself reads the variable where it is set, and says what is wrong with it.
         super().__init__(self._patient, schedule_delay_millis=None if os.environ.get(_DELAY) else _DELAY_MS)
 
@@ -116,6 +117,8 @@ class BackgroundProcessor(BatchSpanProcessor):
     def close(self, seconds: float) -> None:
         """As `flush`; nothing is exported afterwards."""
         self.flush(seconds)
+        self._is_closed = True
+        self._wanted.set()
         # The exporter breaks off its retries then, and the thread of the processor ends.
         self._patient.shutdown()
         _done_within(0.0 if self._gave_up else seconds, self._shut_down)
@@ -123,7 +126,7 @@ class BackgroundProcessor(BatchSpanProcessor):
             logging.getLogger(name).removeFilter(self._quiet)
 
     def _flush_when_wanted(self) -> None:
-        while True:
+        while not self._is_closed:
             self._wanted.wait()
             self._wanted.clear()
             self._export_queued()
