@@ -91,9 +91,7 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     check_free(config.http.port, "http.port", config.http.host)
     if service.keys.none and not is_loopback(config.http.host):
         console.print(f"no keys are wanted: whoever reaches port {config.http.port} of this machine may ask")
-    if is_wanted(os.environ) and (obstacle := obstacle_in(os.environ)) is not None:
-        # The replicas will say it, too, but in Ray's logs.
-        console.print(obstacle)
+    _warn_of_lost_traces(console)
     started.enter_context(connected(config.ray, models=(config.model.name,)))
     started.enter_context(_announced(config))
     console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")
@@ -102,6 +100,13 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     except BaseException:
         _give_up(config)
         raise
+
+
+def _warn_of_lost_traces(console: Console) -> None:
+    """Says it where traces are wanted and cannot be exported; gateway and replicas say it in Ray's logs only."""
+    obstacle = obstacle_in(os.environ) if is_wanted(os.environ) else None
+    if obstacle is not None:
+        console.print(obstacle, markup=False)
 
 
 def _give_up(config: ServeConfig) -> None:
