@@ -16,6 +16,7 @@ from actors.errors import ModelError
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_engine
 from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
+from actors.scheduling.pass_log import PassLog
 from actors.scheduling.request import QueuedRequest
 from actors.scheduling.scheduler import OnlineScheduler
 from actors.tokenization.tokenized import Tokenized
@@ -69,13 +70,20 @@ class ModelActor:
         return self._process(Tokenized.from_ipc(prepared_ipc).of_owners(owners), wanted)
 
     def ask(
-        self, prepared: Tokenized, wanted: Wanted, seconds: float | None = None, *, is_probe: bool = False
+        self,
+        prepared: Tokenized,
+        wanted: Wanted,
+        seconds: float | None = None,
+        *,
+        is_probe: bool = False,
+        log: PassLog | None = None,
     ) -> QueuedRequest:
         """Queues an online request, which shares passes with others that wait; its future holds the results.
 
         Args:
             seconds: after which it is not wanted any more; None waits for ever.
             is_probe: that it is no sign of online traffic, and offline passes stay as long as they are.
+            log: is told of its passes; None where it is not traced.
 
         Raises:
             QueueFull: too many wait already, or it would wait for too long.
@@ -84,7 +92,7 @@ class ModelActor:
             raise ValueError("an actor without `sharing` takes shards only")
         task = self.engine.begin(prepared, wanted)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        return self.scheduler.submit(task, deadline, is_probe=is_probe)
+        return self.scheduler.submit(task, deadline, is_probe=is_probe, log=log)
 
     def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         columns = wanted_columns(wanted)

@@ -12,6 +12,7 @@ import numpy as np
 from actors.arrays import Ints, Longs
 from actors.engine.inference_task import InferenceTask, Results
 from actors.errors import DeadlinePassed
+from actors.scheduling.pass_log import PassLog
 
 
 class WindowSizes(NamedTuple):
@@ -56,6 +57,8 @@ class QueuedRequest:
     """By the monotonic clock, in seconds: when its next pass may be tried, where its last one had no room."""
     is_probe: bool = False
     """Whether it is a readiness probe, which does not count as online traffic."""
+    log: PassLog | None = None
+    """Of its passes, where it is traced."""
     lengths: Ints = field(init=False)
     """[W] tokens of every window."""
     pending: Longs = field(init=False)

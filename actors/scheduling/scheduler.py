@@ -15,6 +15,7 @@ from actors.engine.passes import PassInFlight, Share
 from actors.errors import DeviceLost, ModelError, NoRoom, QueueFull, WindowTooLarge
 from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
+from actors.scheduling.pass_log import PassLog, log_pass
 from actors.scheduling.policy import SchedulingPolicy
 from actors.scheduling.request import QueuedRequest, WindowSizes
 
@@ -82,17 +83,20 @@ class OnlineScheduler:
         if self._load > 1 and (waiting := len(self)) > 1:
             raise QueueFull(f"{waiting} requests wait already, and no other is predicted to have its turn in time")
 
-    def submit(self, task: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False) -> QueuedRequest:
+    def submit(
+        self, task: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False, log: PassLog | None = None
+    ) -> QueuedRequest:
         """Queues a request; its future holds the results. Whoever waits for them may cancel it.
 
         Args:
             deadline: by the monotonic clock, in seconds; past it the request is settled with `DeadlinePassed`.
             is_probe: whether it is a readiness probe: it is always taken, and offline passes stay as long as they are.
+            log: is told of its passes; None where it is not traced.
 
         Raises:
             QueueFull: the queue is full, or the request would have to wait for too long.
         """
-        request = QueuedRequest(task, deadline, self._clock(), is_probe=is_probe)
+        request = QueuedRequest(task, deadline, self._clock(), is_probe=is_probe, log=log)
         self._plan_slice(request)
         request.first_slice_pending = request.slice_windows
         request.due = self._admission.due(request)
@@ -168,6 +172,7 @@ class OnlineScheduler:
             flight = self._engine.submit(shares, _device_is_held, online=True)
             output = None if flight is None else self._engine.wait(flight)
         except Exception as error:
+            log_pass(windows, began, self._clock(), type(error).__name__)
             if len(windows) == 1:
                 (request,) = windows
                 if request.has_failed or isinstance(error, _FINAL):
@@ -185,6 +190,7 @@ class OnlineScheduler:
                 (request,) = windows
                 request.not_before = time.monotonic() + request.task.pause
             return
+        log_pass(windows, began, self._clock())
         queued = [request for request in list(self._requests) if not request.is_probe]
         before = self._admission.backlog(queued)
         of_first = sum(min(len(own), request.first_slice_pending) for request, own in windows.items())

@@ -33,6 +33,7 @@ from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
+from actors.tracing.environment import tracing_here
 
 APPLICATION = "spanmill"
 MODEL, GATEWAY = "model", "gateway"
@@ -57,7 +58,7 @@ class ModelDeployment:
         model = with_precision(folder, model)
         card = describe(folder, model)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
-        self._replica = Replica(actor, card, service.sharing, service.limits)
+        self._replica = Replica(actor, card, service.sharing, service.limits, tracing_here())
         self._metrics = ReplicaMetrics(self._replica)
         self._most_offline = service.sharing.offline_calls
         self._offline = 0

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats
 from actors.parameters import AttentionParameters, EmbeddingParameters, QAParameters, TokenVectorParameters
+from actors.tracing.context import TraceContext
 
 Task = Literal["answer", "embed", "tokens", "encode"]
 """Answers, one vector per text, one vector per token, or columns of texts."""
@@ -50,6 +51,8 @@ class Request:
     """Time that is left until the deadline; None for no deadline."""
     is_probe: bool = False
     """Whether it is a readiness probe, which does not count as online traffic."""
+    trace: TraceContext | None = None
+    """The span that it is part of; None where it is not traced."""
 
 
 @dataclass(frozen=True)

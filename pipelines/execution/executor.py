@@ -26,6 +26,7 @@ from pipelines.output.row_counts import RowCounts, read_counts
 from pipelines.reporting.progress import Progress
 from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
+from pipelines.stages.tracing import JobTrace, traced_job
 from pipelines.storage.filesystem import exists
 
 _MOST_LOST_SHARDS = 6
@@ -49,6 +50,13 @@ def execute(job: Job, console: Console) -> Outcome:
             be used.
         ConfigError: the cluster cannot hold the pool.
     """
+    with traced_job(job.manifest.job_id, job.kind) as trace:
+        outcome = _execute(job, console, trace)
+        trace.done(outcome.tally.total, outcome.tally.shards)
+    return outcome
+
+
+def _execute(job: Job, console: Console, trace: JobTrace) -> Outcome:
     started = time.monotonic()
     committed = job.committed()
     before = committed.shards
@@ -73,7 +81,9 @@ def execute(job: Job, console: Console) -> Outcome:
                 resources, nodes = cluster_size()
                 pool = pool_of(job, resources, nodes)
                 observer.begin(pool, resources, nodes)
-                _Run(job, pool, make_stages(job, pool), progress, observer, watchers).to_the_end(pending)
+                stages = make_stages(job, pool, trace=trace.context)
+                _Run(job, pool, stages, progress, observer, watchers).to_the_end(pending)
+                trace.spare_workers()
         observer.settle()
         committed = check_complete(job, progress.tally.reasons_of_failure())
         counts = read_counts(job.parts, committed)

@@ -89,7 +89,7 @@ class PoisonRowSearch:
         for unit in pending:
             for message in self._read(unit):
                 if isinstance(message, SettledMessage):
-                    yield message.receipt(time.time())
+                    yield self._write.end(message)
                 elif is_suspect(message.header.shard):
                     receipt = self._receipt(message)
                     yield receipt
@@ -123,11 +123,11 @@ class PoisonRowSearch:
             shard = _joined(list(self._pieces(header, raw)), self._write.schema)
             self._check_model(shard)
         except _NotTheRowsError as error:
-            return SettledMessage.failed(header, ModelStage.name, error).receipt(time.time())
+            return self._write.end(SettledMessage.failed(header, ModelStage.name, error))
         try:
-            return self._write.commit(header, shard).receipt()
+            return self._write.end(self._write.commit(header, shard))
         except StorageError as error:
-            return SettledMessage.failed(header, self._write.name, error).receipt(time.time())
+            return self._write.end(SettledMessage.failed(header, self._write.name, error))
 
     def _check_model(self, shard: FinishedShard) -> None:
         """That all rows of a small shard fail alone says nothing of them while the model never computed any."""

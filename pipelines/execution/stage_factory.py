@@ -2,6 +2,7 @@
 
 from actors.engine.decoding.compact_vectors import described
 from actors.models.hub import from_anywhere
+from actors.tracing.context import TraceContext
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
@@ -16,8 +17,12 @@ from pipelines.stages.write import WriteStage
 _READ_CPUS, _PREPARE_CPUS, _WRITE_CPUS = 0.2, 0.3, 0.1
 
 
-def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList:
-    """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written."""
+def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: TraceContext | None = None) -> StageList:
+    """The stages of a bound job on a pool; a rehearsal writes nothing, and does not look at what is written.
+
+    Args:
+        trace: the span of the job; None where it is not traced.
+    """
     layout, task, config = job.plan.layout, job.task, job.config
     own = own_model(job, pool)
     model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
@@ -28,12 +33,12 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
         metadata |= described(task.embedding, job.model.hidden_size)
     prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, task.needs_texts)
     return StageList(
-        read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
+        read=TaskStage(ReadStage(layout, config.corpus.storage, trace), _READ_CPUS),
         compute=(
             TaskStage(prepare, _PREPARE_CPUS),
             ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check), (own,), pool),
         ),
-        write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),
+        write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal, trace), _WRITE_CPUS),
     )
 
 

@@ -1,11 +1,13 @@
 """The base class of stages: a stage gives its work on one message, and failures are handled here for all."""
 
+import time
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 import pyarrow as pa
 
 from pipelines.stages.messages import SettledMessage, ShardHeader, ShardMessage
+from pipelines.stages.tracing import trace_stage
 from pipelines.storage.retry import count_errors
 
 In = TypeVar("In", bound=ShardMessage)
@@ -38,9 +40,11 @@ class ShardStage(ABC, Generic[In, Out]):
     def _attempt(self, table: pa.Table) -> Out | SettledMessage:
         """The next message, or the shard's failure; store errors are counted either way."""
         done: Out | SettledMessage
+        began, failure = time.time_ns(), None
         with count_errors() as errors:
             try:
                 done = self.process(self.takes.from_table(table))
             except Exception as error:  # whatever a row, a runtime or a store does, the other shards must go on
-                done = SettledMessage.failed(ShardHeader.from_table(table), self.name, error)
+                done, failure = SettledMessage.failed(ShardHeader.from_table(table), self.name, error), error
+        trace_stage(self.name, done.header, began, failure)
         return done.with_store_errors(errors.total)

@@ -27,6 +27,8 @@ _PLAIN = pa.schema(
         ("last", pa.bool_()),
         ("file", pa.string()),
         ("store_errors", pa.int32()),
+        ("trace", pa.string()),
+        ("began", pa.int64()),
         ("found", pa.bool_()),
         ("failed_in", pa.string()),
         ("error", pa.string()),
@@ -78,12 +80,16 @@ class ShardHeader:
     """Name of the file it was read from."""
     store_errors: int = 0
     """Calls to a store that failed on its way, tried again or not."""
+    trace: str = ""
+    """Its span, `str(TraceContext)`; empty where it is not traced."""
+    began: int = 0
+    """When that span began, nanoseconds of the epoch."""
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "ShardHeader":
         """The header of the message in a one-row table, whatever its type."""
-        unit, number, last, file, errors = (table.column(name)[0].as_py() for name in _PLAIN.names[:5])
-        return cls(ShardId(unit, number, last), file, errors)
+        unit, number, last, *others = (table.column(name)[0].as_py() for name in _PLAIN.names[:7])
+        return cls(ShardId(unit, number, last), *others)
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ class SettledMessage(ShardMessage):
 
 
 def _one_row(header: ShardHeader, status: dict[str, object], payloads: dict[str, pa.Buffer]) -> pa.Table:
-    plain = {**vars(header.shard), "file": header.file, "store_errors": header.store_errors, **status}
+    plain = {**vars(header.shard), **vars(header), **status}
     columns = {field.name: pa.array([plain[field.name]], field.type) for field in _PLAIN}
     for name, buffer in payloads.items():
         offsets = pa.py_buffer(_two_offsets(buffer.size))

@@ -1,15 +1,18 @@
 """The first stage: a read unit becomes its shards, one by one."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from actors.tracing.context import TraceContext
 from pipelines.output.parts import ShardId
 from pipelines.planning.row_schema import RowSchema
 from pipelines.rows.shard_reader import read_unit
 from pipelines.stages.messages import IpcTable, RawMessage, SettledMessage, ShardHeader
 from pipelines.stages.pending_units import PendingUnit
+from pipelines.stages.tracing import new_shard, trace_stage
 from pipelines.storage.retry import count_errors
 
 
@@ -19,6 +22,8 @@ class ReadStage:
 
     layout: RowSchema
     storage: Mapping[str, object]
+    trace: TraceContext | None = None
+    """The span of the job; None where it is not traced."""
 
     name = "read"
 
@@ -32,15 +37,21 @@ class ReadStage:
         number, file = 0, pending.file.name
         shards = read_unit(pending.file, pending.unit, self.layout, self.storage, pending.committed)
         while True:
+            began = time.time_ns()
             with count_errors() as errors:
                 try:
                     raw = next(shards, None)
                 except Exception as error:  # whatever a file's bytes or a store's package do, the others must go on
-                    header = ShardHeader(ShardId(pending.unit.index, number, False), file, errors.total)
+                    shard = ShardId(pending.unit.index, number, False)
+                    header = ShardHeader(shard, file, errors.total, *new_shard(self.trace, began))
+                    trace_stage(self.name, header, began, error)
                     yield SettledMessage.failed(header, self.name, error)
                     return
             if raw is None:
                 return
             number = raw.number + 1
-            header = ShardHeader(ShardId(raw.unit, raw.number, raw.last), file, errors.total)
-            yield RawMessage(header, IpcTable.of(raw.table))
+            shard = ShardId(raw.unit, raw.number, raw.last)
+            header = ShardHeader(shard, file, errors.total, *new_shard(self.trace, began))
+            message = RawMessage(header, IpcTable.of(raw.table))
+            trace_stage(self.name, header, began)
+            yield message

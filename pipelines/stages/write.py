@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.engine.output_columns import vector_names
+from actors.tracing.context import TraceContext
 from pipelines.output.receipt import SCORE_BINS, Receipt
 from pipelines.output.row_samples import ShardSamples, best_answers
 from pipelines.output.sinks.base import Sink
@@ -17,6 +18,7 @@ from pipelines.schemas import empty_table
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import ResultsMessage, SettledMessage, ShardHeader, ShardMessage
 from pipelines.stages.model_run import ModelRun
+from pipelines.stages.tracing import trace_shard
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,21 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
     metadata: Mapping[str, str]
     rehearsal: bool = False
     """Only says what would be written."""
+    trace: TraceContext | None = None
+    """The span of the job; None where it is not traced."""
 
     name = "write"
     takes = ResultsMessage
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Commits one shard, unless there is nothing left to do for it; gives a row of RECEIPT_SCHEMA."""
-        done = self.outcome(table)
+        return Receipt.to_table([self.end(self.outcome(table))])
+
+    def end(self, done: WrittenMessage | SettledMessage) -> Receipt:
+        """The receipt of a shard that is committed now, or given up; its trace has the whole of it then."""
         receipt = done.receipt(time.time()) if isinstance(done, SettledMessage) else done.receipt()
-        return Receipt.to_table([receipt])
+        trace_shard(self.trace, done.header, receipt)
+        return receipt
 
     def process(self, message: ResultsMessage) -> WrittenMessage:
         """Commits one shard."""

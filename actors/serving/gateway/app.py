@@ -1,7 +1,7 @@
 """The HTTP application of a gateway: the routes of all protocols, behind request ids, API keys and limits."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,9 @@ from actors.serving.gateway.protocols.oip import routes as oip
 from actors.serving.parameters import CorsParameters, KeyParameters
 from actors.serving.types import Refusal, Refused
 from actors.version import release
+
+if TYPE_CHECKING:
+    from actors.tracing.tracing import Tracing
 
 PROTOCOLS: tuple[Callable[[Context], ProtocolRoutes], ...] = (
     huggingface.routes,
@@ -51,12 +54,14 @@ def build_app(
     cors: CorsParameters,
     server_sets_id: bool = False,
     observer: RequestObserver | None = None,
+    tracing: "Tracing | None" = None,
 ) -> FastAPI:
     """The HTTP application.
 
     Args:
         server_sets_id: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
         observer: is called for every request when it has ended.
+        tracing: exports spans of requests; None exports none.
 
     Raises:
         NoKeysError: there are no keys, and `keys.none` does not say that none are wanted.
@@ -87,6 +92,11 @@ def build_app(
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, *TIMES, "Retry-After"],
         )
+    if tracing is not None:
+        # It brings OpenTelemetry.
+        from actors.serving.gateway.middleware.tracing import TracingMiddleware
+
+        app.add_middleware(TracingMiddleware, tracing=tracing, health_route=context.health_route)
     app.add_middleware(
         AccessLogMiddleware, error_responses=error_responses, server_sets_id=server_sets_id, observer=observer
     )
@@ -104,6 +114,8 @@ class _Documented(FastAPI):
             redirect_slashes=False,
             docs_url=None,
             redoc_url=None,
+            # FastAPI's own spans and logs would hold paths, queries and texts of errors; see middleware/tracing.py.
+            telemetry={"tracing": False, "metrics": False, "logs": False},
         )
         self._wants_key = wants_key
         self._health_route = context.health_route

@@ -11,6 +11,7 @@ from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.gateway.middleware.access_log import log_requests
 from actors.serving.parameters import ServiceParameters
 from actors.serving.prometheus import RequestMetrics
+from actors.tracing.environment import tracing_here
 
 
 def app_builder(service: ServiceParameters, deployment: str, name: str) -> Callable[[], FastAPI]:
@@ -25,10 +26,11 @@ def app_builder(service: ServiceParameters, deployment: str, name: str) -> Calla
         if service.gateway.log_requests:
             log_requests()
         application = serve.get_replica_context().app_name
-        client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits)
+        tracing = tracing_here()
+        client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits, tracing)
         health_route = service.gateway.health_route
         context = Context(client, service.limits, service.qa, service.embedding, name, service.batching, health_route)
         metrics = RequestMetrics(health_route)
-        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=metrics)
+        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=metrics, tracing=tracing)
 
     return build_in_replica

@@ -5,7 +5,7 @@ import random
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
@@ -15,6 +15,9 @@ from actors.serving.parameters import LimitParameters
 from actors.serving.prometheus import application_metrics
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
 from actors.tokenization.encoder_spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from actors.tracing.tracing import Tracing
 
 _TRIES = 2
 """A request at which so many replicas have died is to blame, if nobody else was there the last time."""
@@ -36,8 +39,13 @@ _PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECO
 class HandleClient:
     """A `ModelClient` of the replicas of the model deployment."""
 
-    def __init__(self, handle: Any, limits: LimitParameters) -> None:
-        """Takes a DeploymentHandle of `deployments.MODEL`."""
+    def __init__(self, handle: Any, limits: LimitParameters, tracing: "Tracing | None" = None) -> None:
+        """Takes a DeploymentHandle of `deployments.MODEL`.
+
+        Args:
+            tracing: exports a span for every call of a traced request; None exports none.
+        """
+        self._tracing = tracing
         self._handle = handle
         self._limits = limits
         self._in_flight = 0
@@ -111,9 +119,7 @@ class HandleClient:
                 asked = time.monotonic()
                 left = until - asked
                 try:
-                    reply: Reply | Refusal = await self._call(
-                        self._handle.ask, replace(request, seconds=left), seconds=left
-                    )
+                    reply = await self._ask_once(replace(request, seconds=left), left)
                 except ActorUnavailableError:
                     was_held = True
                 except DEATHS:
@@ -133,6 +139,26 @@ class HandleClient:
                         return reply
                 # Requests that waited for a new replica fill it all at once. They are tried again, and not refused.
                 await asyncio.sleep(random.uniform(*_RETRY_PAUSE))
+
+    async def _ask_once(self, request: Request, seconds: float) -> Reply | Refusal:
+        if self._tracing is None or request.trace is None:
+            untraced: Reply | Refusal = await self._call(self._handle.ask, request, seconds=seconds)
+            return untraced
+        from actors.tracing.tracing import context_of, refuse
+
+        given_up: Refused | None = None
+        with self._tracing.span("call replica", request.trace, {}, "client") as span:
+            request = replace(request, trace=context_of(span))
+            try:
+                reply: Reply | Refusal = await self._call(self._handle.ask, request, seconds=seconds)
+            except Refused as refused:
+                # Its reason says more than its class.
+                given_up, reply = refused, refused.refusal
+            if isinstance(reply, Refusal):
+                refuse(span, reply.status, reply.reason)
+        if given_up is not None:
+            raise given_up
+        return reply
 
     async def _others_died(self) -> bool:
         """Whether a replica took other requests with it too: any of those may have killed it then."""

@@ -46,6 +46,8 @@ async def ask(
         long_texts=long_texts,
         columns=columns or WantedColumns(),
         seconds=_seconds(http, context.limits),
+        # Not http.state.trace: where there is none, Starlette takes many times as long to say so.
+        trace=http.scope["state"].get("trace"),
     )
     check_inputs(request, context.limits)
     reply = await context.client.ask(request)

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from actors.engine.pace import Pace
 from actors.errors import DeadlinePassed, DeviceLost, ModelError, NoRoom, NotANumber, QueueFull, WindowTooLarge
@@ -13,9 +14,13 @@ from actors.scheduling.request import QueuedRequest
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.codec import decode, encode, wanted_by
 from actors.serving.replica.column_checks import check_columns, check_reply_size
+from actors.serving.replica.request_trace import RequestTrace
 from actors.serving.replica.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
 from actors.tokenization.tokenized import Tokenized
+
+if TYPE_CHECKING:
+    from actors.tracing.tracing import Tracing
 
 _BUSY = 0.5
 _WARM_UP_TEXTS = ("Does the model run?", "Does the model run? " * 100)
@@ -33,12 +38,14 @@ class Replica:
         card: ModelCard,
         sharing: SharingParameters | None = None,
         limits: LimitParameters | None = None,
+        tracing: "Tracing | None" = None,
     ) -> None:
         """Takes a loaded model actor with `sharing`.
 
         Args:
             sharing: how many requests may be in hand at once, and how long they may wait; None takes the defaults.
             limits: of one request; None takes the defaults.
+            tracing: exports spans of the requests that bring a trace; None exports none.
         """
         self.actor = actor
         self.card = card
@@ -48,13 +55,23 @@ class Replica:
         self._to_tokenise = self._tokenising = 0
         self._tokenised = Pace(0.0)
         self._limits = limits or LimitParameters()
+        self._tracing = tracing
         self._threads = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="tokenise")
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; cancelling the task takes the request out of the queue."""
+        trace = RequestTrace.begin(self._tracing, request)
+        if trace is None:
+            return await self._admit(request)
+        with trace:
+            outcome = await self._admit(request, trace)
+            trace.told(outcome)
+        return outcome
+
+    async def _admit(self, request: Request, trace: RequestTrace | None = None) -> Reply | Refusal:
         if request.is_probe:
             # It takes no room from those who have work: whether it may come at all is its gateway's to say.
-            return await self._reply_or_refusal(request)
+            return await self._reply_or_refusal(request, trace)
         # Before anything is tokenised: a refusal must cost nothing.
         try:
             self._check_room()
@@ -62,7 +79,7 @@ class Replica:
             return _queue_full(full)
         self.in_hand += 1
         try:
-            return await self._reply_or_refusal(request)
+            return await self._reply_or_refusal(request, trace)
         finally:
             self.in_hand -= 1
 
@@ -116,9 +133,9 @@ class Replica:
         if self.actor.scheduler is not None:
             self.actor.scheduler.check_room()
 
-    async def _reply_or_refusal(self, request: Request) -> Reply | Refusal:
+    async def _reply_or_refusal(self, request: Request, trace: RequestTrace | None) -> Reply | Refusal:
         try:
-            return await self._compute(request)
+            return await self._compute(request, trace)
         except Refused as refused:
             return refused.refusal
         except QueueFull as full:
@@ -136,13 +153,16 @@ class Replica:
         except ModelError as error:
             return Refusal(422, "invalid", str(error))
 
-    async def _prepare_in_thread(self, request: Request) -> Tokenized:
+    async def _prepare_in_thread(self, request: Request, trace: RequestTrace | None) -> Tokenized:
         size, wanted = sum(map(len, request.texts)) + sum(map(len, request.questions)), wanted_by(request)
 
         def prepare() -> Tokenized:
             began = time.monotonic()
             prepared = self.prepare(request)
-            self._tokenised.observe(size, time.monotonic() - began)
+            ended = time.monotonic()
+            self._tokenised.observe(size, ended - began)
+            if trace is not None:
+                trace.tokenised(began, ended)
             # The first such request waits for seconds, and nobody else with it.
             self.actor.engine.make_ready(wanted)
             return prepared
@@ -155,7 +175,7 @@ class Replica:
             self._to_tokenise -= size
             self._tokenising -= 1
 
-    async def _compute(self, request: Request) -> Reply:
+    async def _compute(self, request: Request, trace: RequestTrace | None) -> Reply:
         started = time.monotonic()
         if request.task == "answer" and not self.card.answers:
             raise Refused(
@@ -166,10 +186,13 @@ class Replica:
             # A word. In a thread it would wait for the long texts of others.
             prepared = self.prepare(request)
         else:
-            prepared = await self._prepare_in_thread(request)
+            prepared = await self._prepare_in_thread(request, trace)
         tokenised = time.monotonic()
         left = None if request.seconds is None else request.seconds - (tokenised - started)
-        queued = self.actor.ask(prepared, wanted_by(request), left, is_probe=request.is_probe)
+        log = None if trace is None else trace.passes
+        queued = self.actor.ask(prepared, wanted_by(request), left, is_probe=request.is_probe, log=log)
+        if trace is not None:
+            trace.queued(queued)
         try:
             results = await asyncio.wrap_future(queued.future)
         except asyncio.CancelledError:

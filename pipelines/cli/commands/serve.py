@@ -1,6 +1,7 @@
 """`spanmill serve`: starts the service on Ray Serve, and stops it once the requests in hand are finished."""
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe_named
 from actors.serving.parameters import ServiceParameters
+from actors.tracing.environment import is_wanted, obstacle_in
 from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.cli.commands.service_keys import keys_of
 from pipelines.cli.stop_signals import heard_at_any_moment
@@ -90,6 +92,7 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     check_free(config.http.port, "http.port", config.http.host)
     if service.keys.none and not is_loopback(config.http.host):
         console.print(f"no keys are wanted: whoever reaches port {config.http.port} of this machine may ask")
+    _warn_of_lost_traces(console)
     started.enter_context(connected(config.ray, models=(config.model.name,)))
     started.enter_context(_announced(config))
     console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")
@@ -98,6 +101,13 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     except BaseException:
         _give_up(config)
         raise
+
+
+def _warn_of_lost_traces(console: Console) -> None:
+    """Says it where traces are wanted and cannot be exported; gateway and replicas say it in Ray's logs only."""
+    obstacle = obstacle_in(os.environ) if is_wanted(os.environ) else None
+    if obstacle is not None:
+        console.print(obstacle, markup=False)
 
 
 def _give_up(config: ServeConfig) -> None:

@@ -14,7 +14,8 @@ from actors.serving.gateway.protocols.base import ErrorResponses
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, milliseconds, rows, times; never its body, never its key."""
+"""A line of JSON for every request: id, route, status, milliseconds, rows, the id of its trace, times; never its body,
+never its key."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
@@ -46,7 +47,7 @@ class AccessLogMiddleware:
         server_sets_id: bool = False,
         observer: RequestObserver | None = None,
     ) -> None:
-        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets.
+        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets, and `state.trace_id`.
 
         Args:
             server_sets_id: whether the server puts the id on responses by itself.
@@ -115,6 +116,8 @@ def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),
+        # The name that OpenTelemetry's conventions give it in logs.
+        **({"trace_id": state["trace_id"]} if "trace_id" in state else {}),
         **{TIMES[name]: ms for name, ms in _times(state).items()},
     }
     LOGGER.info(orjson.dumps(line).decode())

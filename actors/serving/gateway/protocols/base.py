@@ -40,7 +40,8 @@ class ErrorResponses:
         self._retry_after = retry_after_seconds
 
     def response(self, scope: Scope, refusal: Refusal) -> Response:
-        """The response to the request of an ASGI scope."""
+        """The response to the request of an ASGI scope; leaves the reason in `state.refused`, for its trace."""
+        scope.setdefault("state", {})["refused"] = refusal.reason
         protocol = self._protocol(scope["path"].removeprefix(scope.get("root_path", "")))
         body = plain_body(refusal) if protocol is None else protocol.error_body(refusal)
         status = refusal.status if protocol is None else protocol.statuses.get(refusal.reason, refusal.status)

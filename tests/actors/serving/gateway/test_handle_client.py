@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import Refusal, Refused, Reply, Request, Timing
+from actors.tracing.context import TraceContext
+from actors.tracing.tracing import Tracing
+from tests.otlp_receiver import Collector
+from tests.tracing import collector as collector
+from tests.tracing import tracing as tracing
 
 FULL = Refusal(429, "queue_full", "full", retry_after=1)
 ANSWERED = Reply((3,), Timing(1.0, 1.0, 1.0))
@@ -22,10 +28,12 @@ class _Handle:
     def __init__(self, *said: tuple[float, object]) -> None:
         self._said = iter(said)
         self.asked = 0
+        self.requests: list[Request] = []
         self.ask = self.card = self
 
     def remote(self, *request: Request) -> "asyncio.Task[Any]":
         self.asked += 1
+        self.requests += request
         seconds, what = next(self._said)
 
         async def say() -> object:
@@ -220,3 +228,39 @@ def test_who_hangs_up_or_bears_the_same_name_leaves_no_suspicion_behind() -> Non
         return list(client._died)
 
     assert asyncio.run(ask()) == []
+
+
+def test_every_call_of_a_traced_request_is_a_span_of_which_its_replica_is_told(
+    tracing: Tracing, collector: Collector
+) -> None:
+    parent = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    handle = _Handle((0, RayActorError()), (0, ANSWERED))
+
+    async def ask() -> Reply:
+        return await HandleClient(handle, LimitParameters(), tracing).ask(replace(REQUEST, trace=parent))
+
+    assert asyncio.run(ask()) == ANSWERED
+    died, answered = collector.wait_for("call replica", count=2)
+    assert [died.parent, answered.parent] == ["b7ad6b7169203331"] * 2
+    assert [(died.failed, died.attributes), (answered.failed, answered.attributes)] == [
+        (True, {"error.type": "RayActorError"}),
+        (False, {}),
+    ]
+    told = [request.trace for request in handle.requests]
+    assert [context and f"{context.span_id:016x}" for context in told] == [died.id, answered.id]
+
+
+@pytest.mark.parametrize(("said", "reason", "failed"), [(FULL, "queue_full", False), (None, "deadline", True)])
+def test_a_call_that_is_refused_or_late_says_why(
+    tracing: Tracing, collector: Collector, said: Refusal | None, reason: str, failed: bool
+) -> None:
+    parent = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    handle = _Handle((3600 if said is None else 0, said))
+
+    async def ask() -> Reply:
+        request = replace(REQUEST, trace=parent, seconds=0.01 if said is None else 60)
+        return await HandleClient(handle, LimitParameters(), tracing).ask(request)
+
+    assert _refusal(lambda: asyncio.run(ask())).reason == reason
+    span = collector.the("call replica")
+    assert (span.attributes["spanmill.refused"], span.failed) == (reason, failed)

@@ -1,5 +1,6 @@
 """`spanmill serve` as a user starts it: HTTP clients, a job on its replicas, a replica that is killed, SIGTERM."""
 
+import io
 import json
 import os
 import re
@@ -16,9 +17,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from actors.parameters import EmbeddingParameters, QAParameters
-from pipelines.cli.commands.serve import _why
+from pipelines.cli.commands.serve import _warn_of_lost_traces, _why
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command, free_port, is_gone
 
@@ -49,6 +51,18 @@ def test_the_cause_of_a_failed_start_is_the_error_of_the_replica(messages: list[
 
 def test_a_failed_start_without_a_word_is_called_by_its_kind() -> None:
     assert _why(RuntimeError(), []) == "RuntimeError"
+
+
+@pytest.mark.parametrize(("protocol", "lines"), [("grpc", 1), ("http/protobuf", 0)])
+def test_traces_that_cannot_be_exported_are_said_where_the_command_runs(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, lines: int
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", protocol)
+    said = io.StringIO()
+    _warn_of_lost_traces(Console(file=said, width=1000))
+    assert len(said.getvalue().splitlines()) == lines
+    assert ("'grpc'" in said.getvalue()) is (lines > 0)
 
 
 def test_ctrl_c_while_it_starts_is_heard_and_takes_all_of_it_down(untrained_model: Path, tmp_path: Path) -> None:

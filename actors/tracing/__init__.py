@@ -1,0 +1,1 @@
+"""Traces of requests and jobs, exported over OTLP where OpenTelemetry's environment variables ask for it."""
