@@ -292,7 +292,7 @@ class Engine:
             stack(batches),
             wanted.qa is not None,
             stack_weights(weights, width),
-            wanted.tokens,
+            wanted.reads_states,
             tuple(searches),
         )
 

@@ -11,6 +11,7 @@ from actors.candidates import Candidates, SpanSearch
 from actors.engine.collate import collate
 from actors.engine.cost_model import Amount
 from actors.engine.decoding.answers import Answers, read_answers
+from actors.engine.decoding.chunk_vectors import ChunkVectors
 from actors.engine.decoding.pooling import Pooling, embed_owners
 from actors.engine.decoding.span_decoding import best_spans, candidates_wanted, decoding_work
 from actors.engine.pass_stats import PassStats
@@ -49,14 +50,21 @@ class Wanted:
     """One vector per text; beside answers, per passage."""
     tokens: bool = False
     """The last hidden state of every token."""
+    late_chunks: bool = False
+    """Whether the embedding is one vector per chunk of a text that is read whole, made of its tokens' hidden states."""
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether the last hidden states themselves are needed of a pass."""
+        return self.tokens or self.late_chunks
 
     @property
     def outputs(self) -> frozenset[ModelOutput]:
         """What a forward pass has to give for it."""
         needs = {
             ModelOutput.LOGITS: self.qa is not None,
-            ModelOutput.POOLED: self.embedding is not None,
-            ModelOutput.LAST_HIDDEN: self.tokens,
+            ModelOutput.POOLED: self.embedding is not None and not self.late_chunks,
+            ModelOutput.LAST_HIDDEN: self.reads_states,
         }
         return frozenset(output for output, is_needed in needs.items() if is_needed)
 
@@ -83,9 +91,12 @@ class InferenceTask:
         """[W] tokens of every window, special tokens included."""
         self._asked = None if wanted.qa is None else _Asked(prepared, wanted.qa)
         self._pooled: _Pooled | None = None
+        self._chunks: ChunkVectors | None = None
         self._tokens: list[Floats | None] = []
         windows = len(prepared.windows)
-        if wanted.embedding is not None:
+        if wanted.embedding is not None and prepared.chunks is not None:
+            self._chunks = ChunkVectors(prepared, prepared.chunks, hidden_size, wanted.embedding.normalize)
+        elif wanted.embedding is not None:
             self._pooled = _Pooled(prepared, wanted.embedding, hidden_size, beside_answers=wanted.qa is not None)
         if wanted.tokens:
             self._tokens = [None] * windows
@@ -100,7 +111,7 @@ class InferenceTask:
     @property
     def kind(self) -> tuple[bool, bool, bool]:
         """Tasks of one kind can share a pass: whether spans, pooled vectors, hidden states are wanted."""
-        return self._asked is not None, self._pooled is not None, self.wanted.tokens
+        return self._asked is not None, self._pooled is not None, self.wanted.reads_states
 
     def merge_complete(self) -> None:
         """Merges the candidates of rounds whose windows have all had their pass, and drops those that do not win."""
@@ -133,6 +144,8 @@ class InferenceTask:
             self._asked.keep(chosen, batch, output)
         if self._pooled is not None and output.pooled is not None:
             self._pooled.keep(chosen, output.pooled)
+        if self._chunks is not None and output.hidden is not None:
+            _checked(self._chunks.keep(chosen, batch, output.hidden))
         if self.wanted.tokens and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
                 # A view would hold the whole pass's states for as long as this window's are wanted.
@@ -142,6 +155,8 @@ class InferenceTask:
         """What the rows get, once every window has had its pass."""
         answers = None if self._asked is None else self._asked.answers()
         embeddings = None if self._pooled is None else self._pooled.join()
+        if self._chunks is not None:
+            embeddings = self._chunks.join()[self.prepared.row_owner]
         tokens = tuple(t for t in self._tokens if t is not None) if self.wanted.tokens else None
         return Results(answers, embeddings, tokens, self.stats)
 

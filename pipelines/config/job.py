@@ -1,11 +1,13 @@
 """The config of a job: pydantic models, one field per key, read from YAML and from `--set key=value`."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from actors.parameters import (
     BatchingParameters,
+    ChunkParameters,
     EmbeddingParameters,
     ModelParameters,
     QAParameters,
@@ -224,6 +226,16 @@ class AnswerConfig(JobConfig):
     embedding: EmbeddingParameters | None = None
     """Also write the embedding of every row's passage tokens, from the same forward pass; null does not."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_chunks(cls, keys: object) -> object:
+        if isinstance(keys, Mapping) and keys.get("chunk") is not None:
+            raise ValueError(
+                "chunk is a key of embed jobs: an answer job reads every passage whole, in windows of qa.max_seq_len "
+                "tokens, and has a row for each question. Leave chunk out, or run spanmill embed"
+            )
+        return keys
+
     @model_validator(mode="after")
     def _one_cut(self) -> "AnswerConfig":
         if self.embedding is not None and (self.embedding.max_seq_len is not None or self.embedding.doc_stride):
@@ -239,6 +251,19 @@ class EmbedConfig(JobConfig):
 
     embedding: EmbeddingParameters = EmbeddingParameters()
     """How embeddings are made."""
+
+    chunk: ChunkParameters | None = None
+    """Cut every text into chunks and write a row for each, as {tokens: 256, by: sentence} (docs/chunks.md); null writes
+    one row for each text."""
+
+    @model_validator(mode="after")
+    def _pools_chunks(self) -> "EmbedConfig":
+        if self.chunk is not None and self.chunk.context == "document" and self.embedding.pooling != "mean":
+            raise ValueError(
+                f"chunk.context is document, which means the vectors of each chunk's tokens, and embedding.pooling is "
+                f"{self.embedding.pooling}; set embedding.pooling: mean, or chunk.context: chunk"
+            )
+        return self
 
 
 OfflineConfig = AnswerConfig | EmbedConfig

@@ -26,7 +26,9 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False) -> StageList
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage), _READ_CPUS),
         compute=(
-            TaskStage(PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling), _PREPARE_CPUS),
+            TaskStage(
+                PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, job.chunk), _PREPARE_CPUS
+            ),
             ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal), _WRITE_CPUS),

@@ -6,7 +6,7 @@ from actors.models.hub import find_model, fingerprint
 from actors.registry import AUTO
 from pipelines.config.job import OfflineConfig
 from pipelines.errors import JobError
-from pipelines.job.job import Places, make_manifest, wanted_of
+from pipelines.job.job import Places, chunk_of, make_manifest, wanted_of
 from pipelines.job.precision import known_precision
 from pipelines.job.runtime import begun_runtime, with_runtime
 from pipelines.output.manifest import Manifest, read_manifest
@@ -42,7 +42,7 @@ def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> R
     committed = parts.committed()
     if committed.foreign or not all(committed.is_complete(unit.index) for unit in plan.units):
         return None
-    counts = read_counts(parts, committed)
+    counts = read_counts(parts, committed, has_chunks=chunk_of(config) is not None)
     try:
         if config.quarantine_limit is not None:
             config.quarantine_limit.check(counts)
@@ -57,7 +57,7 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
         return False
     # The width of the model's vectors follows from its fingerprint, which is compared too.
     width = _WIDTH.search(stored.output_schema)
-    schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) if width else 0)
+    schema = output_schema(plan.layout.carry, wanted_of(config), int(width[1]) if width else 0, chunk_of(config))
     config = with_runtime(config, begun_runtime(config.model, stored))
     precision = None if config.model.backend == AUTO else known_precision(config.model, stored)
     if precision is None:

@@ -13,6 +13,7 @@ from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
 from actors.models.runtime_choice import Candidate, RuntimeChoice
+from actors.parameters import ChunkParameters
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
@@ -63,6 +64,11 @@ class Job:
         return self.plan.layout.kind
 
     @property
+    def chunk(self) -> ChunkParameters | None:
+        """How its texts are cut into chunks, each a row of the output; None where every input row is one."""
+        return chunk_of(self.config)
+
+    @property
     def model_name(self) -> str:
         """The model as people know it: the one that ships by its name, any other by the place that the config gives."""
         name = self.config.model.name
@@ -76,7 +82,7 @@ class Job:
     @property
     def schema(self) -> pa.Schema:
         """Schema of every part."""
-        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size)
+        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size, self.chunk)
 
     @property
     def parts(self) -> Sink:
@@ -151,10 +157,10 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool
     config, task = with_runtime(config, model.runtime), wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
-    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k)
+    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k, chunk_of(config))
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    schema = output_schema(plan.layout.carry, task, model.hidden_size)
+    schema = output_schema(plan.layout.carry, task, model.hidden_size, chunk_of(config))
     manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan, model.runtime)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
 
@@ -172,7 +178,17 @@ def kind_of(config: OfflineConfig) -> JobKind:
 
 def wanted_of(config: OfflineConfig) -> Wanted:
     """What a job wants of its model."""
-    return Wanted(config.qa if isinstance(config, AnswerConfig) else None, config.embedding)
+    chunk = chunk_of(config)
+    return Wanted(
+        config.qa if isinstance(config, AnswerConfig) else None,
+        config.embedding,
+        late_chunks=chunk is not None and chunk.context == "document",
+    )
+
+
+def chunk_of(config: OfflineConfig) -> ChunkParameters | None:
+    """How a job cuts its texts into chunks; None where it does not."""
+    return None if isinstance(config, AnswerConfig) else config.chunk
 
 
 def make_manifest(
@@ -314,6 +330,10 @@ def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     if config.corpus.types:
         # Manifests of jobs from before there were any name none.
         corpus["types"] = config.corpus.types
+    chunk = chunk_of(config)
+    if chunk is not None:
+        # Nor do those from before there were chunks.
+        keys["chunk"] = chunk.model_dump(mode="json")
     return {
         **keys,
         "semantics": _SEMANTICS,

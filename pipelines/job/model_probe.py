@@ -14,9 +14,11 @@ from actors.models.loading import load_backend, load_spec
 from actors.models.runtime_choice import RuntimeChoice, in_place_of
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
+from actors.tokenization.chunked_texts import check_chunks_fit
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
+from pipelines.job.job import wanted_of
 from pipelines.job.precision import job_precision, known_precision
 from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
 from pipelines.job.runtime import as_baseline_job, begun_runtime, job_runtime, with_runtime
@@ -60,6 +62,8 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
         qa_window_size(spec, config.qa)
     else:
         embedding_window_size(spec, config.embedding)
+        if config.chunk is not None:
+            check_chunks_fit(spec, config.embedding, config.chunk)
     wanted = wanted_outputs(config)
     asks = asks_cluster(known, begun) or (is_open and config.pool.kind == "serve")
     cluster: AbstractContextManager[None] = connected_for(config) if asks else nullcontext()
@@ -81,8 +85,7 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
 
 def wanted_outputs(config: OfflineConfig) -> frozenset[ModelOutput]:
     """What a job needs of the passes of its runtime."""
-    answers = {ModelOutput.LOGITS} if isinstance(config, AnswerConfig) else set()
-    return frozenset(answers if config.embedding is None else answers | {ModelOutput.POOLED})
+    return wanted_of(config).outputs
 
 
 def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:

@@ -16,6 +16,8 @@ _MOST_BYTES = 16 << 20
 """Text of a shard: while it is tokenised, it takes some thirty times that."""
 _MOST_ANSWERS = 1 << 18
 """Of a shard: each is some 200 bytes on its way to the part."""
+_MOST_CHUNKS = 1 << 15
+"""Of a shard: each brings a vector, of some kB."""
 _TOKEN_BYTES = 4.5
 """Of English in a WordPiece vocabulary; only the sizes of shards and samples hang on it."""
 
@@ -25,7 +27,9 @@ def tokens_of(row_bytes: float) -> float:
     return max(row_bytes / _TOKEN_BYTES, 1.0)
 
 
-def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | None, answers: int = 1) -> int:
+def choose_shard_rows(
+    rows: int, row_bytes: float, tokens_per_second: float | None, answers: int = 1, chunk_tokens: int | None = None
+) -> int:
     """Rows of a shard, for about a minute of one actor's time.
 
     Args:
@@ -33,6 +37,7 @@ def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | No
         row_bytes: text of a row, on average.
         tokens_per_second: of one actor, predicted; None where that is not known.
         answers: that a row may get, `qa.top_k`.
+        chunk_tokens: by which each chunk of a row goes on from the one before; None where a row is not cut into chunks.
     """
     tokens = tokens_of(row_bytes)
     pace = _USUAL_ROWS / _SECONDS if tokens_per_second is None else tokens_per_second / tokens
@@ -43,6 +48,8 @@ def choose_shard_rows(rows: int, row_bytes: float, tokens_per_second: float | No
     by_memory = int(_MOST_BYTES / max(row_bytes, 1.0))
     if answers > 1:
         by_memory = min(by_memory, _MOST_ANSWERS // answers)
+    if chunk_tokens is not None:
+        by_memory = min(by_memory, int(_MOST_CHUNKS / max(tokens / chunk_tokens, 1.0)))
     return max(min(max(min(by_time, shared_out), few_files), by_memory), 1)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.parameters import ChunkParameters, EmbeddingParameters, QAParameters
+from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
@@ -38,6 +39,8 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
     embedding: EmbeddingParameters | None
     sampling: Sampling = field(default_factory=Sampling)
     """Which rows the report may show."""
+    chunk: ChunkParameters | None = None
+    """How texts are cut into chunks that are embedded each for itself; None: one embedding for each text."""
 
     name = "prepare"
     takes = RawMessage
@@ -48,7 +51,7 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
         file = message.header.file
         valid = validated(message, self.layout)
-        windows, rejected = self.tokenized(valid.rows)
+        windows, rejected, chunks = self.tokenized(valid.rows)
         rows, quarantine = _split(valid, rejected, file)
         written = rows.select(["id", *self.layout.carry.names])
         kept = np.delete(np.arange(len(valid.rows)), rejected.rows)
@@ -59,14 +62,20 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
             IpcTable.of(with_misfits(quarantine, misfits)),
             IpcTable(windows.to_ipc()),
             IpcTable.of(self.sampling.candidates(message.header.shard, rows)),
+            IpcTable.of(chunks),
         )
 
-    def tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
-        """The windows of valid rows, and which of them cannot be cut into any."""
+    def tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected, pa.Table]:
+        """The windows of valid rows, which of them cannot be cut into any, and the chunks of the others: a table
+        without columns where there are none.
+        """
         if self.qa is not None:
-            return prepare_pairs(self.spec, self.qa, _one_chunk(rows, "question"), _one_chunk(rows, "context"))
+            pairs = prepare_pairs(self.spec, self.qa, _one_array(rows, "question"), _one_array(rows, "context"))
+            return *pairs, pa.table({})
+        if self.embedding is not None and self.chunk is not None:
+            return prepare_chunks(self.spec, self.embedding, self.chunk, _one_array(rows, "text"))
         if self.embedding is not None:
-            return prepare_texts(self.spec, self.embedding, _one_chunk(rows, "text"))
+            return *prepare_texts(self.spec, self.embedding, _one_array(rows, "text")), pa.table({})
         raise ValueError("a task asks for answers, embeddings or both")
 
 
@@ -92,5 +101,5 @@ def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Ta
     return valid.rows.filter(pa.array(kept)), quarantine
 
 
-def _one_chunk(rows: pa.Table, name: str) -> pa.StringArray:
+def _one_array(rows: pa.Table, name: str) -> pa.StringArray:
     return pa.concat_arrays(rows.column(name).chunks) if rows.num_rows else pa.array([], pa.string())
