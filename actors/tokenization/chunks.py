@@ -60,19 +60,19 @@ def cut_chunks(
     text_of = np.repeat(np.arange(len(strings)), tokens.lengths)
     lengths = np.array([len(string) for string in strings], dtype=np.int64)
     bases = np.cumsum(lengths) - lengths
-    own_first = tokens.offsets[:-1][tokens.lengths > 0]
-    starts, may_begin = _borders(places, bases[text_of], own_first)
-    levels: list[Callable[[], Longs]] = [
+    begins_text = np.zeros(len(tokens.ids), dtype=bool)
+    begins_text[tokens.offsets[:-1][tokens.lengths > 0]] = True
+    starts, may_begin = _borders(places, bases[text_of], begins_text)
+    levels: list[Callable[[], Flags]] = [
         partial(_first_tokens, divide, strings, bases, starts, may_begin) for divide in _DIVIDERS[parameters.by]
     ]
-    levels.append(lambda: np.flatnonzero(may_begin))
-    # Where the units begin that are not cut while they fit, among all tokens, and the runs that no chunk goes beyond.
-    begins, runs = np.union1d(own_first, levels[0]()), own_first
+    levels.append(lambda: may_begin)
+    units = _Units(begins_text | levels[0](), begins_text)
     for finer in levels[1:]:
-        is_long = np.diff(begins, append=len(tokens.ids)) > parameters.tokens
+        is_long = units.lengths > parameters.tokens
         if is_long.any():
-            begins, runs = _with_long_divided(begins, runs, is_long, finer(), len(tokens.ids))
-    first, stop = _packed(begins, runs, len(tokens.ids), parameters.tokens, parameters.overlap)
+            units = units.divided(is_long, finer())
+    first, stop = units.packed(parameters.tokens, parameters.overlap)
     text = text_of[first]
     ends_text = stop == tokens.offsets[text + 1]
     start = np.where(first == tokens.offsets[text], 0, places.char_start[first])
@@ -82,63 +82,80 @@ def cut_chunks(
     return TextChunks(*(values.astype(np.int32) for values in chunks))
 
 
-def _borders(places: TokenPositions, bases: Longs, own_first: Longs) -> tuple[Longs, Flags]:
+def _borders(places: TokenPositions, bases: Longs, begins_text: Flags) -> tuple[Longs, Flags]:
     """[T] where tokens begin, in code points of all texts end to end and ascending; and which of them may begin a
     chunk: not one that shares a character with the token before, as bytes of an emoji do.
     """
-    starts = places.char_start + bases
-    reached = np.maximum.accumulate(places.char_end + bases) if len(starts) else starts
-    may_begin = np.ones(len(starts), dtype=bool)
-    may_begin[1:] = starts[1:] >= reached[:-1]
-    may_begin[own_first] = True
-    return np.maximum.accumulate(starts) if len(starts) else starts, may_begin
+    starts: Longs = np.maximum.accumulate(places.char_start + bases)
+    reached = np.maximum.accumulate(places.char_end + bases)
+    may_begin = begins_text.copy()
+    may_begin[1:] |= starts[1:] >= reached[:-1]
+    return starts, may_begin
 
 
 def _first_tokens(
     divide: Callable[[str], Longs], strings: list[str], bases: Longs, starts: Longs, may_begin: Flags
-) -> Longs:
-    """The tokens, counted over all texts, that sentences or paragraphs begin with."""
-    points = np.concatenate(
-        [np.zeros(0, dtype=np.int64), *(divide(text) + base for text, base in zip(strings, bases, strict=True))]
-    )
-    tokens = np.unique(np.searchsorted(starts, points))
-    tokens = tokens[tokens < len(starts)]
-    return tokens[may_begin[tokens]]
+) -> Flags:
+    """[T] the tokens that sentences or paragraphs begin with."""
+    points = [divide(text) + base for text, base in zip(strings, bases, strict=True)]
+    tokens = np.searchsorted(starts, np.concatenate([np.zeros(0, dtype=np.int64), *points]))
+    found = np.zeros(len(starts) + 1, dtype=bool)
+    found[tokens] = True
+    first: Flags = found[:-1] & may_begin
+    return first
 
 
-def _with_long_divided(begins: Longs, runs: Longs, is_long: Flags, finer: Longs, total: int) -> tuple[Longs, Longs]:
-    """Units of which the long ones are divided, each a run of its own: a chunk begins with it, and one ends with it."""
-    long_ones = np.append(begins, total)[np.flatnonzero(is_long)[:, None] + [0, 1]].reshape(-1)
-    inside = finer[is_long[np.searchsorted(begins, finer, side="right") - 1]]
-    runs = np.union1d(runs, long_ones)
-    return np.union1d(begins, inside), runs[runs < total]
+@dataclass(frozen=True)
+class _Units:
+    """What is not cut while it fits a chunk: sentences, say, of T tokens of all texts."""
 
+    begins: Flags
+    """[T] the first token of each unit."""
+    begins_run: Flags
+    """[T] the first token of each run: no chunk goes beyond one."""
 
-def _packed(begins: Longs, runs: Longs, total: int, most: int, overlap: int) -> tuple[Longs, Longs]:
-    """First tokens and stops of chunks, [C] each, of as many units as fit.
+    @property
+    def bounds(self) -> Longs:
+        """[U + 1] first token of each unit, and T."""
+        return np.append(np.flatnonzero(self.begins), len(self.begins))
 
-    Args:
-        begins: [U] where units begin; those with more than `most` tokens are chunks of their own.
-        runs: where the runs begin that no chunk goes beyond, some of `begins`.
-        total: tokens of all units.
-    """
-    units = np.arange(len(begins))
-    bounds = np.append(begins, total)
-    run_stop = np.append(np.searchsorted(begins, runs)[1:], len(begins))
-    run_stop = run_stop[np.searchsorted(runs, begins, side="right") - 1]
-    stop = np.minimum(np.searchsorted(bounds, begins + most, side="right") - 1, run_stop)
-    stop = np.maximum(stop, units + 1)
-    # The next chunk goes back by the overlap, but not so far that it would hold no unit that this one has not.
-    beyond = bounds[np.minimum(stop + 1, len(begins))]
-    back = np.searchsorted(bounds, np.maximum(bounds[stop] - overlap, beyond - most))
-    following = np.where(stop == run_stop, stop, np.clip(back, units + 1, stop))
-    # Where a chunk begins depends on the one before, so these are found one by one.
-    steps, chosen, unit = following.tolist(), list[int](), 0
-    while unit < len(steps):
-        chosen.append(unit)
-        unit = steps[unit]
-    found = np.array(chosen, dtype=np.int64)
-    return begins[found], bounds[stop[found]]
+    @property
+    def lengths(self) -> Longs:
+        """[U] tokens of each unit."""
+        return np.diff(self.bounds)
+
+    def divided(self, is_long: Flags, finer: Flags) -> "_Units":
+        """With the long ones divided, by a mask of units, [U], and the tokens, [T], that may begin a finer unit.
+
+        Each becomes a run of its own, so that a chunk begins and ends where it did.
+        """
+        inside = np.repeat(is_long, self.lengths)
+        begins_run = self.begins_run.copy()
+        edges = self.bounds[np.flatnonzero(is_long)[:, None] + [0, 1]].reshape(-1)
+        begins_run[edges[edges < len(begins_run)]] = True
+        return _Units(self.begins | (finer & inside), begins_run)
+
+    def packed(self, most: int, overlap: int) -> tuple[Longs, Longs]:
+        """First tokens and stops of chunks, [C] each, of as many units as have at most `most` tokens; a unit of more
+        is a chunk. At most the last `overlap` tokens of a chunk, in whole units, are in the next one too.
+        """
+        bounds = self.bounds
+        begins, units = bounds[:-1], np.arange(len(bounds) - 1)
+        runs = np.flatnonzero(self.begins_run[begins])
+        run_stop = np.repeat(np.append(runs[1:], len(units)), np.diff(runs, append=len(units)))
+        stop = np.minimum(np.searchsorted(bounds, begins + most, side="right") - 1, run_stop)
+        stop = np.maximum(stop, units + 1)
+        # The next chunk goes back by the overlap, but not so far that it would hold no unit that this one has not.
+        beyond = bounds[np.minimum(stop + 1, len(units))]
+        back = np.searchsorted(bounds, np.maximum(bounds[stop] - overlap, beyond - most))
+        following = np.where(stop == run_stop, stop, np.clip(back, units + 1, stop))
+        # Where a chunk begins depends on the one before, so these are found one by one.
+        steps, chosen, unit = following.tolist(), list[int](), 0
+        while unit < len(steps):
+            chosen.append(unit)
+            unit = steps[unit]
+        found = np.array(chosen, dtype=np.int64)
+        return begins[found], bounds[stop[found]]
 
 
 def _without_blanks(strings: list[str], text: Longs, start: Longs, end: Longs) -> tuple[Longs, Longs]:

@@ -21,36 +21,34 @@ import numpy as np
 
 from actors.arrays import Longs
 
-ABBREVIATIONS = frozenset(
-    (
-        # Titles before names.
-        "adm capt cmdr col dr fr gen gov hon hr lt maj messrs mgr mlle mm mme mr mrs ms pres prof rep rev sen sgt sr st"
-        # References before numbers and names.
-        " abb abs anm art bd cap ch chap ed eds eq eqs fig figs hrsg no nos nr op p para pp ref refs sec sect tab vgl"
-        " vol"
-        # Words within sentences: of English, German, French and Latin.
-        " a.a.o al approx bzgl bzw ca cf d.h dept e.g est evtl ggf i.d.r i.e incl inkl max min o.g p.ex resp s.o s.u"
-        " u.a u.u v.a viz vs z.b z.t zzgl"
-        # Months that are never whole words.
-        " aug dec feb jan nov oct okt sept"
-    ).split()
+_TITLES = (
+    "adm capt cmdr col dr fr gen gov hon hr lt maj messrs mgr mlle mm mme mr mrs ms pres prof rep rev sen sgt sr st"
 )
-"""After them, in whatever case, a full stop ends no sentence. Words that often end one, such as `etc.`, `Inc.` and
+_BEFORE_NUMBERS = (
+    "abb abs anm art bd cap ch chap ed eds eq eqs fig figs hrsg no nos nr op p para pp ref refs sec sect tab vgl vol"
+)
+_WITHIN = (
+    "a.a.o al approx bzgl bzw ca cf d.h dept e.g est evtl ggf i.d.r i.e incl inkl max min o.g p.ex resp s.o s.u u.a u.u "
+    "v.a viz vs z.b z.t zzgl"
+)
+_MONTHS = "aug dec feb jan nov oct okt sept"
+ABBREVIATIONS = frozenset(f"{_TITLES} {_BEFORE_NUMBERS} {_WITHIN} {_MONTHS}".split())
+"""Of English, German, French and Latin. After them, in whatever case, a full stop ends no sentence. Words that often end one, such as `etc.`, `Inc.` and
 `usw.`, are not among them: there a sentence ends unless a lower-case letter follows."""
 
-_LONGEST"""Characters before a full stop that are looked at; no abbreviation is longer."""
+_LONGEST_WORD = 12
+"""Characters before a full stop that are looked at; no abbreviation is longer."""
 
 _MOST_DIGITS = 2
 """Of a number that is taken for an ordinal."""
 
-_STOPS = ".…"
-_MARKS = "!?‼⁇⁈⁉؟۔।॥։።፧"
+_MARKS = frozenset("!?‼⁇⁈⁉؟۔।॥։።፧")
 _WIDE_STOP = "．"
 _WIDE = "。｡！？" + _WIDE_STOP
 _CLOSERS = "'\"”’»›)\\]}」』）】》〉〕］"
 _OPENERS = "'\"“‘„«‹([{"
-_QUOTES = "\"'”’»›"
-_ANY = f"[{_STOPS}{_MARKS}{_WIDE}]"
+_QUOTES = frozenset("\"'”’»›")
+_ANY = f"[.…{''.join(sorted(_MARKS))}{_WIDE}]"
 # It begins with a set, which the search is quick with. Possessive repeats and the look back at the character before
 # keep a run of marks that ends no sentence from being looked at again from each of them.
 _END = re.compile(
@@ -95,8 +93,8 @@ def _ends_sentence(text: str, found: re.Match[str]) -> bool:
     if first in _WIDE:
         return first != _WIDE_STOP or not following.isdecimal()
     marks = found[0]
-    if any(map(marks.__contains__, _MARKS)):
-        return not (following.islower() and any(map(marks.__contains__, _QUOTES)))
+    if not _MARKS.isdisjoint(marks):
+        return not (following.islower() and not _QUOTES.isdisjoint(marks))
     if following.islower():
         return False
     return first != "." or marks[1:2] == "." or not _is_abbreviated(text, begin)

@@ -99,8 +99,9 @@ class Tokenized:
         return replace(self, row_owner=np.arange(len(own), dtype=np.int32), windows=windows, chunks=chunks)
 
     def part(self, windows: slice) -> "Tokenized":
-        """These windows, which are all of their owners', and a row for each owner; nothing is copied but numbers. Not for
-        texts that are cut into chunks.
+        """These windows, which are all of their owners', and a row for each owner; nothing is copied but numbers.
+
+        Not for texts that are cut into chunks.
         """
         cut = {field.name: getattr(self.windows, field.name)[windows] for field in fields(Windows)}
         owner = cut["owner"] - cut["owner"][:1]
