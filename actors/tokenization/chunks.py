@@ -142,7 +142,7 @@ class _Units:
         bounds = self.bounds
         begins, units = bounds[:-1], np.arange(len(bounds) - 1)
         runs = np.flatnonzero(self.begins_run[begins])
-        run_stop = np.repeat(np.append(runs[1:], len(units)), np.diff(runs, append=len(units)))
+        run_stop = np.repeat(np.append(runs, len(units))[1:], np.diff(runs, append=len(units)))
         stop = np.minimum(np.searchsorted(bounds, begins + most, side="right") - 1, run_stop)
         stop = np.maximum(stop, units + 1)
         # The next chunk goes back by the overlap, but not so far that it would hold no unit that this one has not.

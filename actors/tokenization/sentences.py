@@ -28,13 +28,15 @@ _BEFORE_NUMBERS = (
     "abb abs anm art bd cap ch chap ed eds eq eqs fig figs hrsg no nos nr op p para pp ref refs sec sect tab vgl vol"
 )
 _WITHIN = (
-    "a.a.o al approx bzgl bzw ca cf d.h dept e.g est evtl ggf i.d.r i.e incl inkl max min o.g p.ex resp s.o s.u u.a u.u "
-    "v.a viz vs z.b z.t zzgl"
+    "a.a.o al approx bzgl bzw ca cf d.h dept e.g est evtl ggf i.d.r i.e incl inkl max min o.g p.ex resp s.o s.u u.a"
+    " u.u v.a viz vs z.b z.t zzgl"
 )
 _MONTHS = "aug dec feb jan nov oct okt sept"
 ABBREVIATIONS = frozenset(f"{_TITLES} {_BEFORE_NUMBERS} {_WITHIN} {_MONTHS}".split())
-"""Of English, German, French and Latin. After them, in whatever case, a full stop ends no sentence. Words that often end one, such as `etc.`, `Inc.` and
-`usw.`, are not among them: there a sentence ends unless a lower-case letter follows."""
+"""Of English, German, French and Latin. After them, in whatever case, a full stop ends no sentence.
+
+Words that often end one, such as `etc.`, `Inc.` and `usw.`, are not among them: there a sentence ends unless a
+lower-case letter follows."""
 
 _LONGEST_WORD = 12
 """Characters before a full stop that are looked at; no abbreviation is longer."""
