@@ -36,14 +36,10 @@ def _embed(
     return found, chunks
 
 
-def _token_vectors(model: Loaded, text: str, capacity: int, stride: int) -> tuple[Vectors, list[tuple[int, int]]]:
-    """The vector of every token of a text, each from the window where it stands farthest from an edge; and where it
-    stands.
-    """
+def _token_vectors(model: Loaded, text: str, capacity: int, stride: int) -> Vectors:
+    """[T, D] of every token of a text, from the window where it stands farthest from an edge."""
     encoder = AutoModel.from_pretrained(model.folder).eval()
-    tokenizer = model.spec.tokenizer()
-    encoding = tokenizer.encode(text, add_special_tokens=False)
-    template, ids = model.spec.single, encoding.ids
+    template, ids = model.spec.single, model.spec.tokenizer().encode(text, add_special_tokens=False).ids
     best: dict[int, tuple[int, Vectors]] = {}
     first = 0
     while True:
@@ -58,7 +54,7 @@ def _token_vectors(model: Loaded, text: str, capacity: int, stride: int) -> tupl
         if first + len(own) == len(ids):
             break
         first += capacity - stride
-    return np.array([best[place][1] for place in range(len(ids))]), encoding.offsets
+    return np.array([best[place][1] for place in range(len(ids))])
 
 
 @pytest.mark.parametrize("stride", [0, 3, 9])
@@ -72,15 +68,11 @@ def test_late_chunks_are_means_of_the_document_s_token_vectors(
     chunk = ChunkParameters(by="tokens", tokens=20, overlap=5)
     found, chunks = _embed(model, [LONG, SHORT, LONG], chunk, embedding)
     assert len(found) == len(chunks)
-    expected = []
-    for text in (LONG, SHORT):
-        vectors, offsets = _token_vectors(model, text, 12, stride)
-        # A chunk has the tokens from one place on up to where another one begins, a whole character each.
-        rows = [row for row in chunks.to_pylist() if row["row"] == (0 if text == LONG else 1)]
-        starts = np.maximum.accumulate([start for start, _ in offsets])
-        for row in rows:
-            own = [i for i, start in enumerate(starts) if row["start"] <= max(start, 0) < row["end"]]
-            expected.append(vectors[own].mean(axis=0))
+    ranges = prepare_chunks(model.spec, embedding, chunk, strings([LONG, SHORT]))[0].chunks
+    assert ranges is not None
+    by_text = [_token_vectors(model, text, 12, stride) for text in (LONG, SHORT)]
+    places = zip(ranges.owner, ranges.first, ranges.stop, strict=True)
+    expected = [by_text[owner][first:stop].mean(axis=0) for owner, first, stop in places]
     np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-5)
     long_ones = np.array(chunks["row"]) == 0
     np.testing.assert_array_equal(found[np.array(chunks["row"]) == 2], found[long_ones])
