@@ -1,7 +1,7 @@
 """Embed jobs whose rows are chunks of texts: what they write, how they count, and how they go on."""
 
 from pathlib import Path
-from shutil import rmtree
+from shutil import copytree, rmtree
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import DistilBertForQuestionAnswering
 
 import spanmill
 from actors.engine.inference_task import Wanted
@@ -33,7 +36,7 @@ def _documents() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"id": f"d{n}", "text": text, "year": 1900 + n} for n, text in enumerate(texts)]
     # The same text twice, one without tokens, one of a single chunk, and a long one.
     rows[5]["text"] = rows[2]["text"]
-    rows[3]["text"] = " \n"
+    rows[3]["text"] = "\u200b"
     rows[6]["text"] = "Ada keeps goats."
     rows[7]["text"] = "\n\n".join(texts)
     return rows
@@ -67,11 +70,11 @@ def test_a_row_for_every_chunk_and_a_count_of_both(
         "chunk": keys,
     }
     done = spanmill.embed(corpus, output, quiet=True, **settings)
-    chunks, vectors = _expected(untrained_model, [row for row in rows if row["text"].strip()], keys)
+    chunks, vectors = _expected(untrained_model, rows, keys)
 
     table = done.to_arrow()
     assert table.column_names == ["id", "document_id", "year", "chunk", "start", "end", "text", "embedding"]
-    kept = [row for row in rows if row["text"].strip()]
+    kept = [row for row in rows if row is not rows[3]]
     for row, chunk in zip(table.to_pylist(), chunks.to_pylist(), strict=True):
         document = kept[chunk["row"]]
         assert row["document_id"] == document["id"]
@@ -85,7 +88,7 @@ def test_a_row_for_every_chunk_and_a_count_of_both(
     # Rows of the input = rows in the output + rows in quarantine, and chunks are counted beside them.
     assert (done.rows, done.written, done.quarantined, done.chunks) == (8, 7, 1, len(chunks))
     assert done.reasons == {"no_tokens": 1}
-    receipts = _receipts(output)
+    receipts = _receipts(output).sort_by("number")
     assert receipts["rows"].to_pylist() == [3, 2, 2]
     assert sum(receipts["chunks"].to_pylist()) == len(chunks)
     assert receipts["answered"].to_pylist() == [3, 2, 2]
@@ -122,8 +125,17 @@ def test_a_row_for_every_chunk_and_a_count_of_both(
     assert find_finished(find_places([str(corpus)], str(output), other), other, None) is None
 
 
-def test_chunks_as_texts_of_their_own_in_json_lines_of_the_first_rows(tmp_path: Path, untrained_model: Path) -> None:
+def test_a_document_with_a_chunk_that_breaks_the_model_is_quarantined_whole(
+    tmp_path: Path, untrained_model: Path
+) -> None:
+    model = Path(copytree(untrained_model, tmp_path / "model"))
+    network = DistilBertForQuestionAnswering.from_pretrained(untrained_model)
+    with torch.no_grad():
+        poison = Tokenizer.from_file(str(model / "tokenizer.json")).token_to_id("[MASK]")
+        network.distilbert.embeddings.word_embeddings.weight[poison] = float("nan")
+    network.save_pretrained(model)
     rows = _documents()
+    rows[1]["text"] = f"{rows[1]['text']} And then [MASK] came."
     corpus = write_jsonl(tmp_path / "in.jsonl", rows)
     keys = {"tokens": 16, "by": "tokens", "context": "chunk"}
     done = spanmill.embed(
@@ -131,14 +143,17 @@ def test_chunks_as_texts_of_their_own_in_json_lines_of_the_first_rows(tmp_path: 
         tmp_path / "out",
         limit=5,
         quiet=True,
-        model={"name": str(untrained_model), "threads": 1},
+        model={"name": str(model), "threads": 1},
         embedding={"doc_stride": 32, "max_seq_len": 64},
         output={"format": "jsonl"},
+        ray={"passes": 1},
         chunk=keys,
     )
-    chunks, vectors = _expected(untrained_model, [rows[n] for n in (0, 1, 2, 4)], keys)
+    chunks, vectors = _expected(model, [rows[n] for n in (0, 2, 4)], keys)
     table = done.to_arrow()
     assert table.column_names == ["id", "document_id", "chunk", "start", "end", "embedding"]
     assert table["chunk"].to_pylist() == chunks["chunk"].to_pylist()
     np.testing.assert_allclose(np.array(table["embedding"].to_pylist()), vectors, atol=1e-5)
-    assert (done.rows, done.written, done.quarantined, done.chunks) == (5, 4, 1, len(chunks))
+    assert done.reasons == {"failed": 1, "no_tokens": 1}
+    assert done.quarantine()["id"].to_pylist() == ["d1", "d3"]
+    assert (done.rows, done.written, done.quarantined, done.chunks) == (5, 3, 2, len(chunks))

@@ -169,7 +169,11 @@ def test_a_row_is_repeated_for_each_of_its_chunks_and_counted_once(tmp_path: Pat
     receipt = _receipt(_stage(tmp_path, schema, format), message)
     assert (receipt.rows, receipt.chunks, receipt.answered, receipt.quarantined) == (2, 5, 2, 1)
     part = tmp_path / f"part-00003-00001z-0123abcd.{format}"
-    rows = pq.read_table(part).to_pylist() if format == "parquet" else list(map(orjson.loads, part.open("rb")))
+    rows = (
+        pq.read_table(part).to_pylist()
+        if format == "parquet"
+        else list(map(orjson.loads, part.read_bytes().splitlines()))
+    )
     assert [(row["id"], row["document_id"], row["year"], row["chunk"], row["start"], row["end"]) for row in rows] == [
         ("q0#aa", "q0", 1871, 0, 0, 5),
         ("q0#bb", "q0", 1871, 1, 6, 9),
