@@ -18,7 +18,6 @@ from actors.tokenization.chunked_texts import check_chunks_fit
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
-from pipelines.job.job import wanted_of
 from pipelines.job.precision import job_precision, known_precision
 from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
 from pipelines.job.runtime import as_baseline_job, begun_runtime, job_runtime, with_runtime
@@ -85,7 +84,10 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
 
 def wanted_outputs(config: OfflineConfig) -> frozenset[ModelOutput]:
     """What a job needs of the passes of its runtime."""
-    return wanted_of(config).outputs
+    if isinstance(config, AnswerConfig):
+        return frozenset({ModelOutput.LOGITS} if config.embedding is None else {ModelOutput.LOGITS, ModelOutput.POOLED})
+    is_late = config.chunk is not None and config.chunk.context == "document"
+    return frozenset({ModelOutput.LAST_HIDDEN if is_late else ModelOutput.POOLED})
 
 
 def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:
