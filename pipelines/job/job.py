@@ -17,7 +17,7 @@ from actors.parameters import ChunkParameters
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
-from pipelines.errors import CorpusError, JobError, ManifestError, SpanmillError
+from pipelines.errors import ConfigError, CorpusError, JobError, ManifestError, SpanmillError
 from pipelines.job.runtime import with_runtime
 from pipelines.job.side_process import in_side_process
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
@@ -120,9 +120,10 @@ def find_places(inputs: Sequence[str], output: str, config: OfflineConfig) -> Pl
 
     Raises:
         CorpusError, StorageError: the input or the output's URL cannot be used.
-        ConfigError: there is no such sink or part format.
+        ConfigError: there is no such sink or part format, or it cannot count what the job writes.
     """
     store = resolve(output, config.output.storage)
+    _check_counts(config)
     _check_apart([resolve(name, config.corpus.storage) for name in inputs], store, _part_names(config))
     return Places(store, list_inputs(inputs, config.corpus))
 
@@ -300,6 +301,16 @@ def _part_names(config: OfflineConfig) -> list[str]:
     suffix = find_part_format(config.output.format).suffix
     shards = [ShardId(0, 0, last) for last in (False, True)] if issubclass(sink, PartsFolder) else []
     return [shard.part_name("0" * 8, suffix) for shard in shards]
+
+
+def _check_counts(config: OfflineConfig) -> None:
+    """Raises ConfigError where a job of chunks, once its run was killed, could not tell how many texts it has done."""
+    sink, format = config.output.sink, config.output.format
+    if chunk_of(config) is not None and not find_sink(sink, format).counts_documents(format):
+        raise ConfigError(
+            f"chunk: output.sink {sink} with output.format {format} cannot tell how many texts the chunks in its parts "
+            "are of; give it a method count_documents (docs/chunks.md), or take a built-in one"
+        )
 
 
 def _check_apart(inputs: Sequence[Store], output: Store, part_names: Sequence[str] = ()) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines.config.writers import PART_FORMATS
-from pipelines.errors import ConfigError
 from pipelines.output.parts import Committed, ShardId, list_names, split_part_name
 from pipelines.output.sinks.base import Sink
 from pipelines.output.sinks.part_format import CountsDocuments, PartFormat, find_part_format
@@ -77,14 +76,16 @@ class PartsFolder(Sink):
         with ThreadPoolExecutor(_THREADS) as threads:
             return sum(threads.map(lambda shard: count_rows(self.store, self.part_name(shard)), shards))
 
+    @classmethod
+    def counts_documents(cls, format: str) -> bool:
+        """Whether the format does."""
+        return isinstance(find_part_format(format), CountsDocuments)
+
     def count_documents(self, shards: Iterable[ShardId]) -> int:
         """As `Sink.count_documents`: every text has one chunk whose number is 0."""
         format = self.part_format
         if not isinstance(format, CountsDocuments):
-            raise ConfigError(
-                f"output.format: {self.format} cannot tell how many texts the chunks in its parts are of; give it a "
-                "method count_documents, or write the job anew with --overwrite"
-            )
+            return super().count_documents(shards)
         with ThreadPoolExecutor(_THREADS) as threads:
             return sum(threads.map(lambda shard: format.count_documents(self.store, self.part_name(shard)), shards))
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.errors import ConfigError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import ReceiptLog
@@ -128,9 +127,3 @@ def test_a_job_without_chunks_says_nothing_of_them(tmp_path: Path) -> None:
     counts = read_counts(parts, parts.committed()).plus(_receipt(ShardId(1, 0, True), rows=1, bad=0))
     assert counts.chunks is None
     assert "written_chunks" not in counts.by_name()
-
-
-def test_a_format_of_ones_own_is_asked_to_count_documents(tmp_path: Path) -> None:
-    parts = PartsFolder(resolve(str(tmp_path)), JOB, "tests.pipelines.own_sinks:ARROW")
-    with pytest.raises(ConfigError, match=r"cannot tell how many texts .* give it a method count_documents"):
-        parts.count_documents([ShardId(0, 0, True)])
