@@ -62,9 +62,9 @@ def cut_chunks(
     bases = np.cumsum(lengths) - lengths
     begins_text = np.zeros(len(tokens.ids), dtype=bool)
     begins_text[tokens.offsets[:-1][tokens.lengths > 0]] = True
-    starts, may_begin = _borders(places, bases[text_of], begins_text)
+    starts, ends, may_begin = _borders(places, bases[text_of], begins_text)
     levels: list[Callable[[], Flags]] = [
-        partial(_first_tokens, divide, strings, bases, starts, may_begin) for divide in _DIVIDERS[parameters.by]
+        partial(_first_tokens, divide, strings, bases, ends, may_begin) for divide in _DIVIDERS[parameters.by]
     ]
     levels.append(lambda: may_begin)
     units = _Units(begins_text | levels[0](), begins_text)
@@ -75,31 +75,32 @@ def cut_chunks(
     first, stop = units.packed(parameters.tokens, parameters.overlap)
     text = text_of[first]
     ends_text = stop == tokens.offsets[text + 1]
-    start = np.where(first == tokens.offsets[text], 0, places.char_start[first])
-    end = np.where(ends_text, lengths[text], places.char_start[np.where(ends_text, 0, stop)])
+    start = np.where(first == tokens.offsets[text], 0, starts[first] - bases[text])
+    end = np.where(ends_text, lengths[text], starts[np.where(ends_text, 0, stop)] - bases[text])
     base = tokens.offsets[text]
     chunks = (text, first - base, stop - base, *_without_blanks(strings, text, start, end))
     return TextChunks(*(values.astype(np.int32) for values in chunks))
 
 
-def _borders(places: TokenPositions, bases: Longs, begins_text: Flags) -> tuple[Longs, Flags]:
-    """[T] where tokens begin, in code points of all texts end to end and ascending; and which of them may begin a
+def _borders(places: TokenPositions, bases: Longs, begins_text: Flags) -> tuple[Longs, Longs, Flags]:
+    """[T] where tokens begin and end, in code points of all texts end to end and ascending; and which may begin a
     chunk: not one that shares a character with the token before, as bytes of an emoji do.
     """
     starts: Longs = np.maximum.accumulate(places.char_start + bases)
-    reached = np.maximum.accumulate(places.char_end + bases)
+    ends: Longs = np.maximum.accumulate(places.char_end + bases)
     may_begin = begins_text.copy()
-    may_begin[1:] |= starts[1:] >= reached[:-1]
-    return starts, may_begin
+    may_begin[1:] |= starts[1:] >= ends[:-1]
+    return starts, ends, may_begin
 
 
 def _first_tokens(
-    divide: Callable[[str], Longs], strings: list[str], bases: Longs, starts: Longs, may_begin: Flags
+    divide: Callable[[str], Longs], strings: list[str], bases: Longs, ends: Longs, may_begin: Flags
 ) -> Flags:
     """[T] the tokens that sentences or paragraphs begin with."""
     points = [divide(text) + base for text, base in zip(strings, bases, strict=True)]
-    tokens = np.searchsorted(starts, np.concatenate([np.zeros(0, dtype=np.int64), *points]))
-    found = np.zeros(len(starts) + 1, dtype=bool)
+    # Not by where tokens begin: with some tokenizers that is the blank before the word.
+    tokens = np.searchsorted(ends, np.concatenate([np.zeros(0, dtype=np.int64), *points]), side="right")
+    found = np.zeros(len(ends) + 1, dtype=bool)
     found[tokens] = True
     first: Flags = found[:-1] & may_begin
     return first

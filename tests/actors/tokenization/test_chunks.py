@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import BPE
+from tokenizers.models import BPE, WordLevel
 
 from actors.parameters import ChunkParameters
 from actors.tokenization.chunks import TextChunks, cut_chunks
@@ -79,6 +79,15 @@ def test_a_character_of_several_tokens_is_not_cut() -> None:
     # An emoji is four tokens here, so that no chunk of three can hold one; a chunk holds it whole all the same.
     assert _texts("ab😀c😀", _bytes_tokenizer(), by="tokens", tokens=3) == ["ab", "😀", "c", "😀"]
     assert _texts("ab😀c😀", _bytes_tokenizer(), by="tokens", tokens=6) == ["ab😀", "c😀"]
+
+
+def test_a_token_that_begins_with_its_blank_is_of_the_sentence_of_its_word() -> None:
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    text = "a bb. Cc dd. Ee ff gg."
+    assert tokenizer.encode(text).offsets[2] == (5, 8)
+    assert _texts(text, tokenizer, tokens=4) == ["a bb. Cc dd.", "Ee ff gg."]
+    assert _texts(text, tokenizer, tokens=3) == ["a bb.", "Cc dd.", "Ee ff gg."]
 
 
 def test_white_space_alone_is_a_chunk_where_it_has_tokens() -> None:
