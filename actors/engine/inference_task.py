@@ -24,6 +24,8 @@ _MOST_CANDIDATES = 1 << 22
 """Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
 _MOST_WINDOWS = 1 << 11
 """Windows of a round: its answers are merged while the device has passes of the next. More where a row has more."""
+_MOST_STATE_BYTES = 1 << 28
+"""Hidden states, padding included, that one pass of a shard brings to the host, where its tokens alone set no limit."""
 _NOT_A_NUMBER = "the model computes NaN; try model.precision: exact"
 
 
@@ -93,6 +95,7 @@ class InferenceTask:
         self._pooled: _Pooled | None = None
         self._chunks: ChunkVectors | None = None
         self._tokens: list[Floats | None] = []
+        self._most_state_tokens = _MOST_STATE_BYTES // (hidden_size * np.dtype(np.float32).itemsize)
         windows = len(prepared.windows)
         if wanted.embedding is not None and prepared.chunks is not None:
             self._chunks = ChunkVectors(prepared, prepared.chunks, hidden_size, wanted.embedding.normalize)
@@ -121,6 +124,13 @@ class InferenceTask:
     def decoding_work(self, windows: Amount, width: int) -> Amount:
         """What finding the spans of windows costs after their pass, in scores that are compared; 0 without answers."""
         return 0 if self._asked is None else windows * self._asked.work_of_window(width)
+
+    def windows_of_pass(self, chosen: Longs) -> int:
+        """How many of the windows at the positions `chosen`, [n], the first ones, a pass may have; at least 1."""
+        if not self.wanted.reads_states:
+            return len(chosen)
+        tokens = np.arange(1, len(chosen) + 1) * np.maximum.accumulate(self.lengths[chosen]).astype(np.int64)
+        return max(int(np.searchsorted(tokens, self._most_state_tokens, side="right")), 1)
 
     def batch(self, chosen: Longs) -> Batch:
         """The tokens of the windows at the positions `chosen`."""
