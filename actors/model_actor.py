@@ -66,7 +66,7 @@ class ModelActor:
         return self._process(Tokenized.from_ipc(prepared_ipc), wanted)
 
     def process_part(self, prepared_ipc: pa.Buffer, wanted: Wanted, owners: Ints) -> tuple[pa.Table, PassStats]:
-        """As `process`, for these owners of a shard, [n]; one row per owner, in this order."""
+        """As `process`, for these owners of a shard, [n]; one row for each of their results, in this order."""
         return self._process(Tokenized.from_ipc(prepared_ipc).of_owners(owners), wanted)
 
     def ask(

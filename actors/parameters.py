@@ -308,6 +308,37 @@ def _several(numbers: tuple[int, ...], key: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
+class ChunkParameters(Settings):
+    """How long texts are cut into chunks, each of which gets a row of the output: a vector, and where it stands."""
+
+    tokens: int = Field(default=256, ge=1)
+    """Most tokens of a chunk, special tokens not counted."""
+
+    overlap: int = Field(default=0, ge=0)
+    """Most tokens at the end of a chunk that the next one begins with: whole sentences, or whole paragraphs, where by
+    names these."""
+
+    by: Literal["sentence", "paragraph", "tokens"] = "sentence"
+    """What is not cut while it fits: sentence or paragraph, of which a chunk takes as many as fit, or tokens. A
+    paragraph that is too long for a chunk is cut into sentences, and a sentence that is too long between tokens."""
+
+    context: Literal["document", "chunk"] = "document"
+    """What the model reads: document embeds the whole text, in windows that overlap by embedding.doc_stride, and means
+    the vectors of each chunk's tokens (late chunking); chunk embeds every chunk as a text of its own."""
+
+    text: bool = False
+    """Also write the text of every chunk."""
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> "ChunkParameters":
+        if self.overlap >= self.tokens:
+            raise ValueError(
+                f"overlap ({self.overlap}) has to be less than tokens ({self.tokens}), or no chunk would get further "
+                "than the one before; lower overlap, or raise tokens"
+            )
+        return self
+
+
 class BatchingParameters(Settings):
     """Limits of the adaptive batcher. It learns the best batch while running; none of these needs tuning."""
 

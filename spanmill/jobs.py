@@ -54,8 +54,13 @@ class JobResult:
 
     @property
     def written(self) -> int:
-        """Rows of the whole job's output."""
+        """Input rows of the whole job that are in its output."""
         return self.outcome.counts.rows
+
+    @property
+    def chunks(self) -> int | None:
+        """Rows of the whole job's output where each is a chunk of an input row; None in a job that cuts no texts."""
+        return self.outcome.counts.chunks
 
     @property
     def quarantined(self) -> int:
@@ -148,8 +153,11 @@ class JobResult:
     def __repr__(self) -> str:
         bad = f", {self.quarantined:,} quarantined" if self.quarantined else ""
         changed = f", not as it was: {', '.join(map(repr, self.misfits))} (.misfits)" if self.misfits else ""
+        cut = "" if self.chunks is None else f" in {counted(self.chunks, 'chunk')}"
         unread = ", some files left out (.left_out)" if self.left_out else ""
-        return f"<{self.job.kind} job, complete: {counted(self.rows, 'row')}{bad}{changed}{unread}, in {self.output}>"
+        return (
+            f"<{self.job.kind} job, complete: {counted(self.rows, 'row')}{cut}{bad}{changed}{unread}, in {self.output}>"
+        )
 
 
 def answer(

@@ -260,6 +260,7 @@ class Engine:
     ) -> bool:
         """Submits the next pass of a schedule; False where the device does not take it now."""
         size = self.choose(schedule, self.device_lock.longest_pass(), task)
+        size = task.windows_of_pass(windows[schedule.peek(size)])
         turn = partial(self.device_lock.offline, waits=waits)
         submitted = self.submit([Share(task, windows[schedule.peek(size)])], turn)
         if submitted is None:

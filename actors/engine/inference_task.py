@@ -15,6 +15,7 @@ from actors.engine.cost_model import Amount
 from actors.engine.decoding.answers import Answers, read_answers
 from actors.engine.decoding.attention import WindowAttention
 from actors.engine.decoding.attribution import AnswerAttribution, RoundAttribution, answer_rows
+from actors.engine.decoding.chunk_vectors import ChunkVectors
 from actors.engine.decoding.layer_vectors import LayerVectors
 from actors.engine.decoding.pooling import Pooling, TextVectors, check_dimensions
 from actors.engine.decoding.rows import NOT_A_NUMBER, checked
@@ -32,6 +33,8 @@ _MOST_CANDIDATES = 1 << 22
 """Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
 _MOST_WINDOWS = 1 << 11
 """Windows of a round: its answers are merged while the device has passes of the next. More where a row has more."""
+_MOST_STATE_BYTES = 1 << 28
+"""Hidden states, padding included, that one pass of a shard brings to the host, where its tokens alone set no limit."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class Wanted:
     probabilities: bool = False
     """How probable it is that an answer begins or ends at each token of every window; with answers alone."""
 
+    late_chunks: bool = False
+    """Whether the embedding is one vector per chunk of a text that is read whole, made of its tokens' hidden states."""
+
     @property
     def gives_answers(self) -> bool:
         """Whether rows get answers."""
@@ -104,7 +110,8 @@ class Wanted:
     @property
     def gives_states(self) -> bool:
         """Whether the last hidden states themselves have to come back from the device."""
-        return self.window_states or (self.token_vectors is not None and self.token_vectors.numbers is None)
+        vectors = self.token_vectors
+        return self.window_states or self.late_chunks or (vectors is not None and vectors.numbers is None)
 
     @property
     def finds_spans(self) -> bool:
@@ -124,7 +131,7 @@ class Wanted:
         is_last = vectors is not None and vectors.numbers is None
         needs = {
             ModelOutput.LOGITS: self.finds_spans,
-            ModelOutput.POOLED: any(pooling != "max" for pooling in poolings),
+            ModelOutput.POOLED: not self.late_chunks and any(pooling != "max" for pooling in poolings),
             ModelOutput.LAST_HIDDEN: self.gives_states or "max" in poolings,
             ModelOutput.ALL_HIDDEN: self.layer_vectors or (vectors is not None and not is_last),
             ModelOutput.ATTENTION: self.attention is not None or self.attribution,
@@ -175,8 +182,13 @@ class InferenceTask:
             self._asked = _Asked(prepared, wanted.qa, self._tokens if wanted.attribution else None)
         self._pooled: _Pooled | None = None
         beside_answers = wanted.qa is not None
+        self._chunks: ChunkVectors | None = None
+        self._most_state_tokens = _MOST_STATE_BYTES // (hidden_size * np.dtype(np.float32).itemsize)
         if wanted.embedding is not None and wanted.gives_embeddings:
             check_dimensions(wanted.embedding, hidden_size)
+        if wanted.embedding is not None and prepared.chunks is not None:
+            self._chunks = ChunkVectors(prepared, prepared.chunks, hidden_size, wanted.embedding)
+        elif wanted.embedding is not None and wanted.gives_embeddings:
             pooling = Pooling.plan(prepared, wanted.embedding, self._template, beside_answers)
             self._pooled = _Pooled(prepared, pooling, hidden_size)
         self._states: list[Floats | None] = [None] * len(prepared.windows) if wanted.window_states else []
@@ -226,6 +238,13 @@ class InferenceTask:
         """What finding the spans of windows costs after their pass, in scores that are compared; 0 without answers."""
         return 0 if self._asked is None else windows * self._asked.work_of_window(width)
 
+    def windows_of_pass(self, chosen: Longs) -> int:
+        """How many of the windows at the positions `chosen`, [n], the first ones, a pass may have; at least 1."""
+        if not self.wanted.gives_states:
+            return len(chosen)
+        tokens = np.arange(1, len(chosen) + 1) * np.maximum.accumulate(self.lengths[chosen]).astype(np.int64)
+        return max(int(np.searchsorted(tokens, self._most_state_tokens, side="right")), 1)
+
     def batch(self, chosen: Longs) -> Batch:
         """The tokens of the windows at the positions `chosen`."""
         return collate(self.prepared, self._template, chosen, self._spec.pad_id, self._spec.uses_type_ids)
@@ -267,6 +286,8 @@ class InferenceTask:
             self._asked.keep(chosen, batch, output)
         if self._pooled is not None:
             self._pooled.keep(chosen, output)
+        if self._chunks is not None and output.hidden is not None:
+            checked(self._chunks.keep(chosen, batch, output.hidden))
         if self.wanted.window_states and output.hidden is not None:
             for window, states, length in zip(chosen, output.hidden, batch.lengths, strict=True):
                 # A view would hold the whole pass's states for as long as this window's are wanted.
@@ -291,7 +312,7 @@ class InferenceTask:
         wanted, asked = self.wanted, self._asked
         return Results(
             answers=asked.answers() if asked is not None and wanted.gives_answers else None,
-            vectors=() if self._pooled is None else self._pooled.join(),
+            vectors=self._text_vectors(),
             window_states=tuple(s for s in self._states if s is not None) if wanted.window_states else None,
             stats=self.stats,
             token_texts=passage_tokens(self.prepared) if wanted.token_texts else None,
@@ -301,6 +322,11 @@ class InferenceTask:
             attribution=asked.attribution() if asked is not None and wanted.attribution else None,
             probabilities=None if self._probabilities is None else self._probabilities.column(),
         )
+
+    def _text_vectors(self) -> tuple[TextVectors, ...]:
+        if self._chunks is not None:
+            return (TextVectors("passage", "mean", self._chunks.join()[self.prepared.row_owner]),)
+        return () if self._pooled is None else self._pooled.join()
 
 
 class _Asked:

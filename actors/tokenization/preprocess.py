@@ -81,15 +81,15 @@ def prepare_pairs(
         TooManyWindows: it would be more than `most_windows`.
     """
     size = qa_window_size(spec, qa)
-    question_of, distinct_questions = _distinct(questions)
-    passage_of, distinct_passages = _distinct(contexts)
+    question_of, distinct_questions = distinct(questions)
+    passage_of, distinct_passages = distinct(contexts)
     question_places: TokenPositions | None = None
     if keep_texts:
-        question, question_places = _tokens_with_places(spec, distinct_questions)
+        question, question_places = tokens_with_places(spec, distinct_questions)
         question, question_places = _truncated_places(question, question_places, qa.max_question_len)
     else:
         question = _truncated(_tokens(spec, distinct_questions), qa.max_question_len)
-    passage, places = _tokens_with_places(spec, distinct_passages)
+    passage, places = tokens_with_places(spec, distinct_passages)
     lengths = question.lengths[question_of], passage.lengths[passage_of]
     room = size.max_seq_len - spec.pair.specials
     speechless = lengths[1] == 0
@@ -120,13 +120,27 @@ def prepare_texts(
     Raises:
         TooManyWindows: it would be more than `most_windows`.
     """
+    text_of, distinct_texts = distinct(texts)
+    if not keep_texts:
+        return windows_of_texts(spec, embedding, text_of, _tokens(spec, distinct_texts), most_windows)
+    passage, places = tokens_with_places(spec, distinct_texts)
+    prepared, rejected = windows_of_texts(spec, embedding, text_of, passage, most_windows)
+    return replace(prepared, places=places, texts=distinct_texts), rejected
+
+
+def windows_of_texts(
+    spec: EncoderSpec, embedding: EmbeddingParameters, text_of: Ints, passage: Tokens, most_windows: int = sys.maxsize
+) -> tuple[Tokenized, Rejected]:
+    """As `prepare_texts`, of texts that are tokenised.
+
+    Args:
+        text_of: [R] which text a row has.
+        passage: tokens of the distinct texts. Those that have any are the owners, in their order.
+
+    Raises:
+        TooManyWindows: it would be more than `most_windows`.
+    """
     size = embedding_window_size(spec, embedding)
-    text_of, distinct_texts = _distinct(texts)
-    places: TokenPositions | None = None
-    if keep_texts:
-        passage, places = _tokens_with_places(spec, distinct_texts)
-    else:
-        passage = _tokens(spec, distinct_texts)
     speechless = passage.lengths == 0
     kept_texts = np.flatnonzero(~speechless).astype(np.int32)
     owner_of_text = np.cumsum(~speechless, dtype=np.int32) - 1
@@ -138,11 +152,12 @@ def prepare_texts(
     no_question = Tokens(np.zeros(0, dtype=np.int32), np.zeros(2, dtype=np.int64))
     row_is_speechless = speechless[text_of]
     row_owner = owner_of_text[text_of[~row_is_speechless]].astype(np.int32)
-    prepared = Tokenized(row_owner, no_question, passage, windows, places, distinct_texts if keep_texts else None)
+    prepared = Tokenized(row_owner, no_question, passage, windows, None, None)
     return prepared, _rejected(~row_is_speechless, row_is_speechless)
 
 
-def _distinct(texts: pa.StringArray) -> tuple[Ints, pa.StringArray]:
+def distinct(texts: pa.StringArray) -> tuple[Ints, pa.StringArray]:
+    """[R] which distinct text each of these is, and the distinct texts in the order in which they come."""
     encoded = texts.dictionary_encode()
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32), encoded.dictionary
 
@@ -153,7 +168,8 @@ def _tokens(spec: EncoderSpec, texts: pa.StringArray) -> Tokens:
     return tokenise(spec.tokenizer(), texts.to_pylist())
 
 
-def _tokens_with_places(spec: EncoderSpec, texts: pa.StringArray) -> tuple[Tokens, TokenPositions]:
+def tokens_with_places(spec: EncoderSpec, texts: pa.StringArray) -> tuple[Tokens, TokenPositions]:
+    """Tokens of texts, and where each stands."""
     if spec.takes_words_alone:
         return tokenise_by_words(spec.tokenizer(), texts)
     return tokenise_with_places(spec.tokenizer(), texts.to_pylist())

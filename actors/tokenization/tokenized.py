@@ -12,11 +12,26 @@ from actors.tokenization.windows import Windows
 
 
 @dataclass(frozen=True)
+class TokenRanges:
+    """C runs of passage tokens, grouped by owner and in reading order; every array is [C]."""
+
+    owner: Ints
+    first: Ints
+    """First token, counted from the start of the owner's passage."""
+    stop: Ints
+    """Token after the last."""
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+
+@dataclass(frozen=True)
 class Tokenized:
     """Everything that a model actor needs for the rows of a shard, and nothing else."""
 
     row_owner: Ints
-    """[R] the owner whose result a row gets; rows of an embedding job share the owner of their text."""
+    """[R] the owner whose result a row gets, or with `chunks` the chunk; rows of an embedding job share the owner of
+    their text."""
     question: Tokens
     """Distinct questions; one empty text in an embedding job."""
     passage: Tokens
@@ -30,11 +45,26 @@ class Tokenized:
     """Where the questions' tokens stand; only what shows the tokens of windows needs it."""
     question_texts: pa.StringArray | None = None
     """The distinct questions, likewise."""
+    chunks: TokenRanges | None = None
+    """The chunks of owners that are pooled each for itself, so that an owner has a result for each; None where every
+    owner has one result. Every token of an owner is in one at least."""
 
     @property
     def owners(self) -> int:
-        """Number of results."""
+        """Number of owners."""
         return int(self.windows.owner[-1]) + 1 if len(self.windows) else 0
+
+    @property
+    def results(self) -> int:
+        """Number of results."""
+        return self.owners if self.chunks is None else len(self.chunks)
+
+    def results_of(self, owners: Ints) -> Longs:
+        """The results of these owners, [n], in the order in which `of_owners` has a row for each."""
+        if self.chunks is None:
+            return owners.astype(np.int64)
+        begin, end = (np.searchsorted(self.chunks.owner, owners, side) for side in ("left", "right"))
+        return segments(begin, end - begin)
 
     @cached_property
     def window_tokens(self) -> Longs:
@@ -59,16 +89,24 @@ class Tokenized:
         return self.question.lengths[windows.question] + (windows.stop - windows.first) + np.int32(specials)
 
     def of_owners(self, owners: Ints) -> "Tokenized":
-        """The windows of these owners, [n], one row for each of them; the texts stay where they are."""
+        """The windows of these owners, [n], one row for each of their results; the texts stay where they are."""
         begin, end = (np.searchsorted(self.windows.owner, owners, side) for side in ("left", "right"))
         chosen = segments(begin, end - begin)
         cut = {field.name: getattr(self.windows, field.name)[chosen] for field in fields(Windows)}
-        rows = np.arange(len(owners), dtype=np.int32)
-        windows = Windows(**cut | {"owner": np.repeat(rows, end - begin)})
-        return replace(self, row_owner=rows, windows=windows)
+        numbers = np.arange(len(owners), dtype=np.int32)
+        windows = Windows(**cut | {"owner": np.repeat(numbers, end - begin)})
+        if self.chunks is None:
+            return replace(self, row_owner=numbers, windows=windows)
+        own = self.results_of(owners)
+        per_owner = np.bincount(self.chunks.owner, minlength=self.owners)[owners]
+        chunks = TokenRanges(np.repeat(numbers, per_owner), self.chunks.first[own], self.chunks.stop[own])
+        return replace(self, row_owner=np.arange(len(own), dtype=np.int32), windows=windows, chunks=chunks)
 
     def part(self, windows: slice) -> "Tokenized":
-        """These windows, which are all of their owners', and a row for each owner; nothing is copied but numbers."""
+        """These windows, which are all of their owners', and a row for each owner; nothing is copied but numbers.
+
+        Not for texts that are cut into chunks.
+        """
         cut = {field.name: getattr(self.windows, field.name)[windows] for field in fields(Windows)}
         owner = cut["owner"] - cut["owner"][:1]
         rows = np.arange(int(owner[-1]) + 1 if len(owner) else 0, dtype=np.int32)
@@ -90,6 +128,9 @@ class Tokenized:
                 for field in fields(TokenPositions):
                     columns[f"{prefix}places.{field.name}"] = _one_list(getattr(places, field.name))
                 columns[f"{prefix}texts"] = _one_list(texts)
+        if self.chunks is not None:
+            for field in fields(TokenRanges):
+                columns[f"chunks.{field.name}"] = _one_list(getattr(self.chunks, field.name))
         batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -110,6 +151,9 @@ class Tokenized:
             texts=_texts(batch, ""),
             question_places=_places(batch, "question_"),
             question_texts=_texts(batch, "question_"),
+            chunks=TokenRanges(**{f.name: _ints(batch, f"chunks.{f.name}") for f in fields(TokenRanges)})
+            if "chunks.owner" in batch.schema.names
+            else None,
         )
 
 

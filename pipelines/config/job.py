@@ -1,5 +1,6 @@
 """The config of a job: pydantic models, one field per key, read from YAML and from `--set key=value`."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -7,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from actors.parameters import (
     AttentionParameters,
     BatchingParameters,
+    ChunkParameters,
     EmbeddingParameters,
     ModelParameters,
     QAParameters,
@@ -266,6 +268,16 @@ class AnswerConfig(JobConfig):
     embedding: EmbeddingParameters | None = None
     """Also write the embedding of every row's passage tokens, from the same forward pass; null does not."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_chunks(cls, keys: object) -> object:
+        if isinstance(keys, Mapping) and keys.get("chunk") is not None:
+            raise ValueError(
+                "chunk is a key of embed jobs: an answer job reads every passage whole, in windows of qa.max_seq_len "
+                "tokens, and has a row for each question. Leave chunk out, or run spanmill embed"
+            )
+        return keys
+
     @model_validator(mode="after")
     def _one_cut(self) -> "AnswerConfig":
         _check_vectors(self, self.embedding)
@@ -283,6 +295,10 @@ class EmbedConfig(JobConfig):
     embedding: EmbeddingParameters = EmbeddingParameters()
     """How embeddings are made."""
 
+    chunk: ChunkParameters | None = None
+    """Cut every text into chunks and write a row for each, as {tokens: 256, by: sentence} (docs/chunks.md); null writes
+    one row for each text."""
+
     @field_validator("embedding")
     @classmethod
     def _of_texts(cls, embedding: EmbeddingParameters) -> EmbeddingParameters:
@@ -298,6 +314,22 @@ class EmbedConfig(JobConfig):
                 f"or leave it out"
             )
         _check_vectors(self, self.embedding)
+        return self
+
+    @model_validator(mode="after")
+    def _pools_chunks(self) -> "EmbedConfig":
+        if self.chunk is None:
+            return self
+        if self.output.columns not in (None, ("embedding",)):
+            raise ValueError(
+                "output.columns names more than embedding, and the rows of a job with chunk are chunks, which have "
+                "nothing else; leave out either"
+            )
+        if self.chunk.context == "document" and not self.embedding.is_one_mean:
+            raise ValueError(
+                f"chunk.context is document, which means the vectors of each chunk's tokens, and embedding.pooling is "
+                f"{self.embedding.pooling}; set embedding.pooling: mean, or chunk.context: chunk"
+            )
         return self
 
 

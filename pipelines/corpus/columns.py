@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from actors.parameters import ChunkParameters
 from pipelines.config.column_types import types_as_text
 from pipelines.config.job import Columns, CorpusParameters
 from pipelines.corpus.formats.base import RAW_COLUMNS
@@ -19,10 +20,10 @@ def text_keys(kind: JobKind) -> tuple[str, ...]:
     return ("text",) if kind == "embed" else ("question", "context")
 
 
-def check_carry(parameters: CorpusParameters, kind: JobKind) -> None:
+def check_carry(parameters: CorpusParameters, kind: JobKind, chunk: ChunkParameters | None = None) -> None:
     """Raises CorpusError when a carried column's name is taken by a column of the output, or named twice."""
     for name in parameters.carry:
-        if name in output_names() | RAW_COLUMNS:
+        if name in output_names(chunk) | RAW_COLUMNS:
             raise CorpusError(
                 f"corpus.carry: the output has a column {name!r} of its own. Leave it out, or rename it in the input."
             )

@@ -62,7 +62,7 @@ def _execute(job: Job, console: Console, trace: JobTrace) -> Outcome:
     before = committed.shards
     limit = job.config.quarantine_limit
     pending = PendingUnit.left(job.plan, committed)
-    earlier = read_counts(job.parts, committed) if pending else None
+    earlier = read_counts(job.parts, committed, job.chunk is not None) if pending else None
     rows_before = earlier.total if earlier else 0
     progress = Progress(console, before, job.plan.expected_shards, job.plan.row_estimate, rows_before)
     observer = RunObserver(job, progress.tally, before)
@@ -86,7 +86,7 @@ def _execute(job: Job, console: Console, trace: JobTrace) -> Outcome:
                 trace.spare_workers()
         observer.settle()
         committed = check_complete(job, progress.tally.reasons_of_failure())
-        counts = read_counts(job.parts, committed)
+        counts = read_counts(job.parts, committed, job.chunk is not None)
         _check_quarantine(job, counts)
     except BaseException as error:
         observer.fail(error)
@@ -231,6 +231,7 @@ def _summary(job: Job, outcome: Outcome, shards: int) -> dict[str, object]:
             "input_rows": outcome.tally.total,
             "written_rows": outcome.tally.rows,
             "quarantined": outcome.tally.quarantined,
+            **({} if outcome.counts.chunks is None else {"written_chunks": outcome.tally.chunks}),
             "seconds": round(outcome.seconds, 3),
         },
     }

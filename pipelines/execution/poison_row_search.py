@@ -232,4 +232,11 @@ def _joined(pieces: Sequence[FinishedShard], schema: pa.Schema) -> FinishedShard
         model_run=replace(first, seconds=time.time() - first.started, stats=stats),
         misfits=sum((piece.misfits for piece in pieces), Counter()),
         samples=ShardSamples.joined([piece.samples for piece in pieces]),
+        documents=_sum_of_known([piece.documents for piece in pieces]),
     )
+
+
+def _sum_of_known(counts: Sequence[int | None]) -> int | None:
+    """None where none is known; a piece that is one poison row does not know whether its job has chunks."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -31,7 +31,7 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: Trace
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}
     if task.embedding is not None and task.gives_embeddings:
         metadata |= described(task.embedding, job.model.hidden_size)
-    prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, task.needs_texts)
+    prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, task.needs_texts, job.chunk)
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage, trace), _READ_CPUS),
         compute=(

@@ -9,7 +9,7 @@ from pipelines.errors import JobError
 from pipelines.job.job import Places, make_manifest
 from pipelines.job.precision import known_precision
 from pipelines.job.runtime import begun_runtime, with_runtime
-from pipelines.job.wanted import wanted_of
+from pipelines.job.wanted import chunk_of, wanted_of
 from pipelines.output.manifest import Manifest, read_manifest
 from pipelines.output.manifest_extension import InputChange, read_plan
 from pipelines.output.parts import REPORT_JSON, has_success
@@ -45,7 +45,7 @@ def find_finished(places: Places, config: OfflineConfig, limit: int | None) -> R
     committed = parts.committed()
     if committed.foreign or not all(committed.is_complete(unit.index) for unit in plan.units):
         return None
-    counts = read_counts(parts, committed)
+    counts = read_counts(parts, committed, has_chunks=chunk_of(config) is not None)
     try:
         if config.quarantine_limit is not None:
             config.quarantine_limit.check(counts)
@@ -61,7 +61,7 @@ def _is_asked_for(stored: Manifest, plan: Plan, places: Places, config: OfflineC
     # The width and number of the model's layers follow from its fingerprint, which is compared too.
     layers = _LAYERS.search(stored.output_schema)
     sizes = _width(stored.output_schema), int(layers[1]) - 1 if layers else 0
-    schema = output_schema(plan.layout.carry, wanted_of(config), *sizes)
+    schema = output_schema(plan.layout.carry, wanted_of(config), *sizes, chunk_of(config))
     config = with_runtime(config, begun_runtime(config.model, stored))
     precision = None if config.model.backend == AUTO else known_precision(config.model, stored)
     if precision is None:

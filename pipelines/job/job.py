@@ -15,13 +15,14 @@ from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
 from actors.models.runtime_choice import Candidate, RuntimeChoice
+from actors.parameters import ChunkParameters
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
-from pipelines.errors import CorpusError, JobError, ManifestError, SpanmillError
+from pipelines.errors import ConfigError, CorpusError, JobError, ManifestError, SpanmillError
 from pipelines.job.runtime import with_runtime
 from pipelines.job.side_process import in_side_process
-from pipelines.job.wanted import wanted_of
+from pipelines.job.wanted import chunk_of, wanted_of
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed, ShardId
@@ -66,6 +67,11 @@ class Job:
         return self.plan.layout.kind
 
     @property
+    def chunk(self) -> ChunkParameters | None:
+        """How its texts are cut into chunks, each a row of the output; None where every input row is one."""
+        return chunk_of(self.config)
+
+    @property
     def model_name(self) -> str:
         """The model as people know it: the one that ships by its name, any other by the place that the config gives."""
         name = self.config.model.name
@@ -79,7 +85,7 @@ class Job:
     @property
     def schema(self) -> pa.Schema:
         """Schema of every part."""
-        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size, self.model.layers)
+        return output_schema(self.plan.layout.carry, self.task, self.model.hidden_size, self.model.layers, self.chunk)
 
     @property
     def parts(self) -> Sink:
@@ -117,9 +123,10 @@ def find_places(inputs: Sequence[str], output: str, config: OfflineConfig) -> Pl
 
     Raises:
         CorpusError, StorageError: the input or the output's URL cannot be used.
-        ConfigError: there is no such sink or part format.
+        ConfigError: there is no such sink or part format, or it cannot count what the job writes.
     """
     store = resolve(output, config.output.storage)
+    _check_counts(config)
     _check_apart([resolve(name, config.corpus.storage) for name in inputs], store, _part_names(config))
     return Places(store, list_inputs(inputs, config.corpus))
 
@@ -154,11 +161,12 @@ def plan_in(places: Places, config: OfflineConfig, limit: int | None, anew: bool
     config, task = with_runtime(config, model.runtime), wanted_of(config)
     top_k = 1 if task.qa is None else task.qa.top_k
     listing = places.listing
+    chunk, kind = chunk_of(config), kind_of(config)
     column_bytes = partial(row_bytes, task, model.hidden_size, model.depth, model.cut)
-    plan = make_plan(listing.files, config.corpus, kind_of(config), model.tokens_per_second, top_k, column_bytes)
+    plan = make_plan(listing.files, config.corpus, kind, model.tokens_per_second, top_k, column_bytes, chunk)
     if limit is not None:
         plan = limit_rows(plan, limit, config.corpus.storage)
-    schema = output_schema(plan.layout.carry, task, model.hidden_size, model.layers)
+    schema = output_schema(plan.layout.carry, task, model.hidden_size, model.layers, chunk)
     manifest = make_manifest(config, limit, model.fingerprint, model.precision.dtype, schema, plan, model.runtime)
     return Job(config, places.store, model, task, plan, manifest, listing.left_out)
 
@@ -285,6 +293,16 @@ def _part_names(config: OfflineConfig) -> list[str]:
     return [shard.part_name("0" * 8, suffix) for shard in shards]
 
 
+def _check_counts(config: OfflineConfig) -> None:
+    """Raises ConfigError where a job of chunks, once its run was killed, could not tell how many texts it has done."""
+    sink, format = config.output.sink, config.output.format
+    if chunk_of(config) is not None and not find_sink(sink, format).counts_documents(format):
+        raise ConfigError(
+            f"chunk: output.sink {sink} with output.format {format} cannot tell how many texts the chunks in its parts "
+            "are of; give it a method count_documents (docs/chunks.md), or take a built-in one"
+        )
+
+
 def _check_apart(inputs: Sequence[Store], output: Store, part_names: Sequence[str] = ()) -> None:
     for source in inputs:
         lies_in = f"{output.url.with_secrets}/".startswith(f"{source.url.with_secrets.rstrip('/')}/")
@@ -314,6 +332,10 @@ def _results(config: OfflineConfig, limit: int | None) -> dict[str, object]:
     if config.corpus.types:
         # Manifests of jobs from before there were any name none.
         corpus["types"] = config.corpus.types
+    chunk = chunk_of(config)
+    if chunk is not None:
+        # Nor do those from before there were chunks.
+        keys["chunk"] = chunk.model_dump(mode="json")
     return {
         **keys,
         **_of_columns(config),

@@ -20,6 +20,7 @@ from actors.models.loading import load_backend, load_spec
 from actors.models.runtime_choice import RuntimeChoice, in_place_of
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
+from actors.tokenization.chunked_texts import check_chunks_fit
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, prepare_pairs, prepare_texts, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
@@ -76,6 +77,8 @@ def probe_model(config: OfflineConfig, begun: Manifest | None = None) -> ProbedM
         size = qa_window_size(spec, config.qa)
     else:
         size = embedding_window_size(spec, config.embedding)
+        if config.chunk is not None:
+            check_chunks_fit(spec, config.embedding, config.chunk)
     cut = WindowShape(size.max_seq_len, size.doc_stride)
     wanted = wanted_outputs(config)
     asks = asks_cluster(known, begun) or (is_open and config.pool.kind == "serve")

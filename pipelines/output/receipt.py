@@ -40,6 +40,7 @@ RECEIPT_SCHEMA = pa.schema(
         ("misfits", pa.string()),
         ("samples", pa.string()),
         ("agreement", pa.string()),
+        ("chunks", pa.int64()),
     ]
 )
 """Of a receipt as a row, one field for each of `Receipt`'s; reasons, stats, misfits, samples and agreement are
@@ -66,7 +67,7 @@ class Receipt:
     store_errors: int = 0
     """Calls to a store that failed on its way, tried again or not."""
     rows: int = 0
-    """Rows in its part."""
+    """Input rows in its part."""
     quarantined: int = 0
     """Rows in its quarantine."""
     answered: int = 0
@@ -94,6 +95,8 @@ class Receipt:
     agreement: str = ""
     """How far some rows of it agree with float32, `RowAgreement.to_json`; empty in most shards, and in all of a job in
     float32."""
+    chunks: int | None = None
+    """Chunks of these input rows, each a row of its part; None in a job whose part has one row for each input row."""
 
     @staticmethod
     def to_table(receipts: Sequence["Receipt"]) -> pa.Table:

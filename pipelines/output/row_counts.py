@@ -25,6 +25,7 @@ class RowCounts:
     """Rows of the committed shards."""
 
     rows: int
+    """Input rows in parts."""
     quarantined: int
     reasons: Counter[str]
     """Quarantined rows by reason, as far as there are receipts."""
@@ -34,6 +35,8 @@ class RowCounts:
     """Committed shards that have none, since their run was killed: they were counted in the parts themselves."""
     misfits: MisfitCounts = field(default_factory=Counter)
     """Rows with values that could not be written as they are, as far as there are receipts."""
+    chunks: int | None = None
+    """Rows of the parts, where each is a chunk of an input row; None in a job whose parts have a row for each."""
 
     @property
     def total(self) -> int:
@@ -41,12 +44,15 @@ class RowCounts:
         return self.rows + self.quarantined
 
     def by_name(self) -> dict[str, int | None]:
-        """The four numbers as logs and files name them, so that no two of them can be taken for each other."""
+        """The numbers as logs and files name them, so that no two of them can be taken for each other; that of chunks
+        where the job has any.
+        """
         return {
             "input_rows": self.total,
             "written_rows": self.rows,
             "answered": self.answered,
             "quarantined": self.quarantined,
+            **({} if self.chunks is None else {"written_chunks": self.chunks}),
         }
 
     @property
@@ -67,11 +73,15 @@ class RowCounts:
             quarantined=self.quarantined + receipt.quarantined,
             reasons=self.reasons + receipt.reasons,
             misfits=self.misfits + receipt.misfits,
+            chunks=self.chunks if receipt.chunks is None else (self.chunks or 0) + receipt.chunks,
         )
 
 
-def read_counts(parts: Sink, committed: Committed) -> RowCounts:
+def read_counts(parts: Sink, committed: Committed, has_chunks: bool = False) -> RowCounts:
     """Counts the rows of a job's committed parts. Parts without receipts are counted themselves.
+
+    Args:
+        has_chunks: whether the rows of the parts are chunks of input rows.
 
     Raises:
         StorageError: a receipt or a part cannot be read.
@@ -79,7 +89,8 @@ def read_counts(parts: Sink, committed: Committed) -> RowCounts:
     receipts = _one_each(read_ledger(parts), committed)
     known = set(zip(receipts["unit"].to_pylist(), receipts["number"].to_pylist(), strict=True))
     rest = [shard for shard in committed.ids() if (shard.unit, shard.number) not in known]
-    rows, quarantined = _count_parts(parts, rest) if rest else (0, 0)
+    in_parts, quarantined = _count_parts(parts, rest) if rest else (0, 0)
+    rows = parts.count_documents(rest) if has_chunks and rest else in_parts
     reasons: Counter[str] = Counter()
     for text in receipts["reasons"].filter(pc.greater(receipts["quarantined"], 0)).to_pylist():
         reasons.update(orjson.loads(text))
@@ -93,6 +104,7 @@ def read_counts(parts: Sink, committed: Committed) -> RowCounts:
         receipts=receipts,
         without_receipt=len(rest),
         misfits=misfits,
+        chunks=in_parts + (pc.sum(receipts["chunks"]).as_py() or 0) if has_chunks else None,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
 
+from actors.parameters import ChunkParameters
 from pipelines.config.job import CorpusParameters, keeps_rest
 from pipelines.corpus.column_survey import ColumnSurvey
 from pipelines.corpus.columns import check_carry, text_keys
@@ -28,6 +29,7 @@ def make_plan(
     tokens_per_second: float | None = None,
     answers: int = 1,
     column_bytes: Callable[[float], float] = lambda tokens: 0.0,
+    chunk: ChunkParameters | None = None,
 ) -> Plan:
     """Cuts the files into read units of about `parameters.unit_bytes`, and chooses the size of a shard.
 
@@ -38,13 +40,14 @@ def make_plan(
     Args:
         tokens_per_second, answers: as in `choose_shard_rows`.
         column_bytes: its `column_bytes`, of a row of so many tokens.
+        chunk: of a job that writes a row for each chunk of a text.
 
     Raises:
         CorpusError: a file is damaged (under quarantine: all are), or a needed column is missing, of a wrong type, or
             named like one of ours.
         StorageError: a file cannot be read.
     """
-    check_carry(parameters, kind)
+    check_carry(parameters, kind, chunk)
     texts = tuple(getattr(parameters.columns, key) for key in text_keys(kind))
     needed = (parameters.columns.id, *texts, *parameters.carry)
     keeps_on = keeps_rest(parameters.damaged)
@@ -55,8 +58,8 @@ def make_plan(
     looks = [look for look, _ in looked]
     if files and all(look.is_lost for look in looks):
         # Nothing would be left but the errors, so they are said.
-        strict = parameters.model_copy(update={"damaged": "fail"})
-        return make_plan(files, strict, kind, tokens_per_second, answers, column_bytes)
+        failing = parameters.model_copy(update={"damaged": "fail"})
+        return make_plan(files, failing, kind, tokens_per_second, answers, column_bytes, chunk)
 
     # Only a look at a file tells whether it holds lines of JSON or one document.
     files = [replace(file, format=look.format or file.format) for file, look in zip(files, looks, strict=True)]
@@ -65,8 +68,9 @@ def make_plan(
     carried = survey.carried()
     rows = sum(look.rows for look in looks)
     row_bytes = max(1.0, *_row_bytes(files, looks))
-    of_columns = column_bytes(tokens_of(row_bytes))
-    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, tokens_per_second, answers, of_columns)
+    of_columns, rate = column_bytes(tokens_of(row_bytes)), tokens_per_second
+    goes_on = None if chunk is None else chunk.tokens - chunk.overlap
+    shard_rows = parameters.shard_rows or choose_shard_rows(rows, row_bytes, rate, answers, of_columns, goes_on)
     spans = ((number, span) for number, look in enumerate(looks) for span in look.spans)
     return Plan(
         files=tuple(files),

@@ -18,6 +18,8 @@ _MOST_ANSWERS = 1 << 18
 """Of a shard: each is some 200 bytes on its way to the part."""
 _MOST_COLUMN_BYTES = 64 << 20
 """Of token vectors, attention and the like: on their way to the part there are some copies of them."""
+_MOST_CHUNKS = 1 << 15
+"""Of a shard: each brings a vector, of some kB."""
 _TOKEN_BYTES = 4.5
 """Of English in a WordPiece vocabulary; only the sizes of shards and samples hang on it."""
 
@@ -28,7 +30,12 @@ def tokens_of(row_bytes: float) -> float:
 
 
 def choose_shard_rows(
-    rows: int, row_bytes: float, tokens_per_second: float | None, answers: int = 1, column_bytes: float = 0.0
+    rows: int,
+    row_bytes: float,
+    tokens_per_second: float | None,
+    answers: int = 1,
+    column_bytes: float = 0.0,
+    chunk_tokens: int | None = None,
 ) -> int:
     """Rows of a shard, for about a minute of one actor's time.
 
@@ -38,6 +45,7 @@ def choose_shard_rows(
         tokens_per_second: of one actor, predicted; None where that is not known.
         answers: that a row may get, `qa.top_k`.
         column_bytes: of a row's columns that `output.columns` alone names.
+        chunk_tokens: by which each chunk of a row goes on from the one before; None where a row is not cut into chunks.
     """
     tokens = tokens_of(row_bytes)
     pace = _USUAL_ROWS / _SECONDS if tokens_per_second is None else tokens_per_second / tokens
@@ -50,6 +58,8 @@ def choose_shard_rows(
         by_memory = min(by_memory, _MOST_ANSWERS // answers)
     if column_bytes:
         by_memory = min(by_memory, int(_MOST_COLUMN_BYTES / column_bytes))
+    if chunk_tokens is not None:
+        by_memory = min(by_memory, int(_MOST_CHUNKS / max(tokens / chunk_tokens, 1.0)))
     return max(min(max(min(by_time, shared_out), few_files), by_memory), 1)
 
 

@@ -46,12 +46,14 @@ class JsonLog:
             self.log("shard found committed", level, **fields)
         else:
             total = receipt.stats.total
+            chunks = {} if receipt.chunks is None else {"written_chunks": receipt.chunks}
             self.log(
                 "shard committed",
                 level,
                 **fields,
                 input_rows=receipt.rows + receipt.quarantined,
                 written_rows=receipt.rows,
+                **chunks,
                 answered=receipt.answered,
                 quarantined=receipt.quarantined,
                 bytes=receipt.bytes,

@@ -30,10 +30,12 @@ class Tally:
 
     shards: int = 0
     rows: int = 0
-    """Rows in committed parts."""
+    """Input rows in committed parts."""
     quarantined: int = 0
     """Rows in their quarantine."""
     answered: int = 0
+    chunks: int = 0
+    """Rows of the parts, where each is a chunk of an input row."""
     stats: PassStats = field(default_factory=PassStats)
     found: int = 0
     """Shards that another run committed meanwhile."""
@@ -61,6 +63,7 @@ class Tally:
         self.rows += receipt.rows
         self.quarantined += receipt.quarantined
         self.answered += receipt.answered
+        self.chunks += receipt.chunks or 0
         self.stats.add(receipt.stats)
         self.misfits.update(receipt.misfits)
 

@@ -14,7 +14,8 @@ PASS_SECONDS = tuple((1 << power) / 1000 for power in range(17))
 """Upper bounds of the histogram of pass times, 1 ms to 65.536 s: those of `PassStats.milliseconds`."""
 
 _COUNTERS = {
-    "rows": ("Rows in committed parts.", ()),
+    "rows": ("Input rows in committed parts.", ()),
+    "chunks": ("Chunks in committed parts, each a row of them; none in a job that cuts no texts.", ()),
     "answered": ("Rows whose answer is not null; in an embedding job, all.", ()),
     "written_bytes": ("Size of the committed parts.", ()),
     "quarantined": ("Rows in quarantine.", ("reason",)),
@@ -62,6 +63,7 @@ class Metrics:
 
     def _count_work(self, receipt: Receipt) -> None:
         self._count("rows", receipt.rows)
+        self._count("chunks", receipt.chunks or 0)
         self._count("answered", receipt.answered)
         self._count("written_bytes", receipt.bytes)
         self._count("out_of_memory", receipt.stats.out_of_memory)

@@ -43,7 +43,7 @@ class NodeStats:
     node: str
     shards: int
     written_rows: int
-    """Rows in parts."""
+    """Input rows in parts."""
     tokens: int
     model_seconds: float
     """In forward passes, over all its actors."""
@@ -58,7 +58,7 @@ class SlowShard:
     file: str
     node: str
     written_rows: int
-    """Rows in its part."""
+    """Input rows in its part."""
     tokens: int
     seconds: float
     """Time that the shard spent at the model actor."""

@@ -226,6 +226,7 @@ def _totals(job: Job, counts: RowCounts, passes: PassTotals, curve: ThroughputCu
         out_of_memory=passes.total.out_of_memory,
         work_seconds=round(seconds, 3),
         rows_per_second=round(with_receipt / seconds, 3) if seconds else 0.0,
+        written_chunks=counts.chunks,
     )
 
 

@@ -65,7 +65,7 @@ class Totals:
     input_rows: int
     """Rows of the input in committed shards: those written and those quarantined."""
     written_rows: int
-    """Rows in committed parts."""
+    """Input rows in committed parts."""
     answered: int
     """Of those written, the ones with an answer; in an embedding job, all."""
     quarantined: int
@@ -87,6 +87,8 @@ class Totals:
     """From the first shard's start at the model to the last commit, the time between runs left out."""
     rows_per_second: float
     """Mean over work_seconds, quarantined rows included."""
+    written_chunks: int | None = None
+    """Rows of the committed parts, where each is a chunk of an input row; None in a job that cuts no texts."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class RunObserver:
         if self._cluster is None:
             return
         try:
-            counts = read_counts(self._job.parts, self._job.committed())
+            counts = read_counts(self._job.parts, self._job.committed(), self._job.chunk is not None)
         except SpanmillError:
             return  # the error that ended the run is raised anyway
         self._report(counts, complete=False)

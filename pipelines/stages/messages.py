@@ -67,6 +67,10 @@ class IpcTable:
             return reader.read_all()
 
 
+def _no_chunks() -> IpcTable:
+    return IpcTable.of(pa.table({}))
+
+
 def _no_candidates() -> IpcTable:
     return IpcTable.of(CANDIDATE_SCHEMA.empty_table())
 
@@ -141,6 +145,8 @@ class TokenizedMessage(ShardMessage):
     """`Tokenized.to_ipc()` of the valid rows."""
     candidates: IpcTable = field(default_factory=_no_candidates)
     """Rows that the report may show: CANDIDATE_SCHEMA, without rows in most shards of a large job."""
+    chunks: IpcTable = field(default_factory=_no_chunks)
+    """`chunked_texts.CHUNK_SCHEMA`: which chunks of `rows` the rows of `windows` are; no columns in a job without."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +157,12 @@ class ResultsMessage(ShardMessage):
     quarantine: IpcTable
     """Both as in `TokenizedMessage`."""
     columns: IpcTable
-    """The model's columns, one row for each of `rows`."""
+    """The model's columns, one row for each of `rows`, or of `chunks` where these have columns."""
     model_run: IpcTable
     """`ModelRun.to_table()`."""
     candidates: IpcTable = field(default_factory=_no_candidates)
+    """As in `TokenizedMessage`."""
+    chunks: IpcTable = field(default_factory=_no_chunks)
     """As in `TokenizedMessage`."""
 
 

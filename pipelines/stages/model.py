@@ -78,6 +78,7 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             IpcTable.of(columns),
             IpcTable.of(done.to_table()),
             message.candidates,
+            message.chunks,
         )
 
     def _leave(self) -> None:

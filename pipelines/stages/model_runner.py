@@ -20,7 +20,7 @@ RunShard = Callable[[pa.Buffer], tuple[pa.Table, PassStats]]
 """Runs a tokenised shard, an IPC stream (`Tokenized.to_ipc`); the columns have one row per row of the shard. Several
 threads may call at once."""
 RunPart = Callable[[pa.Buffer, Ints], tuple[pa.Table, PassStats]]
-"""The same for some of its owners, [n]; one row for each of them, in this order."""
+"""The same for some of its owners, [n]; one row for each of their results (`Tokenized.results_of`)."""
 
 
 @dataclass(frozen=True)

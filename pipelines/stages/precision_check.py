@@ -87,18 +87,19 @@ class PrecisionCheck:
             return RowAgreement()
 
     def _compare(self, shard: ShardId, windows: pa.Buffer, columns: pa.Table) -> RowAgreement:
-        row_owner = Tokenized.from_ipc(windows).row_owner
-        # Rows with one text have one owner, and are computed once.
-        owners, rows = np.unique(row_owner, return_index=True)
-        chosen = np.random.default_rng([shard.unit, shard.number]).permutation(len(owners))[: self.rows]
+        prepared = Tokenized.from_ipc(windows)
+        # Rows with one text have one owner, and are computed once. Of every result a row that has it:
+        _, rows = np.unique(prepared.row_owner, return_index=True)
+        chosen = np.random.default_rng([shard.unit, shard.number]).permutation(prepared.owners)[: self.rows]
         if not len(chosen):
             return RowAgreement()
         run = self.exact.open_parts()
         pieces, until = list[RowAgreement](), time.monotonic() + _SECONDS
         for start in range(0, len(chosen), _AT_ONCE):
-            some = chosen[start : start + _AT_ONCE]
-            exact, _ = run(windows, owners[some].astype(np.int32))
-            pieces.append(RowAgreement.between(columns.take(pa.array(rows[some])), exact))
+            some = chosen[start : start + _AT_ONCE].astype(np.int32)
+            exact, _ = run(windows, some)
+            found = columns.take(pa.array(rows[prepared.results_of(some)]))
+            pieces.append(RowAgreement.between(found, exact))
             if time.monotonic() > until:
                 break
         return RowAgreement.joined(pieces)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.parameters import ChunkParameters, EmbeddingParameters, QAParameters
+from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import Rejected, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
@@ -40,6 +41,8 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
     """Which rows the report may show."""
     keep_texts: bool = False
     """Whether the model stage needs the texts and the places of all tokens (`Wanted.needs_texts`)."""
+    chunk: ChunkParameters | None = None
+    """How texts are cut into chunks that are embedded each for itself; None: one embedding for each text."""
 
     name = "prepare"
     takes = RawMessage
@@ -50,7 +53,7 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
         file = message.header.file
         valid = validated(message, self.layout)
-        windows, rejected = self.tokenized(valid.rows)
+        windows, rejected, chunks = self.tokenized(valid.rows)
         rows, quarantine = _split(valid, rejected, file)
         written = rows.select(["id", *self.layout.carry.names])
         kept = np.delete(np.arange(len(valid.rows)), rejected.rows)
@@ -61,16 +64,22 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
             IpcTable.of(with_misfits(quarantine, misfits)),
             IpcTable(windows.to_ipc()),
             IpcTable.of(self.sampling.candidates(message.header.shard, rows)),
+            IpcTable.of(chunks),
         )
 
-    def tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected]:
-        """The windows of valid rows, and which of them cannot be cut into any."""
+    def tokenized(self, rows: pa.Table) -> tuple[Tokenized, Rejected, pa.Table]:
+        """The windows of valid rows, which of them cannot be cut into any, and the chunks of the others: a table
+        without columns where there are none.
+        """
         if self.qa is not None:
-            pairs = _one_chunk(rows, "question"), _one_chunk(rows, "context")
-            return prepare_pairs(self.spec, self.qa, *pairs, keep_texts=self.keep_texts)
-        if self.embedding is not None:
-            return prepare_texts(self.spec, self.embedding, _one_chunk(rows, "text"), keep_texts=self.keep_texts)
-        raise ValueError("a task asks for answers, embeddings or both")
+            pairs = _one_array(rows, "question"), _one_array(rows, "context")
+            return *prepare_pairs(self.spec, self.qa, *pairs, keep_texts=self.keep_texts), pa.table({})
+        if self.embedding is None:
+            raise ValueError("a task asks for answers, embeddings or both")
+        texts = _one_array(rows, "text")
+        if self.chunk is not None:
+            return prepare_chunks(self.spec, self.embedding, self.chunk, texts)
+        return *prepare_texts(self.spec, self.embedding, texts, keep_texts=self.keep_texts), pa.table({})
 
 
 def validated(message: RawMessage, layout: RowSchema) -> ValidShard:
@@ -95,5 +104,5 @@ def _split(valid: ValidShard, rejected: Rejected, file_name: str) -> tuple[pa.Ta
     return valid.rows.filter(pa.array(kept)), quarantine
 
 
-def _one_chunk(rows: pa.Table, name: str) -> pa.StringArray:
+def _one_array(rows: pa.Table, name: str) -> pa.StringArray:
     return pa.concat_arrays(rows.column(name).chunks) if rows.num_rows else pa.array([], pa.string())

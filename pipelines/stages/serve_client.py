@@ -62,8 +62,8 @@ class ServeClient:
         total = PassStats()
         for _, (_, stats) in done:
             total.add(stats)
-        places = np.empty(shard.owners, dtype=np.int64)
-        places[np.concatenate([owners for owners, _ in done])] = np.arange(shard.owners)
+        places = np.empty(shard.results, dtype=np.int64)
+        places[np.concatenate([shard.results_of(owners) for owners, _ in done])] = np.arange(shard.results)
         table = pa.concat_tables([table for _, (table, _) in done])
         return table.take(pa.array(places[shard.row_owner])), total
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actors.engine.output_columns import vector_names
 from actors.tracing.context import TraceContext
 from pipelines.output.receipt import SCORE_BINS, Receipt
-from pipelines.output.row_samples import ShardSamples, best_answers
+from pipelines.output.row_samples import CANDIDATE_SCHEMA, ShardSamples, best_answers
 from pipelines.output.sinks.base import Sink
 from pipelines.rows.misfits import MisfitCounts, misfits_of
-from pipelines.schemas import empty_table
+from pipelines.schemas import DOCUMENT_ID, empty_table
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import ResultsMessage, SettledMessage, ShardHeader, ShardMessage
 from pipelines.stages.model_run import ModelRun
@@ -34,11 +35,20 @@ class FinishedShard:
     """Rows of the part with a value that could not be written as it is."""
     samples: ShardSamples = field(default_factory=ShardSamples)
     """What the report may show of it."""
+    documents: int | None = None
+    """Input rows that the part has chunks of, each a row; None where every input row is one row of it."""
+
+    @property
+    def rows(self) -> int:
+        """Input rows in the part."""
+        return len(self.part) if self.documents is None else self.documents
 
     @classmethod
     def of(cls, message: ResultsMessage, schema: pa.Schema) -> "FinishedShard":
         """Puts rows and result columns of a computed shard together."""
-        part, columns = message.rows.read(), message.columns.read()
+        rows, columns, chunks = message.rows.read(), message.columns.read(), message.chunks.read()
+        is_chunked = bool(chunks.column_names)
+        part = _chunk_rows(rows, chunks) if is_chunked else rows
         for name in columns.column_names:
             part = part.append_column(name, columns.column(name))
         quarantine = message.quarantine.read()
@@ -48,7 +58,8 @@ class FinishedShard:
             quarantine=quarantine.replace_schema_metadata(),
             model_run=ModelRun.from_table(message.model_run.read()),
             misfits=misfits_of(quarantine),
-            samples=_samples(message.candidates.read(), part),
+            samples=_samples(_of_first_chunks(message.candidates.read(), chunks), part),
+            documents=len(rows) if is_chunked else None,
         )
 
 
@@ -68,9 +79,10 @@ class WrittenMessage(ShardMessage):
             shard=self.header.shard,
             file=self.header.file,
             store_errors=self.header.store_errors,
-            rows=len(part),
+            rows=self.shard.rows,
+            chunks=None if self.shard.documents is None else len(part),
             quarantined=len(quarantine),
-            answered=len(part) if best is None else len(best) - best["answer"].null_count,
+            answered=self.shard.rows if best is None else len(best) - best["answer"].null_count,
             bytes=self.size,
             started=run.started,
             seconds=run.seconds,
@@ -120,15 +132,43 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
         Raises:
             StorageError: they cannot be written; nothing of the part is visible then.
         """
+        known = {} if shard.documents is None else {"documents": str(shard.documents)}
+        metadata = {**self.metadata, **known}
         if self.rehearsal:
-            size = len(self.parts.encode(shard.part, self.metadata))
+            size = len(self.parts.encode(shard.part, metadata))
         else:
-            size = self.parts.commit(header.shard, shard.part, shard.quarantine, self.metadata)
+            size = self.parts.commit(header.shard, shard.part, shard.quarantine, metadata)
         return WrittenMessage(header, shard, size)
 
     def empty_part_bytes(self) -> int:
         """Size of a part without rows."""
         return len(self.parts.encode(empty_table(self.schema), self.metadata))
+
+
+def _chunk_rows(rows: pa.Table, chunks: pa.Table) -> pa.Table:
+    """A row for every chunk: its own id, and what the row of its text carries.
+
+    Args:
+        rows: id and the carried columns.
+        chunks: CHUNK_SCHEMA.
+    """
+    repeated = rows.take(chunks["row"])
+    ids = pc.binary_join_element_wise(repeated["id"], chunks["key"], "#")
+    part = pa.table({"id": ids, DOCUMENT_ID.name: repeated["id"]})
+    for name in [*rows.column_names[1:], "chunk", "start", "end", "text"]:
+        if name in rows.column_names:
+            part = part.append_column(rows.schema.field(name), repeated[name])
+        else:
+            part = part.append_column(name, chunks[name])
+    return part
+
+
+def _of_first_chunks(candidates: pa.Table, chunks: pa.Table) -> pa.Table:
+    """Candidates whose `row` is that of the part: of a text in chunks, its first one."""
+    if not chunks.column_names:
+        return candidates
+    first = np.searchsorted(chunks["row"].to_numpy(), candidates["row"].to_numpy())
+    return candidates.set_column(0, CANDIDATE_SCHEMA.field("row"), pa.array(first, pa.int64()))
 
 
 def _samples(candidates: pa.Table, part: pa.Table) -> ShardSamples:

@@ -12,7 +12,7 @@ from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import OUTPUT_COLUMNS, OutputColumn
 from actors.model_actor import ModelActor
 from actors.models.loading import load_spec
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_pairs
 from pipelines.config.job import CorpusParameters
 from pipelines.corpus.columns import check_carry
@@ -77,15 +77,24 @@ def test_vectors_of_every_kind(keys: dict[str, object], fields: list[tuple[str, 
     assert embedding.columns == tuple(field.name for field in expected)
 
 
+def test_chunks() -> None:
+    schema = output_schema(CARRY, Wanted(embedding=EmbeddingParameters()), 8, chunk=ChunkParameters(text=True))
+    assert schema.names == ["id", "document_id", "title", "chunk", "start", "end", "text", "embedding"]
+    assert schema.field("chunk").type == schema.field("start").type == schema.field("end").type == pa.int32()
+    assert "text" not in output_schema(CARRY, Wanted(embedding=EmbeddingParameters()), 8, chunk=ChunkParameters()).names
+
+
 def test_names_that_are_taken() -> None:
     names = ("id", "answer", "score", "start", "end", "answers", "null_score", "embedding")
     assert output_names() == frozenset(names)
+    assert output_names(ChunkParameters()) == frozenset((*names, "document_id", "chunk"))
+    assert output_names(ChunkParameters(text=True)) == frozenset((*names, "document_id", "chunk", "text"))
 
 
 def test_the_readme_names_every_column() -> None:
     (section,) = re.findall(r"^## What comes out$(.*?)^## ", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     table = [line for line in section.splitlines() if line.startswith("|")]
-    names = {column.name for column in OUTPUT_COLUMNS}
+    names = {column.name for column in OUTPUT_COLUMNS} | output_names(ChunkParameters(text=True))
     assert names - set(re.findall(r"`(\w+)`", "\n".join(table))) == set()
 
 

@@ -224,15 +224,16 @@ def embed_owners(
     begins = _begins(prepared)
     total = np.add.reduceat(weights, begins)
     vectors = np.add.reduceat(sums, begins, axis=0) / np.where(total > 0, total, np.float32(1))[:, None]
-    return _finished(vectors, normalize, dimensions)
+    return finished(vectors, normalize, dimensions)
 
 
 def largest_of_owners(prepared: Tokenized, maxima: Floats, normalize: bool, dimensions: int | None = None) -> Floats:
     """As `embed_owners`, of the largest numbers in each window, [W, D]."""
-    return _finished(np.maximum.reduceat(maxima, _begins(prepared), axis=0), normalize, dimensions)
+    return finished(np.maximum.reduceat(maxima, _begins(prepared), axis=0), normalize, dimensions)
 
 
-def _finished(vectors: Floats, normalize: bool, dimensions: int | None) -> Floats:
+def finished(vectors: Floats, normalize: bool, dimensions: int | None) -> Floats:
+    """Vectors, [N, D], cut to so many numbers, and scaled to length 1 where that is wanted; float32."""
     vectors = vectors[:, :dimensions]
     if normalize:
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)

@@ -86,7 +86,10 @@ def run_job(
 
 def _say_finished(config: OfflineConfig, output: str, counts: RowCounts) -> None:
     console = open_console()
-    console.print(f"complete: {counted(counts.total, 'row')}, nothing to do")
+    done = counted(counts.total, "row")
+    if counts.chunks is not None:
+        done = f"{counted(counts.total, 'document')} in {counted(counts.chunks, 'chunk')}"
+    console.print(f"complete: {done}, nothing to do")
     finished_table(config, output, counts).print_to(console)
 
 
@@ -112,8 +115,10 @@ def outcome_table(job: Job, outcome: "Outcome", seconds: float) -> Pairs:
         return f"{run:,}" if not outcome.shards_before or whole is None else f"{run:,} of {whole:,} in the whole job"
 
     table = Pairs()
-    table.add("rows", beside(tally.total, counts.total))
+    table.add("rows" if counts.chunks is None else "documents", beside(tally.total, counts.total))
     table.add(_done_to_rows(job.task), beside(tally.answered, counts.answered))
+    if counts.chunks is not None:
+        table.add("chunks", f"{beside(tally.chunks, counts.chunks)}, a row of the output each")
     table.add("quarantined", beside(tally.quarantined, counts.quarantined))
     _add_quarantine(table, output, counts)
     if outcome.shards_before:

@@ -60,15 +60,16 @@ def sample_windows(job: Job) -> WindowSample | None:
     tables = list(_valid_rows(job, sample_plan(plan, _PIECES, piece_rows).units))
     if not sum(map(len, tables)):
         return None
+    task = job.task
     prepare = PrepareStage(
-        plan.layout, job.model.spec, job.task.qa, job.task.embedding, keep_texts=job.task.needs_texts
+        plan.layout, job.model.spec, task.qa, task.embedding, keep_texts=task.needs_texts, chunk=job.chunk
     )
-    prepared, _ = prepare.tokenized(pa.concat_tables(tables).combine_chunks())
+    prepared, _, _ = prepare.tokenized(pa.concat_tables(tables).combine_chunks())
     if not prepared.owners:
         return None
     lengths = prepared.lengths(_SPECIALS)
     # A text that several rows share is computed once in each shard.
-    of_row = float(lengths.sum()) / len(prepared.row_owner)
+    of_row = float(lengths.sum()) / sum(map(len, tables))
     return WindowSample(prepared, lengths, of_row * plan.row_estimate)
 
 

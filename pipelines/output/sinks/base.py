@@ -58,6 +58,20 @@ class Sink(ABC):
     def count_rows(self, shards: Iterable[ShardId]) -> int:
         """Rows in the parts of these committed shards. Raises StorageError when one cannot be read."""
 
+    @classmethod
+    def counts_documents(cls, format: str) -> bool:
+        """Whether `count_documents` knows for parts of this `output.format`; a job of chunks asks before it begins."""
+        return cls.count_documents is not Sink.count_documents
+
+    def count_documents(self, shards: Iterable[ShardId]) -> int:
+        """Input rows in the parts of these committed shards of a job that writes a row for each chunk of a text. Asked
+        for where a run was killed before it could write its receipts.
+
+        Raises:
+            StorageError: a part cannot be read.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no method count_documents")
+
     @abstractmethod
     def remove(self) -> int:
         """Removes all parts, of whatever job; returns how many. Raises StorageError when that fails."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipelines.config.writers import PART_FORMATS
 from pipelines.output.parts import Committed, ShardId, list_names, split_part_name
 from pipelines.output.sinks.base import Sink
-from pipelines.output.sinks.part_format import PartFormat, find_part_format
+from pipelines.output.sinks.part_format import CountsDocuments, PartFormat, find_part_format
 from pipelines.storage.filesystem import exists, write_atomic
 from pipelines.storage.retry import attempt
 
@@ -75,6 +75,19 @@ class PartsFolder(Sink):
         count_rows = self.part_format.count_rows
         with ThreadPoolExecutor(_THREADS) as threads:
             return sum(threads.map(lambda shard: count_rows(self.store, self.part_name(shard)), shards))
+
+    @classmethod
+    def counts_documents(cls, format: str) -> bool:
+        """Whether the format does."""
+        return isinstance(find_part_format(format), CountsDocuments)
+
+    def count_documents(self, shards: Iterable[ShardId]) -> int:
+        """As `Sink.count_documents`: every text has one chunk whose number is 0."""
+        format = self.part_format
+        if not isinstance(format, CountsDocuments):
+            return super().count_documents(shards)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return sum(threads.map(lambda shard: format.count_documents(self.store, self.part_name(shard)), shards))
 
     def remove(self) -> int:
         """Removes the files of all jobs that wrote in a built-in format or this one; returns how many."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
+import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,6 +35,15 @@ class PartFormat(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsDocuments(Protocol):
+    """A format that can tell how many texts a part has chunks of, whose rows are chunks."""
+
+    def count_documents(self, store: Store, name: str) -> int:
+        """Rows of a part whose column chunk is 0. Raises StorageError when it cannot be read."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Parquet:
     """Parquet with zstd, the metadata in its footer."""
@@ -44,9 +55,11 @@ class _Parquet:
 
     def count_rows(self, store: Store, name: str) -> int:
         """By the footer alone."""
-        path = store.path(name)
-        size = attempt("reading", path, lambda: int(store.fs.info(path)["size"]))
-        return int(pq.read_metadata(pa.PythonFile(RangeFile(store.fs, path, size), mode="r")).num_rows)
+        return int(pq.read_metadata(_opened(store, name)).num_rows)
+
+    def count_documents(self, store: Store, name: str) -> int:
+        numbers = pq.ParquetFile(_opened(store, name)).read(["chunk"])["chunk"].to_numpy()
+        return int(np.count_nonzero(numbers == 0))
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,15 @@ class _Jsonl:
 
     def count_rows(self, store: Store, name: str) -> int:
         return read_bytes(store.fs, store.path(name)).count(b"\n")
+
+    def count_documents(self, store: Store, name: str) -> int:
+        return sum(orjson.loads(line)["chunk"] == 0 for line in read_bytes(store.fs, store.path(name)).splitlines())
+
+
+def _opened(store: Store, name: str) -> pa.PythonFile:
+    path = store.path(name)
+    size = attempt("reading", path, lambda: int(store.fs.info(path)["size"]))
+    return pa.PythonFile(RangeFile(store.fs, path, size), mode="r")
 
 
 PARQUET = _Parquet()

@@ -12,7 +12,8 @@ from actors.engine.decoding.answers import Answers
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Wanted
 from actors.errors import ModelError
-from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
+from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingParameters, QAParameters
+from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from tests.actors.helpers import (
@@ -34,12 +35,16 @@ PASSAGES = st.lists(st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=30)
 
 ANSWERS, VECTORS, STATES = Wanted(qa=QA), Wanted(embedding=EMBEDDING), Wanted(window_states=True)
 BOTH = Wanted(qa=QA, embedding=EmbeddingParameters())
+LATE_CHUNKS = Wanted(embedding=EMBEDDING, late_chunks=True)
 KINDS = [ANSWERS, VECTORS, STATES, BOTH, Wanted(embedding=EMBEDDING, window_states=True)]
 
 
 def _prepared(wanted: Wanted, passages: list[str]) -> Tokenized:
     if wanted.qa is not None:
         return prepare(SPEC, wanted.qa, [("w1 w2", passage) for passage in passages])[0]
+    if wanted.late_chunks:
+        chunk = ChunkParameters(by="tokens", tokens=7, overlap=2)
+        return prepare_chunks(SPEC, EMBEDDING, chunk, strings(passages))[0]
     return prepare_texts(SPEC, EMBEDDING, strings(passages))[0]
 
 
@@ -50,11 +55,11 @@ def _begin(wanted: Wanted, passages: list[str]) -> InferenceTask:
 def _pass(task: InferenceTask, backend: TableBackend, chosen: list[int]) -> None:
     windows = np.array(chosen, dtype=np.int64)
     batch = task.batch(windows)
-    output = backend.forward(batch, task.wanted.qa is not None, task.weigh(windows, batch), task.wanted.window_states)
+    output = backend.forward(batch, task.wanted.qa is not None, task.weigh(windows, batch), task.wanted.gives_states)
     task.keep(windows, batch, output)
 
 
-@pytest.mark.parametrize("wanted", KINDS)
+@pytest.mark.parametrize("wanted", [*KINDS, LATE_CHUNKS])
 @given(passages=PASSAGES, data=st.data())
 def test_any_order_of_any_passes_gives_the_same(wanted: Wanted, passages: list[str], data: st.DataObject) -> None:
     backend, whole = TableBackend(), _begin(wanted, passages)
@@ -165,3 +170,20 @@ def test_the_engine_begins_calls_as_wide_as_its_model() -> None:
     embeddings = task.results().embeddings
     assert embeddings is not None
     assert embeddings.shape == (1, 5)
+
+
+@pytest.mark.parametrize("wanted", [STATES, LATE_CHUNKS])
+def test_passes_bring_no_more_states_to_the_host_than_there_is_room_for(
+    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passages = [words(range(length)) for length in (3, 9, 30, 1, 2, 14, 5)]
+    expected = Engine(TableBackend(), SPEC, BatchingParameters(fixed_windows=64))
+    whole = expected.finish(expected.begin(_prepared(wanted, passages), wanted))
+    # Three windows of ten tokens with five numbers each; and room for none, so that each comes alone.
+    for room, most in ((3 * 10 * 5 * 4, 30), (1, 10)):
+        monkeypatch.setattr(inference_task, "_MOST_STATE_BYTES", room)
+        backend = TableBackend()
+        engine = Engine(backend, SPEC, BatchingParameters(fixed_windows=64))
+        found = engine.finish(engine.begin(_prepared(wanted, passages), wanted))
+        assert_same_results(found, whole)
+        assert max(windows * width for windows, width in backend.shapes) <= most

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.parameters import TokenVectorParameters
+from actors.parameters import ChunkParameters, TokenVectorParameters
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import as_yaml, list_keys, load_config
 from pipelines.config.quarantine_limit import QuarantineLimit
@@ -107,3 +107,26 @@ def test_one_layer_in_a_list_is_that_layer() -> None:
     assert load_config(EmbedConfig, None, words).token_vectors == TokenVectorParameters(layers=2)
     assert TokenVectorParameters(layers=(3, 1)).numbers == (1, 3)
     assert TokenVectorParameters().numbers is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides", "message"),
+    [
+        (EmbedConfig, ["chunk={tokens: 8, overlap: 8}"], r"chunk: overlap \(8\) has to be less than tokens \(8\)"),
+        (EmbedConfig, ["chunk.tokens=0"], r"chunk\.tokens: .*greater than or equal to 1"),
+        (EmbedConfig, ["chunk.by=sentences"], r"chunk\.by: .*; the nearest is sentence"),
+        (EmbedConfig, ["chunk.tokens=8", "embedding.pooling=cls"], r"chunk\.context is document.*pooling is cls"),
+        (AnswerConfig, ["chunk.tokens=8"], r"chunk is a key of embed jobs"),
+        (AnswerConfig, ["chunk={tokens: 8}"], r"run spanmill embed"),
+    ],
+)
+def test_chunks_that_cannot_be_made(
+    kind: type[AnswerConfig] | type[EmbedConfig], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(kind, None, overrides)
+
+
+def test_chunks_of_their_own_may_be_pooled_in_any_way() -> None:
+    config = load_config(EmbedConfig, None, ["chunk.context=chunk", "embedding.pooling=cls"])
+    assert config.chunk == ChunkParameters(context="chunk")

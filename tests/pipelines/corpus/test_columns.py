@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from actors.parameters import ChunkParameters
 from pipelines.config.job import AnswerConfig, Columns, CorpusParameters
 from pipelines.config.loader import load_config
 from pipelines.corpus.columns import check_carried, check_carry, check_names, check_types
@@ -35,8 +36,24 @@ def test_carried_names_that_are_taken(parameters: dict[str, Any], words: str) ->
         check_carry(CorpusParameters(**parameters), "answer")
 
 
+@pytest.mark.parametrize(
+    ("name", "chunk"),
+    [
+        ("chunk", ChunkParameters()),
+        ("document_id", ChunkParameters()),
+        ("start", ChunkParameters()),
+        ("text", ChunkParameters(text=True)),
+    ],
+)
+def test_carried_names_that_chunks_take(name: str, chunk: ChunkParameters) -> None:
+    with pytest.raises(CorpusError, match=f"{name!r} of its own"):
+        check_carry(CorpusParameters(carry=(name,)), "embed", chunk)
+
+
 def test_carried_names_that_are_free() -> None:
     check_carry(CorpusParameters(carry=("question", "context", "text")), "answer")
+    check_carry(CorpusParameters(carry=("chunk", "document_id", "text")), "embed")
+    check_carry(CorpusParameters(carry=("text",)), "embed", ChunkParameters())
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ import pytest
 
 from actors.errors import ModelError
 from pipelines.config.job import AnswerConfig, EmbedConfig
-from pipelines.errors import CorpusError, JobError, ManifestError
-from pipelines.job.job import Job, _check_apart, _part_names, bind, check_complete
+from pipelines.config.loader import load_config
+from pipelines.errors import ConfigError, CorpusError, JobError, ManifestError
+from pipelines.job.job import Job, _check_apart, _part_names, bind, check_complete, find_places
 from pipelines.output.parts import ShardId
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.storage.filesystem import Store, resolve
@@ -387,3 +388,34 @@ def test_the_model_that_ships_has_its_name_and_another_its_place(corpus: Path, t
     other = tmp_path / "other"
     copytree(shipped, other)
     assert make_job([corpus], tmp_path / "new", other).model_name == str(other)
+
+
+@pytest.mark.parametrize(
+    "output", ["output.format=tests.pipelines.own_sinks:ARROW", "output.sink=tests.pipelines.own_sinks:SqliteSink"]
+)
+def test_chunks_need_an_output_that_counts_the_texts_they_are_of(tmp_path: Path, output: str) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": "b"}])
+    config = load_config(EmbedConfig, None, [output, "chunk.tokens=8"])
+    with pytest.raises(ConfigError, match=r"own_sinks:\w+ .*cannot tell how many texts .*a method count_documents"):
+        find_places([str(corpus)], str(tmp_path / "out"), config)
+    find_places([str(corpus)], str(tmp_path / "out"), load_config(EmbedConfig, None, [output]))
+    find_places([str(corpus)], str(tmp_path / "out"), load_config(EmbedConfig, None, ["chunk.tokens=8"]))
+
+
+def test_other_chunks_are_another_job(corpus: Path, tmp_path: Path, untrained_model: Path) -> None:
+    def planned(*words: str) -> Job:
+        return make_job([corpus], tmp_path / "out", untrained_model, *words, kind=EmbedConfig)
+
+    assert "chunk" not in planned().manifest.results, "the id of a job from before there were chunks would change"
+    first = bind(planned("chunk.tokens=8"), replace=False)
+    assert first.schema.names == ["id", "document_id", "chunk", "start", "end", "embedding"]
+    assert bind(planned("chunk.tokens=8"), replace=False).manifest.job_id == first.manifest.job_id
+    for words in (["chunk.tokens=9"], ["chunk.tokens=8", "chunk.text=true"], []):
+        with pytest.raises(ManifestError, match="chunk"):
+            bind(planned(*words), replace=False)
+
+
+def test_a_chunk_that_is_longer_than_a_window_is_refused(corpus: Path, tmp_path: Path, untrained_model: Path) -> None:
+    words = ("embedding.max_seq_len=32", "chunk={tokens: 31, context: chunk}")
+    with pytest.raises(ModelError, match=r"chunk\.tokens is 31, but a window of 32 tokens has only 30 for text"):
+        make_job([corpus], tmp_path / "out", untrained_model, *words, kind=EmbedConfig)

@@ -102,3 +102,28 @@ def test_one_more_shard(tmp_path: Path) -> None:
     assert after.misfits == Counter({("zip", "null"): 3})
     assert before.reasons == Counter(null_text=1), "the counts before are left as they were"
     assert after.plus(Receipt(shard, "a.jsonl", found=True)) == after
+
+
+@FORMATS
+def test_documents_and_chunks_are_counted_apart(tmp_path: Path, format: str) -> None:
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, format)
+    numbers = [[0, 1, 0, 0, 1, 2], [0], [0, 0, 1]]
+    for number, chunk in enumerate(numbers):
+        quarantine = pa.Table.from_pylist([{"reason": "no_tokens"}] * number, QUARANTINE_SCHEMA)
+        parts.commit(ShardId(0, number, number == 2), pa.table({"chunk": pa.array(chunk, pa.int32())}), quarantine, {})
+    untold = read_counts(parts, parts.committed(), has_chunks=True)
+    assert (untold.rows, untold.chunks, untold.quarantined, untold.total) == (6, 10, 3, 9)
+    _write(parts, Receipt(ShardId(0, 0, False), "a.jsonl", rows=3, chunks=6))
+    counts = read_counts(parts, parts.committed(), has_chunks=True)
+    assert (counts.rows, counts.chunks, counts.without_receipt) == (6, 10, 2)
+    assert counts.by_name()["written_chunks"] == 10
+    more = counts.plus(Receipt(ShardId(1, 0, True), "a.jsonl", rows=2, chunks=5))
+    assert (more.rows, more.chunks) == (8, 15)
+
+
+def test_a_job_without_chunks_says_nothing_of_them(tmp_path: Path) -> None:
+    parts = PartsFolder(resolve(str(tmp_path)), JOB, "parquet")
+    _commit(parts, ShardId(0, 0, True), rows=3, bad=0)
+    counts = read_counts(parts, parts.committed()).plus(_receipt(ShardId(1, 0, True), rows=1, bad=0))
+    assert counts.chunks is None
+    assert "written_chunks" not in counts.by_name()

@@ -50,3 +50,9 @@ def test_rows_of_large_columns_are_few_however_many_there_are() -> None:
 
 def test_without_a_pace() -> None:
     assert choose_shard_rows(10**8, 450, None) == 4096
+
+
+def test_chunks_bring_a_vector_each() -> None:
+    # A row of 4,500 bytes has about 1,000 tokens, and so 1,000 / 10 chunks.
+    assert choose_shard_rows(10**8, 4500, 10**6, chunk_tokens=10) == (1 << 15) // 100
+    assert choose_shard_rows(10**8, 4500, 10**6, chunk_tokens=10**6) == choose_shard_rows(10**8, 4500, 10**6)

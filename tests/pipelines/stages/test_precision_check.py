@@ -11,7 +11,8 @@ import pytest
 from actors.engine.inference_task import Wanted
 from actors.models.hub import fingerprint
 from actors.models.loading import load_spec
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from pipelines.output.agreement import RowAgreement
 from pipelines.output.parts import ShardId
@@ -69,6 +70,17 @@ def test_rows_of_one_text_are_compared_once_and_each_with_its_own(untrained_mode
     columns, _ = _own(untrained_model, "float32", task).open()(windows)
     found = _check(untrained_model, task=task).compare(FIRST, windows, columns)
     assert found.rows == 3
+    assert min(found.cosines) > 1 - 1e-5
+
+
+def test_chunks_are_compared_document_by_document(untrained_model: Path) -> None:
+    task = Wanted(None, EmbeddingParameters(), late_chunks=True)
+    texts = pa.array(["one two three", "four", "one two three", "five six seven eight nine"])
+    chunk = ChunkParameters(by="tokens", tokens=2)
+    prepared, _, _ = prepare_chunks(load_spec(untrained_model), EmbeddingParameters(), chunk, texts)
+    columns, _ = _own(untrained_model, "float32", task).open()(prepared.to_ipc())
+    found = _check(untrained_model, task=task).compare(FIRST, prepared.to_ipc(), columns)
+    assert found.rows == prepared.results > prepared.owners == 3
     assert min(found.cosines) > 1 - 1e-5
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import LengthBucket, PassStats
-from actors.parameters import EmbeddingParameters, QAParameters
+from actors.parameters import ChunkParameters, EmbeddingParameters, QAParameters
+from actors.tokenization.chunked_texts import CHUNK_SCHEMA
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.sinks.folder import PartsFolder
@@ -153,3 +155,44 @@ def test_what_is_settled_is_not_written(tmp_path: Path) -> None:
     assert (found.found, found.failed_in, found.rows) == (True, "", 0)
     assert (failed.found, failed.failed_in, failed.error) == (False, "model", "ValueError: 7")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_row_is_repeated_for_each_of_its_chunks_and_counted_once(tmp_path: Path, format: str) -> None:
+    schema = output_schema(CARRY, Wanted(embedding=EmbeddingParameters()), 2, ChunkParameters())
+    places = [(0, "aa", 0, 0, 5), (0, "bb", 1, 6, 9), (1, "aa", 0, 0, 5), (1, "aa-2", 1, 6, 11), (1, "cc", 2, 12, 14)]
+    chunks = pa.Table.from_pylist(
+        [dict(zip(CHUNK_SCHEMA.names, place, strict=False)) for place in places], CHUNK_SCHEMA
+    )
+    columns = IpcTable.of(pa.table({"embedding": _vectors(5, "float32")}))
+    message = replace(_message(pa.table({"rows": [0, 1]}), "no_tokens"), columns=columns, chunks=IpcTable.of(chunks))
+    receipt = _receipt(_stage(tmp_path, schema, format), message)
+    assert (receipt.rows, receipt.chunks, receipt.answered, receipt.quarantined) == (2, 5, 2, 1)
+    part = tmp_path / f"part-00003-00001z-0123abcd.{format}"
+    rows = (
+        pq.read_table(part).to_pylist()
+        if format == "parquet"
+        else list(map(orjson.loads, part.read_bytes().splitlines()))
+    )
+    assert [(row["id"], row["document_id"], row["year"], row["chunk"], row["start"], row["end"]) for row in rows] == [
+        ("q0#aa", "q0", 1871, 0, 0, 5),
+        ("q0#bb", "q0", 1871, 1, 6, 9),
+        ("q1#aa", "q1", 1871, 0, 0, 5),
+        ("q1#aa-2", "q1", 1871, 1, 6, 11),
+        ("q1#cc", "q1", 1871, 2, 12, 14),
+    ]
+    assert list(rows[0]) == schema.names
+    parts = PartsFolder(resolve(str(tmp_path)), "0123abcd", format)
+    assert parts.count_documents([ShardId(3, 1, True)]) == 2
+
+
+def test_a_job_without_chunks_may_carry_columns_that_are_called_like_theirs(tmp_path: Path) -> None:
+    carry = pa.schema([("chunk", pa.string()), ("document_id", pa.string())])
+    schema = output_schema(carry, Wanted(embedding=EmbeddingParameters()), 2)
+    rows = pa.table({"id": ["a"], "chunk": ["x"], "document_id": ["y"]})
+    columns = IpcTable.of(pa.table({"embedding": _vectors(1, "float32")}))
+    message = replace(_message(pa.table({"rows": [0]})), columns=columns, rows=IpcTable.of(rows))
+    receipt = _receipt(_stage(tmp_path, schema), message)
+    assert (receipt.rows, receipt.chunks) == (1, None)
+    [row] = pq.read_table(tmp_path / "part-00003-00001z-0123abcd.parquet").to_pylist()
+    assert (row["id"], row["chunk"], row["document_id"]) == ("a", "x", "y")

@@ -1,6 +1,7 @@
 """What `--dry-run` prints of columns and rows."""
 
 import io
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipelines.cli.commands.dry_run import show_plan
+from pipelines.config.job import EmbedConfig
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
@@ -58,3 +60,17 @@ def test_values_that_do_not_fit(tmp_path: Path, untrained_model: Path) -> None:
     text = _shown(tmp_path / "in", untrained_model, "corpus.carry=[zip]", "corpus.types={zip: int64}")
     assert "'zip': 1 value does not fit the column's type and is null" in text
     assert "'id': 1 id of another kind than text and whole numbers" in text
+
+
+def test_how_many_chunks_a_document_has(tmp_path: Path, untrained_model: Path) -> None:
+    texts = ["Ada keeps goats.", " ".join(["Ada keeps goats."] * 9), " "]
+    write_jsonl(tmp_path / "in" / "a.jsonl", [{"id": str(n), "text": text} for n, text in enumerate(texts)])
+    said = io.StringIO()
+    words = ("chunk.tokens=30", "chunk.by=sentence")
+    job = make_job([tmp_path / "in"], tmp_path / "out", untrained_model, *words, kind=EmbedConfig)
+    show_plan(job, Console(file=said, width=1000))
+    found = re.search(r"chunks: ([\d.]+) a document \(1 to (\d+)\) in the first 2 documents", said.getvalue())
+    assert found is not None
+    assert float(found[1]) == (1 + int(found[2])) / 2
+    assert int(found[2]) > 1
+    assert "document_id: string" in said.getvalue()
