@@ -125,6 +125,7 @@ def test_a_row_for_every_chunk_and_a_count_of_both(
     assert find_finished(find_places([str(corpus)], str(output), other), other, None) is None
 
 
+@pytest.mark.more
 def test_a_document_with_a_chunk_that_breaks_the_model_is_quarantined_whole(
     tmp_path: Path, untrained_model: Path
 ) -> None:
