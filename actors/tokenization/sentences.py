@@ -10,7 +10,7 @@ SB11), closing quotes and brackets included. They differ from it where texts do:
   Those of Chinese and Japanese need none.
 * A question or exclamation mark in quotes ends none before a lower-case letter: "Why?" he asked.
 * A full stop ends none after a capital letter alone (an initial), after a number of one or two digits (an ordinal, or
-  an item of a list) and after one of `ABBREVIATIONS`.
+  an item of a list), after one of `ABBREVIATIONS`, and before a number after one of `BEFORE_NUMBERS`.
 
 Every character is looked at a few times at most, whatever the text: 10 MB take a few seconds at most.
 """
@@ -21,22 +21,21 @@ import numpy as np
 
 from actors.arrays import Longs
 
-_TITLES = (
-    "adm capt cmdr col dr fr gen gov hon hr lt maj messrs mgr mlle mm mme mr mrs ms pres prof rep rev sen sgt sr st"
-)
-_BEFORE_NUMBERS = (
-    "abb abs anm art bd cap ch chap ed eds eq eqs fig figs hrsg no nos nr op p para pp ref refs sec sect tab vgl vol"
-)
+_TITLES = "adm capt cmdr col dr fr gen gov hon jr lt maj messrs mgr mlle mme mr mrs ms pres prof rep rev sen sgt sr st"
 _WITHIN = (
-    "a.a.o al approx bzgl bzw ca cf d.h dept e.g est evtl ggf i.d.r i.e incl inkl max min o.g p.ex resp s.o s.u u.a"
-    " u.u v.a viz vs z.b z.t zzgl"
+    "a.a.o al approx bzgl bzw ca cf d.h dept e.g ed eds evtl ggf hrsg i.d.r i.e incl inkl o.g p.ex resp s.o s.u u.a u.u"
+    " v.a vgl viz vs z.b z.t zzgl"
 )
-_MONTHS = "aug dec feb jan nov oct okt sept"
-ABBREVIATIONS = frozenset(f"{_TITLES} {_BEFORE_NUMBERS} {_WITHIN} {_MONTHS}".split())
+ABBREVIATIONS = frozenset(f"{_TITLES} {_WITHIN}".split())
 """Of English, German, French and Latin. After them, in whatever case, a full stop ends no sentence.
 
 Words that often end one, such as `etc.`, `Inc.` and `usw.`, are not among them: there a sentence ends unless a
 lower-case letter follows."""
+
+_REFERENCES = "abb abs anm art bd cap ch chap eq eqs fig figs no nos nr op p para pp ref refs sec sect tab vol"
+_MONTHS = "jan feb aug sept oct okt nov dec"
+BEFORE_NUMBERS = frozenset(f"{_REFERENCES} {_MONTHS}".split())
+"""After them, in whatever case, a full stop ends no sentence where a number follows; many are words themselves."""
 
 _LONGEST_WORD = 12
 """Characters before a full stop that are looked at; no abbreviation is longer."""
@@ -99,11 +98,11 @@ def _ends_sentence(text: str, found: re.Match[str]) -> bool:
         return not (following.islower() and not _QUOTES.isdisjoint(marks))
     if following.islower():
         return False
-    return first != "." or marks[1:2] == "." or not _is_abbreviated(text, begin)
+    return first != "." or marks[1:2] == "." or not _is_abbreviated(text, begin, following)
 
 
-def _is_abbreviated(text: str, stop: int) -> bool:
-    """Whether the word before a full stop is one that a full stop belongs to."""
+def _is_abbreviated(text: str, stop: int, following: str) -> bool:
+    """Whether the word before a full stop is one that a full stop belongs to, before the character that follows."""
     words = text[max(stop - _LONGEST_WORD, 0) : stop].split()
     if not words:
         return False
@@ -111,4 +110,7 @@ def _is_abbreviated(text: str, stop: int) -> bool:
     last = word.rpartition(".")[2]
     if len(last) == 1 and last.isupper():
         return True
-    return word.lower() in ABBREVIATIONS or (len(word) <= _MOST_DIGITS and word.isdecimal())
+    if word.isdecimal():
+        return len(word) <= _MOST_DIGITS
+    lower = word.lower()
+    return lower in ABBREVIATIONS or (following.isdecimal() and lower in BEFORE_NUMBERS)

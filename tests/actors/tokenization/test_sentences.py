@@ -24,6 +24,7 @@ def _cut(text: str, starts: Longs) -> list[str]:
         ["Dr. Smith met Mr. J. R. Doe, e.g. at Fig. 3 of Vol. 120. ", "He left."],
         ["In 1837 it burnt, cf. Prof. Bell et al. (1840). ", "Nobody cared."],
         ["Das gilt z.B. für Dr. Weber, d.h. ab dem 3. Mai. ", "Danach nicht."],
+        ["He said no. ", "That is art. ", "See No. 7, p. 3 and Art. 5 as well. ", "It was on Dec. 24 or so. ", "So."],
         ["Mme. Curie vint. ", "M. Bell partit."],
         # A lower-case letter goes on, and so does a comma.
         ["Goats, sheep etc. are kept, oxen etc., too. ", "Nothing else."],
