@@ -56,7 +56,7 @@ def test_texts_without_a_vector_are_named(embedder: Embedder) -> None:
         embedder.encode([1, 2])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="sentences is None; give a string, or many"):
         embedder.encode(None)  # type: ignore[call-overload]
-    with pytest.raises(ValueError, match="pooling should be 'mean' or 'cls'"):
+    with pytest.raises(ValueError, match="'sum' is no pooling; there are mean, cls, max, last"):
         Embedder(pooling="sum")  # type: ignore[arg-type]
 
 
