@@ -59,13 +59,14 @@ def next_pass(
 def _limit(engine: Engine, requests: Sequence[QueuedRequest], quantum: float) -> float:
     """Seconds that the next pass may take."""
     sizes = np.sum([request.slice_size for request in requests], axis=0)
-    return max(quantum, engine.predicted_at_best(*sizes.tolist(), requests[0].task) / _PASSES)
+    windows, tokens, squares = sizes.tolist()
+    return max(quantum, engine.predicted_at_best(windows, tokens, squares, requests[0].task) / _PASSES)
 
 
 def _that_fill(engine: Engine, requests: Sequence[QueuedRequest], seconds: float) -> list[QueuedRequest]:
     """The first of several requests whose next slices are predicted to take so long together."""
     sizes = np.cumsum([request.slice_size for request in requests], axis=0)
-    for number, size in enumerate(sizes.tolist(), 1):
-        if engine.predicted_at_best(*size, requests[0].task) >= seconds:
+    for number, (windows, tokens, squares) in enumerate(sizes.tolist(), 1):
+        if engine.predicted_at_best(windows, tokens, squares, requests[0].task) >= seconds:
             return list(requests[:number])
     return list(requests)

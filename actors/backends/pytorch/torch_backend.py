@@ -97,7 +97,10 @@ class TorchBackend:
     def depth(self) -> ModelDepth:
         """See `LooksInside`."""
         if self._depth is None:
-            raise ModelError("the model's config does not say how many layers and heads it has")
+            raise ModelError(
+                "the model's config does not say how many layers and heads it has; leave hidden, attention and "
+                "attribution out of output.columns, and token_vectors.layers at last"
+            )
         return self._depth
 
     def inside(self) -> "TorchBackend":

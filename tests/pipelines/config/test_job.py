@@ -1,15 +1,18 @@
 """The configs that ship, and the documentation of every key."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from actors.parameters import TokenVectorParameters
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import as_yaml, list_keys, load_config
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.config.service import ServeConfig
 from pipelines.config.training import FinetuneConfig
+from pipelines.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 Kind = type[AnswerConfig] | type[EmbedConfig] | type[FinetuneConfig] | type[ServeConfig]
@@ -59,3 +62,48 @@ def test_half_of_the_rows_may_be_bad_and_no_more() -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         AnswerConfig().qa.top_k = 2
+
+
+def test_columns_are_in_the_order_in_which_they_are_written() -> None:
+    config = load_config(AnswerConfig, None, ["output.columns=[attention,answers,tokens]"])
+    assert config.output.columns == ("answers", "tokens", "attention")
+    assert AnswerConfig().output.columns is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (AnswerConfig, ["output.columns=[]"], "no column is named"),
+        (AnswerConfig, ["output.columns=[tokens,tokens]"], "a column is named twice: tokens, tokens"),
+        (AnswerConfig, ["output.columns=[logits]"], "'answers', 'embedding', 'tokens'"),
+        (EmbedConfig, ["output.columns=[answers]"], "names answers, and a job that embeds asks nothing"),
+        (EmbedConfig, ["output.columns=[tokens,attribution]"], "names attribution, and a job that embeds asks nothing"),
+        (AnswerConfig, ["token_vectors.layers=3"], "output.columns does not name it: add token_vectors there"),
+        (AnswerConfig, ["attention.top=null"], "output.columns does not name it: add attention there"),
+        (EmbedConfig, ["output.columns=[token_vectors]", "token_vectors.layers=-1"], "greater than or equal to 0"),
+        (EmbedConfig, ["output.columns=[token_vectors]", "token_vectors.layers=[1,1]"], "layers names one twice: 1, 1"),
+        (EmbedConfig, ["output.columns=[token_vectors]", "token_vectors.layers=[]"], "layers is an empty list"),
+        (EmbedConfig, ["output.columns=[token_vectors]", "token_vectors.dtype=int4"], "'float32', 'float16' or 'int8'"),
+        (EmbedConfig, ["output.columns=[attention]", "attention.layers=[0]"], "greater than 0"),
+        (EmbedConfig, ["output.columns=[attention]", "attention.top=0"], "greater than or equal to 1"),
+        (
+            AnswerConfig,
+            ["output.columns=[answers,tokens]", "corpus.carry=[tokens]"],
+            "corpus.carry and output.columns both name 'tokens'",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_had(kind: type[AnswerConfig | EmbedConfig], words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(kind, None, words)
+
+
+def test_a_carried_column_may_be_named_like_one_that_is_not_written() -> None:
+    assert load_config(AnswerConfig, None, ["corpus.carry=[tokens]"]).corpus.carry == ("tokens",)
+
+
+def test_one_layer_in_a_list_is_that_layer() -> None:
+    words = ["output.columns=[token_vectors]", "token_vectors.layers=[2]"]
+    assert load_config(EmbedConfig, None, words).token_vectors == TokenVectorParameters(layers=2)
+    assert TokenVectorParameters(layers=(3, 1)).numbers == (1, 3)
+    assert TokenVectorParameters().numbers is None

@@ -57,6 +57,10 @@ def test_planning_touches_nothing(corpus: Path, tmp_path: Path, untrained_model:
         (["embedding={dtype: int8, int8_range: 0.5}"], "embedding.int8_range: (absent) -> 0.5"),
         (["corpus.carry=[title]"], 'corpus.carry: [] -> ["title"]'),
         (["corpus.columns.question=context"], 'corpus.columns.question: "question" -> "context"'),
+        (["output.columns=[attention,answers]"], 'output.columns: (absent) -> ["answers","attention"]'),
+        (["output.columns=[answers,attention]"], "attention.top: (absent) -> 8"),
+        (["output.columns=[tokens]"], 'output.columns: (absent) -> ["tokens"]'),
+        (["output.columns=[answers,embedding]"], 'embedding.pooling: (absent) -> "mean"'),
         (["output.format=jsonl"], 'output.format: "parquet" -> "jsonl"'),
         (["model.dtype=bfloat16"], 'model.backend, model.precision: "torch float32" -> "torch bfloat16"'),
         (
@@ -81,6 +85,8 @@ def test_a_key_that_changes_rows_is_another_job(
         ["batching.fixed_windows=2", "model.threads=1"],
         ["corpus.unit_bytes=100", "corpus.shard_rows=2"],
         ["ray.passes=1", "ray.object_store_mb=100"],
+        ["output.columns=[answers]"],
+        ["output.columns=[answers]", "embedding={}"],
         ["pool.gpus=1", "model.device=cuda"],
         ["model.precision=exact"],
         ["model.dtype=float32"],
@@ -152,6 +158,39 @@ def test_more_dimensions_than_the_model_has_are_refused_before_the_start(
 ) -> None:
     with pytest.raises(ModelError, match=r"embedding\.dimensions is 4096, but the vectors of this model have"):
         make_job([corpus], tmp_path / "out", untrained_model, "embedding.dimensions=4096", kind=EmbedConfig)
+
+
+def test_the_manifest_of_a_job_with_the_usual_columns_names_none(
+    corpus: Path, tmp_path: Path, untrained_model: Path
+) -> None:
+    """So that jobs which were begun before there were others go on."""
+    for kind, names in ((AnswerConfig, {"qa", "embedding"}), (EmbedConfig, {"embedding"})):
+        results = make_job([corpus], tmp_path / "out", untrained_model, kind=kind).manifest.results
+        assert set(results) == names | {"semantics", "corpus", "output", "limit"}
+        assert results["output"] == {"format": "parquet"}
+        if kind is AnswerConfig:
+            assert results["embedding"] is None
+    same = make_job([corpus], tmp_path / "out", untrained_model, "output.columns=[embedding]", kind=EmbedConfig)
+    assert same.manifest.results == results
+
+
+def test_other_layers_or_another_number_of_targets_are_another_job(
+    corpus: Path, tmp_path: Path, untrained_model: Path
+) -> None:
+    columns = "output.columns=[tokens,token_vectors,attention]"
+    begun = bind(make_job([corpus], tmp_path / "out", untrained_model, columns, kind=EmbedConfig), replace=False)
+    assert begun.schema.names == ["id", "tokens", "token_vectors", "attention"]
+    again = make_job([corpus], tmp_path / "out", untrained_model, columns, kind=EmbedConfig)
+    assert bind(again, replace=False).manifest == begun.manifest
+    words = columns, "token_vectors.layers=[1,2]", "token_vectors.dtype=float16", "attention.top=null"
+    with pytest.raises(ManifestError) as raised:
+        bind(make_job([corpus], tmp_path / "out", untrained_model, *words, kind=EmbedConfig), replace=False)
+    for line in (
+        'token_vectors.layers: "last" -> [1,2]',
+        'token_vectors.dtype: "float32" -> "float16"',
+        "attention.top: 8 -> null",
+    ):
+        assert f"\n  {line}" in str(raised.value)
 
 
 def test_another_kind_of_job_is_refused(corpus: Path, output: Path, untrained_model: Path) -> None:

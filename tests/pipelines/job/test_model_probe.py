@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
+from typing import Any
 
 import pytest
+from transformers import FNetConfig, FNetForQuestionAnswering
 
 from actors.backends.base import ModelOutput
+from actors.backends.inside import ModelDepth
+from actors.engine.column_sizes import WindowShape
 from actors.errors import ModelError
 from actors.models.hub import find_model
 from actors.models.runtime_choice import RuntimeChoice, as_baseline, candidates, remember
@@ -50,6 +55,55 @@ def test_a_job_that_the_runtime_cannot_do_is_refused_before_it_is_planned(
     for config in (beside, _config(EmbedConfig, untrained_model, "without_vectors:LOGITS_ONLY")):
         with pytest.raises(ModelError, match=r"pooled vectors cannot be had .* only logits"):
             probe_model(config)
+
+
+def test_the_depth_of_a_model_is_known_where_a_job_looks_into_it(untrained_model: Path) -> None:
+    assert probe_model(_words(f"model.name={untrained_model}")).depth is None
+    looking = _words(f"model.name={untrained_model}", "output.columns=[hidden]")
+    described = json.loads((untrained_model / "config.json").read_text())
+    probed = probe_model(looking)
+    assert probed.depth == ModelDepth(described["n_layers"], described["n_heads"])
+    assert probed.cut == WindowShape(384, 128)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["output.columns=[token_vectors]", "token_vectors.layers=[1,40]"],
+            r"token_vectors.layers names layer 40, .* has",
+        ),
+        (["output.columns=[attention]", "attention.layers=[40]"], r"attention.layers names layer 40, .* from 1 to"),
+        (["output.columns=[attribution]", "model.backend='null'"], r"attention cannot be had .* [(]torch has it[)]"),
+        (
+            ["output.columns=[hidden]", "model.backend='null'"],
+            r"hidden states of all layers cannot .*torch has them",
+        ),
+    ],
+)
+def test_layers_that_cannot_be_had_are_refused_before_a_job_is_planned(
+    untrained_model: Path, words: list[str], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        probe_model(_words(f"model.name={untrained_model}", *words))
+
+
+def test_dense_attention_beyond_what_a_row_may_have_is_refused_with_what_to_ask_for() -> None:
+    """The model that ships has 6 layers of 12 heads: windows of 384 tokens are within, and those of 512 are not."""
+    words = ["model.name=minilm-qa", "output.columns=[attention]", "attention.top=null"]
+    assert probe_model(_words(*words)).depth == ModelDepth(6, 12)
+    with pytest.raises(ModelError, match=r"window of 512 tokens would have 72 MB.* set attention.top, such as 8"):
+        probe_model(_words(*words, "qa.max_seq_len=512"))
+    assert probe_model(_words(*words, "qa.max_seq_len=512", "attention.layers=[1,6]")).depth is not None
+
+
+def test_a_model_without_attention_is_refused_before_a_job_is_planned(tmp_path: Path) -> None:
+    """FNet mixes tokens by Fourier transforms."""
+    folder = copytree(GOLDEN / "models" / "bert", tmp_path / "fnet")
+    size: dict[str, Any] = {"vocab_size": 900, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
+    FNetForQuestionAnswering(FNetConfig(**size, pad_token_id=0, tpu_short_seq_length=64)).save_pretrained(folder)
+    with pytest.raises(ModelError, match="heads"):
+        probe_model(_words(f"model.name={folder}", "output.columns=[answers,attribution]"))
 
 
 RECORDING = """

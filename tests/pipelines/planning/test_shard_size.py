@@ -40,5 +40,13 @@ def test_rows_of_many_answers_are_few() -> None:
     assert choose_shard_rows(10**8, 450, 10_000, answers=20) == 8192
 
 
+def test_rows_of_large_columns_are_few_however_many_there_are() -> None:
+    each = 200 * 384 * 4.0
+    for rows in (10**4, 10**6, 10**8):
+        assert choose_shard_rows(rows, 450, 10_000, column_bytes=each) == (64 << 20) // each
+    assert choose_shard_rows(10**6, 450, 10_000, column_bytes=1e9) == 1, "a single row may be larger"
+    assert choose_shard_rows(364, 450, 1e6, column_bytes=24.0) == 64, "a few bytes change nothing"
+
+
 def test_without_a_pace() -> None:
     assert choose_shard_rows(10**8, 450, None) == 4096
