@@ -112,7 +112,7 @@ class Answer(_Mapper):
 
 
 class Embed(_Mapper):
-    """Adds `embedding`, or `embedding_mean` and the like of several poolings, to rows; null where a text has no token."""
+    """Adds `embedding` to rows of texts, or `embedding_mean` and the like of several poolings; null without a token."""
 
     def __init__(
         self,

@@ -6,9 +6,10 @@ from actors.models.hub import find_model, fingerprint
 from actors.registry import AUTO
 from pipelines.config.job import OfflineConfig
 from pipelines.errors import JobError
-from pipelines.job.job import Places, make_manifest, wanted_of
+from pipelines.job.job import Places, make_manifest
 from pipelines.job.precision import known_precision
 from pipelines.job.runtime import begun_runtime, with_runtime
+from pipelines.job.wanted import wanted_of
 from pipelines.output.manifest import Manifest, read_manifest
 from pipelines.output.manifest_extension import InputChange, read_plan
 from pipelines.output.parts import REPORT_JSON, has_success

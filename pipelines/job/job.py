@@ -15,13 +15,13 @@ from actors.engine.inference_task import Wanted
 from actors.models.hub import is_shipped
 from actors.models.names import SHIPPED
 from actors.models.runtime_choice import Candidate, RuntimeChoice
-from actors.parameters import EmbeddingParameters
 from actors.version import release
 from pipelines.config.job import AnswerConfig, OfflineConfig
 from pipelines.corpus.listing import Listing, list_inputs, matches
 from pipelines.errors import CorpusError, JobError, ManifestError, SpanmillError
 from pipelines.job.runtime import with_runtime
 from pipelines.job.side_process import in_side_process
+from pipelines.job.wanted import wanted_of
 from pipelines.output.manifest import Manifest, open_or_create, overwrite, read_manifest
 from pipelines.output.manifest_extension import settle_inputs
 from pipelines.output.parts import Committed, ShardId
@@ -172,25 +172,6 @@ def _probe(config: OfflineConfig, begun: Manifest | None) -> "ProbedModel":
 def kind_of(config: OfflineConfig) -> JobKind:
     """Which job a config is of."""
     return "answer" if isinstance(config, AnswerConfig) else "embed"
-
-
-def wanted_of(config: OfflineConfig) -> Wanted:
-    """What a job wants of its model."""
-    qa, named = config.qa if isinstance(config, AnswerConfig) else None, config.output.columns
-    if named is None:
-        return Wanted(qa, config.embedding)
-    embeds, pools = "embedding" in named, "embedding" in named or "hidden" in named
-    return Wanted(
-        qa,
-        config.embedding or (EmbeddingParameters() if pools else None),
-        answers="answers" in named,
-        embeddings=embeds,
-        token_texts="tokens" in named,
-        token_vectors=config.token_vectors if "token_vectors" in named else None,
-        layer_vectors="hidden" in named,
-        attention=config.attention if "attention" in named else None,
-        attribution="attribution" in named,
-    )
 
 
 def make_manifest(

@@ -23,10 +23,10 @@ from actors.registry import AUTO
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import embedding_window_size, prepare_pairs, prepare_texts, qa_window_size
 from pipelines.config.job import AnswerConfig, OfflineConfig
-from pipelines.job.job import wanted_of
 from pipelines.job.precision import job_precision, known_precision
 from pipelines.job.ray_cluster import address_of, cluster_of, connected_for, count_gpus
 from pipelines.job.runtime import as_baseline_job, begun_runtime, job_runtime, with_runtime
+from pipelines.job.wanted import wanted_of
 from pipelines.output.manifest import Manifest
 
 _GPU_FACTOR = 50.0

@@ -139,13 +139,15 @@ def test_calls_that_share_a_pass_get_what_each_gets_alone(
 def test_hidden_states_agree_alone_and_in_company(models: dict[str, Loaded], name: str) -> None:
     model, texts = models[name], [context for _, context in PAIRS[:40:5]]
     engine, wanted = model.engine(BatchingParameters(fixed_windows=64)), Wanted(window_states=True)
-    together = engine.finish(engine.begin(prepare_texts(model.spec, EMBEDDING, strings(texts))[0], wanted)).tokens
+    together = engine.finish(
+        engine.begin(prepare_texts(model.spec, EMBEDDING, strings(texts))[0], wanted)
+    ).window_states
     assert together is not None
     assert {states.shape[1] for states in together} == {engine.hidden_size}
     alone: list[np.ndarray] = []
     for text in dict.fromkeys(texts):
         prepared, _ = prepare_texts(model.spec, EMBEDDING, strings([text]))
-        alone += engine.finish(engine.begin(prepared, wanted)).tokens or ()
+        alone += engine.finish(engine.begin(prepared, wanted)).window_states or ()
     for mine, theirs in zip(together, alone, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -85,11 +86,16 @@ def test_token_vectors_are_the_hidden_states_of_the_window_where_a_token_is_fart
 ) -> None:
     for row, windows in zip(_table(name, wanted).to_pylist(), _windows(name, wanted.qa is not None), strict=True):
         tokens = range(_length(windows))
-        # `max` takes the first of equal ones: the earlier window.
-        best = [max((w for w in windows if w.first <= t < w.stop), key=lambda w, t=t: w.edge(t)) for t in tokens]
+        best = [_farthest_from_an_edge(windows, token) for token in tokens]
         expected = [window.of(token)[[0, 2]].mean(axis=0) for token, window in zip(tokens, best, strict=True)]
         assert len(row["tokens"]) == len(tokens)
         np.testing.assert_allclose(row["token_vectors"], expected, atol=1e-5)
+
+
+def _farthest_from_an_edge(windows: list[Layered], token: int) -> Layered:
+    holding = [window for window in windows if window.first <= token < window.stop]
+    # `max` takes the first of equal ones: the earlier window.
+    return max(holding, key=lambda window: window.edge(token))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -104,7 +110,9 @@ def test_the_last_layers_token_vectors_need_no_pass_that_looks_inside(name: str)
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("name", MODELS)
-def test_hidden_is_the_pooled_vector_of_every_layer_and_its_last_is_the_embedding(name: str, pooling: str) -> None:
+def test_hidden_is_the_pooled_vector_of_every_layer_and_its_last_is_the_embedding(
+    name: str, pooling: Literal["mean", "cls"]
+) -> None:
     wanted = replace(PAIRS, embedding=EmbeddingParameters(normalize=False, pooling=pooling))
     for row, windows in zip(_table(name, wanted).to_pylist(), _windows(name, True), strict=True):
         if pooling == "cls":

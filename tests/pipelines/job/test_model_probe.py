@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 from transformers import FNetConfig, FNetForQuestionAnswering
@@ -99,7 +100,7 @@ def test_dense_attention_beyond_what_a_row_may_have_is_refused_with_what_to_ask_
 def test_a_model_without_attention_is_refused_before_a_job_is_planned(tmp_path: Path) -> None:
     """FNet mixes tokens by Fourier transforms."""
     folder = copytree(GOLDEN / "models" / "bert", tmp_path / "fnet")
-    size = {"vocab_size": 900, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
+    size: dict[str, Any] = {"vocab_size": 900, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
     FNetForQuestionAnswering(FNetConfig(**size, pad_token_id=0, tpu_short_seq_length=64)).save_pretrained(folder)
     with pytest.raises(ModelError, match="heads"):
         probe_model(_words(f"model.name={folder}", "output.columns=[answers,attribution]"))

@@ -18,7 +18,7 @@ from actors.parameters import AttentionParameters, ModelParameters
 from tests.actors.helpers import GOLDEN, MODELS, batch_of
 
 CPU = ModelParameters(device="cpu", threads=1)
-EVERYTHING = {"mean_of": (0, 1), "attention": AttentionParameters(top=2)}
+ASKED = InsideRequest(mean_of=(0, 1), attention=AttentionParameters(top=2))
 
 
 def _inside(output: PassOutput) -> Inside:
@@ -41,7 +41,7 @@ def test_a_view_shares_the_weights_and_leaves_the_usual_pass_as_it_was(name: str
     before = backend.forward(batch, True, weights, want_hidden=True)
     view = backend.inside()
     assert view is backend.inside(), "made once"
-    inside = view.submit(PassRequest(batch, True, weights, True, inside=InsideRequest(**EVERYTHING))).collect()
+    inside = view.submit(PassRequest(batch, True, weights, True, inside=ASKED)).collect()
     after = backend.forward(batch, True, weights, want_hidden=True)
     for values in ("start_logits", "end_logits", "pooled", "hidden"):
         np.testing.assert_array_equal(getattr(before, values), getattr(after, values))
@@ -66,8 +66,10 @@ def test_a_backend_that_keeps_no_model_loads_it_again() -> None:
 
     kept, reloading = TorchBackend(load(), CPU), TorchBackend(load(), CPU, reload=load)
     batch = batch_of(load(), [7, 20])
-    asked = PassRequest(batch, inside=InsideRequest(**EVERYTHING))
+    asked = PassRequest(batch, inside=ASKED)
     one, other = (_inside(backend.inside().submit(asked).collect()) for backend in (kept, reloading))
+    assert one.mean_states is not None
+    assert other.mean_states is not None
     np.testing.assert_allclose(one.mean_states, other.mean_states, atol=1e-5)
     assert len(loads) == 4, "two, the batch's, and one for the view"
 
