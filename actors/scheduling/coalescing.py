@@ -62,13 +62,14 @@ def _limit(engine: Engine, requests: Sequence[QueuedRequest], quantum: float) ->
         # Others wait as well, who do without what makes such a pass slow.
         return quantum
     sizes = np.sum([request.slice_size for request in requests], axis=0)
-    return max(quantum, engine.predicted_at_best(*sizes.tolist(), task=requests[0].task) / _PASSES)
+    windows, tokens, squares = sizes.tolist()
+    return max(quantum, engine.predicted_at_best(windows, tokens, squares, requests[0].task) / _PASSES)
 
 
 def _that_fill(engine: Engine, requests: Sequence[QueuedRequest], seconds: float) -> list[QueuedRequest]:
     """The first of several requests whose next slices are predicted to take so long together."""
     sizes = np.cumsum([request.slice_size for request in requests], axis=0)
-    for number, size in enumerate(sizes.tolist(), 1):
-        if engine.predicted_at_best(*size, task=requests[0].task) >= seconds:
+    for number, (windows, tokens, squares) in enumerate(sizes.tolist(), 1):
+        if engine.predicted_at_best(windows, tokens, squares, requests[0].task) >= seconds:
             return list(requests[:number])
     return list(requests)

@@ -103,7 +103,8 @@ def sampled_size(job: Job, rows: int) -> OutputSize | None:
         other_row_bytes=written.nbytes / len(table) + answers * _ANSWER,
         text_bytes=read.nbytes / len(table) * rows,
         tokens=float(lengths.mean()),
-        sampled=len(lengths),
+        # Pieces of a small corpus overlap.
+        sampled=min(len(lengths), max(rows, 1)),
     )
 
 

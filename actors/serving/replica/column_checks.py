@@ -12,7 +12,7 @@ from actors.serving.types import WINDOWS, ModelCard, Refusal, Refused, Request
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.tokenized import Tokenized
 
-_NUMBER, _SMALL, _WEIGHT = 12, 5, 13
+_NUMBER, _SMALL, _WEIGHT = 12, 5, 14
 """Bytes of a float32 in JSON with its comma, of an int8, and of a weight between 0 and 1."""
 _TOKEN, _WINDOW_TOKEN = 64, 84
 """Bytes of an object that says where a token stands, and of one that says in which part of a window, too."""

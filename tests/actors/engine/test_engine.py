@@ -22,7 +22,13 @@ from actors.engine.engine import Engine
 from actors.engine.inference_task import Results, Wanted
 from actors.engine.passes import Pass, Share
 from actors.errors import DeviceLost, ModelError, NoRoom, OutOfMemory, WindowTooLarge
-from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters, SharingParameters
+from actors.parameters import (
+    AttentionParameters,
+    BatchingParameters,
+    EmbeddingParameters,
+    QAParameters,
+    SharingParameters,
+)
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import (
@@ -42,6 +48,7 @@ from tests.actors.helpers import (
     word_spec,
     words,
 )
+from tests.actors.scheduling.deep_backend import DeepBackend
 
 SPEC = word_spec()
 QA = QAParameters(max_seq_len=24, doc_stride=4, max_answer_len=6)
@@ -687,3 +694,24 @@ def test_who_watches_is_told_of_every_pass() -> None:
     assert [p.tokens for p in passes] == [56, 56, 5, 28]
     assert [p.online for p in passes] == [False] * 3 + [True]
     assert sum(p.seconds for p in passes[:3]) == pytest.approx(stats.total.seconds)
+
+
+class _SmallHost(DeepBackend):
+    """Has room for little."""
+
+    @property
+    def memory_limit(self) -> int | None:
+        return 10_000
+
+
+def test_attention_that_has_no_room_in_memory_is_refused_before_any_pass() -> None:
+    backend = _SmallHost()
+    engine = Engine(backend, SPEC, BatchingParameters(memory_share=0.5))
+    embedding, wanted = EmbeddingParameters(), Wanted(attention=AttentionParameters())
+    short, long = (prepare_texts(SPEC, embedding, strings([words([1] * n)]), keep_texts=True)[0] for n in (15, 16))
+    # Two layers with two heads: 4 weights, of 4 bytes, for each pair of tokens, special ones included.
+    engine.begin(short, wanted)
+    with pytest.raises(WindowTooLarge, match=r"a window of 18 tokens takes 0 MiB in 2 layers.*lower max_seq_len"):
+        engine.begin(long, wanted)
+    engine.begin(long, Wanted(layer_vectors=True))
+    assert backend.passes == []

@@ -25,6 +25,14 @@ def test_the_card_tells_what_the_folder_holds(replica: Replica) -> None:
     assert describe(bert, ModelParameters(name=str(bert))).name == "bert"
 
 
+def test_the_card_tells_which_columns_can_be_had(replica: Replica) -> None:
+    everything = ("tokens", "embedding", "token_vectors", "hidden", "attention", "attribution")
+    assert replica.card.columns == everything
+    assert (replica.card.layers, replica.card.heads) == (6, 12)
+    bert, plain = GOLDEN / "models" / "bert", ("tokens", "embedding", "token_vectors")
+    assert describe(bert, ModelParameters(name=str(bert), backend="null")).columns == plain
+
+
 def test_a_service_takes_what_is_remembered_and_torch_where_that_cannot_be_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,6 +131,36 @@ def test_the_types_of_a_job_stay_when_files_come(tmp_path: Path, untrained_model
         bound("corpus.types={title: string}", extend=True)
 
 
+def test_a_job_with_usual_vectors_is_the_one_that_it_was_before_there_were_others(
+    corpus: Path, tmp_path: Path, untrained_model: Path
+) -> None:
+    """Keys of a job's manifest are compared one by one, so a key more would refuse every job that was begun before."""
+    keys = {"pooling": "mean", "normalize": True, "dtype": "float32", "max_seq_len": None, "doc_stride": 0}
+    job = make_job([corpus], tmp_path / "out", untrained_model, kind=EmbedConfig)
+    assert job.manifest.results["embedding"] == keys
+    assert list(job.manifest.results["embedding"]) == list(keys)
+    spelt = ["embedding={pooling: [mean], of: [passage], dimensions: null, int8_range: null}"]
+    assert make_job([corpus], tmp_path / "out", untrained_model, *spelt).manifest.results["embedding"] == keys
+
+
+def test_lists_of_poolings_in_another_order_are_the_same_job(
+    corpus: Path, tmp_path: Path, untrained_model: Path
+) -> None:
+    both = (
+        make_job([corpus], tmp_path / "out", untrained_model, f"embedding.pooling={names}", kind=EmbedConfig).manifest
+        for names in ("[max, mean]", "[mean, max]")
+    )
+    first, second = both
+    assert first.job_id == second.job_id
+
+
+def test_more_dimensions_than_the_model_has_are_refused_before_the_start(
+    corpus: Path, tmp_path: Path, untrained_model: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"embedding\.dimensions is 4096, but the vectors of this model have"):
+        make_job([corpus], tmp_path / "out", untrained_model, "embedding.dimensions=4096", kind=EmbedConfig)
+
+
 def test_the_manifest_of_a_job_with_the_usual_columns_names_none(
     corpus: Path, tmp_path: Path, untrained_model: Path
 ) -> None:
@@ -162,36 +192,6 @@ def test_other_layers_or_another_number_of_targets_are_another_job(
         "attention.top: 8 -> null",
     ):
         assert f"\n  {line}" in str(raised.value)
-
-
-def test_a_job_with_usual_vectors_is_the_one_that_it_was_before_there_were_others(
-    corpus: Path, tmp_path: Path, untrained_model: Path
-) -> None:
-    """Keys of a job's manifest are compared one by one, so a key more would refuse every job that was begun before."""
-    keys = {"pooling": "mean", "normalize": True, "dtype": "float32", "max_seq_len": None, "doc_stride": 0}
-    job = make_job([corpus], tmp_path / "out", untrained_model, kind=EmbedConfig)
-    assert job.manifest.results["embedding"] == keys
-    assert list(job.manifest.results["embedding"]) == list(keys)
-    spelt = ["embedding={pooling: [mean], of: [passage], dimensions: null, int8_range: null}"]
-    assert make_job([corpus], tmp_path / "out", untrained_model, *spelt).manifest.results["embedding"] == keys
-
-
-def test_lists_of_poolings_in_another_order_are_the_same_job(
-    corpus: Path, tmp_path: Path, untrained_model: Path
-) -> None:
-    both = (
-        make_job([corpus], tmp_path / "out", untrained_model, f"embedding.pooling={names}", kind=EmbedConfig).manifest
-        for names in ("[max, mean]", "[mean, max]")
-    )
-    first, second = both
-    assert first.job_id == second.job_id
-
-
-def test_more_dimensions_than_the_model_has_are_refused_before_the_start(
-    corpus: Path, tmp_path: Path, untrained_model: Path
-) -> None:
-    with pytest.raises(ModelError, match=r"embedding\.dimensions is 4096, but the vectors of this model have"):
-        make_job([corpus], tmp_path / "out", untrained_model, "embedding.dimensions=4096", kind=EmbedConfig)
 
 
 def test_another_kind_of_job_is_refused(corpus: Path, output: Path, untrained_model: Path) -> None:

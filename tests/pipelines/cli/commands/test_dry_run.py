@@ -50,8 +50,8 @@ def test_how_much_it_writes(tmp_path: Path, untrained_model: Path) -> None:
     write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(8))
     text = _shown(tmp_path / "in", untrained_model, "embedding.dtype=float16")
     assert "in all; before compression, from " in text
-    assert "tokens a row in a sample of " in text
-    assert "  embedding: 64.0 B a row, 512.0 B in all" in text
+    assert "tokens a row in a sample of 8 rows" in text
+    assert "  embedding: 256.0 B a row, 2.0 kB in all" in text
     assert "warning" not in text
 
 

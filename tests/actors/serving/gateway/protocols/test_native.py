@@ -120,6 +120,18 @@ def test_probabilities_are_those_that_answers_are_found_by(server: str, replica:
         assert null == pytest.approx(min(w["start"][0] * w["end"][0] for w in windows), abs=1e-5)
 
 
+def test_probabilities_and_attribution_come_of_one_request(server: str) -> None:
+    body = {"context": LOVELACE, "questions": QUESTIONS}
+    _, both = post(server, body | {"parameters": {"probabilities": True, "columns": ["attribution"]}})
+    _, windows = post(server, body | {"parameters": {"probabilities": True}})
+    _, columns = post(server, body | {"parameters": {"columns": ["attribution"]}})
+    assert same(both["windows"], windows["windows"])
+    assert same(both["columns"], columns["columns"])
+    assert [[answer["answer"] for answer in row] for row in both["answers"]] == [
+        [answer["answer"] for answer in row] for row in windows["answers"]
+    ]
+
+
 def test_what_cannot_be_had_of_a_pair_is_named(server: str) -> None:
     body = {"context": LOVELACE, "question": WHERE}
     for parameters, said in (
