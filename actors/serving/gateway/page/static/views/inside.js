@@ -56,17 +56,16 @@ export class InsideView {
     return this.#model.layers > 0 && this.#model.columns.includes(column);
   }
 
-  /** Forgets what was asked before. */
+  /** Hides what was asked before. */
   clear() {
-    this.#asked = null;
     this.#shown += 1;
+    this.#empty();
     this.element.hidden = true;
   }
 
   /** Takes what was asked and answered, and shows its first question. */
   open(asked) {
     this.#asked = asked;
-    this.#empty();
     this.#readings = asked.questions.map((question) => new Reading(this.#service, asked.passage, question, asked.parameters));
     const select = element("select", { id: "inside-question", onchange: () => this.show(Number(select.value), 0) });
     select.append(...asked.questions.map((text, place) => element("option", { value: String(place) }, `${place + 1}. ${text}`)));

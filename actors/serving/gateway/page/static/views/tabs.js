@@ -42,5 +42,9 @@ export function tabs(name, all) {
     buttons[next].focus();
     choose(next);
   });
-  return { element: element("div", {}, list, panel), show, clear: () => panel.replaceChildren() };
+  const clear = () => {
+    shown += 1;
+    panel.replaceChildren();
+  };
+  return { element: element("div", {}, list, panel), show, clear };
 }
