@@ -223,7 +223,7 @@ def embed_owners(
     """
     begins = _begins(prepared)
     total = np.add.reduceat(weights, begins)
-    vectors = np.add.reduceat(sums, begins, axis=0) / np.where(total > 0, total, np.float32(1))[:, None]
+    vectors: Floats = np.add.reduceat(sums, begins, axis=0) / np.where(total > 0, total, np.float32(1))[:, None]
     return _finished(vectors, normalize, dimensions)
 
 
