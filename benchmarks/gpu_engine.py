@@ -22,6 +22,7 @@ from actors.backends.pytorch.torch_weights import load_model
 from actors.engine.batcher import WindowQueue
 from actors.engine.decoding.answers import Answers
 from actors.engine.engine import DeviceTurn, Engine
+from actors.engine.inference_task import InferenceTask
 from actors.engine.passes import Pass, PassInFlight, Share
 from actors.models.loading import load_spec
 from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters
@@ -50,10 +51,10 @@ class TimedEngine(Engine):
         self.spent.clear()
         self.passes.clear()
 
-    def choose(self, schedule: WindowQueue, quantum: float) -> int:
+    def choose(self, schedule: WindowQueue, quantum: float, task: InferenceTask | None = None) -> int:
         """See `Engine.choose`."""
         with self._timed("choose"):
-            return super().choose(schedule, quantum)
+            return super().choose(schedule, quantum, task)
 
     def submit(self, shares: Sequence[Share], turn: DeviceTurn, *, online: bool = False) -> PassInFlight | None:
         """See `Engine.submit`."""

@@ -93,7 +93,8 @@ class Engine:
         self.device_lock = device_lock or DeviceLock()
         self._backend = backend
         self._outputs = outputs
-        self._usual = Lane(backend, Batcher(batching))
+        self.batcher = Batcher(batching)
+        """Of the usual passes."""
         self._inside: Lane | None = None
         self._opening = threading.Lock()
         self._learning = threading.Lock()
@@ -104,11 +105,6 @@ class Engine:
         self._decoding_pace = Pace(_USUAL_PACE, seen=_TELLING_WORK)
         self._read_memory_limit()
         self._watcher: Callable[[Pass], None] | None = None
-
-    @property
-    def batcher(self) -> Batcher:
-        """Of the usual passes."""
-        return self._usual.batcher
 
     def watch(self, watcher: Callable[[Pass], None]) -> None:
         """Calls `watcher` after every pass, in the thread that ran it."""
@@ -153,7 +149,7 @@ class Engine:
     def _lane(self, task: InferenceTask | None) -> "Lane":
         """The passes that a task takes; the usual ones without a task."""
         is_inside = task is not None and task.wanted.looks_inside
-        return self._inside if is_inside and self._inside is not None else self._usual
+        return self._inside if is_inside and self._inside is not None else Lane(self._backend, self.batcher)
 
     def answer(self, prepared: Tokenized, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
         """Answers the rows of a prepared shard; with `embedding`, also embeds the tokens of their passages.
@@ -448,8 +444,8 @@ class Engine:
         limit = self._backend.memory_limit
         share = self.batcher.parameters.memory_share
         with self._learning:
-            for lane in filter(None, (self._usual, self._inside)):
-                lane.batcher.memory_limit = None if limit is None else int(limit * share)
+            for batcher in (self.batcher, *([] if self._inside is None else [self._inside.batcher])):
+                batcher.memory_limit = None if limit is None else int(limit * share)
         self._passes_to_read = _READ_EVERY
 
     def _predicted(self, size: PassShape, lane: "Lane") -> float:

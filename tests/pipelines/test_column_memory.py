@@ -1,8 +1,11 @@
 """What a job with large columns holds at a time: a shard of it, however many there are."""
 
+import ctypes
+import gc
 import resource
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from actors.engine.inference_task import Wanted
@@ -31,14 +34,18 @@ TEXT = "Agnes Bell lit the lamp in 1837 and kept it for forty years; then Ada to
 
 
 def _resident() -> int:
+    """Bytes of this process, without what the allocators keep of memory that is free."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.mark.more
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
-    """Sixteen shards of some 10 MB of vectors, one after the other through the stages of a worker."""
-    rows = [{"id": str(number), "text": f"{number} {TEXT}"} for number in range(16 * 300)]
-    plan = plan_of(write_jsonl(tmp_path / "in.jsonl", rows), "embed", shard_rows=300)
+    """Ten shards of some 8 MB of vectors, one after the other through the stages of a worker."""
+    rows = [{"id": str(number), "text": f"{number} {TEXT}"} for number in range(10 * 200)]
+    plan = plan_of(write_jsonl(tmp_path / "in.jsonl", rows), "embed", shard_rows=200)
     spec, schema = load_spec(MODEL), output_schema(plan.layout.carry, WANTED, 32)
     prepare = PrepareStage(plan.layout, spec, None, WANTED.embedding, keep_texts=WANTED.needs_texts)
     parameters = ModelParameters(name=str(MODEL), device="cpu", threads=1)
@@ -50,8 +57,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         computed = model(prepare(raw))
         sizes.append(computed.nbytes)
         receipt = write(computed).to_pylist()[0]
-        assert (receipt["error"], receipt["rows"]) == ("", 300)
+        assert (receipt["error"], receipt["rows"]) == ("", 200)
         held.append(_resident())
-    assert len(held) == 16
-    assert min(sizes) > 8 << 20
-    assert max(held[8:]) < max(held[:8]) + 2 * max(sizes), held
+    assert len(held) == 10
+    assert min(sizes) > 6 << 20
+    assert max(held[5:]) < max(held[:5]) + 2 * max(sizes), held

@@ -75,7 +75,7 @@ def test_every_token_is_embedded(client: httpx2.Client, replica: Replica) -> Non
     engine = replica.actor.engine
     got = answer(client, "/embed_all", {"inputs": [*TEXTS, TEXTS[0]]})
     prepared, _ = prepare_texts(engine.spec, EmbeddingParameters(), pa.array(TEXTS))
-    hidden = engine.finish(engine.begin(prepared, Wanted(window_states=True))).tokens
+    hidden = engine.finish(engine.begin(prepared, Wanted(window_states=True))).window_states
     assert hidden is not None
     for mine, theirs in zip(got, [*hidden, hidden[0]], strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
