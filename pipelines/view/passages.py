@@ -88,4 +88,5 @@ class PassageReader:
 def _fits(texts: Mapping[str, str], answer: Mapping[str, Any] | None) -> bool:
     if answer is None or answer.get("answer") is None or "context" not in texts:
         return True
-    return texts["context"][answer["start"] : answer["end"]] == answer["answer"]
+    start, end = int(answer["start"]), int(answer["end"])
+    return texts["context"][start:end] == str(answer["answer"])
