@@ -23,7 +23,8 @@ NONE = PartColumns.of(pa.schema([]), frozenset())
 
 @pytest.mark.parametrize("text", ["plain", "it's", "''; DROP TABLE x; --", "\\'", "Łódź\n"])
 def test_a_literal_is_the_text_itself(text: str) -> None:
-    assert duckdb.sql(f"SELECT {literal(text)}").fetchall() == [(text,)]
+    with duckdb.connect() as database:
+        assert database.execute(f"SELECT {literal(text)}").fetchall() == [(text,)]
 
 
 def test_places_grow_with_the_plan_and_lead_back_to_the_shard() -> None:
