@@ -152,7 +152,8 @@ def _listed(
     else:
         columns = known.columns
     rows = _table(database, f"rows_{number}", columns, shards, output, known, progress)
-    bad = _quarantine_table(database, f"quarantine_{number}", output, before and before.quarantine)
+    bad_before = None if before is None else before.quarantine
+    bad = _quarantine_table(database, f"quarantine_{number}", output, bad_before)
     passages = PassageReader(output) if before is None else before.passages
     return OpenOutput(output, rows, bad, passages, is_complete, now)
 

@@ -20,7 +20,6 @@ VECTOR = "vector"
 """Column of both tables with the embeddings, where these are what is compared."""
 SIMILAR = 0.999
 
-PairSort = Literal["", "difference", "first", "second", "id"]
 _ORDERS: dict[str, str] = {
     "": "coalesce(first_part, second_part), coalesce(first_row, second_row)",
     "difference": "difference",
@@ -84,7 +83,7 @@ class PairQuery:
     agreement: str = ""
     """One of `Agreement`; empty for all."""
     sort: str = ""
-    """One of `PairSort`."""
+    """difference, first or second (the scores), or id; empty for the order of the corpus."""
     descending: bool = False
 
     def where(self) -> tuple[str, list[object]]:

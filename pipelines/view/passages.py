@@ -14,6 +14,8 @@ from pipelines.view.row_tables import RowKey
 
 _SHARDS_KEPT = 4
 """Rows that are looked at one after the other are mostly of one shard."""
+_DOCUMENT_ID = "document_id"
+"""Column of rows that are chunks of a text: the id of that text in the input."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,15 @@ class PassageReader:
     def carried(self, values: Mapping[str, Any]) -> Passage | None:
         """Of a row's values, where the output carries the passage; else None."""
         layout = self.output.plan.layout
-        texts = {role: values[name] for role, name in layout.roles.items() if isinstance(values.get(name), str)}
+        names = {role: name for role, name in layout.roles.items() if name in layout.carry.names}
+        texts = {role: values[name] for role, name in names.items() if isinstance(values.get(name), str)}
         main = "text" if layout.kind == "embed" else "context"
         return Passage("carried", texts) if main in texts else None
+
+    def id_in_input(self, values: Mapping[str, Any]) -> str:
+        """The id that a row, by its values, has in the input: its own, or that of the text which it is a chunk of."""
+        of_text = None if _DOCUMENT_ID in self.output.plan.layout.carry.names else values.get(_DOCUMENT_ID)
+        return str(of_text or values["id"])
 
     def of_input(self, key: RowKey, id: str, answer: Mapping[str, Any] | None) -> Passage:
         """Of the row of the input with this id; reads the row's shard as the job did.
@@ -88,4 +96,5 @@ class PassageReader:
 def _fits(texts: Mapping[str, str], answer: Mapping[str, Any] | None) -> bool:
     if answer is None or answer.get("answer") is None or "context" not in texts:
         return True
-    return texts["context"][answer["start"] : answer["end"]] == answer["answer"]
+    start, end = int(answer["start"]), int(answer["end"])
+    return texts["context"][start:end] == str(answer["answer"])

@@ -54,10 +54,6 @@ class RowTable:
     counted: Mapping[int, int] | None = None
     """Rows by part, once somebody asked (`rows.row_counts`)."""
 
-    def part_of(self, shard: ShardId) -> int:
-        """The value of `part` in the rows of a shard."""
-        return code(shard)
-
     def key(self, part: int, row: int) -> RowKey:
         """The place of a row by `part` and `row`."""
         return RowKey(part >> 32, part & 0xFFFFFFFF, row)
@@ -79,10 +75,6 @@ class InPlaceTable(RowTable):
 
     paths: tuple[str, ...] = ()
     """Of the shards' parts."""
-
-    def part_of(self, shard: ShardId) -> int:
-        """The number of its file among those of the view. Raises ValueError where there is none."""
-        return self.shards.index(shard)
 
     def key(self, part: int, row: int) -> RowKey:
         """The place of a row by `part` and `row`."""

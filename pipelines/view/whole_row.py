@@ -56,6 +56,9 @@ def read_value(output: JobOutput, key: RowKey, column: str) -> Any:
 
 def outline(value: Any) -> dict[str, Any]:
     """What to say of a value that is nothing but numbers: its shape, its length as a vector, and the first numbers."""
+    if isinstance(value, dict) and set(value) == {"values", "scales"}:
+        # Vectors in int8, each with what its numbers are multiplied by.
+        return outline([np.float32(scale) * np.float32(one) for one, scale in zip(*value.values(), strict=True)])
     try:
         numbers = np.asarray(value, np.float32)
     except (ValueError, TypeError):

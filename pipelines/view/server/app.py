@@ -131,7 +131,8 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         def work(_: duckdb.DuckDBPyConnection) -> object:
             values = read_row(opened.output, opened.rows.columns, key).values
             best = next(iter(values.get("answers") or ()), None) if "answers" in values else values
-            return opened.passages.carried(values) or opened.passages.of_input(key, values["id"], best)
+            reader = opened.passages
+            return reader.carried(values) or reader.of_input(key, reader.id_in_input(values), best)
 
         return _json(await asker.ask(http, work))
 

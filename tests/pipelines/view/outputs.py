@@ -20,7 +20,7 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.schemas import output_schema
+from pipelines.schemas import JobKind, output_schema
 from pipelines.storage.filesystem import resolve
 from pipelines.view.job_output import JobOutput, open_output
 from tests.pipelines.helpers import jsonl
@@ -34,7 +34,7 @@ Answer = tuple[str | None, float]
 Added = Mapping[str, tuple[pa.DataType, Callable[[Mapping[str, Any]], Any]]]
 """Columns beside those of the job, with their types: what a row of the input has there."""
 
-TOWNS = [
+TOWNS: list[dict[str, Any]] = [
     {"id": "q0", "question": "Where was Ada born?", "context": "Ada was born in London.", "title": "Ada", "year": 1815},
     {"id": "q1", "question": "Who ground oats?", "context": "🦆 Bo ground oats in Łódź.", "title": "Bo", "year": 1816},
     {"id": "q2", "question": "", "context": "Nobody came.", "title": "Nobody", "year": 1817},
@@ -98,7 +98,7 @@ def _write(
     added: Added,
     shards: int | None,
 ) -> JobOutput:
-    kind = "answer" if isinstance(config, AnswerConfig) else "embed"
+    kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     source = folder / "input.jsonl"
     if not source.exists() or source.read_bytes() != jsonl(rows):
         write_jsonl(source, rows)

@@ -1,6 +1,6 @@
 """The page in a real browser, over outputs that the pipeline's own sinks wrote."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ LOOKED_AT = pa.struct(
 )  # fmt: skip
 
 
-def _window(row: dict[str, Any]) -> dict[str, Any]:
+def _window(row: Mapping[str, Any]) -> dict[str, Any]:
     tokens = [
         {"text": "[CLS]", "id": 101, "part": "special", "start": None, "end": None},
         {"text": "where", "id": 7, "part": "question", "start": 0, "end": 5},

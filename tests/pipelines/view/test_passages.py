@@ -26,6 +26,16 @@ def test_a_carried_passage_is_taken(tmp_path: Path) -> None:
     assert PassageReader(output).carried({"id": "q0", "question": "Why?"}) is None
 
 
+def test_a_chunk_has_the_passage_of_its_text(towns: JobOutput) -> None:
+    """A chunk's own text is no carried column, and its id is not that of the input."""
+    values = {"id": "q4#1", "document_id": "q4", "context": "דנה", "start": 0, "end": 3}
+    reader = PassageReader(towns)
+    assert reader.carried(values) is None
+    assert reader.id_in_input(values) == "q4"
+    assert reader.id_in_input({"id": "q4"}) == "q4"
+    assert reader.of_input(RowKey(0, 2, 0), "q4", None).texts["context"] == "דנה באה הביתה."
+
+
 def test_else_it_is_read_from_the_input(towns: JobOutput) -> None:
     found = _of_input(towns, 0, 2, 0)
     assert found == Passage("input", {"question": "מי בא?", "context": "דנה באה הביתה."})

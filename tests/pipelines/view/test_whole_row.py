@@ -73,7 +73,9 @@ def test_vectors_are_told_by_shape_and_length() -> None:
     assert outline([[3.0, 4.0], [0.0, 1.0]]) == {"shape": [2, 2], "norm": 3.0, "first": [3.0, 4.0, 0.0, 1.0]}
     assert len(outline(list(range(100)))["first"]) == 24
     assert outline([]) == {"shape": [0], "norm": 0.0, "first": []}
-    assert outline({"values": [1], "scales": [0.5]}) == {"shape": [2]}
+    of_int8 = outline({"values": [[6, 8], [0, 2]], "scales": [0.5, 1.0]})
+    assert of_int8 == {"shape": [2, 2], "norm": 3.5, "first": [3.0, 4.0, 0.0, 2.0]}
+    assert outline({"a": 1}) == {"shape": [1]}
 
 
 def test_values_that_json_lacks_are_written() -> None:

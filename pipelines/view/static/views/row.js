@@ -52,7 +52,7 @@ class RowView {
     this.#show(output, found, answers, passage);
     this.#status.textContent = "";
     const texts = found.passage ?? (await this.#fromInput(at, passage, signal));
-    showPassage(passage, texts, answers, output);
+    showPassage(passage, texts, answers, output, chunkOf(found.values, output));
     this.#content.querySelector("h1").textContent = texts.texts.question ?? found.values.id;
     // One after the other: the heavy columns of a row are read from the same part.
     for (const [name, section] of this.#sections) await this.#fill(name, section, at, answers, signal);
@@ -66,7 +66,8 @@ class RowView {
   #sections = new Map();
 
   #show(output, found, answers, passage) {
-    const plain = Object.entries(found.values).filter(([name]) => !ANSWER_FIELDS.includes(name) && !Object.values(output.roles).includes(name));
+    const isShown = (name) => (answers.length && ANSWER_FIELDS.includes(name)) || (found.passage && Object.values(output.roles).includes(name));
+    const plain = Object.entries(found.values).filter(([name]) => !isShown(name));
     this.#sections = new Map(
       found.heavy.map((name) => [name, element("section", { className: "card behind", "aria-label": name }, element("h2", {}, name), element("p", { className: "hint" }, "Reading …"))]),
     );
@@ -137,7 +138,13 @@ export function answersOf(values) {
   return "answer" in values ? [values] : [];
 }
 
-function showPassage(card, { source, texts, why }, answers, output) {
+/** Where in its text a row stands that is a chunk of it; none in other rows. */
+function chunkOf({ document_id: document, start, end }, { carried }) {
+  const isChunk = document !== undefined && !carried.includes("document_id") && Number.isInteger(start);
+  return isChunk ? [{ start, end, rank: 0, said: "the chunk" }] : [];
+}
+
+function showPassage(card, { source, texts, why }, answers, output, chunk) {
   const text = texts.context ?? texts.text;
   if (text === undefined) {
     const carry = output.roles.context ?? output.roles.text;
@@ -149,7 +156,7 @@ function showPassage(card, { source, texts, why }, answers, output) {
     );
     return;
   }
-  const spans = answers.map((one, rank) => ({ ...one, rank, label: answers.length > 1 ? String(rank + 1) : "" }));
+  const spans = [...answers.map((one, rank) => ({ ...one, rank, label: answers.length > 1 ? String(rank + 1) : "" })), ...chunk];
   const passage = markedPassage(text, spans, output.kind === "embed" ? "The text" : "The passage with its answers");
   const from = source === "input" ? [element("p", { className: "hint" }, "Read from the input that the job had.")] : [];
   card.replaceChildren(element("h2", {}, output.kind === "embed" ? "Text" : "Passage"), passage, ...from);

@@ -167,11 +167,11 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
         assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
         assert "require-trusted-types-for" in policy
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
-    for path in STATIC.rglob("*.*"):
-        text = path.read_text()
+    for file in STATIC.rglob("*.*"):
+        text = file.read_text()
         assert not re.search(
             r"https?://|//cdn|@import|innerHTML|outerHTML|insertAdjacent|\beval\(|document\.write", text
-        ), path
+        ), file
 
 
 def test_rows_are_data_that_no_other_page_may_use(client: TestClient) -> None:
