@@ -48,7 +48,7 @@ class OutputSize:
     """What the parts of a job hold, in bytes before they are compressed."""
 
     rows: int
-    """Of the job, or about."""
+    """That the job writes, or about; those of a job with chunks are chunks."""
     columns: tuple[ColumnSize, ...]
     """The large ones, in the order in which they are written."""
     other_row_bytes: float
@@ -56,9 +56,9 @@ class OutputSize:
     text_bytes: float
     """Of the texts of all rows that the model reads."""
     tokens: float
-    """Of a row's passage or text, on average."""
+    """Of an input row's passage or text, on average."""
     sampled: int
-    """Rows that this is known from."""
+    """Input rows that this is known from."""
 
     @property
     def total(self) -> float:
@@ -82,7 +82,7 @@ def sampled_size(job: Job, rows: int) -> OutputSize | None:
     if table is None or not len(table):
         return None
     task, model = job.task, job.model
-    prepared, _ = PrepareStage(job.plan.layout, model.spec, task.qa, task.embedding).tokenized(table)
+    prepared, *_ = PrepareStage(job.plan.layout, model.spec, task.qa, task.embedding).tokenized(table)
     windows = prepared.windows
     is_first = windows.first == 0
     lengths = prepared.passage.lengths[windows.passage[is_first]][prepared.row_owner]
@@ -97,15 +97,28 @@ def sampled_size(job: Job, rows: int) -> OutputSize | None:
     read = table.select(list(text_keys(job.kind)))
     written = table.select([name for name in ("id", *job.plan.layout.carry.names) if name in table.column_names])
     answers = 0 if task.qa is None or not task.gives_answers else task.qa.top_k
+    chunks, texts = _chunks_of(job, table)
+    written_rows = rows if chunks is None else round(rows * chunks / len(lengths))
+    sizes_of = zip(names, means.tolist(), strict=True)
     return OutputSize(
-        rows=rows,
-        columns=tuple(ColumnSize(name, size, rows) for name, size in zip(names, means.tolist(), strict=True)),
-        other_row_bytes=written.nbytes / len(table) + answers * _ANSWER,
+        rows=written_rows,
+        columns=tuple(ColumnSize(name, size, written_rows) for name, size in sizes_of),
+        other_row_bytes=written.nbytes / len(table) + answers * _ANSWER + texts,
         text_bytes=read.nbytes / len(table) * rows,
         tokens=float(lengths.mean()),
         # Pieces of a small corpus overlap.
         sampled=min(len(lengths), max(rows, 1)),
     )
+
+
+def _chunks_of(job: Job, table: pa.Table) -> tuple[int | None, float]:
+    """How many chunks rows have, and the bytes of a chunk's text where that is written; None of a job without."""
+    chunk = job.chunk
+    if chunk is None:
+        return None, 0.0
+    stage = PrepareStage(job.plan.layout, job.model.spec, None, job.task.embedding, chunk=chunk)
+    _, _, chunks = stage.tokenized(table)
+    return len(chunks), table.select(list(text_keys(job.kind))).nbytes / max(len(chunks), 1) if chunk.text else 0.0
 
 
 def warnings(size: OutputSize, store: Store) -> list[str]:

@@ -42,6 +42,19 @@ def test_vectors_take_what_their_types_say(tmp_path: Path, untrained_model: Path
     assert texts <= size.text_bytes <= texts + 6 * 1000
 
 
+def test_a_row_is_counted_for_each_chunk(tmp_path: Path, untrained_model: Path) -> None:
+    rows = [{"id": str(n), "text": f"Ada keeps {n} goats. They eat her hat. She laughs."} for n in range(ROWS)]
+    corpus = write_jsonl(tmp_path / "in" / "a.jsonl", rows).parent
+    words = ("chunk={tokens: 8, by: sentence, text: true}", "embedding.dtype=int8")
+    job = make_job([corpus], tmp_path / "out", untrained_model, *words, kind=EmbedConfig)
+    size = sampled_size(job, ROWS)
+    assert size is not None
+    assert size.rows == 3 * ROWS
+    assert [(c.name, c.row_bytes) for c in size.columns] == [("embedding", job.model.hidden_size)]
+    texts = sum(len(str(row["text"])) for row in rows) / (3 * ROWS)
+    assert size.other_row_bytes > texts
+
+
 def test_columns_of_the_layers_are_near_what_they_take(tmp_path: Path, untrained_model: Path) -> None:
     corpus = write_jsonl(tmp_path / "in" / "a.jsonl", qa_rows(ROWS)).parent
     words = ("output.columns=[answers, embedding, tokens, token_vectors, hidden, attention]", "qa.max_seq_len=64")
@@ -51,7 +64,7 @@ def test_columns_of_the_layers_are_near_what_they_take(tmp_path: Path, untrained
     rows = pa.table({name: [row[name] for row in qa_rows(ROWS)] for name in ("question", "context")})
     task = job.task
     stage = PrepareStage(job.plan.layout, job.model.spec, task.qa, task.embedding, keep_texts=task.needs_texts)
-    prepared, _ = stage.tokenized(rows)
+    prepared, *_ = stage.tokenized(rows)
     actor = ModelActor(ModelParameters(name=str(untrained_model), device="cpu"), BatchingParameters(), True)
     table, _ = actor.process(prepared.to_ipc(), task)
     for column in size.columns:

@@ -159,7 +159,7 @@ def test_what_is_settled_is_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 def test_a_row_is_repeated_for_each_of_its_chunks_and_counted_once(tmp_path: Path, format: str) -> None:
-    schema = output_schema(CARRY, Wanted(embedding=EmbeddingParameters()), 2, ChunkParameters())
+    schema = output_schema(CARRY, Wanted(embedding=EmbeddingParameters()), 2, chunk=ChunkParameters())
     places = [(0, "aa", 0, 0, 5), (0, "bb", 1, 6, 9), (1, "aa", 0, 0, 5), (1, "aa-2", 1, 6, 11), (1, "cc", 2, 12, 14)]
     chunks = pa.Table.from_pylist(
         [dict(zip(CHUNK_SCHEMA.names, place, strict=False)) for place in places], CHUNK_SCHEMA

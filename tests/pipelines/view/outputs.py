@@ -10,7 +10,8 @@ import pyarrow as pa
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import load_config
 from pipelines.corpus.listing import list_files
-from pipelines.job.job import make_manifest, wanted_of
+from pipelines.job.job import make_manifest
+from pipelines.job.wanted import wanted_of
 from pipelines.output.manifest import open_or_create, read_manifest
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import SCORE_BINS, Receipt

@@ -5,18 +5,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import AutoModel
 
-from actors.engine.decoding.chunk_vectors import tokens_taken
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.errors import NotANumber
 from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingParameters
 from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_texts
-from actors.tokenization.windows import cut
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, TableBackend, strings, word_spec, words
 
@@ -133,28 +129,3 @@ def test_a_model_that_computes_nan_is_an_error() -> None:
     engine = Engine(backend, word_spec(), BatchingParameters())
     with pytest.raises(NotANumber):
         engine.finish(engine.begin(prepared, Wanted(embedding=EmbeddingParameters(), late_chunks=True)))
-
-
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(2, 20), st.integers(0, 19))
-def test_every_token_is_taken_once_from_the_window_where_it_stands_farthest_from_an_edge(
-    lengths: list[int], capacity: int, stride: int
-) -> None:
-    numbers = np.arange(len(lengths), dtype=np.int32)
-    nothing = np.zeros_like(numbers)
-    sizes = np.array(lengths, dtype=np.int32)
-    windows = cut(numbers, nothing, numbers, (nothing, sizes), capacity, min(stride, capacity - 1))
-    first, stop = tokens_taken(windows)
-    taken: dict[tuple[int, int], int] = {}
-    for window, owner in enumerate(windows.owner.tolist()):
-        for token in range(int(first[window]), int(stop[window])):
-            assert (owner, token) not in taken
-            taken[owner, token] = window
-    for owner, length in enumerate(lengths):
-        for token in range(length):
-            distances = {
-                window: min(token - int(windows.first[window]), int(windows.stop[window]) - 1 - token)
-                for window in np.flatnonzero(windows.owner == owner).tolist()
-                if windows.first[window] <= token < windows.stop[window]
-            }
-            farthest = max(distances.values())
-            assert taken[owner, token] == min(w for w, distance in distances.items() if distance == farthest)
