@@ -127,7 +127,7 @@ def _answer(clock: CpuClock, spec: EncoderSpec, pairs: pa.Buffer, windows: int) 
         raise RuntimeError("there were no windows")
     with clock.of("read_answers"):
         answers = read_answers(prepared, kept, _QA)
-    wanted, results = Wanted(_QA), Results(answers, None, None, PassStats())
+    wanted, results = Wanted(_QA), Results(answers, (), None, PassStats())
     with clock.of("to_table"):
         to_table(wanted_columns(wanted), results, wanted)
 

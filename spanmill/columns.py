@@ -111,7 +111,7 @@ def _bounds(column: pa.ListArray) -> Iterable[tuple[int, int]]:
 def _is_numbers(type: pa.DataType) -> bool:
     if pa.types.is_fixed_size_list(type):
         return _is_numbers(type.value_type)
-    return pa.types.is_floating(type) or pa.types.is_integer(type)
+    return bool(pa.types.is_floating(type) or pa.types.is_integer(type))
 
 
 def _numbers(column: pa.Array) -> Array:

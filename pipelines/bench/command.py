@@ -84,6 +84,9 @@ def bench(request: Request) -> int:
     notes = open_console(stderr=True)
     if request.with_plots and request.output is not None and not can_plot():
         raise ConfigError("plots need matplotlib: pip install 'spanmill[bench]', or give --no-plots")
+    embedding = request.config.embedding
+    if embedding is not None and embedding.pooling not in ("mean", "cls"):
+        raise ConfigError("embedding.pooling: the peers are compared by the vectors of mean or cls; set one of these")
     if request.output is not None:
         _make(request.output)
     contenders = _contenders(request, notes)

@@ -75,11 +75,11 @@ def test_texts_come_in_many_forms(embedder: Embedder) -> None:
 
 def test_several_poolings_are_a_dict_of_arrays() -> None:
     several = Embedder(str(MODEL), device="cpu", pooling=["max", "mean"])
-    found = several.encode(TEXTS)
+    found: Any = several.encode(TEXTS)
     assert list(found) == ["embedding_mean", "embedding_max"]
     alone = Embedder(str(MODEL), device="cpu", pooling="max").encode(TEXTS)
     np.testing.assert_allclose(found["embedding_max"], alone, atol=1e-6)
-    one = several.encode(TEXTS[0])
+    one: Any = several.encode(TEXTS[0])
     assert one["embedding_mean"].shape == (several.dimension,)
 
 
@@ -90,10 +90,10 @@ def test_fewer_numbers_in_fewer_bits(embedder: Embedder) -> None:
     assert cut.dimension == 12
     np.testing.assert_allclose(cut.encode(TEXTS), first, atol=1e-6)
     int8 = Embedder(str(MODEL), device="cpu", dimensions=12, output_dtype="int8")
-    numbers = int8.encode(TEXTS)
+    numbers: Any = int8.encode(TEXTS)
     assert numbers.dtype == np.int8
     np.testing.assert_allclose(numbers * int8.int8_scale, first, atol=int8.int8_scale / 2 + 1e-6)
-    bits = Embedder(str(MODEL), device="cpu", dimensions=12, output_dtype="binary").encode(TEXTS)
+    bits: Any = Embedder(str(MODEL), device="cpu", dimensions=12, output_dtype="binary").encode(TEXTS)
     np.testing.assert_array_equal(bits, np.packbits(first > 0, axis=1))
     tensor = int8.encode(TEXTS[:2], convert_to_tensor=True)
     assert tensor.dtype == torch.int8

@@ -68,8 +68,10 @@ def test_what_the_classes_cannot_use_is_named(untrained_model: Path) -> None:
         spanmill.ray.Answer(untrained_model, options={"gpu": 1})
     with pytest.raises(TypeError, match="unknown parameter topk; there are align_to_words, "):
         spanmill.ray.Answer(untrained_model, topk=3)
-    with pytest.raises(ValueError, match="pooling should be 'mean' or 'cls'"):
-        spanmill.ray.Embed(untrained_model, pooling="max")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'sum' is no pooling; there are mean, cls, max, last"):
+        spanmill.ray.Embed(untrained_model, pooling="sum")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="of is for questions and passages"):
+        spanmill.ray.Embed(untrained_model, of="question")
     embed = spanmill.ray.Embed(untrained_model)
     with pytest.raises(TypeError, match="the batch is a list; hand this class to Dataset"):
         embed([{"text": "a"}])

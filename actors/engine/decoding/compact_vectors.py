@@ -31,7 +31,9 @@ def compacted(vectors: Floats, embedding: EmbeddingParameters) -> npt.NDArray[An
     if embedding.dtype == "binary":
         return np.packbits(vectors > 0, axis=1)
     if embedding.dtype == "int8":
-        return np.clip(np.rint(vectors / embedding.int8_scale), -INT8_MOST, INT8_MOST).astype(np.int8)
+        steps = np.rint(vectors / np.float32(embedding.int8_scale))
+        whole: npt.NDArray[np.int8] = np.clip(steps, -INT8_MOST, INT8_MOST).astype(np.int8)
+        return whole
     return vectors.astype(embedding.dtype)
 
 

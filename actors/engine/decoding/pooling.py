@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from actors.arrays import Flags, Floats, Longs, segments
 from actors.batch import Batch
@@ -232,7 +233,7 @@ def largest_of_owners(prepared: Tokenized, maxima: Floats, normalize: bool, dime
     return _finished(np.maximum.reduceat(maxima, _begins(prepared), axis=0), normalize, dimensions)
 
 
-def _finished(vectors: Floats, normalize: bool, dimensions: int | None) -> Floats:
+def _finished(vectors: npt.NDArray[np.floating[Any]], normalize: bool, dimensions: int | None) -> Floats:
     vectors = vectors[:, :dimensions]
     if normalize:
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)

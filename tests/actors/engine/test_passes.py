@@ -185,8 +185,8 @@ def test_a_pass_that_is_refused_is_not_chosen_again_before_the_one_in_front_is_o
         engine.batcher.costs.observe(PassShape.padded(windows, 14), 0.035 * windows)
     choose, chosen = engine.choose, list[int]()
 
-    def counted(schedule: WindowQueue, quantum: float) -> int:
-        chosen.append(choose(schedule, quantum))
+    def counted(schedule: WindowQueue, quantum: float, task: InferenceTask | None = None) -> int:
+        chosen.append(choose(schedule, quantum, task))
         return chosen[-1]
 
     monkeypatch.setattr(engine, "choose", counted)

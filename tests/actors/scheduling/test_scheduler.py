@@ -494,7 +494,7 @@ def test_whatever_goes_wrong_with_a_request_the_next_one_is_answered(monkeypatch
     engine = _engine(TableBackend())
     choose = engine.choose
 
-    def out_of_luck(schedule: WindowQueue, quantum: float, task: InferenceTask) -> int:
+    def out_of_luck(schedule: WindowQueue, quantum: float, task: InferenceTask | None = None) -> int:
         monkeypatch.setattr(engine, "choose", choose)
         raise MemoryError("no room for the order")
 

@@ -4,7 +4,15 @@ import pytest
 
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.tokenization.preprocess import Rejection, WindowSize, embedding_window_size, prepare_texts, qa_window_size
+from actors.tokenization.preprocess import (
+    Rejection,
+    WindowSize,
+    embedding_window_size,
+    prepare_pairs,
+    prepare_texts,
+    qa_window_size,
+)
+from actors.tokenization.tokenized import Tokenized
 from tests.actors.helpers import prepare, strings, word_ids, word_spec, words
 
 PASSAGE = words(range(20))
@@ -123,3 +131,30 @@ def test_an_overlap_as_long_as_the_window_is_refused_by_key() -> None:
         qa_window_size(word_spec(), QAParameters(max_seq_len=64, doc_stride=61))
     with pytest.raises(ModelError, match=r"embedding\.doc_stride is 62"):
         embedding_window_size(word_spec(), EmbeddingParameters(max_seq_len=64, doc_stride=62))
+
+
+def test_texts_and_places_are_kept_where_they_are_wanted_and_travel_along() -> None:
+    spec, texts = word_spec(), strings(["w1 w22 w3", " ", "w4"])
+    plain, _ = prepare_texts(spec, EmbeddingParameters(), texts)
+    assert (plain.places, plain.texts) == (None, None)
+    kept, _ = prepare_texts(spec, EmbeddingParameters(), texts, keep_texts=True)
+    read = Tokenized.from_ipc(kept.to_ipc())
+    assert read.places is not None
+    assert read.places.char_start.tolist() == [0, 3, 7, 0]
+    assert read.texts is not None
+    assert read.texts.to_pylist() == texts.to_pylist()
+    assert (read.question_places, read.question_texts) == (None, None)
+
+
+def test_the_places_of_a_question_are_cut_with_it() -> None:
+    spec, qa = word_spec(), QAParameters(max_question_len=2)
+    pairs = strings(["w1 w2 w3", "w4"]), strings(["w5 w6", "w7"])
+    plain, _ = prepare_pairs(spec, qa, *pairs)
+    assert (plain.question_places, plain.question_texts) == (None, None)
+    kept, _ = prepare_pairs(spec, qa, *pairs, keep_texts=True)
+    assert kept.question.ids.tolist() == plain.question.ids.tolist() == word_ids("w1 w2 w4")
+    read = Tokenized.from_ipc(kept.to_ipc())
+    assert read.question_places is not None
+    assert read.question_places.char_end.tolist() == [2, 5, 2]
+    assert read.question_texts is not None
+    assert read.question_texts.to_pylist() == ["w1 w2 w3", "w4"]

@@ -5,8 +5,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from actors.parameters import TokenVectorParameters
+from pipelines.config.bundle import BundleConfig
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import as_yaml, list_keys, load_config
 from pipelines.config.quarantine_limit import QuarantineLimit
@@ -107,3 +109,39 @@ def test_one_layer_in_a_list_is_that_layer() -> None:
     assert load_config(EmbedConfig, None, words).token_vectors == TokenVectorParameters(layers=2)
     assert TokenVectorParameters(layers=(3, 1)).numbers == (1, 3)
     assert TokenVectorParameters().numbers is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (EmbedConfig, ["embedding.of=question"], "of is for answer jobs"),
+        (EmbedConfig, ["embedding.pooling=[]"], "name a pooling, or several in a list: mean, cls, max, last"),
+        (EmbedConfig, ["embedding.pooling=[mean, sum]"], "'sum' is no pooling; there are mean, cls, max, last"),
+        (EmbedConfig, ["embedding.pooling=[mean, mean]"], "a pooling is named twice"),
+        (EmbedConfig, ["embedding.dimensions=0"], "embedding.dimensions: Input should be greater than or equal to 1"),
+        (EmbedConfig, ["embedding.dtype=int4"], "embedding.dtype"),
+        (EmbedConfig, ["embedding={dtype: int8, normalize: false}"], "needs int8_range"),
+        (EmbedConfig, ["embedding.int8_range=0.5"], "int8_range has no use with dtype: float32"),
+        (EmbedConfig, ["embedding={dtype: int8, int8_range: .inf}"], "embedding.int8_range"),
+        (AnswerConfig, ["embedding.of=[passage, context]"], "'context' is no text; there are passage, question"),
+        (AnswerConfig, ["embedding.of=question", "corpus.carry=question_embedding"], "rename the input's"),
+        (EmbedConfig, ["output.columns=[hidden]", "embedding.pooling=max"], "one pooling of mean, cls and last"),
+        (AnswerConfig, ["output.columns=[hidden]", "embedding.of=[passage, question]"], "name one text"),
+        (ServeConfig, ["embedding.pooling=[mean, cls]"], "one vector is given for a text"),
+        (ServeConfig, ["embedding.dtype=binary"], "replies hold float32 or float16"),
+        (BundleConfig, ["embedding.of=question"], "of is for answer jobs"),
+    ],
+)
+def test_vectors_that_cannot_be_had(kind: type[BaseModel], words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(kind, None, words)
+
+
+def test_a_carried_column_may_be_named_like_vectors_of_another_pooling() -> None:
+    load_config(EmbedConfig, None, ["corpus.carry=[embedding_max]"])
+    load_config(EmbedConfig, None, ["corpus.carry=[embedding_max]", "embedding.pooling=[mean, cls]"])
+
+
+def test_a_list_of_one_pooling_is_that_pooling() -> None:
+    assert load_config(EmbedConfig, None, ["embedding.pooling=[max]"]).embedding.columns == ("embedding",)
+    assert load_config(EmbedConfig, None, ["embedding.pooling=[last, mean]"]).embedding.pooling == ("mean", "last")

@@ -4,6 +4,8 @@ import os
 import pickle
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config.job import AnswerConfig, EmbedConfig
@@ -11,8 +13,10 @@ from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import ActorStage, StageList
 from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
+from pipelines.schemas import empty_table
 from pipelines.stages.model_runner import OwnModel, SharedModel
 from pipelines.stages.precision_check import PrecisionCheck
+from pipelines.stages.write import WriteStage
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
@@ -108,3 +112,31 @@ def test_stages_can_be_sent(tmp_path: Path, untrained_model: Path) -> None:
     assert (there.read, there.compute[1], there.write) == (stages.read, stages.compute[1], stages.write)
     prepare = there.compute[0].stage
     assert (prepare.qa, prepare.embedding) == (None, EmbedConfig().embedding)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), {}),
+        (
+            ("embedding={dtype: int8, int8_range: 0.5, dimensions: 64}",),
+            {
+                "embedding.dtype": "int8",
+                "embedding.dimensions": "64",
+                "embedding.int8_scale": repr(0.5 / 127),
+            },
+        ),
+        (("embedding.dtype=binary",), {"embedding.dtype": "binary", "embedding.dimensions": "128"}),
+        (("embedding.dtype=int8", "output.columns=[tokens]"), {}),
+    ],
+)
+def test_parts_tell_what_the_numbers_of_vectors_stand_for(
+    tmp_path: Path, untrained_model: Path, words: tuple[str, ...], told: dict[str, str]
+) -> None:
+    write = make_stages(_job(tmp_path, untrained_model, *words, kind=EmbedConfig), CPU_POOL).write.stage
+    assert isinstance(write, WriteStage)
+    metadata = dict(write.metadata)
+    assert {metadata.pop(name) for name in ("model", "config", "version")}
+    assert metadata == told
+    footer = pq.read_metadata(pa.BufferReader(write.parts.encode(empty_table(write.schema), write.metadata))).metadata
+    assert {name: footer[f"spanmill.{name}".encode()].decode() for name in told} == told

@@ -61,3 +61,16 @@ def test_there_and_back_as_json_and_joined() -> None:
     assert RowAgreement.from_json("") == RowAgreement() == RowAgreement.joined([])
     twice = RowAgreement.joined([found, RowAgreement(), found])
     assert (twice.rows, twice.equal_spans) == (8, found.equal_spans * 2)
+
+
+def test_vectors_of_bits_are_compared_by_their_signs() -> None:
+    def packed(rows: list[list[int]]) -> pa.Table:
+        return pa.table({"embedding_max": pa.array(rows, pa.list_(pa.uint8(), 2))})
+
+    found = RowAgreement.between(packed([[255, 0], [240, 15]]), packed([[255, 0], [255, 15]]))
+    assert found.cosines == pytest.approx((1.0, 0.5), abs=1e-6)
+
+
+def test_rows_without_a_vector_are_left_out() -> None:
+    vectors = pa.table({"question_embedding": pa.array([[1.0, 0.0], None], pa.list_(pa.float32(), 2))})
+    assert RowAgreement.between(vectors, vectors).cosines == (1.0,)

@@ -79,3 +79,15 @@ def test_what_json_cannot_keep_is_an_error_that_names_the_column_and_the_mend() 
     table = pa.table({"lasts": pa.array([None, timedelta(days=1)])})
     with pytest.raises(JobError, match=r"column 'lasts' of type duration.*1 day, 0:00:00.*output\.format=parquet"):
         from_jsonl(to_jsonl(table), table.schema)
+
+
+@pytest.mark.parametrize(("dtype", "numbers"), [("int8", [-127, 0, 127, 5]), ("binary", [0, 128, 255, 1])])
+def test_compact_vectors_are_plain_whole_numbers_and_come_back(dtype: str, numbers: list[int]) -> None:
+    embedding = EmbeddingParameters.model_validate({"dtype": dtype, "of": ["passage", "question"]})
+    schema = output_schema(pa.schema([]), Wanted(QAParameters(), embedding), 4 if dtype == "int8" else 32)
+    row = dict.fromkeys(schema.names) | {"id": "q0", "embedding": numbers, "question_embedding": numbers}
+    table = pa.Table.from_pylist([row, row | {"question_embedding": None}], schema)
+    lines = to_jsonl(table)
+    assert f'"embedding":{numbers}'.replace(" ", "").encode() in lines
+    assert b'"question_embedding":null' in lines
+    assert from_jsonl(lines, schema) == table

@@ -23,7 +23,8 @@ def _in_ranges(vectors: Floats, low: float, high: float) -> npt.NDArray[np.int8]
     It cuts the range into 255 steps, and numbers the step that a number lies in.
     """
     steps = np.clip(np.floor((vectors - low) / ((high - low) / 255)), 0, 255)
-    return (steps - 128).astype(np.int8)
+    whole: npt.NDArray[np.int8] = (steps - 128).astype(np.int8)
+    return whole
 
 
 @pytest.mark.parametrize("width", [1, 7, 8, 9, 384])

@@ -16,7 +16,7 @@ from actors.backends.pytorch.torch_weights import load_model
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Results
 from actors.errors import ModelError
-from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, QAParameters
+from actors.parameters import BatchingParameters, EmbeddingParameters, ModelParameters, PoolingName, QAParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded
 from tests.actors.helpers import MODELS, TableBackend, prepare, strings, word_spec, words
@@ -184,7 +184,7 @@ def test_words_of_one_token_weigh_the_same_wherever_windows_cut_them() -> None:
     np.testing.assert_allclose(many, one, atol=1e-6)
 
 
-POOLINGS = ("mean", "cls", "max", "last")
+POOLINGS: tuple[PoolingName, ...] = ("mean", "cls", "max", "last")
 ALL = EmbeddingParameters(pooling=POOLINGS, normalize=False)
 
 
