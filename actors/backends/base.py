@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from actors.arrays import Flags, Floats
-from actors.backends.inside import Inside, InsideRequest, ModelDepth
+from actors.backends.layer_output import LayerOutput, LayerRequest, ModelDepth
 from actors.backends.precision import EXACT, FastPrecision
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
@@ -60,10 +60,10 @@ class PassRequest:
     give them in place of the logits."""
     max_tokens: Flags | None = None
     """[n, M, S] tokens over whose last hidden states the largest numbers are wanted; None when none are needed."""
-    inside: InsideRequest | None = None
+    layers: LayerRequest | None = None
     """What is needed of the layers below the last and of attention; None where nothing is."""
     want_logits: bool = False
-    """Whether the logits are needed even where `searches` are answered; with `inside` alone."""
+    """Whether the logits are needed even where `searches` are answered; with `layers` alone."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class PassOutput:
     """Time that the device spent on the pass."""
     maxima: Floats | None = None
     """[n, M, D] largest number of the tokens in each dimension, -inf where there is no token; None when not asked."""
-    inside: Inside | None = None
-    """What `PassRequest.inside` asked for."""
+    layers: LayerOutput | None = None
+    """What `PassRequest.layers` asked for."""
 
     def part(self, rows: slice, width: int) -> "PassOutput":
         """What some windows got, cut to a width that holds all of their tokens."""
@@ -97,8 +97,8 @@ class PassOutput:
         )
         pooled, maxima = (None if values is None else values[rows] for values in (self.pooled, self.maxima))
         found = None if self.candidates is None else self.candidates.part(rows)
-        inside = None if self.inside is None else self.inside.part(rows, width)
-        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds, maxima, inside)
+        layers = None if self.layers is None else self.layers.part(rows, width)
+        return PassOutput(start, end, pooled, self.peak_bytes, hidden, found, self.seconds, maxima, layers)
 
 
 class SubmittedPass(Protocol):
@@ -158,7 +158,7 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class LooksInside(Protocol):
+class GivesLayers(Protocol):
     """A backend whose model can be asked for what goes on in its layers."""
 
     @property
@@ -166,7 +166,7 @@ class LooksInside(Protocol):
         """Layers and heads of the model."""
         ...
 
-    def inside(self) -> Backend:
+    def with_layers(self) -> Backend:
         """The same weights on the same device, in passes that give all of `ModelOutput`; they are slower.
 
         Raises:

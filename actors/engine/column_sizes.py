@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.backends.inside import ModelDepth
+from actors.backends.layer_output import ModelDepth
 from actors.engine.decoding.compact_vectors import number_type, written_width
 from actors.engine.inference_task import Wanted
 from actors.errors import ModelError

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from actors.arrays import Ints, Longs
-from actors.backends.base import Backend, LooksInside, ModelOutput, PassOutput, PassRequest, check_outputs
-from actors.backends.inside import InsideRequest, ModelDepth
+from actors.backends.base import Backend, GivesLayers, ModelOutput, PassOutput, PassRequest, check_outputs
+from actors.backends.layer_output import LayerRequest, ModelDepth
 from actors.batch import Batch
 from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
@@ -49,7 +49,7 @@ none can be smaller. The context is False, and the device is not taken, where th
 
 @dataclass(frozen=True)
 class Lane:
-    """Passes of one kind, whose costs are learnt apart from others': the usual ones, or those that look inside."""
+    """Passes of one kind, whose costs are learnt apart from others': the usual ones, or those that give layers."""
 
     backend: Backend
     batcher: Batcher
@@ -96,7 +96,7 @@ class Engine:
         self._outputs = outputs
         self.batcher = Batcher(batching)
         """Of the usual passes."""
-        self._inside: Lane | None = None
+        self._with_layers: Lane | None = None
         self._opening = threading.Lock()
         self._learning = threading.Lock()
         self._submitting = threading.RLock()
@@ -149,34 +149,35 @@ class Engine:
             )
 
     def make_ready(self, wanted: Wanted) -> ModelDepth | None:
-        """Has the model ready for what is wanted. That takes seconds where it looks inside for the first time.
+        """Has the model ready for what is wanted. That takes seconds where layers are wanted for the first time.
 
         Returns:
-            Its layers and heads, where it looks inside.
+            Its layers and heads, where layers are wanted.
 
         Raises:
             ModelError: something is wanted that the loaded model cannot give.
         """
         check_outputs(wanted.outputs, self._outputs)
-        return self._look_inside(wanted) if wanted.looks_inside else None
+        return self._layers_ready(wanted) if wanted.needs_layers else None
 
-    def _look_inside(self, wanted: Wanted) -> ModelDepth:
+    def _layers_ready(self, wanted: Wanted) -> ModelDepth:
         """Has the model ready for passes that tell what goes on in its layers; the first call makes them possible."""
-        if not isinstance(self._backend, LooksInside):
+        if not isinstance(self._backend, GivesLayers):
             check_outputs(wanted.outputs, self._outputs - {ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION})
             raise ModelError("the runtime says that it gives hidden states and attention, and does not")
         depth = self._backend.depth
         check_layers(wanted, depth.layers)
         with self._opening:
-            if self._inside is None:
-                self._inside = Lane(self._backend.inside(), Batcher(self.batcher.parameters))
+            if self._with_layers is None:
+                self._with_layers = Lane(self._backend.with_layers(), Batcher(self.batcher.parameters))
                 self._read_memory_limit()
         return depth
 
     def _lane(self, task: InferenceTask | None) -> "Lane":
         """The passes that a task takes; the usual ones without a task."""
-        is_inside = task is not None and task.wanted.looks_inside
-        return self._inside if is_inside and self._inside is not None else Lane(self._backend, self.batcher)
+        if task is not None and task.wanted.needs_layers and self._with_layers is not None:
+            return self._with_layers
+        return Lane(self._backend, self.batcher)
 
     def answer(self, prepared: Tokenized, qa: QAParameters, embedding: EmbeddingParameters | None = None) -> Results:
         """Answers the rows of a prepared shard; with `embedding`, also embeds the tokens of their passages.
@@ -368,7 +369,7 @@ class Engine:
         parts = list(zip(shares, batches, strict=True))
         weights = [share.task.weigh(share.chosen, batch) for share, batch in parts]
         counted = [share.task.max_tokens(share.chosen, batch) for share, batch in parts]
-        inside = [share.task.look_inside(share.chosen, batch) for share, batch in parts]
+        layers = [share.task.layer_request(share.chosen, batch) for share, batch in parts]
         return PassRequest(
             stack(batches),
             ModelOutput.LOGITS in needs,
@@ -376,7 +377,7 @@ class Engine:
             wanted.gives_states,
             tuple(searches),
             stack_by_token(counted, width),
-            InsideRequest.stacked([part for part in inside if part is not None], width),
+            LayerRequest.stacked([part for part in layers if part is not None], width),
             wanted.probabilities,
         )
 
@@ -473,7 +474,7 @@ class Engine:
         limit = self._backend.memory_limit
         share = self.batcher.parameters.memory_share
         with self._learning:
-            for batcher in (self.batcher, *([] if self._inside is None else [self._inside.batcher])):
+            for batcher in (self.batcher, *([] if self._with_layers is None else [self._with_layers.batcher])):
                 batcher.memory_limit = None if limit is None else int(limit * share)
         self._passes_to_read = _READ_EVERY
 

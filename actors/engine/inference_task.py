@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from actors.arrays import Flags, Floats, Ints, Longs
 from actors.backends.base import ModelOutput, PassOutput
-from actors.backends.inside import Inside, InsideRequest, ModelDepth
+from actors.backends.layer_output import LayerOutput, LayerRequest, ModelDepth
 from actors.batch import Batch
 from actors.candidates import Candidates, SpanSearch
 from actors.engine.collate import collate
@@ -145,7 +145,7 @@ class Wanted:
         return kept if kept.gives_answers or kept.gives_embeddings else None
 
     @property
-    def looks_inside(self) -> bool:
+    def needs_layers(self) -> bool:
         """Whether it takes a pass that tells what goes on in the layers."""
         return not self.outputs.isdisjoint((ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION))
 
@@ -257,17 +257,17 @@ class InferenceTask:
         """[n, M, S] tokens of which the largest numbers are wanted; None where none are."""
         return None if self._pooled is None else self._pooled.pooling.max_tokens(chosen, batch)
 
-    def look_inside(self, chosen: Longs, batch: Batch) -> InsideRequest | None:
+    def layer_request(self, chosen: Longs, batch: Batch) -> LayerRequest | None:
         """What is wanted of the layers, of these windows; None where nothing is."""
         wanted = self.wanted
-        if not wanted.looks_inside:
+        if not wanted.needs_layers:
             return None
         numbers = None if wanted.token_vectors is None else wanted.token_vectors.numbers
         weights = None if self._layers is None else self._layers.weigh(chosen, batch)
         rows = None
         if wanted.attribution and wanted.qa is not None:
             rows = answer_rows(self._tokens, chosen, batch, wanted.qa.align_to_words)
-        return InsideRequest(numbers or (), weights, wanted.attention, rows)
+        return LayerRequest(numbers or (), weights, wanted.attention, rows)
 
     def search(self, windows: slice) -> tuple[SpanSearch, ...]:
         """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are."""
@@ -296,16 +296,16 @@ class InferenceTask:
             if output.start_logits is None or output.end_logits is None:
                 raise ModelError("the backend returned no logits")
             self._probabilities.keep(chosen, batch, output.start_logits, output.end_logits)
-        self._keep_inside(chosen, batch, output, output.inside or Inside())
+        self._keep_layers(chosen, batch, output, output.layers or LayerOutput())
 
-    def _keep_inside(self, chosen: Longs, batch: Batch, output: PassOutput, inside: Inside) -> None:
-        states = inside.mean_states if inside.mean_states is not None else output.hidden
+    def _keep_layers(self, chosen: Longs, batch: Batch, output: PassOutput, layers: LayerOutput) -> None:
+        states = layers.mean_states if layers.mean_states is not None else output.hidden
         if self._vectors is not None and states is not None:
             self._vectors.keep(chosen, batch, states)
-        if self._layers is not None and inside.layer_pooled is not None:
-            self._layers.keep(chosen, inside.layer_pooled)
-        if self._attention is not None and inside.attention is not None:
-            self._attention.keep(chosen, inside.attention)
+        if self._layers is not None and layers.layer_pooled is not None:
+            self._layers.keep(chosen, layers.layer_pooled)
+        if self._attention is not None and layers.attention is not None:
+            self._attention.keep(chosen, layers.attention)
 
     def results(self) -> Results:
         """What the rows get, once every window has had its pass."""
@@ -365,17 +365,17 @@ class _Asked:
                 if number not in self._candidates:
                     self._candidates[number] = Candidates.empty(len(windows), self._k)
                 self._candidates[number].put(chosen[own] - windows[0], found.part(own))
-                self._see(number, own, chosen[own] - windows[0], output.inside)
+                self._see(number, own, chosen[own] - windows[0], output.layers)
 
-    def _see(self, number: int, own: Longs, places: Longs, inside: Inside | None) -> None:
+    def _see(self, number: int, own: Longs, places: Longs, layers: LayerOutput | None) -> None:
         """Takes what candidates of a round attended to: of the windows `own` of the pass, for `places` of the round."""
         if self._tokens is None:
             return
-        if inside is None or inside.attribution is None:
+        if layers is None or layers.attribution is None:
             raise ModelError("the backend returned no attribution")
         if number not in self._seen:
             self._seen[number] = RoundAttribution(self.rounds[number], self._k)
-        self._seen[number].keep(places, inside.attribution.of(own))
+        self._seen[number].keep(places, layers.attribution.of(own))
 
     def merge_complete(self) -> None:
         for number in [number for number in self._candidates if self._had_pass[self.rounds[number]].all()]:

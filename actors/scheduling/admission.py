@@ -104,7 +104,7 @@ class Admission:
         windows = tokens = squares = 0
         decoding = remainders = 0.0
         for request in queued:
-            if request.first_slice_pending and request.task.wanted.looks_inside:
+            if request.first_slice_pending and request.task.wanted.needs_layers:
                 # Its passes cost otherwise, and are hardly ever shared.
                 decoding += request.slice_seconds
             elif request.first_slice_pending:

@@ -58,7 +58,7 @@ def next_pass(
 
 def _limit(engine: Engine, requests: Sequence[QueuedRequest], quantum: float) -> float:
     """Seconds that the next pass may take."""
-    if requests[0].task.wanted.looks_inside:
+    if requests[0].task.wanted.needs_layers:
         # Others wait as well, who do without what makes such a pass slow.
         return quantum
     sizes = np.sum([request.slice_size for request in requests], axis=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import ray
 
-from actors.backends.base import Backend, LooksInside, ModelOutput, check_outputs, find_runtime
-from actors.backends.inside import ModelDepth
+from actors.backends.base import Backend, GivesLayers, ModelOutput, check_outputs, find_runtime
+from actors.backends.layer_output import ModelDepth
 from actors.backends.precision import EXACT, Precision
 from actors.backends.speed_probe import measure_speed
 from actors.engine.column_sizes import WindowShape, check_attention
@@ -116,9 +116,9 @@ def _looked_into(
             it is wanted.
     """
     wanted = wanted_of(config)
-    if not wanted.looks_inside:
+    if not wanted.needs_layers:
         return backend, None
-    if not isinstance(backend, LooksInside):
+    if not isinstance(backend, GivesLayers):
         raise ModelError("the runtime says that it gives hidden states and attention, and does not; use another")
     depth = backend.depth
     check_layers(wanted, depth.layers)
@@ -130,7 +130,7 @@ def _looked_into(
         prepared, _ = prepare_texts(spec, config.embedding, texts, keep_texts=True)
     engine = Engine(backend, spec, config.batching)
     engine.finish(engine.begin(prepared, wanted))
-    return backend.inside(), depth
+    return backend.with_layers(), depth
 
 
 def asks_cluster(config: OfflineConfig, begun: Manifest | None) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.pytorch.look_inside import InsideView
+from actors.backends.pytorch.layer_reduction import LayerReduction
 from actors.backends.pytorch.prepared_pass import HostResults
 from actors.backends.pytorch.span_search import SpanFinder, read_candidates
 from actors.backends.pytorch.transfer import Transfer
@@ -44,7 +44,7 @@ class PaddedPass:
             None if request.pool_weights is None else stage(request.pool_weights),
             finder,
             None if request.max_tokens is None else stage(request.max_tokens),
-            None if request.inside is None else InsideView.of(request.inside, batch, self.transfer),
+            None if request.layers is None else LayerReduction.of(request.layers, batch, self.transfer),
         )
 
 
@@ -56,7 +56,7 @@ class _PaddedRun:
     pool_weights: Tensor | None
     finder: SpanFinder | None
     max_tokens: Tensor | None
-    view: InsideView | None
+    view: LayerReduction | None
     results: HostResults | None = None
 
     def launch(self) -> None:
@@ -85,7 +85,7 @@ class _PaddedRun:
         if request.want_hidden and states is not None:
             results.hidden = transfer.to_host(states)
         if self.view is not None:
-            results.inside = self.view.reduce(owner.model, output, found)
+            results.layers = self.view.reduce(owner.model, output, found)
         return results
 
     def read(self) -> PassOutput:
@@ -98,8 +98,8 @@ class _PaddedRun:
         found = None
         if results.found is not None:
             found = read_candidates(results.found, np.arange(self.request.batch.windows))
-        inside = None if results.inside is None else InsideView.read(results.inside)
-        return PassOutput(start, end, pooled, None, hidden, found, maxima=maxima, inside=inside)
+        layers = None if results.layers is None else LayerReduction.read(results.layers)
+        return PassOutput(start, end, pooled, None, hidden, found, maxima=maxima, layers=layers)
 
 
 def _largest(states: Tensor, counted: Tensor) -> Tensor:

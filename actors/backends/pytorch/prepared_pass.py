@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
-from actors.backends.pytorch.look_inside import InsideResults
+from actors.backends.pytorch.layer_reduction import LayerResults
 from actors.backends.pytorch.span_search import FoundSpans
 
 
@@ -21,7 +21,7 @@ class HostResults:
     hidden: Tensor | None = None
     found: FoundSpans | None = None
     maxima: Tensor | None = None
-    inside: InsideResults | None = None
+    layers: LayerResults | None = None
 
 
 class PreparedPass(Protocol):

@@ -13,12 +13,12 @@ from actors.arrays import Floats
 from actors.backends.base import BatchLayout, PassOutput, PassRequest, RanPass, SubmittedPass
 from actors.backends.device_errors import device_error
 from actors.backends.host_memory import DeviceMemory, HostMemory
-from actors.backends.inside import ModelDepth
+from actors.backends.layer_output import ModelDepth
 from actors.backends.precision import EXACT
 from actors.backends.pytorch.cpu_linear import MakeProduct, in_bfloat16, multiplies_bfloat16
 from actors.backends.pytorch.device_memory import CudaMemory
 from actors.backends.pytorch.half_precision import computes_bfloat16
-from actors.backends.pytorch.look_inside import depth_of, shared_copy, with_weights_of_attention
+from actors.backends.pytorch.layer_reduction import depth_of, shared_copy, with_weights_of_attention
 from actors.backends.pytorch.packed_pass import packed_pass
 from actors.backends.pytorch.padded_pass import PaddedPass
 from actors.backends.pytorch.parity import lay_out_weights
@@ -56,8 +56,8 @@ class TorchBackend:
 
         Args:
             searches_spans: whether the device finds the best spans itself; None where it is none of the host's.
-            reload: loads the model again for `inside`, so that a CPU, for which weights are laid out in copies, need
-                not hold both. None keeps the model.
+            reload: loads the model again for `with_layers`, so that a CPU, for which weights are laid out in copies,
+                need not hold both. None keeps the model.
         """
         self._device = _device(parameters.device)
         self._threads = parameters.threads or torch.get_num_threads()
@@ -73,7 +73,7 @@ class TorchBackend:
         self._memory: DeviceMemory = CudaMemory(self._device) if self._device.type == "cuda" else HostMemory()
         self._searches = self._device.type != "cpu" if searches_spans is None else searches_spans
         self._depth = depth_of(model)
-        self._inside: TorchBackend | None = None
+        self._with_layers: TorchBackend | None = None
         self._dtype, self._make, self._reload = dtype, make, reload
         self._model = model if reload is None or self._device.type != "cpu" else None
         self._pass: PassKind = self._thread.submit(_fastest_pass, model, make).result()
@@ -95,7 +95,7 @@ class TorchBackend:
 
     @property
     def depth(self) -> ModelDepth:
-        """See `LooksInside`."""
+        """See `GivesLayers`."""
         if self._depth is None:
             raise ModelError(
                 "the model's config does not say how many layers and heads it has; leave hidden, attention and "
@@ -103,17 +103,17 @@ class TorchBackend:
             )
         return self._depth
 
-    def inside(self) -> "TorchBackend":
-        """See `LooksInside`; both share the thread. Where the model is not kept, weights are loaded once more."""
-        if self._inside is None:
+    def with_layers(self) -> "TorchBackend":
+        """See `GivesLayers`; both share the thread. Where the model is not kept, weights are loaded once more."""
+        if self._with_layers is None:
             # Not in the thread of the passes, for which others wait. OpenMP's workers of this thread end with it.
-            with ThreadPoolExecutor(1, "inside", partial(torch.set_num_threads, self._threads)) as loading:
-                made = loading.submit(self._pass_inside).result()
-            self._inside = copy(self)
-            self._inside._pass = made
-        return self._inside
+            with ThreadPoolExecutor(1, "layers", partial(torch.set_num_threads, self._threads)) as loading:
+                made = loading.submit(self._pass_with_layers).result()
+            self._with_layers = copy(self)
+            self._with_layers._pass = made
+        return self._with_layers
 
-    def _pass_inside(self) -> PassKind:
+    def _pass_with_layers(self) -> PassKind:
         if self._model is not None:
             return PaddedPass(with_weights_of_attention(shared_copy(self._model)))
         if self._reload is None:
@@ -130,7 +130,7 @@ class TorchBackend:
 
     def submit(self, request: PassRequest) -> SubmittedPass:
         """Hands a pass to the thread of the device; see `Backend.submit`."""
-        if not self._searches and not (request.inside and request.inside.answer_rows):
+        if not self._searches and not (request.layers and request.layers.answer_rows):
             request = replace(request, searches=())
         try:
             prepared = self._pass.prepare(request)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Floats, Longs, Shorts
-from actors.backends.inside import Attention
+from actors.backends.layer_output import Attention
 from actors.engine.decoding.rows import checked, list_offsets, of_rows
 from actors.engine.decoding.token_texts import WINDOW_TOKEN, WindowTokens
 from actors.parameters import AttentionParameters

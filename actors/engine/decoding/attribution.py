@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Floats, Longs, Shorts
-from actors.backends.inside import AnswerRows, Attribution
+from actors.backends.layer_output import AnswerRows, Attribution
 from actors.batch import Batch
 from actors.engine.decoding.rows import checked, list_offsets, of_rows
 from actors.engine.decoding.token_texts import WindowTokens

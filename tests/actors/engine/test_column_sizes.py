@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.backends.inside import ModelDepth
+from actors.backends.layer_output import ModelDepth
 from actors.engine.column_sizes import WindowShape, check_attention, row_bytes
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns

@@ -101,9 +101,9 @@ def _farthest_from_an_edge(windows: list[Layered], token: int) -> Layered:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_last_layers_token_vectors_need_no_pass_that_looks_inside(name: str) -> None:
     wanted = Wanted(embedding=EMBEDDING, embeddings=False, token_vectors=TokenVectorParameters())
-    assert not wanted.looks_inside
+    assert not wanted.needs_layers
     last = replace(wanted, token_vectors=TokenVectorParameters(layers=2))
-    assert last.looks_inside
+    assert last.needs_layers
     for usual, inside in zip(*(_table(name, one)["token_vectors"].to_pylist() for one in (wanted, last)), strict=True):
         np.testing.assert_allclose(usual, inside, atol=1e-5)
 

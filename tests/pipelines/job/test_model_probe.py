@@ -9,7 +9,7 @@ import pytest
 from transformers import FNetConfig, FNetForQuestionAnswering
 
 from actors.backends.base import ModelOutput
-from actors.backends.inside import ModelDepth
+from actors.backends.layer_output import ModelDepth
 from actors.engine.column_sizes import WindowShape
 from actors.errors import ModelError
 from actors.models.hub import find_model

@@ -22,7 +22,7 @@ class ModelDepth:
 
 
 @dataclass(frozen=True)
-class InsideRequest:
+class LayerRequest:
     """What a pass is asked for that only hidden states of all layers, or attention, can tell."""
 
     mean_of: tuple[int, ...] = ()
@@ -35,7 +35,7 @@ class InsideRequest:
     """Of which answers attribution is needed; the request has `searches` then, and the pass gives `candidates`."""
 
     @classmethod
-    def stacked(cls, parts: Sequence["InsideRequest"], width: int) -> "InsideRequest | None":
+    def stacked(cls, parts: Sequence["LayerRequest"], width: int) -> "LayerRequest | None":
         """Of several tasks of one kind, whose batches are stacked and are `width` wide; None of none."""
         if len(parts) < 2:
             return parts[0] if parts else None
@@ -100,7 +100,7 @@ class Attribution:
 
 
 @dataclass(frozen=True)
-class Inside:
+class LayerOutput:
     """What a pass found in all layers; each None where it was not asked for."""
 
     mean_states: Floats | None = None
@@ -110,7 +110,7 @@ class Inside:
     attention: Attention | None = None
     attribution: Attribution | None = None
 
-    def part(self, rows: slice, width: int) -> "Inside":
+    def part(self, rows: slice, width: int) -> "LayerOutput":
         """See `PassOutput.part`."""
         attention, attribution = self.attention, self.attribution
         if attention is not None:
@@ -121,7 +121,7 @@ class Inside:
             attention = Attention(weights, targets)
         if attribution is not None:
             attribution = attribution.of(rows)
-        return Inside(
+        return LayerOutput(
             None if self.mean_states is None else self.mean_states[rows, :width],
             None if self.layer_pooled is None else self.layer_pooled[rows],
             attention,

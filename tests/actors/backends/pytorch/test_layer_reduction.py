@@ -9,8 +9,8 @@ import torch
 from transformers import AlbertConfig, AlbertForQuestionAnswering, PreTrainedModel
 
 from actors.backends.base import PassOutput, PassRequest
-from actors.backends.inside import Inside, InsideRequest
-from actors.backends.pytorch.look_inside import _heaviest, depth_of, shared_copy
+from actors.backends.layer_output import LayerOutput, LayerRequest
+from actors.backends.pytorch.layer_reduction import _heaviest, depth_of, shared_copy
 from actors.backends.pytorch.torch_backend import TorchBackend
 from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
@@ -18,12 +18,12 @@ from actors.parameters import AttentionParameters, ModelParameters
 from tests.actors.helpers import GOLDEN, MODELS, batch_of
 
 CPU = ModelParameters(device="cpu", threads=1)
-ASKED = InsideRequest(mean_of=(0, 1), attention=AttentionParameters(top=2))
+ASKED = LayerRequest(mean_of=(0, 1), attention=AttentionParameters(top=2))
 
 
-def _inside(output: PassOutput) -> Inside:
-    assert output.inside is not None
-    return output.inside
+def _layers(output: PassOutput) -> LayerOutput:
+    assert output.layers is not None
+    return output.layers
 
 
 def _albert() -> PreTrainedModel:
@@ -39,18 +39,18 @@ def test_a_view_shares_the_weights_and_leaves_the_usual_pass_as_it_was(name: str
     batch = batch_of(model, [9, 5, 12])
     weights = (np.arange(12) < batch.lengths[:, None]).astype(np.float32)
     before = backend.forward(batch, True, weights, want_hidden=True)
-    view = backend.inside()
-    assert view is backend.inside(), "made once"
-    inside = view.submit(PassRequest(batch, True, weights, True, inside=ASKED)).collect()
+    view = backend.with_layers()
+    assert view is backend.with_layers(), "made once"
+    layers = view.submit(PassRequest(batch, True, weights, True, layers=ASKED)).collect()
     after = backend.forward(batch, True, weights, want_hidden=True)
     for values in ("start_logits", "end_logits", "pooled", "hidden"):
         np.testing.assert_array_equal(getattr(before, values), getattr(after, values))
         for row, length in enumerate(batch.lengths):
-            mine, usual = (getattr(one, values)[row] for one in (inside, before))
+            mine, usual = (getattr(one, values)[row] for one in (layers, before))
             cut = slice(None) if values == "pooled" else slice(int(length))
             np.testing.assert_allclose(mine[cut], usual[cut], atol=1e-4)
-    assert before.inside is None
-    attention = _inside(inside).attention
+    assert before.layers is None
+    attention = _layers(layers).attention
     assert attention is not None
     assert attention.weights.shape == (3, backend.depth.layers, 2, 12, 2)
     addresses = {tensor.data_ptr() for tensor in model.parameters()}
@@ -66,8 +66,8 @@ def test_a_backend_that_keeps_no_model_loads_it_again() -> None:
 
     kept, reloading = TorchBackend(load(), CPU), TorchBackend(load(), CPU, reload=load)
     batch = batch_of(load(), [7, 20])
-    asked = PassRequest(batch, inside=ASKED)
-    one, other = (_inside(backend.inside().submit(asked).collect()) for backend in (kept, reloading))
+    asked = PassRequest(batch, layers=ASKED)
+    one, other = (_layers(backend.with_layers().submit(asked).collect()) for backend in (kept, reloading))
     assert one.mean_states is not None
     assert other.mean_states is not None
     np.testing.assert_allclose(one.mean_states, other.mean_states, atol=1e-5)
@@ -77,14 +77,14 @@ def test_a_backend_that_keeps_no_model_loads_it_again() -> None:
 def test_nothing_is_made_that_was_not_asked_for() -> None:
     model = load_model(GOLDEN / "models" / "bert", with_qa_head=True)
     batch = batch_of(model, [7, 20])
-    view = TorchBackend(model, CPU).inside()
+    view = TorchBackend(model, CPU).with_layers()
     weights = np.ones((2, 20), dtype=np.float32)
-    pooled = _inside(view.submit(PassRequest(batch, inside=InsideRequest(layer_weights=weights))).collect())
+    pooled = _layers(view.submit(PassRequest(batch, layers=LayerRequest(layer_weights=weights))).collect())
     assert (pooled.mean_states, pooled.attention, pooled.attribution) == (None, None, None)
     assert pooled.layer_pooled is not None
     assert pooled.layer_pooled.shape == (2, 3, 32)
     plain = view.forward(batch, False, weights)
-    assert plain.inside is None
+    assert plain.layers is None
 
 
 def test_a_model_that_gives_no_attention_says_what_to_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +93,8 @@ def test_a_model_that_gives_no_attention_says_what_to_leave_out(monkeypatch: pyt
     backend = TorchBackend(model, CPU)
     monkeypatch.setattr("actors.backends.pytorch.torch_backend.with_weights_of_attention", lambda view: view)
     # As it computes usually, by a kernel that does not tell.
-    view = backend.inside()
-    asked = PassRequest(batch, inside=InsideRequest(attention=AttentionParameters()))
+    view = backend.with_layers()
+    asked = PassRequest(batch, layers=LayerRequest(attention=AttentionParameters()))
     with pytest.raises(ModelError, match=r"bert does not say what its tokens attend to; leave attention and"):
         view.submit(asked).collect()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from actors.backends.inside import Attention, Attribution, Inside, InsideRequest, ModelDepth
+from actors.backends.layer_output import Attention, Attribution, LayerOutput, LayerRequest, ModelDepth
 from actors.backends.pytorch.span_search import FoundSpans
 from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
@@ -41,7 +41,7 @@ def with_weights_of_attention(model: PreTrainedModel) -> PreTrainedModel:
 
 
 @dataclass(frozen=True)
-class InsideResults:
+class LayerResults:
     """On their way to the host."""
 
     mean_states: Tensor | None
@@ -51,15 +51,15 @@ class InsideResults:
 
 
 @dataclass(frozen=True)
-class InsideView:
+class LayerReduction:
     """What is asked of one pass, with its arrays as the device takes them."""
 
-    request: InsideRequest
+    request: LayerRequest
     transfer: Transfer
     staged: dict[str, Tensor]
 
     @classmethod
-    def of(cls, request: InsideRequest, batch: Batch, transfer: Transfer) -> "InsideView":
+    def of(cls, request: LayerRequest, batch: Batch, transfer: Transfer) -> "LayerReduction":
         """Stages the arrays of a pass."""
         arrays: dict[str, Any] = {"layer_weights": request.layer_weights, "real": batch.real}
         if request.answer_rows is not None:
@@ -83,7 +83,7 @@ class InsideView:
     def _needs_attention(self) -> bool:
         return self.request.attention is not None or self.request.answer_rows is not None
 
-    def reduce(self, model: PreTrainedModel, output: Any, found: FoundSpans | None) -> InsideResults:
+    def reduce(self, model: PreTrainedModel, output: Any, found: FoundSpans | None) -> LayerResults:
         """Makes what the model gave small.
 
         Args:
@@ -107,7 +107,7 @@ class InsideView:
                 f"this {model.config.model_type} does not say what its tokens attend to; leave attention and "
                 "attribution out of output.columns"
             )
-        return InsideResults(
+        return LayerResults(
             self._mean(states),
             self._pooled(states, given),
             self._attention(weights, given),
@@ -162,9 +162,9 @@ class InsideView:
         return self.transfer.to_host(targets), to_start, to_end
 
     @staticmethod
-    def read(results: InsideResults) -> Inside:
+    def read(results: LayerResults) -> LayerOutput:
         """What came back, once the device is done."""
-        return Inside(
+        return LayerOutput(
             None if results.mean_states is None else results.mean_states.numpy(),
             None if results.layer_pooled is None else results.layer_pooled.numpy(),
             None if results.attention is None else Attention(*(_numpy(one) for one in results.attention)),
