@@ -37,7 +37,7 @@ def test_a_view_shares_the_weights_and_leaves_the_usual_pass_as_it_was(name: str
     model = _albert() if name == "albert" else load_model(GOLDEN / "models" / name, with_qa_head=True)
     backend = TorchBackend(model, CPU)
     batch = batch_of(model, [9, 5, 12])
-    weights = (np.arange(12) < batch.lengths[:, None]).astype(np.float32)
+    weights = (np.arange(12) < batch.lengths[:, None]).astype(np.float32)[:, None]
     before = backend.forward(batch, True, weights, want_hidden=True)
     view = backend.with_layers()
     assert view is backend.with_layers(), "made once"
@@ -83,7 +83,7 @@ def test_nothing_is_made_that_was_not_asked_for() -> None:
     assert (pooled.mean_states, pooled.attention, pooled.attribution) == (None, None, None)
     assert pooled.layer_pooled is not None
     assert pooled.layer_pooled.shape == (2, 3, 32)
-    plain = view.forward(batch, False, weights)
+    plain = view.forward(batch, False, weights[:, None])
     assert plain.layers is None
 
 
