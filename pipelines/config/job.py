@@ -325,7 +325,7 @@ class EmbedConfig(JobConfig):
                 "output.columns names more than embedding, and the rows of a job with chunk are chunks, which have "
                 "nothing else; leave out either"
             )
-        if self.chunk.context == "document" and not self.embedding.is_one_mean:
+        if self.chunk.context == "document" and self.embedding.pooling != "mean":
             raise ValueError(
                 f"chunk.context is document, which means the vectors of each chunk's tokens, and embedding.pooling is "
                 f"{self.embedding.pooling}; set embedding.pooling: mean, or chunk.context: chunk"
