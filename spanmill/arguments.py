@@ -30,7 +30,11 @@ def checked(kind: type[S], values: Mapping[str, Any], names: Mapping[str, str] |
         if problem["type"] == "extra_forbidden":
             raise TypeError(f"unknown parameter {name}; there are {', '.join(sorted(kind.model_fields))}") from None
         message = str(problem["msg"]).removeprefix("Value error, ").replace("Input", name, 1)
-        raise ValueError(f"{message}, and is {problem['input']!r}" if name in message else message) from None
+        # Of pydantic's own checks; ours say what the value is.
+        is_ours = problem["type"] == "value_error"
+        raise ValueError(
+            message if is_ours or name not in message else f"{message}, and is {problem['input']!r}"
+        ) from None
 
 
 def text_list(values: object, name: str) -> list[Any]:

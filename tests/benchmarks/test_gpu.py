@@ -20,6 +20,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(CPU, Sizes.tiny(), tmp_path, GOLDEN / "models" / "distilbert")
 
 
+@pytest.mark.more
 def test_every_part_runs(bench: Bench, tmp_path: Path) -> None:
     gpu.measure(bench, Record(tmp_path / "figures.json"))
     parts = json.loads((tmp_path / "figures.json").read_text())

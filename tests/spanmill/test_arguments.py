@@ -81,7 +81,13 @@ def test_settings_say_in_plain_words_what_is_wrong() -> None:
     assert checked(QAParameters, {"top_k": np.int64(2)}).top_k == 2
     cases: list[tuple[type[Any], dict[str, Any], type[Exception], str]] = [
         (QAParameters, {"top_k": 0}, ValueError, "^top_k should be greater than or equal to 1, and is 0$"),
-        (EmbeddingParameters, {"pooling": "max"}, ValueError, "^pooling should be 'mean' or 'cls', and is 'max'$"),
+        (EmbeddingParameters, {"pooling": "sum"}, ValueError, "^'sum' is no pooling; there are mean, cls, max, last$"),
+        (
+            EmbeddingParameters,
+            {"dtype": "int4"},
+            ValueError,
+            "^dtype should be 'float32', .* or 'binary', and is 'int4'$",
+        ),
         (EmbeddingParameters, {"pool": "cls"}, TypeError, "^unknown parameter pool; there are doc_stride, dtype, "),
     ]
     for kind, values, error, words in cases:

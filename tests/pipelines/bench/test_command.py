@@ -26,6 +26,7 @@ def _lines(folder: Path) -> dict[str, Any]:
     return {line["name"]: line for line in json.loads((folder / "bench.json").read_text())["lines"]}
 
 
+@pytest.mark.more
 def test_a_run_prints_tables_and_writes_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = Request(
         (), _config(AnswerConfig), peers=("engine-fast",), rows=8, rounds=1, output=tmp_path, with_plots=False

@@ -4,11 +4,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imread
 
+import pytest
+
 from pipelines.bench.figures import Curves
 from pipelines.bench.plots import draw
 from tests.pipelines.bench.reports import make_report
 
 
+@pytest.mark.more
 def test_every_plot_is_drawn(tmp_path: Path) -> None:
     files = draw(make_report(), tmp_path)
     names = ["peers.png", "batch-size.png", "actors-and-threads.png", "predicted-and-measured.png"]

@@ -185,6 +185,7 @@ def test_text_that_stands_for_other_values() -> None:
     assert SeenTypes.of_values([{"a": [1]}, {"a": ["b"]}]).is_mixed
 
 
+@pytest.mark.more
 def test_objects_with_keys_of_their_own_become_text_before_they_fill_the_memory() -> None:
     seen = [SeenTypes.of_values([{f"key{number}": 1}]) for number in range(MOST_FIELDS + 1)]
     assert len(reduce(or_, seen[:-1]).unified()) == MOST_FIELDS

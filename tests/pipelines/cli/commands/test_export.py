@@ -95,7 +95,7 @@ def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert "Exit codes: 0 all forms agree with torch" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.more)])
 def test_stopped_it_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     words = ("spanmill", "export", BERT, "out", "--formats", "onnx", "--threads", "1")
     # Then it traces the model, which takes seconds.
