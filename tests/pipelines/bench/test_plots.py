@@ -2,9 +2,8 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from matplotlib.image import imread
-
 import pytest
+from matplotlib.image import imread
 
 from pipelines.bench.figures import Curves
 from pipelines.bench.plots import draw
