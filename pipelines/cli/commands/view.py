@@ -60,9 +60,7 @@ def view(
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"spanmill view needs {' and '.join(missing)}: pip install 'spanmill[view]', or '.[view]' in the folder of the clone"
-        )
+        raise ConfigError(f"spanmill view needs {' and '.join(missing)}: pip install 'spanmill[view]'")
     stores = load_config(ViewConfig, config, overrides or [])
     console = open_console(stderr=True)
     with ExitStack() as opened:
