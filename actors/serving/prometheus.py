@@ -72,7 +72,7 @@ class ReplicaMetrics:
 
     def __init__(self, replica: "Replica") -> None:
         """Has the replica's engine report its passes."""
-        self._in_hand = Gauge("spanmill_in_hand", "Online requests and chunks of shards in a replica.", _CLASS)
+        self._in_hand = Gauge("spanmill_in_hand", "Online requests and pieces of shards in a replica.", _CLASS)
         self._queued = Histogram(
             "spanmill_queue_ms",
             "Wait of an online request, and of an offline pass, for the device.",

@@ -114,12 +114,14 @@ _add_job_command(
     """Find the answer of every question in its passage.
 
     INPUT has the columns id (optional), question and context. Map others with --set corpus.columns.question=NAME,
-    carry columns through with --set corpus.carry=[NAME,...]. The same command goes on where an earlier run stopped.
+    carry columns through with --set 'corpus.carry=[NAME,...]'. Tokens, their vectors and attention are written too
+    with --set 'output.columns=[...]'. The same command goes on where an earlier run stopped.
     """,
     (
         "spanmill answer questions.parquet answers/ --dry-run",
         "spanmill answer questions.parquet answers/ --limit 100",
         "spanmill answer 'in/*.jsonl.gz' answers/ --set corpus.columns.context=passage --set 'corpus.carry=[title]'",
+        "spanmill answer questions.parquet answers/ --set 'output.columns=[answers, tokens, attention]'",
         "spanmill answer questions.parquet answers/ --config job.yaml --log job.jsonl",
     ),
 )
@@ -127,15 +129,18 @@ _add_job_command(
     "embed",
     EmbedConfig,
     "embedding.dtype=float16",
-    """Write one vector per text.
+    """Write a vector for every text, or for every chunk of it (--set 'chunk={tokens: 256}').
 
     INPUT has the columns id (optional) and text; map another with --set corpus.columns.text=NAME. Long texts are cut
-    into windows and pooled over all their tokens. The same command goes on where an earlier run stopped.
+    into windows and pooled over all their tokens. Tokens, their vectors and more are written with
+    --set 'output.columns=[...]'. The same command goes on where an earlier run stopped.
     """,
     (
         "spanmill embed passages.parquet vectors/ --estimate",
         "spanmill embed passages.parquet vectors/ --model sentence-transformers/all-MiniLM-L6-v2",
         "spanmill embed passages.parquet vectors/ --set corpus.columns.text=body --set embedding.dtype=float16",
+        "spanmill embed passages.parquet chunks/ --set 'chunk={tokens: 256}' --set embedding.doc_stride=64",
+        "spanmill embed passages.parquet encoded/ --set 'output.columns=[tokens, token_vectors]'",
     ),
 )
 
@@ -153,7 +158,7 @@ def status(
         Path | None,
         typer.Option("--config", metavar="FILE.yaml", help="The job's config; only its output.storage is looked at."),
     ] = None,
-    overrides: Annotated[list[str] | None, set_option("output.storage.anon=true")] = None,
+    overrides: Annotated[list[str] | None, set_option("output.storage.anon=true", "A key of output.storage")] = None,
     rows: Annotated[int, typer.Option("--rows", min=0, metavar="N", help="Show the first N rows, too.")] = 0,
 ) -> None:
     """Say how far the job in OUTPUT is, from what is committed there."""

@@ -64,9 +64,9 @@ def config_option(command: str) -> Any:
     return typer.Option("--config", metavar="FILE.yaml", help=f"Config; `spanmill config {command}` prints one.")
 
 
-def set_option(example: str) -> Any:
-    """The option --set of a command, with a key that it has."""
-    help = f"Any config key, e.g. {example}; can be given again."
+def set_option(example: str, keys: str = "Any config key") -> Any:
+    """The option --set of a command, with a key that it has, and which keys it takes."""
+    help = f"{keys}, e.g. {example}; can be given again."
     return typer.Option("--set", metavar="KEY=VALUE", help=help)
 
 

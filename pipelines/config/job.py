@@ -191,7 +191,7 @@ class ClusterParameters(Settings):
 
 
 class RayParameters(ClusterParameters):
-    """The cluster that runs the job, and the number of passes over missing shards."""
+    """The cluster that runs the job, and the number of rounds over missing shards."""
 
     passes: int = Field(default=3, ge=1)
     """How often the job goes over the shards that are still missing before it gives up."""

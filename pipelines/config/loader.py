@@ -31,12 +31,27 @@ def load_config(
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown, or a value is invalid.
     """
+    _refuse_ignored(kind, overrides)
     tree = {} if file is None else _read(file)
     for override in overrides:
         _override(tree, override)
     for key, value in (otherwise or {}).items():
         _fill(tree, key, value)
     return check_config(kind, tree, "the config" if file is None else str(file))
+
+
+def _refuse_ignored(kind: type[BaseModel], overrides: Sequence[str]) -> None:
+    """Raises ConfigError where an override is of a group that the config takes no notice of.
+
+    A file may be that of the whole job, of which a command needs a part; who writes a key by hand wants its effect.
+    """
+    if kind.model_config.get("extra") != "ignore":
+        return
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key.partition(".")[0] not in kind.model_fields:
+            groups = ", ".join(kind.model_fields)
+            raise ConfigError(f"--set {key}: unknown key {key}{_nearest(kind, key)} (groups here: {groups})")
 
 
 def check_config(kind: type[C], tree: Mapping[str, object], source: str = "the config") -> C:

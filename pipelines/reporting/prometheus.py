@@ -25,7 +25,7 @@ _COUNTERS = {
     "padded_tokens": ("Tokens computed, with padding, by the length of the longest window.", ("bucket",)),
     "model_seconds": ("Time in forward passes, all actors together, by the length of the longest window.", ("bucket",)),
     "out_of_memory": ("Passes that did not fit and were halved.", ()),
-    "retries": ("Shards that failed in a stage, to be tried again in the next pass.", ("stage",)),
+    "retries": ("Shards that failed in a stage, to be tried again in the next round.", ("stage",)),
     "store_errors": ("Calls to a store that failed, tried again or not.", ()),
 }
 

@@ -16,6 +16,7 @@ from pipelines.console import open_console
 from pipelines.errors import ConfigError, ManifestError
 
 _PACKAGES = ("duckdb", "uvicorn")
+_KEYS = "A storage key: corpus.storage, output.storage or other.storage"
 
 Output = Annotated[
     str, typer.Argument(metavar="OUTPUT", help=f"The output of a job: {STORES}, hf://, https://", show_default=False)
@@ -40,7 +41,7 @@ def view(
         Path | None,
         typer.Option("--config", metavar="FILE.yaml", help="The job's config; only its storage keys are looked at."),
     ] = None,
-    overrides: Annotated[list[str] | None, set_option("output.storage.anon=true")] = None,
+    overrides: Annotated[list[str] | None, set_option("output.storage.anon=true", _KEYS)] = None,
     host: _Host = "127.0.0.1",
     port: _Port = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
@@ -48,12 +49,14 @@ def view(
     """Show the output of a job as a page in the browser: rows, quarantine, figures, and two outputs side by side.
 
     The page lists the rows of OUTPUT, searches and filters them, sorts them by score or any column, and shows one
-    with its answer marked in the passage. The passage is the carried column (--set corpus.carry=[context] when the
-    job runs), or else it is read from the input, if that is still there as it was. With OTHER, rows are joined by id:
-    which answers are equal, and how far scores differ.
+    with its answer marked in the passage. The passage is the carried column (--set 'corpus.carry=[context]' when
+    the job runs), or else it is read from the input, if that is still there as it was. With OTHER, rows are joined
+    by id: which answers are equal, and how far scores differ.
+
+    Attention is there where the job ran with --set 'output.columns=[answers, tokens, attention]'.
 
     Nothing is written. A job that still runs can be looked at: what it commits appears. It needs neither Ray nor the
-    model, but pip install 'spanmill[view]'.
+    model, but pip install 'spanmill[view]', or '.[view]' in the folder of the clone.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:

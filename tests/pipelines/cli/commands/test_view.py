@@ -86,6 +86,11 @@ def test_a_folder_without_a_job_is_wrong_use(outputs: Path, capsys: pytest.Captu
     [
         ({"host": "0.0.0.0"}, "--host: other machines reach 0.0.0.0, .* set SPANMILL_KEYS"),
         ({"overrides": ["output.storage=7"]}, r"output\.storage"),
+        (
+            {"overrides": ["outptu.storage.anon=true"]},
+            r"unknown key outptu\.storage\.anon; the nearest is output\.storage",
+        ),
+        ({"overrides": ["qa.top_k=5"]}, r"unknown key qa\.top_k.* \(groups here: corpus, output, other\)"),
         ({"config": Path("missing.yaml")}, r"missing\.yaml"),
     ],
 )
