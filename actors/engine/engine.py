@@ -314,7 +314,8 @@ class Engine:
         Args:
             windows: how many, or several such numbers, [N]; the seconds are of the same shape.
         """
-        if task is None or self._device_finds_spans:
+        if task is None or self._device_finds_spans or task.wanted.attribution:
+            # A pass that gives attribution has to find the spans itself.
             return 0.0
         return self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
 
@@ -433,8 +434,8 @@ class Engine:
         except Exception as error:
             return error
         if output.candidates is not None:
-            # Its time is part of the pass's.
-            self._device_finds_spans = True
+            # Its time is part of the pass's. Passes that give layers may find spans where the usual ones do not.
+            self._device_finds_spans = self._device_finds_spans or not share.task.wanted.needs_layers
             return None
         seconds, work = time.perf_counter() - began, float(share.task.decoding_work(batch.windows, batch.width))
         if work >= _TELLING_WORK:
