@@ -189,7 +189,10 @@ def _embedded(candidates: pa.Table, vectors: pa.ChunkedArray | None) -> tuple[Ro
     if vectors is None:
         return ()
     chosen = vectors.take(candidates["row"]).combine_chunks()
-    numbers = directions(np.asarray(chosen.flatten()).reshape(len(chosen), -1)).astype(np.float16)
+    if chosen.null_count:
+        # Questions without tokens have no vector.
+        candidates, chosen = candidates.filter(chosen.is_valid()), chosen.drop_null()
+    numbers = directions(np.asarray(chosen.flatten()).reshape(len(chosen), chosen.type.list_size)).astype(np.float16)
     return tuple(
         RowSample(
             row["id"],
