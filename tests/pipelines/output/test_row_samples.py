@@ -99,9 +99,9 @@ def test_rows_without_a_vector_are_no_samples() -> None:
     """Of questions without tokens there is none."""
     rows = pa.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"]})
     candidates = Sampling.of(1).candidates(SHARD, rows)
-    column = pa.chunked_array([pa.array([[0.0, 1.0], None, [4.0, 5.0]], pa.list_(pa.float32(), 2))])
+    column = pa.chunked_array([pa.array([[0.0, 1.0], None, [4.0, 1e9]], pa.list_(pa.float32(), 2))])
     found = {row.id: row.embedding().tolist() for row in ShardSamples.of(candidates, None, column).rows}
-    assert found == {"a": [0, 1], "c": [4, 5]}
+    assert found == {"a": [0, 1], "c": [4, 65_504]}, "float16 holds no more"
     nothing = pa.chunked_array([pa.nulls(3, pa.list_(pa.float32(), 2))])
     assert ShardSamples.of(candidates, None, nothing).rows == ()
 
