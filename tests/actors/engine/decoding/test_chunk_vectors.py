@@ -138,6 +138,7 @@ def test_overlapping_chunks_may_end_where_the_states_of_a_pass_do(windows: int) 
     backend = TableBackend()
     engine = Engine(backend, spec, BatchingParameters(fixed_windows=windows))
     found = engine.finish(engine.begin(prepared, Wanted(embedding=embedding, late_chunks=True))).embeddings
+    assert found is not None
     states = backend.hidden_table[word_ids(text)]
     places = zip(prepared.chunks.first, prepared.chunks.stop, strict=True)
     np.testing.assert_allclose(found, [states[first:stop].mean(axis=0) for first, stop in places], atol=1e-6)
