@@ -30,7 +30,9 @@ class WindowTooLarge(ModelError):
 
 
 class NoRoom(Exception):
-    """A window that fitted before has no room at the moment, since others have taken the memory; it may fit later."""
+    """A window that fitted before, or would have, has no room at the moment, since others have taken the memory; it may
+    fit later.
+    """
 
 
 class QueueFull(Exception):

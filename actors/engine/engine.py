@@ -102,6 +102,8 @@ class Engine:
         self._submitting = threading.RLock()
         self._device = DeviceWatch(backend, spec, self._submitting)
         self._passes_to_read = 0
+        self._most_memory = 0
+        """The most that was ever free for a pass, which may be more than is free beside passes that run."""
         self._device_finds_spans = False
         self._decoding_pace = Pace(_USUAL_PACE, seen=_TELLING_WORK)
         self._read_memory_limit()
@@ -130,6 +132,7 @@ class Engine:
         Raises:
             ModelError: something is wanted that the loaded model cannot give.
             WindowTooLarge: the attention of its longest window has no room in the device's memory.
+            NoRoom: it has none now, and would have had some before.
         """
         depth = self.make_ready(wanted)
         task = InferenceTask(prepared, self.spec, wanted, self.hidden_size, depth)
@@ -138,15 +141,20 @@ class Engine:
         return task
 
     def _check_room(self, longest: int, depth: ModelDepth) -> None:
-        """Raises WindowTooLarge where the attention of a window of so many tokens, which a pass holds for all layers at
-        once, cannot fit: the kernel ends a process that tries it in the memory of the host.
+        """Raises WindowTooLarge or NoRoom where the attention of a window of so many tokens, which a pass holds for all
+        layers at once, cannot fit: the kernel ends a process that tries it in the memory of the host.
         """
         needed, limit = depth.layers * depth.heads * longest**2 * _WEIGHT_BYTES, self._backend.memory_limit
-        if limit is not None and needed > limit * self.batcher.parameters.memory_share:
-            raise WindowTooLarge(
-                f"the attention of a window of {longest} tokens takes {needed >> 20:,} MiB in {depth.layers} layers, "
-                f"and the device has {limit >> 20:,}; lower max_seq_len, or leave attention and attribution out"
-            )
+        share = self.batcher.parameters.memory_share
+        if limit is None or needed <= limit * share:
+            return
+        takes = f"the attention of a window of {longest} tokens takes {needed >> 20:,} MiB in {depth.layers} layers"
+        if needed <= self._most_memory * share:
+            # A pass in flight or another process holds the rest, and the window is not to blame.
+            raise NoRoom(f"{takes}, and {limit >> 20:,} of the device's memory are free now")
+        raise WindowTooLarge(
+            f"{takes}, and the device has {limit >> 20:,}; lower max_seq_len, or leave attention and attribution out"
+        )
 
     def make_ready(self, wanted: Wanted) -> ModelDepth | None:
         """Has the model ready for what is wanted. That takes seconds where layers are wanted for the first time.
@@ -314,7 +322,8 @@ class Engine:
         Args:
             windows: how many, or several such numbers, [N]; the seconds are of the same shape.
         """
-        if task is None or self._device_finds_spans:
+        if task is None or self._device_finds_spans or task.wanted.attribution:
+            # A pass that gives attribution has to find the spans itself.
             return 0.0
         return self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
 
@@ -433,8 +442,8 @@ class Engine:
         except Exception as error:
             return error
         if output.candidates is not None:
-            # Its time is part of the pass's.
-            self._device_finds_spans = True
+            # Its time is part of the pass's. Passes that give layers may find spans where the usual ones do not.
+            self._device_finds_spans = self._device_finds_spans or not share.task.wanted.needs_layers
             return None
         seconds, work = time.perf_counter() - began, float(share.task.decoding_work(batch.windows, batch.width))
         if work >= _TELLING_WORK:
@@ -476,6 +485,7 @@ class Engine:
         with self._learning:
             for batcher in (self.batcher, *([] if self._with_layers is None else [self._with_layers.batcher])):
                 batcher.memory_limit = None if limit is None else int(limit * share)
+            self._most_memory = max(self._most_memory, limit or 0)
         self._passes_to_read = _READ_EVERY
 
     def _predicted(self, size: PassShape, lane: "Lane") -> float:

@@ -52,8 +52,8 @@ class Results:
     """[R] `token_texts.TOKEN`s, the tokens of each row's passage; this and all below: None when not asked for."""
     token_vectors: pa.Array | None = None
     """[R] of `token_vectors.column_type`, aligned with these tokens."""
-    layer_vectors: Floats | None = None
-    """[R, L + 1, D] the pooled vectors of every layer, the embedding layer's first."""
+    layer_vectors: pa.FixedSizeListArray | None = None
+    """[R] lists of the pooled vectors of L + 1 layers, the embedding layer's first; null as the embedding is."""
     attention: pa.ListArray | None = None
     """[R] lists of `attention.WINDOW`s."""
     attribution: pa.ListArray | None = None
@@ -141,7 +141,7 @@ class Wanted:
     @property
     def compared(self) -> "Wanted | None":
         """Of all this the answers and embeddings, by which one precision is compared with another; None of none."""
-        kept = Wanted(self.qa, self.embedding, self.answers, self.embeddings)
+        kept = Wanted(self.qa, self.embedding, self.answers, self.embeddings, late_chunks=self.late_chunks)
         return kept if kept.gives_answers or kept.gives_embeddings else None
 
     @property
@@ -317,7 +317,7 @@ class InferenceTask:
             stats=self.stats,
             token_texts=passage_tokens(self.prepared) if wanted.token_texts else None,
             token_vectors=None if self._vectors is None else self._vectors.column(),
-            layer_vectors=None if self._layers is None else self._layers.vectors(),
+            layer_vectors=None if self._layers is None else self._layers.column(),
             attention=None if self._attention is None else self._attention.column(),
             attribution=asked.attribution() if asked is not None and wanted.attribution else None,
             probabilities=None if self._probabilities is None else self._probabilities.column(),

@@ -162,15 +162,6 @@ def _vector_parameters(wanted: Wanted) -> TokenVectorParameters:
     return wanted.token_vectors
 
 
-def _layer_vectors(results: Results, wanted: Wanted) -> pa.Array:
-    vectors = results.layer_vectors
-    if vectors is None:
-        raise ModelError("the model gave no hidden states")
-    _, layers, width = vectors.shape
-    of_layer = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), width)
-    return pa.FixedSizeListArray.from_arrays(of_layer, layers)
-
-
 def _given(values: Callable[[Results], pa.Array | None], what: str) -> Callable[[Results, Wanted], pa.Array]:
     """Values that the results hold as they are written."""
 
@@ -216,7 +207,7 @@ OUTPUT_COLUMNS: tuple[OutputColumn, ...] = (
         "hidden",
         is_wanted=lambda wanted: wanted.layer_vectors,
         type=lambda wanted, width: pa.list_(pa.float32(), width),
-        values=_layer_vectors,
+        values=_given(lambda results: results.layer_vectors, "hidden states"),
         by_name=True,
         of_each_layer=True,
     ),

@@ -286,6 +286,9 @@ class AnswerConfig(JobConfig):
                 "embedding.max_seq_len and embedding.doc_stride have no use beside answers: the windows are qa's; "
                 "leave them out, or set qa.max_seq_len and qa.doc_stride"
             )
+        named, is_set = self.output.columns, self.embedding not in (None, EmbeddingParameters())
+        if is_set and named is not None and not {"embedding", "hidden"} & set(named):
+            raise ValueError("embedding is set, and output.columns does not name it: add embedding or hidden there")
         return self
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actors.engine.output_columns import OUTPUT_COLUMNS
 from pipelines.rows.plain_arrays import plain
 from pipelines.rows.spelling import in_json
 
@@ -34,18 +35,22 @@ def from_parquet(data: bytes) -> pa.Table:
 
 def to_jsonl(table: pa.Table) -> bytes:
     """One JSON object a line, null for null and for NaN, bytes as base64, decimals and the like as strings."""
-    columns = [_values(column) for column in table.columns]
     names = table.column_names
+    columns = [_values(column, name) for name, column in zip(names, table.columns, strict=True)]
     rows = zip(*columns, strict=True) if columns else ()
     return b"".join(orjson.dumps(dict(zip(names, row, strict=True)), default=_plain, option=_OPTIONS) for row in rows)
 
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+_MODEL_COLUMNS = frozenset(column.name for column in OUTPUT_COLUMNS)
 
 
-def _values(column: pa.ChunkedArray) -> Any:
+def _values(column: pa.ChunkedArray, name: str) -> Any:
     type = column.type
-    if _has_numbers(type) and all(_is_number(leaf) or pa.types.is_string(leaf) for leaf in _leaves(type)):
+    # A float32 of numpy's is written shorter than a Python float of it, so whether carried lists take this way must
+    # follow from their type alone: a column looks the same in all parts of a job, those of earlier versions too.
+    is_matrix = pa.types.is_fixed_size_list(type) and pa.types.is_floating(type.value_type)
+    if is_matrix or (name in _MODEL_COLUMNS and _is_of_numbers(type)):
         return list(chain.from_iterable(_rows(chunk) for chunk in column.chunks))
     if not _has_time(type):
         try:
@@ -54,6 +59,10 @@ def _values(column: pa.ChunkedArray) -> Any:
             # There are times that Arrow can hold, and Python cannot.
             pass
     return [value for chunk in column.chunks for value in in_json(plain(chunk)).to_pylist()]
+
+
+def _is_of_numbers(type: pa.DataType) -> bool:
+    return _has_numbers(type) and all(_is_number(leaf) or pa.types.is_string(leaf) for leaf in _leaves(type))
 
 
 def _has_numbers(type: pa.DataType) -> bool:
@@ -74,7 +83,7 @@ def _leaves(type: pa.DataType) -> Iterator[pa.DataType]:
 
 
 def _is_number(type: pa.DataType) -> bool:
-    # 64 bits are as quick, and whole numbers of them may be carried: they stay on the way that they always took.
+    # Answers have numbers of 64 bits, which are as quick as Python's.
     floats, whole = (pa.float16(), pa.float32()), (pa.int8(), pa.uint8(), pa.int16(), pa.int32())
     return pa.types.is_primitive(type) and type in (*floats, *whole)
 
@@ -86,28 +95,26 @@ def _rows(array: pa.Array) -> Any:
         [N, ...], or a sequence of N.
     """
     type = array.type
-    if _is_number(type) and array.null_count == 0:
+    if pa.types.is_floating(type) or (_is_number(type) and array.null_count == 0):
+        # NaN for null, and both are written as null.
         return array.to_numpy(zero_copy_only=False)
+    if not pa.types.is_nested(type):
+        return array.to_pylist()
+    if array.null_count:
+        there = iter(_rows(array.drop_null()))
+        return [next(there) if is_there else None for is_there in array.is_valid().to_pylist()]
     if pa.types.is_struct(type):
         children = [_rows(child) for child in array.flatten()]
         names = [field.name for field in type]
-        rows: list[Any] = [dict(zip(names, values, strict=True)) for values in zip(*children, strict=True)]
-    elif pa.types.is_fixed_size_list(type) and array.null_count == 0:
-        elements = _rows(array.flatten())
+        return [dict(zip(names, values, strict=True)) for values in zip(*children, strict=True)]
+    elements = _rows(array.flatten())
+    if pa.types.is_fixed_size_list(type):
         if isinstance(elements, np.ndarray):
             return np.ascontiguousarray(elements).reshape(len(array), type.list_size, *elements.shape[1:])
-        rows = [elements[at : at + type.list_size] for at in range(0, len(elements), type.list_size)]
-    elif pa.types.is_list(type):
-        # Lists that are null have no elements; their offsets tell of none.
-        elements = _rows(array.flatten())
-        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-        stops = np.cumsum(lengths)
-        rows = [elements[stop - length : stop] for stop, length in zip(stops.tolist(), lengths.tolist(), strict=True)]
-    else:
-        return array.to_pylist()
-    if not array.null_count:
-        return rows
-    return [row if is_there else None for row, is_there in zip(rows, array.is_valid().to_pylist(), strict=True)]
+        return [elements[at : at + type.list_size] for at in range(0, len(elements), type.list_size)]
+    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    stops = np.cumsum(lengths)
+    return [elements[stop - length : stop] for stop, length in zip(stops.tolist(), lengths.tolist(), strict=True)]
 
 
 def _has_time(type: pa.DataType) -> bool:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.arrays import Flags, Floats
-from actors.engine.decoding.compact_vectors import directions
+from actors.engine.decoding.compact_vectors import directions, in_float_type
 from pipelines.output.parts import ShardId
 
 MOST_SHARDS = 64
@@ -189,7 +189,11 @@ def _embedded(candidates: pa.Table, vectors: pa.ChunkedArray | None) -> tuple[Ro
     if vectors is None:
         return ()
     chosen = vectors.take(candidates["row"]).combine_chunks()
-    numbers = directions(np.asarray(chosen.flatten()).reshape(len(chosen), -1)).astype(np.float16)
+    if chosen.null_count:
+        # Questions without tokens have no vector.
+        candidates, chosen = candidates.filter(chosen.is_valid()), chosen.drop_null()
+    written = np.asarray(chosen.flatten()).reshape(len(chosen), chosen.type.list_size)
+    numbers = in_float_type(directions(written), np.dtype(np.float16))
     return tuple(
         RowSample(
             row["id"],

@@ -154,13 +154,10 @@ def _chunk_rows(rows: pa.Table, chunks: pa.Table) -> pa.Table:
     """
     repeated = rows.take(chunks["row"])
     ids = pc.binary_join_element_wise(repeated["id"], chunks["key"], "#")
-    part = pa.table({"id": ids, DOCUMENT_ID.name: repeated["id"]})
-    for name in [*rows.column_names[1:], "chunk", "start", "end", "text"]:
-        if name in rows.column_names:
-            part = part.append_column(rows.schema.field(name), repeated[name])
-        else:
-            part = part.append_column(name, chunks[name])
-    return part
+    carried = {name: repeated[name] for name in rows.column_names[1:]}
+    # Where the texts of chunks are not written, a column of that name may be carried.
+    places = {name: chunks[name] for name in ("chunk", "start", "end", "text") if name not in carried}
+    return pa.table({"id": ids, DOCUMENT_ID.name: repeated["id"], **carried, **places})
 
 
 def _of_first_chunks(candidates: pa.Table, chunks: pa.Table) -> pa.Table:

@@ -95,11 +95,16 @@ class RoundAttribution:
         self._from_start, self._from_end = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
     def keep(self, places: Longs, found: Attribution) -> None:
-        """Takes what was found for the windows at these places among those of the round."""
-        _, candidates, most = found.targets.shape
-        own = (places, slice(candidates), slice(most))
-        self._targets[own] = found.targets
-        self._from_start[own], self._from_end[own] = checked(found.from_start), checked(found.from_end)
+        """Takes what was found for the windows at these places among those of the round.
+
+        Tasks that share a pass may want more candidates than this one: its own are the first of them.
+        """
+        _, found_candidates, most = found.targets.shape
+        candidates = slice(min(found_candidates, self._targets.shape[1]))
+        own = (places, candidates, slice(most))
+        self._targets[own] = found.targets[:, candidates]
+        self._from_start[own] = checked(found.from_start[:, candidates])
+        self._from_end[own] = checked(found.from_end[:, candidates])
 
     def of_answers(self, candidate: Longs) -> AnswerAttribution:
         """Of the candidates with these numbers, [N], counted through the round's windows and their places; -1: none."""

@@ -59,11 +59,14 @@ class ChunkVectors:
         """
         pairs = segments(self._begin[chosen], self._per_window[chosen])
         origin = np.repeat(np.arange(batch.windows) * hidden.shape[1] + batch.passage_start, self._per_window[chosen])
-        bounds = np.stack([origin + self._first[pairs], origin + self._stop[pairs]], axis=1).reshape(-1)
+        first, stop = origin + self._first[pairs], origin + self._stop[pairs]
         states = hidden.reshape(-1, hidden.shape[2])
-        # Every other sum is of what lies between two pairs. The last one may end where the states do.
-        bounds = bounds[:-1] if len(bounds) and bounds[-1] == len(states) else bounds
+        # Every other sum is of what lies between two pairs.
+        bounds = np.stack([first, np.minimum(stop, len(states) - 1)], axis=1).reshape(-1)
         sums: Floats = np.add.reduceat(states, bounds, axis=0)[::2].astype(np.float32, copy=False)
+        # Where no special token ends a window, pairs may end where the states do, which is no bound for `reduceat`.
+        for pair in np.flatnonzero(stop == len(states)):
+            sums[pair] = states[first[pair] :].sum(axis=0)
         self._sums[pairs] = sums
         return sums
 

@@ -19,6 +19,8 @@ def compacted(vectors: Floats, embedding: EmbeddingParameters) -> npt.NDArray[An
     are somewhat finer, but they have to be measured on vectors of the same corpus before the first one is written, and
     their offsets change products.
 
+    float16 has no number beyond 65504, at which larger ones of vectors that are not normalised are cut.
+
     binary is a bit for every number, 1 where it is above 0, the first in the highest bit of the first byte, zeros in
     what is left of the last: `numpy.packbits`, and sentence-transformers' precision "ubinary".
 
@@ -34,7 +36,16 @@ def compacted(vectors: Floats, embedding: EmbeddingParameters) -> npt.NDArray[An
         steps = np.rint(vectors / np.float32(embedding.int8_scale))
         whole: npt.NDArray[np.int8] = np.clip(steps, -INT8_MOST, INT8_MOST).astype(np.int8)
         return whole
-    return vectors.astype(embedding.dtype)
+    return in_float_type(vectors, np.dtype(embedding.dtype))
+
+
+def in_float_type(numbers: Floats, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The same in this type: the nearest that it has, which for larger numbers than it can hold is its largest one, and
+    not infinity.
+    """
+    most = np.finfo(dtype).max
+    cut = numbers if np.finfo(numbers.dtype).max <= most else np.clip(numbers, -most, most)
+    return cut.astype(dtype, copy=False)
 
 
 def number_type(embedding: EmbeddingParameters) -> np.dtype[Any]:

@@ -1,10 +1,11 @@
 """The column hidden: the pooled vector of every layer."""
 
 import numpy as np
+import pyarrow as pa
 
 from actors.arrays import Floats, Longs
 from actors.batch import Batch
-from actors.engine.decoding.pooling import Pooling
+from actors.engine.decoding.pooling import Pooling, embed_owners, without_question
 from actors.engine.decoding.rows import checked
 from actors.errors import ModelError
 from actors.tokenization.tokenized import Tokenized
@@ -50,10 +51,11 @@ class LayerVectors:
         """
         self._sums[chosen] = checked(sums)
 
-    def vectors(self) -> Floats:
-        """[R, L + 1, D] means; not scaled to any length."""
-        begins = np.searchsorted(self._prepared.windows.owner, np.arange(self._prepared.owners))
-        means = np.add.reduceat(self._sums, begins, axis=0)
-        means /= np.add.reduceat(self._weights, begins)[:, None, None]
-        of_rows: Floats = means[self._prepared.row_owner]
-        return of_rows
+    def column(self) -> pa.FixedSizeListArray:
+        """[R] lists of the L + 1 means, not scaled to any length; null for a question without tokens."""
+        prepared, (windows, layers, width) = self._prepared, self._sums.shape
+        means = embed_owners(prepared, self._sums.reshape(windows, layers * width), self._weights, normalize=False)
+        missing = without_question(prepared) if "question" in self._pooling.embedding.parts else None
+        of_layers = pa.FixedSizeListArray.from_arrays(pa.array(means[prepared.row_owner].reshape(-1)), width)
+        mask = None if missing is None else pa.array(missing[prepared.row_owner])
+        return pa.FixedSizeListArray.from_arrays(of_layers, layers, mask=mask)

@@ -106,7 +106,7 @@ class Pooling:
             else:
                 vectors = embed_owners(prepared, sums[:, weighted], weights[:, weighted], normalize, dimensions)
                 weighted += 1
-            is_missing = _without_question(prepared) if part == "question" else None
+            is_missing = without_question(prepared) if part == "question" else None
             if is_missing is not None:
                 vectors[is_missing] = 0
                 is_missing = is_missing[prepared.row_owner]
@@ -276,8 +276,8 @@ def _runs(prepared: Tokenized, template: WindowTemplate, part: TextPart, beside_
     return question
 
 
-def _without_question(prepared: Tokenized) -> Flags | None:
-    """[owners] those whose question holds no token; None where there are none."""
+def without_question(prepared: Tokenized) -> Flags | None:
+    """[owners] those whose question holds no token, and has no vector; None where there are none."""
     begins = _begins(prepared)
     is_empty: Flags = prepared.question.lengths[prepared.windows.question[begins]] == 0
     return is_empty if is_empty.any() else None

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats, Longs
 from actors.batch import Batch
+from actors.engine.decoding.compact_vectors import in_float_type
 from actors.engine.decoding.owned_tokens import OwnedTokens
 from actors.engine.decoding.rows import checked, list_offsets, of_rows
 from actors.parameters import TokenVectorParameters
@@ -45,7 +46,7 @@ class TokenVectors:
         source, target = self._owned.moves(self._prepared.windows, chosen, batch)
         vectors = checked(states.reshape(-1, self._width)[source])
         if self._scales is None:
-            self._values[target] = vectors
+            self._values[target] = in_float_type(vectors, self._values.dtype)
             return
         scales = np.abs(vectors).max(axis=1, initial=0) / _LARGEST
         self._scales[target] = scales

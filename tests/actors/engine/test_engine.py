@@ -699,9 +699,11 @@ def test_who_watches_is_told_of_every_pass() -> None:
 class _SmallHost(DeepBackend):
     """Has room for little."""
 
+    free = 10_000
+
     @property
     def memory_limit(self) -> int | None:
-        return 10_000
+        return self.free
 
 
 def test_attention_that_has_no_room_in_memory_is_refused_before_any_pass() -> None:
@@ -715,3 +717,9 @@ def test_attention_that_has_no_room_in_memory_is_refused_before_any_pass() -> No
         engine.begin(long, wanted)
     engine.begin(long, Wanted(layer_vectors=True))
     assert backend.passes == []
+    # What holds the rest for a while, as a pass in flight does, says nothing of the window.
+    backend.free = 5_000
+    with pytest.raises(NoRoom, match=r"a window of 17 tokens takes 0 MiB in 2 layers, and 0 of the device's memory"):
+        engine.begin(short, wanted)
+    with pytest.raises(WindowTooLarge):
+        engine.begin(long, wanted)

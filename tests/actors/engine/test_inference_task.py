@@ -12,7 +12,13 @@ from actors.engine.decoding.answers import Answers
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Wanted
 from actors.errors import ModelError
-from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingParameters, QAParameters
+from actors.parameters import (
+    BatchingParameters,
+    ChunkParameters,
+    EmbeddingParameters,
+    QAParameters,
+    TokenVectorParameters,
+)
 from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_texts
 from actors.tokenization.tokenized import Tokenized
@@ -187,3 +193,14 @@ def test_passes_bring_no_more_states_to_the_host_than_there_is_room_for(
         found = engine.finish(engine.begin(_prepared(wanted, passages), wanted))
         assert_same_results(found, whole)
         assert max(windows * width for windows, width in backend.shapes) <= most
+
+
+def test_float16_token_vectors_hold_no_infinity() -> None:
+    backend = TableBackend()
+    backend.hidden_table[FIRST_WORD + 3, 0] = 70_000
+    wanted = Wanted(token_vectors=TokenVectorParameters(dtype="float16"))
+    task = _begin(wanted, ["w2 w3"])
+    _pass(task, backend, [0])
+    vectors = task.results().token_vectors
+    assert vectors is not None
+    assert vectors.to_pylist()[0][1][0] == 65_504

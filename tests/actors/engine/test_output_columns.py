@@ -13,6 +13,7 @@ from actors.engine.decoding.attribution import MOST
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns
+from actors.engine.passes import Share
 from actors.errors import ModelError
 from actors.models.loading import load_engine, load_spec
 from actors.parameters import (
@@ -26,7 +27,7 @@ from actors.parameters import (
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from pipelines.schemas import output_schema
-from tests.actors.helpers import GOLDEN, MODELS, strings
+from tests.actors.helpers import GOLDEN, MODELS, run_pass, strings
 from tests.actors.layered import Layered, layered
 
 FOLDERS = {name: GOLDEN / "models" / name for name in MODELS} | {"minilm-qa": GOLDEN.parents[1] / "models/minilm-qa"}
@@ -125,6 +126,16 @@ def test_hidden_is_the_pooled_vector_of_every_layer_and_its_last_is_the_embeddin
         np.testing.assert_allclose(row["hidden"][-1], row["embedding"], atol=1e-5)
 
 
+def test_hidden_of_a_question_without_tokens_is_null_as_its_embedding_is() -> None:
+    wanted = replace(PAIRS, embedding=EmbeddingParameters(normalize=False, of="question"))
+    table = _table("bert", wanted, [*ROWS[:2], ("\u200b", ROWS[2][1]), ROWS[0]])
+    assert table["question_embedding"].is_null().to_pylist() == [False, False, True, False]
+    assert table["hidden"].is_null().to_pylist() == [False, False, True, False]
+    for row in table.filter(table["hidden"].is_valid()).to_pylist():
+        np.testing.assert_allclose(row["hidden"][-1], row["question_embedding"], atol=1e-5)
+    assert table["hidden"][3].as_py() == table["hidden"][0].as_py()
+
+
 @pytest.mark.parametrize("layers", [None, (2,)])
 @pytest.mark.parametrize("wanted", [PAIRS, TEXTS], ids=["pairs", "texts"])
 @pytest.mark.parametrize("name", [*MODELS, "minilm-qa"])
@@ -172,6 +183,32 @@ def _shares(window: Layered, first: int, last: int) -> list[list[float]]:
     shares = rows[[window.passage_start + token - window.first for token in (first, last)]][:, window.is_text].T
     heaviest: list[list[float]] = shares[np.argsort(-shares.sum(axis=1), kind="stable")][:MOST].tolist()
     return heaviest
+
+
+def test_attribution_of_tasks_that_want_other_numbers_of_answers_comes_of_one_pass() -> None:
+    engine = _engine("bert")
+    wanted = [
+        Wanted(QA.model_copy(update={"top_k": k, "align_to_words": aligned}), attribution=True)
+        for k, aligned in ((1, True), (5, True), (1, False))
+    ]
+    tasks = [engine.begin(_prepared("bert", one), one) for one in wanted]
+    assert len({task.kind for task in tasks}) == 1
+    shares = [Share(task, np.arange(len(task.lengths))) for task in tasks]
+    assert run_pass(engine, shares, engine.device_lock.offline)
+    for task, one in zip(tasks, wanted, strict=True):
+        _assert_same(to_table(wanted_columns(one), task.results(), one), _table("bert", one))
+
+
+def test_attribution_says_nothing_of_who_finds_the_spans_of_other_tasks() -> None:
+    engine, wanted = Engine(_engine("bert")._backend, _engine("bert").spec, BatchingParameters()), Wanted(QA)
+    task = engine.begin(_prepared("bert", wanted), wanted)
+    before = engine.decoding_seconds(task, 16, 48)
+    attributed = replace(wanted, attribution=True)
+    looking = engine.begin(_prepared("bert", attributed), attributed)
+    engine.finish(looking)
+    assert before > 0
+    assert engine.decoding_seconds(task, 16, 48) == before
+    assert engine.decoding_seconds(looking, 16, 48) == 0, "they are found in the pass"
 
 
 def test_attribution_is_null_where_the_model_abstains() -> None:

@@ -81,6 +81,7 @@ def test_columns_are_in_the_order_in_which_they_are_written() -> None:
         (EmbedConfig, ["output.columns=[answers]"], "names answers, and a job that embeds asks nothing"),
         (EmbedConfig, ["output.columns=[tokens,attribution]"], "names attribution, and a job that embeds asks nothing"),
         (AnswerConfig, ["token_vectors.layers=3"], "output.columns does not name it: add token_vectors there"),
+        (AnswerConfig, ["output.columns=[answers]", "embedding.of=question"], "add embedding or hidden there"),
         (AnswerConfig, ["attention.top=null"], "output.columns does not name it: add attention there"),
         (EmbedConfig, ["output.columns=[token_vectors]", "token_vectors.layers=-1"], "greater than or equal to 0"),
         (EmbedConfig, ["output.columns=[token_vectors]", "token_vectors.layers=[1,1]"], "layers names one twice: 1, 1"),

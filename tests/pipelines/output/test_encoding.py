@@ -12,7 +12,7 @@ import pytest
 
 from actors.engine.inference_task import Wanted
 from actors.parameters import EmbeddingParameters, QAParameters
-from pipelines.output.encoding import to_jsonl, to_parquet
+from pipelines.output.encoding import _values, to_jsonl, to_parquet
 from pipelines.schemas import output_schema
 
 SCHEMA = output_schema(
@@ -79,6 +79,27 @@ def test_jsonl_of_times_that_python_cannot_hold() -> None:
     column = pa.chunked_array([pa.array([0, 2**60], pa.timestamp("s")), pa.array([None], pa.timestamp("s"))])
     lines = [orjson.loads(line)["at"] for line in to_jsonl(pa.table({"at": column})).splitlines()]
     assert lines == ["1970-01-01T00:00:00", f"<value out of range: {2**60}>", None]
+
+
+@pytest.mark.parametrize("type", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.list_(pa.float64(), 2)])
+@pytest.mark.parametrize("name", ["carried", "token_vectors"])
+def test_a_number_is_written_in_one_way_whatever_else_its_part_holds(name: str, type: pa.DataType) -> None:
+    rows = pa.array([[0.1, 1.1], [0.1, None], None, [1.1, 0.1]], type)
+    together = to_jsonl(pa.table({name: rows})).splitlines()
+    alone = [to_jsonl(pa.table({name: rows.slice(number, 1)})).strip() for number in range(4)]
+    assert together == alone
+    assert together[1].endswith(b",null]}")
+    # As in parts of earlier versions, which know lists that are carried, and vectors of one length.
+    is_short = name != "carried" or type != pa.list_(pa.float32())
+    assert (
+        together[3] == f'{{"{name}":[{"1.1,0.1" if is_short else "1.100000023841858,0.10000000149011612"}]}}'.encode()
+    )
+
+
+def test_a_matrix_of_any_floats_is_not_taken_apart() -> None:
+    for numbers in (pa.float16(), pa.float32(), pa.float64()):
+        column = pa.chunked_array([pa.array([[0.5, 1.5]] * 3, pa.list_(numbers, 2))])
+        assert all(isinstance(row, np.ndarray) for row in _values(column, "carried"))
 
 
 def test_embeddings_with_nulls_are_written_too() -> None:

@@ -95,6 +95,17 @@ def test_texts_have_their_vectors_and_come_once() -> None:
     assert len(Sampling.of(64).candidates(SHARD, pa.table({"id": list("abcdefgh"), "text": list("abcdefgh")}))) == 4
 
 
+def test_rows_without_a_vector_are_no_samples() -> None:
+    """Of questions without tokens there is none."""
+    rows = pa.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"]})
+    candidates = Sampling.of(1).candidates(SHARD, rows)
+    column = pa.chunked_array([pa.array([[0.0, 1.0], None, [4.0, 1e9]], pa.list_(pa.float32(), 2))])
+    found = {row.id: row.embedding().tolist() for row in ShardSamples.of(candidates, None, column).rows}
+    assert found == {"a": [0, 1], "c": [4, 65_504]}, "float16 holds no more"
+    nothing = pa.chunked_array([pa.nulls(3, pa.list_(pa.float32(), 2))])
+    assert ShardSamples.of(candidates, None, nothing).rows == ()
+
+
 def test_no_rows() -> None:
     nothing = Sampling.of(1).candidates(
         SHARD, _rows([]).cast(pa.schema([(n, pa.string()) for n in ("id", "question", "context")]))

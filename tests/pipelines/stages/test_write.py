@@ -186,6 +186,25 @@ def test_a_row_is_repeated_for_each_of_its_chunks_and_counted_once(tmp_path: Pat
     assert parts.count_documents([ShardId(3, 1, True)]) == 2
 
 
+def test_text_may_be_carried_where_the_texts_of_chunks_are_not_written(tmp_path: Path) -> None:
+    carry = pa.schema([("text", pa.string())])
+    schema = output_schema(carry, Wanted(embedding=EmbeddingParameters()), 2, chunk=ChunkParameters())
+    places = [{"row": 0, "key": f"k{n}", "chunk": n, "start": n, "end": n + 1, "text": f"part {n}"} for n in range(2)]
+    message = replace(
+        _message(pa.table({"rows": [0]})),
+        rows=IpcTable.of(pa.table({"id": ["a"], "text": ["the whole"]})),
+        columns=IpcTable.of(pa.table({"embedding": _vectors(2, "float32")})),
+        chunks=IpcTable.of(pa.Table.from_pylist(places, CHUNK_SCHEMA)),
+    )
+    receipt = _receipt(_stage(tmp_path, schema), message)
+    assert (receipt.failed_in, receipt.chunks) == ("", 2)
+    rows = pq.read_table(tmp_path / "part-00003-00001z-0123abcd.parquet").to_pylist()
+    assert [(row["id"], row["text"], row["chunk"]) for row in rows] == [
+        ("a#k0", "the whole", 0),
+        ("a#k1", "the whole", 1),
+    ]
+
+
 def test_a_job_without_chunks_may_carry_columns_that_are_called_like_theirs(tmp_path: Path) -> None:
     carry = pa.schema([("chunk", pa.string()), ("document_id", pa.string())])
     schema = output_schema(carry, Wanted(embedding=EmbeddingParameters()), 2)

@@ -1,5 +1,7 @@
 """Vectors of chunks, against running the transformers model by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,7 +16,7 @@ from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingPara
 from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.conftest import Loaded
-from tests.actors.helpers import MODELS, TableBackend, strings, word_spec, words
+from tests.actors.helpers import MODELS, TableBackend, strings, word_ids, word_spec, words
 
 SHORT = "Ada keeps three goats in Brindle."
 LONG = " ".join(f"The lighthouse keeper, Agnes Bell, lit lamp {n} in 18{n}; naïve 日本 😀." for n in range(10, 18))
@@ -120,6 +122,26 @@ def test_chunks_of_some_owners_are_those_of_all() -> None:
     assert whole is not None
     assert part is not None
     np.testing.assert_array_equal(part, whole[prepared.results_of(owners)])
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+def test_overlapping_chunks_may_end_where_the_states_of_a_pass_do(windows: int) -> None:
+    """No special token ends a window of this model."""
+    spec, embedding = word_spec(max_length=9), EmbeddingParameters(max_seq_len=9, normalize=False)
+    spec = replace(spec, single=replace(spec.single, suffix=(), suffix_types=()))
+    text = words(range(16))
+    prepared, _, _ = prepare_chunks(spec, embedding, ChunkParameters(tokens=9, overlap=4, by="tokens"), strings([text]))
+    assert prepared.chunks is not None
+    stops = prepared.windows.stop.tolist()
+    crossing = (prepared.chunks.first < stops[0]) & (prepared.chunks.stop >= stops[0])
+    assert (len(stops), int(crossing.sum())) == (2, 2)
+    backend = TableBackend()
+    engine = Engine(backend, spec, BatchingParameters(fixed_windows=windows))
+    found = engine.finish(engine.begin(prepared, Wanted(embedding=embedding, late_chunks=True))).embeddings
+    assert found is not None
+    states = backend.hidden_table[word_ids(text)]
+    places = zip(prepared.chunks.first, prepared.chunks.stop, strict=True)
+    np.testing.assert_allclose(found, [states[first:stop].mean(axis=0) for first, stop in places], atol=1e-6)
 
 
 def test_a_model_that_computes_nan_is_an_error() -> None:

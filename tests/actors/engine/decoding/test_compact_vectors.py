@@ -39,6 +39,15 @@ def test_binary_is_the_sign_of_every_number_in_its_bit(width: int) -> None:
         assert bits == "".join("1" if number > 0 else "0" for number in numbers).ljust(len(bits), "0")
 
 
+def test_float16_cuts_what_it_cannot_hold() -> None:
+    vectors = np.array([[0.1, 70_000.0, -1e30, 65_504.0]], dtype=np.float32)
+    found = compacted(vectors, EmbeddingParameters(dtype="float16", normalize=False))
+    assert found.dtype == np.float16
+    assert found.tolist() == [[float(np.float16(0.1)), 65_504, -65_504, 65_504]]
+    exact = compacted(vectors, EmbeddingParameters(normalize=False))
+    np.testing.assert_array_equal(exact, vectors)
+
+
 def test_int8_is_the_nearest_of_its_steps_and_comes_back_by_the_scale() -> None:
     vectors = _unit_vectors(50, 64)
     numbers = compacted(vectors, INT8)
