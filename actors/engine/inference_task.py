@@ -1,6 +1,7 @@
 """One request or shard while it is computed: its windows, and the results of the passes that they had so far."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -123,7 +124,7 @@ class Wanted:
         """Whether texts and places of all tokens, those of the questions too, have to be in the `Tokenized`."""
         return self.token_texts or self.attention is not None or self.attribution or self.probabilities
 
-    @property
+    @cached_property
     def outputs(self) -> frozenset[ModelOutput]:
         """What a forward pass has to give for it."""
         poolings = self.embedding.poolings if self.embedding is not None and self.gives_embeddings else ()
@@ -144,7 +145,7 @@ class Wanted:
         kept = Wanted(self.qa, self.embedding, self.answers, self.embeddings)
         return kept if kept.gives_answers or kept.gives_embeddings else None
 
-    @property
+    @cached_property
     def needs_layers(self) -> bool:
         """Whether it takes a pass that tells what goes on in the layers."""
         return not self.outputs.isdisjoint((ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION))
@@ -214,7 +215,7 @@ class InferenceTask:
             return []
         return [np.arange(len(self.lengths))] if self._asked is None else self._asked.rounds
 
-    @property
+    @cached_property
     def kind(self) -> tuple[object, ...]:
         """Tasks of one kind can share a pass: it is asked for the same of all windows."""
         wanted = self.wanted
