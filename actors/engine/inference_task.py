@@ -32,6 +32,8 @@ from actors.tokenization.tokenized import Tokenized
 
 _MOST_CANDIDATES = 1 << 22
 """Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
+_ATTRIBUTED = 15
+"""So many candidates take what one takes with its attribution: `RoundAttribution` has 160 bytes for each."""
 _MOST_WINDOWS = 1 << 11
 """Windows of a round: its answers are merged while the device has passes of the next. More where a row has more."""
 _MOST_STATE_BYTES = 1 << 28
@@ -241,7 +243,8 @@ class InferenceTask:
 
     def windows_of_pass(self, chosen: Longs) -> int:
         """How many of the windows at the positions `chosen`, [n], the first ones, a pass may have; at least 1."""
-        if not self.wanted.gives_states:
+        # Those of other layers than the last come back too, as the mean over them.
+        if not self.wanted.gives_states and self.wanted.token_vectors is None:
             return len(chosen)
         tokens = np.arange(1, len(chosen) + 1) * np.maximum.accumulate(self.lengths[chosen]).astype(np.int64)
         return max(int(np.searchsorted(tokens, self._most_state_tokens, side="right")), 1)
@@ -340,7 +343,7 @@ class _Asked:
     def __init__(self, prepared: Tokenized, qa: QAParameters, attributed: WindowTokens | None) -> None:
         self._prepared, self._qa, self._tokens = prepared, qa, attributed
         self._k = candidates_wanted(qa.top_k, qa.align_to_words)
-        self._owners = _owners_by_round(prepared, self._k)
+        self._owners = _owners_by_round(prepared, self._k, is_attributed=attributed is not None)
         bounds = [np.searchsorted(prepared.windows.owner, (own.start, own.stop)).tolist() for own in self._owners]
         self.rounds: list[Longs] = [np.arange(first, stop) for first, stop in bounds]
         self._had_pass = np.zeros(len(prepared.windows), dtype=bool)
@@ -410,11 +413,11 @@ class _Asked:
         return self._answers[number]
 
 
-def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:
+def _owners_by_round(prepared: Tokenized, k: int, is_attributed: bool) -> list[range]:
     """Owners in parts, so that the windows of each, and k candidates for each window, fit the limits; at least one."""
     owners, parts, first = prepared.owners, list[range](), 0
     before = np.searchsorted(prepared.windows.owner, np.arange(owners + 1)) * k
-    most = min(_MOST_CANDIDATES, _MOST_WINDOWS * k)
+    most = min(_MOST_CANDIDATES // (_ATTRIBUTED if is_attributed else 1), _MOST_WINDOWS * k)
     while first < owners or not parts:
         fits = int(np.searchsorted(before, before[first] + most, side="right")) - 1
         parts.append(range(first, min(max(fits, first + 1), owners)))

@@ -1,6 +1,7 @@
 """A call gets the same from its passes, however they are cut and shared."""
 
 from dataclasses import fields
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from actors.engine.decoding.answers import Answers
 from actors.engine.engine import Engine
 from actors.engine.inference_task import InferenceTask, Wanted
 from actors.errors import ModelError
-from actors.parameters import BatchingParameters, ChunkParameters, EmbeddingParameters, QAParameters
+from actors.parameters import (
+    BatchingParameters,
+    ChunkParameters,
+    EmbeddingParameters,
+    QAParameters,
+    TokenVectorParameters,
+)
 from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_texts
 from actors.tokenization.tokenized import Tokenized
@@ -187,3 +194,27 @@ def test_passes_bring_no_more_states_to_the_host_than_there_is_room_for(
         found = engine.finish(engine.begin(_prepared(wanted, passages), wanted))
         assert_same_results(found, whole)
         assert max(windows * width for windows, width in backend.shapes) <= most
+
+
+@pytest.mark.parametrize("layers", ["last", (0, 1)])
+def test_token_vectors_of_whatever_layers_are_states_that_need_room(
+    layers: Literal["last"] | tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three windows of ten tokens with five numbers each.
+    monkeypatch.setattr(inference_task, "_MOST_STATE_BYTES", 3 * 10 * 5 * 4)
+    task = _begin(
+        Wanted(token_vectors=TokenVectorParameters(layers=layers)), [words(range(n, n + 8)) for n in range(7)]
+    )
+    assert task.lengths.tolist() == [10] * 7
+    assert task.windows_of_pass(np.arange(7)) == 3
+
+
+def test_candidates_with_attribution_wait_in_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    passages = [words([n, n + 1, 0]) for n in range(30)]
+    plain = _begin(ANSWERS, passages)
+    windows, k = len(plain.lengths), plain.search(slice(0, 1))[0].k
+    monkeypatch.setattr(inference_task, "_MOST_CANDIDATES", windows * k)
+    assert len(_begin(ANSWERS, passages).rounds) == 1
+    attributed = _begin(Wanted(qa=QA, attribution=True), passages).rounds
+    assert np.concatenate(attributed).tolist() == list(range(windows))
+    assert max(len(chosen) for chosen in attributed) * 15 <= windows
