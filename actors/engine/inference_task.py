@@ -31,7 +31,7 @@ from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
 from actors.tokenization.tokenized import Tokenized
 
 _MOST_CANDIDATES = 1 << 22
-"""Candidates of a task that wait to be merged at a time, 12 bytes each without attribution; more where a single row has more."""
+"""Candidates of a task that wait to be merged at once, 12 bytes each without attribution; more where a row has more."""
 _ATTRIBUTED = 15
 """A candidate with its attribution counts as so many: `RoundAttribution` holds 160 bytes for each."""
 _MOST_WINDOWS = 1 << 11
