@@ -366,11 +366,11 @@ class Engine:
         needs = wanted.outputs
         for share, rows in zip(shares, rows_of(batches), strict=True):
             searches += share.task.search(rows)
-        parts = list(zip(shares, batches, strict=True))
+        parts = [(share.task, share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
         # Tasks of one kind: all of them have such an array, or none has.
-        weights = [own for share, batch in parts if (own := share.task.weigh(share.chosen, batch)) is not None]
-        counted = [own for share, batch in parts if (own := share.task.max_tokens(share.chosen, batch)) is not None]
-        layers = [own for share, batch in parts if (own := share.task.layer_request(share.chosen, batch)) is not None]
+        weights = [one for task, chosen, batch in parts if (one := task.weigh(chosen, batch)) is not None]
+        counted = [flags for task, chosen, batch in parts if (flags := task.max_tokens(chosen, batch)) is not None]
+        layers = [asked for task, chosen, batch in parts if (asked := task.layer_request(chosen, batch)) is not None]
         return PassRequest(
             batch=stack(batches),
             want_spans=ModelOutput.LOGITS in needs,
