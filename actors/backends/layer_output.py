@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from actors.arrays import Flags, Floats, Ints, Longs, Shorts
+from actors.arrays import Flags, Floats, Ints, Longs, Shorts, stack_by_token
 from actors.parameters import AttentionParameters
 
-_Number = TypeVar("_Number", bound=np.generic)
+MOST_SHARES = 16
+"""Tokens that an answer, or a candidate for one, is attributed to, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +40,15 @@ class LayerRequest:
         rows = [part.answer_rows for part in parts if part.answer_rows is not None]
         return replace(
             parts[0],
-            layer_weights=_stacked(weights, width, 0) if weights else None,
+            layer_weights=stack_by_token(weights, width) if weights else None,
             answer_rows=AnswerRows(
-                _stacked([one.first for one in rows], width, -1),
-                _stacked([one.last for one in rows], width, -1),
-                _stacked([one.is_text for one in rows], width, False),
+                stack_by_token([one.first for one in rows], width, -1),
+                stack_by_token([one.last for one in rows], width, -1),
+                stack_by_token([one.is_text for one in rows], width),
             )
             if rows
             else None,
         )
-
-
-def _stacked(arrays: Sequence[npt.NDArray[_Number]], width: int, fill: float) -> npt.NDArray[_Number]:
-    padded = [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=fill) for a in arrays]
-    return np.concatenate(padded)
 
 
 @dataclass(frozen=True)

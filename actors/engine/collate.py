@@ -1,17 +1,13 @@
 """Builds the arrays of a forward pass from windows, without a loop over windows."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from actors.arrays import Ints, Longs, segments
 from actors.batch import Batch
 from actors.tokenization.encoder_spec import WindowTemplate
 from actors.tokenization.tokenized import Tokenized
-
-_Number = TypeVar("_Number", bound=np.generic)
 
 
 def collate(prepared: Tokenized, template: WindowTemplate, chosen: Longs, pad_id: int, uses_type_ids: bool) -> Batch:
@@ -57,14 +53,6 @@ def stack(batches: Sequence[Batch]) -> Batch:
         cls=np.concatenate(cls) if cls else None,
         pad_id=batches[0].pad_id,
     )
-
-
-def stack_by_token(values: Sequence[npt.NDArray[_Number] | None], width: int) -> npt.NDArray[_Number] | None:
-    """[n, P, width] what several batches have for their tokens, [n_i, P, S_i] each, in order; None where none has."""
-    given = [v for v in values if v is not None]
-    if not given:
-        return None
-    return np.concatenate([np.pad(v, ((0, 0), (0, 0), (0, width - v.shape[-1]))) for v in given])
 
 
 def _gather(source: Ints, places: Longs, begin: Longs, lengths: Longs) -> Ints:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.backends.layer_output import ModelDepth
+from actors.backends.layer_output import MOST_SHARES, ModelDepth
 from actors.engine.decoding.compact_vectors import number_type, written_width
 from actors.engine.inference_task import Wanted
 from actors.errors import ModelError
@@ -15,7 +15,6 @@ MOST_DENSE = 64 << 20
 _WEIGHT, _TARGET = 4, 2
 _TOKEN, _WINDOW_TOKEN, _SHARE = 24, 40, 48
 """Bytes of a token of the columns tokens, attention and attribution, its text among them, about."""
-_SHARES = 16
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def column_bytes(
         windows = WindowShape(max(cut.longest - round(beside), 1), cut.shared).windows(tokens)
         sizes.append(("attention", windows * each))
     if wanted.attribution:
-        sizes.append(("attribution", _SHARES * _SHARE))
+        sizes.append(("attribution", MOST_SHARES * _SHARE))
     return sizes
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from actors.arrays import Ints, Longs
+from actors.arrays import Ints, Longs, stack_by_token
 from actors.backends.base import Backend, GivesLayers, ModelOutput, PassOutput, PassRequest, check_outputs
 from actors.backends.layer_output import LayerRequest, ModelDepth
 from actors.batch import Batch
 from actors.candidates import SpanSearch
 from actors.engine.batcher import Batcher, WindowQueue
-from actors.engine.collate import stack, stack_by_token
+from actors.engine.collate import stack
 from actors.engine.cost_model import Amount, PassShape, of_one_width
 from actors.engine.device_lock import DeviceLock
 from actors.engine.device_watch import DeviceWatch
@@ -375,19 +375,20 @@ class Engine:
         needs = wanted.outputs
         for share, rows in zip(shares, rows_of(batches), strict=True):
             searches += share.task.search(rows)
-        parts = list(zip(shares, batches, strict=True))
-        weights = [share.task.weigh(share.chosen, batch) for share, batch in parts]
-        counted = [share.task.max_tokens(share.chosen, batch) for share, batch in parts]
-        layers = [share.task.layer_request(share.chosen, batch) for share, batch in parts]
+        parts = [(share.task, share.chosen, batch) for share, batch in zip(shares, batches, strict=True)]
+        # Tasks of one kind: all of them have such an array, or none has.
+        weights = [one for task, chosen, batch in parts if (one := task.weigh(chosen, batch)) is not None]
+        counted = [flags for task, chosen, batch in parts if (flags := task.max_tokens(chosen, batch)) is not None]
+        layers = [asked for task, chosen, batch in parts if (asked := task.layer_request(chosen, batch)) is not None]
         return PassRequest(
-            stack(batches),
-            ModelOutput.LOGITS in needs,
-            stack_by_token(weights, width),
-            wanted.gives_states,
-            tuple(searches),
-            stack_by_token(counted, width),
-            LayerRequest.stacked([part for part in layers if part is not None], width),
-            wanted.probabilities,
+            batch=stack(batches),
+            want_spans=ModelOutput.LOGITS in needs,
+            pool_weights=stack_by_token(weights, width) if weights else None,
+            want_hidden=wanted.gives_states,
+            searches=tuple(searches),
+            max_tokens=stack_by_token(counted, width) if counted else None,
+            layers=LayerRequest.stacked(layers, width),
+            want_logits=wanted.probabilities,
         )
 
     def wait(self, flight: PassInFlight) -> PassOutput | None:

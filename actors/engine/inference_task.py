@@ -1,6 +1,7 @@
 """One request or shard while it is computed: its windows, and the results of the passes that they had so far."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,9 @@ from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
 from actors.tokenization.tokenized import Tokenized
 
 _MOST_CANDIDATES = 1 << 22
-"""Candidates of a task that wait to be merged at a time, 12 bytes each; more where a single row has more."""
+"""Candidates of a task that wait to be merged at once, 12 bytes each without attribution; more where a row has more."""
+_ATTRIBUTED = 15
+"""A candidate with its attribution counts as so many: `RoundAttribution` holds 160 bytes for each."""
 _MOST_WINDOWS = 1 << 11
 """Windows of a round: its answers are merged while the device has passes of the next. More where a row has more."""
 _MOST_STATE_BYTES = 1 << 28
@@ -123,7 +126,7 @@ class Wanted:
         """Whether texts and places of all tokens, those of the questions too, have to be in the `Tokenized`."""
         return self.token_texts or self.attention is not None or self.attribution or self.probabilities
 
-    @property
+    @cached_property
     def outputs(self) -> frozenset[ModelOutput]:
         """What a forward pass has to give for it."""
         poolings = self.embedding.poolings if self.embedding is not None and self.gives_embeddings else ()
@@ -144,7 +147,7 @@ class Wanted:
         kept = Wanted(self.qa, self.embedding, self.answers, self.embeddings, late_chunks=self.late_chunks)
         return kept if kept.gives_answers or kept.gives_embeddings else None
 
-    @property
+    @cached_property
     def needs_layers(self) -> bool:
         """Whether it takes a pass that tells what goes on in the layers."""
         return not self.outputs.isdisjoint((ModelOutput.ALL_HIDDEN, ModelOutput.ATTENTION))
@@ -214,7 +217,7 @@ class InferenceTask:
             return []
         return [np.arange(len(self.lengths))] if self._asked is None else self._asked.rounds
 
-    @property
+    @cached_property
     def kind(self) -> tuple[object, ...]:
         """Tasks of one kind can share a pass: it is asked for the same of all windows."""
         wanted = self.wanted
@@ -240,7 +243,8 @@ class InferenceTask:
 
     def windows_of_pass(self, chosen: Longs) -> int:
         """How many of the windows at the positions `chosen`, [n], the first ones, a pass may have; at least 1."""
-        if not self.wanted.gives_states:
+        # Those of other layers than the last come back too, as the mean over them.
+        if not self.wanted.gives_states and self.wanted.token_vectors is None:
             return len(chosen)
         tokens = np.arange(1, len(chosen) + 1) * np.maximum.accumulate(self.lengths[chosen]).astype(np.int64)
         return max(int(np.searchsorted(tokens, self._most_state_tokens, side="right")), 1)
@@ -270,7 +274,9 @@ class InferenceTask:
         return LayerRequest(numbers or (), weights, wanted.attention, rows)
 
     def search(self, windows: slice) -> tuple[SpanSearch, ...]:
-        """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are."""
+        """The spans that are wanted of windows of its own, by their places in a pass; none where no answers are, and
+        where probabilities are, unless attribution needs the spans on the device.
+        """
         if self.wanted.probabilities and not self.wanted.attribution:
             # They are found in the logits, which have to be here anyway.
             return ()
@@ -339,13 +345,13 @@ class _Asked:
     def __init__(self, prepared: Tokenized, qa: QAParameters, attributed: WindowTokens | None) -> None:
         self._prepared, self._qa, self._tokens = prepared, qa, attributed
         self._k = candidates_wanted(qa.top_k, qa.align_to_words)
-        self._owners = _owners_by_round(prepared, self._k)
+        self._owners = _owners_by_round(prepared, self._k, is_attributed=attributed is not None)
         bounds = [np.searchsorted(prepared.windows.owner, (own.start, own.stop)).tolist() for own in self._owners]
         self.rounds: list[Longs] = [np.arange(first, stop) for first, stop in bounds]
         self._had_pass = np.zeros(len(prepared.windows), dtype=bool)
         self._candidates: dict[int, Candidates] = {}
         self._answers: dict[int, Answers] = {}
-        self._seen: dict[int, RoundAttribution] = {}
+        self._attributions: dict[int, RoundAttribution] = {}
         self._attributed: dict[int, AnswerAttribution] = {}
 
     def work_of_window(self, width: int) -> int:
@@ -365,17 +371,17 @@ class _Asked:
                 if number not in self._candidates:
                     self._candidates[number] = Candidates.empty(len(windows), self._k)
                 self._candidates[number].put(chosen[own] - windows[0], found.part(own))
-                self._see(number, own, chosen[own] - windows[0], output.layers)
+                self._attribute(number, own, chosen[own] - windows[0], output.layers)
 
-    def _see(self, number: int, own: Longs, places: Longs, layers: LayerOutput | None) -> None:
+    def _attribute(self, number: int, own: Longs, places: Longs, layers: LayerOutput | None) -> None:
         """Takes what candidates of a round attended to: of the windows `own` of the pass, for `places` of the round."""
         if self._tokens is None:
             return
         if layers is None or layers.attribution is None:
             raise ModelError("the backend returned no attribution")
-        if number not in self._seen:
-            self._seen[number] = RoundAttribution(self.rounds[number], self._k)
-        self._seen[number].keep(places, layers.attribution.of(own))
+        if number not in self._attributions:
+            self._attributions[number] = RoundAttribution(self.rounds[number], self._k)
+        self._attributions[number].keep(places, layers.attribution.of(own))
 
     def merge_complete(self) -> None:
         for number in [number for number in self._candidates if self._had_pass[self.rounds[number]].all()]:
@@ -402,18 +408,18 @@ class _Asked:
             candidates = self._candidates.pop(number, None) or Candidates.empty(len(own.windows), self._k)
             answers = self._answers[number] = read_answers(own, candidates, self._qa)
             if self._tokens is not None:
-                seen = self._seen.pop(number, None) or RoundAttribution(self.rounds[number], self._k)
-                self._attributed[number] = seen.of_answers(answers.candidate[answers.offsets[:-1]])
+                found = self._attributions.pop(number, None) or RoundAttribution(self.rounds[number], self._k)
+                self._attributed[number] = found.of_answers(answers.candidate[answers.offsets[:-1]])
             before = int(self.rounds[number][0]) if len(self.rounds[number]) else 0
             answers.candidate[answers.candidate >= 0] += before * self._k
         return self._answers[number]
 
 
-def _owners_by_round(prepared: Tokenized, k: int) -> list[range]:
+def _owners_by_round(prepared: Tokenized, k: int, is_attributed: bool) -> list[range]:
     """Owners in parts, so that the windows of each, and k candidates for each window, fit the limits; at least one."""
     owners, parts, first = prepared.owners, list[range](), 0
-    before = np.searchsorted(prepared.windows.owner, np.arange(owners + 1)) * k
-    most = min(_MOST_CANDIDATES, _MOST_WINDOWS * k)
+    before = np.append(prepared.first_windows, len(prepared.windows)) * k
+    most = min(_MOST_CANDIDATES // (_ATTRIBUTED if is_attributed else 1), _MOST_WINDOWS * k)
     while first < owners or not parts:
         fits = int(np.searchsorted(before, before[first] + most, side="right")) - 1
         parts.append(range(first, min(max(fits, first + 1), owners)))

@@ -31,7 +31,8 @@ def next_pass(
     Returns:
         The positions of the chosen windows of every request that has part in the pass.
     """
-    same_kind = [first, *(one for one in requests if one is not first and one.task.kind == first.task.kind)]
+    kind = first.task.kind
+    same_kind = [first, *(one for one in requests if one is not first and one.task.kind == kind)]
     limit = _limit(engine, same_kind, quantum)
     if not first.first_slice_pending and limit > first.slice_seconds:
         pending = first.lengths[first.pending]

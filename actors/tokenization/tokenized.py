@@ -54,6 +54,11 @@ class Tokenized:
         """Number of owners."""
         return int(self.windows.owner[-1]) + 1 if len(self.windows) else 0
 
+    @cached_property
+    def first_windows(self) -> Longs:
+        """[owners] the position of each owner's first window."""
+        return np.searchsorted(self.windows.owner, np.arange(self.owners, dtype=np.int32))
+
     @property
     def results(self) -> int:
         """Number of results."""

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from actors.arrays import Ints
 from actors.engine.column_sizes import column_bytes
+from actors.tokenization.tokenized import Tokenized
 from pipelines.corpus.columns import text_keys
 from pipelines.errors import SpanmillError
 from pipelines.execution.sampling import sample_plan
 from pipelines.job.job import Job
+from pipelines.planning.plan import Plan
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import validate
 from pipelines.stages.prepare import PrepareStage
@@ -20,7 +24,10 @@ from pipelines.storage.filesystem import Store
 from pipelines.words import counted, of_bytes
 
 _PIECES, _PIECE_ROWS = 8, 64
-"""Of the sample, which is tokenised in a second or two."""
+_MOST_BYTES = 2 << 20
+"""Of the sample and its texts, which are tokenised in a second or two and take some 30 times their bytes meanwhile.
+A single row may have more."""
+_SEED = 5
 _ANSWER = 48
 """Bytes of an answer with its score and place, about."""
 _MOST = 100e9
@@ -44,6 +51,15 @@ class ColumnSize:
 
 
 @dataclass(frozen=True)
+class ChunkCounts:
+    """How many chunks the documents of a sample have."""
+
+    mean: float
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class OutputSize:
     """What the parts of a job hold, in bytes before they are compressed."""
 
@@ -56,9 +72,11 @@ class OutputSize:
     text_bytes: float
     """Of the texts of all rows that the model reads."""
     tokens: float
-    """Of an input row's passage or text, on average."""
+    """Of an input row's passage or text, on average; those that its chunks share count in each."""
     sampled: int
     """Input rows that this is known from."""
+    chunks: ChunkCounts | None = None
+    """None of a job without chunks."""
 
     @property
     def total(self) -> float:
@@ -77,48 +95,50 @@ def sampled_size(job: Job, rows: int) -> OutputSize | None:
     Args:
         rows: of the job, or about.
     """
-    tables = list(_valid_rows(job))
+    tables = list(_sampled_rows(job))
     table = pa.concat_tables(tables).combine_chunks() if tables else None
     if table is None or not len(table):
         return None
-    task, model = job.task, job.model
-    prepared, *_ = PrepareStage(job.plan.layout, model.spec, task.qa, task.embedding).tokenized(table)
-    windows = prepared.windows
-    is_first = windows.first == 0
-    lengths = prepared.passage.lengths[windows.passage[is_first]][prepared.row_owner]
+    task, model, chunk = job.task, job.model, job.chunk
+    prepared, _, chunks = PrepareStage(job.plan.layout, model.spec, task.qa, task.embedding, chunk=chunk).tokenized(
+        table
+    )
+    lengths = _tokens_of_rows(prepared)
     if not len(lengths):
         return None
     each, counts = np.unique(lengths, return_counts=True)
     template = model.spec.single if task.qa is None else model.spec.pair
-    beside = template.specials + float(prepared.question.lengths[windows.question[is_first]].mean())
+    asked = prepared.question.lengths[prepared.windows.question[prepared.first_windows]]
+    beside = template.specials + float(asked.mean())
     sizes = [column_bytes(task, model.hidden_size, model.depth, model.cut, float(tokens), beside) for tokens in each]
     names = [name for name, _ in sizes[0]]
     means = np.average([[size for _, size in row] for row in sizes], axis=0, weights=counts)
     read = table.select(list(text_keys(job.kind)))
     written = table.select([name for name in ("id", *job.plan.layout.carry.names) if name in table.column_names])
     answers = 0 if task.qa is None or not task.gives_answers else task.qa.top_k
-    chunks, texts = _chunks_of(job, table)
-    written_rows = rows if chunks is None else round(rows * chunks / len(lengths))
+    per_row = np.ones(len(lengths), dtype=np.int64) if chunk is None else np.bincount(chunks["row"].to_numpy())
+    texts = read.nbytes / len(lengths) if chunk is not None and chunk.text else 0.0
+    written_rows = round(rows * len(lengths) / len(per_row))
     sizes_of = zip(names, means.tolist(), strict=True)
     return OutputSize(
         rows=written_rows,
         columns=tuple(ColumnSize(name, size, written_rows) for name, size in sizes_of),
         other_row_bytes=written.nbytes / len(table) + answers * _ANSWER + texts,
         text_bytes=read.nbytes / len(table) * rows,
-        tokens=float(lengths.mean()),
-        # Pieces of a small corpus overlap.
-        sampled=min(len(lengths), max(rows, 1)),
+        tokens=float(lengths.sum()) / len(per_row),
+        sampled=len(per_row),
+        chunks=None if chunk is None else ChunkCounts(float(per_row.mean()), int(per_row.min()), int(per_row.max())),
     )
 
 
-def _chunks_of(job: Job, table: pa.Table) -> tuple[int | None, float]:
-    """How many chunks rows have, and the bytes of a chunk's text where that is written; None of a job without."""
-    chunk = job.chunk
-    if chunk is None:
-        return None, 0.0
-    stage = PrepareStage(job.plan.layout, job.model.spec, None, job.task.embedding, chunk=chunk)
-    _, _, chunks = stage.tokenized(table)
-    return len(chunks), table.select(list(text_keys(job.kind))).nbytes / max(len(chunks), 1) if chunk.text else 0.0
+def _tokens_of_rows(prepared: Tokenized) -> Ints:
+    """[R] tokens of the passage, the text or the chunk of each row that is written."""
+    if prepared.chunks is not None:
+        of_chunks: Ints = (prepared.chunks.stop - prepared.chunks.first)[prepared.row_owner]
+        return of_chunks
+    passages = prepared.windows.passage[prepared.first_windows]
+    of_texts: Ints = prepared.passage.lengths[passages][prepared.row_owner]
+    return of_texts
 
 
 def warnings(size: OutputSize, store: Store) -> list[str]:
@@ -158,13 +178,32 @@ def _free_bytes(store: Store) -> int | None:
         return None
 
 
-def _valid_rows(job: Job) -> Iterator[pa.Table]:
-    """Rows from all over the corpus; what is wrong with others is for the job to say."""
-    plan = job.plan
-    for unit in sample_plan(plan, _PIECES, _PIECE_ROWS).units:
+def _sampled_rows(job: Job) -> Iterator[pa.Table]:
+    """Rows from all over the corpus whose texts are not too much together, one at least where there is one."""
+    left, is_small = _MOST_BYTES, job.plan.row_estimate <= _PIECES * _PIECE_ROWS
+    most_of_piece = _MOST_BYTES if is_small else _MOST_BYTES // _PIECES
+    plan = job.plan if is_small else sample_plan(job.plan, _PIECES, _PIECE_ROWS)
+    for rows in _valid_rows(job, plan):
+        sizes = np.sum([pc.binary_length(rows[key]).to_numpy() for key in text_keys(job.kind)], axis=0)
+        # Not the first ones: long texts would leave out all that come after them.
+        order = np.random.default_rng(_SEED).permutation(len(rows))
+        fits = int(np.searchsorted(np.cumsum(sizes[order]), min(left, most_of_piece), side="right"))
+        chosen = np.sort(order[: max(fits, 1)])
+        left -= int(sizes[chosen].sum())
+        # Copied, so that the piece is not kept for the rows that are.
+        yield rows if len(chosen) == len(rows) else rows.take(pa.array(chosen))
+        if left <= 0:
+            return
+
+
+def _valid_rows(job: Job, plan: Plan) -> Iterator[pa.Table]:
+    """The rows of a plan for this job's corpus, some at a time; what is wrong with others is for the job to say."""
+    for unit in plan.units:
         file = plan.file_of(unit)
         try:
-            for raw in read_unit(file, unit, plan.layout, job.config.corpus.storage):
-                yield validate(raw, file.name, plan.layout).rows
+            for raw in read_unit(file, unit, job.plan.layout, job.config.corpus.storage):
+                rows = validate(raw, file.name, job.plan.layout).rows
+                if len(rows):
+                    yield rows
         except SpanmillError:
             continue

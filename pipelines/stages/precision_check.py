@@ -42,7 +42,7 @@ class PrecisionCheck:
     every: int
     """Beside the first shard, about one of so many."""
     rows: int
-    """Rows of a shard."""
+    """Of a shard, at most: owners of windows, which are documents where these are cut into chunks."""
 
     @classmethod
     def of(cls, own: OwnModel, expected_shards: int) -> "PrecisionCheck | None":

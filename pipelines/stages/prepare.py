@@ -75,7 +75,7 @@ class PrepareStage(ShardStage[RawMessage, TokenizedMessage]):
             pairs = _one_array(rows, "question"), _one_array(rows, "context")
             return *prepare_pairs(self.spec, self.qa, *pairs, keep_texts=self.keep_texts), pa.table({})
         if self.embedding is None:
-            raise ValueError("a task asks for answers, embeddings or both")
+            raise ValueError("neither qa nor embedding says how texts are cut into windows")
         texts = _one_array(rows, "text")
         if self.chunk is not None:
             return prepare_chunks(self.spec, self.embedding, self.chunk, texts)

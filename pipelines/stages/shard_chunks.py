@@ -18,8 +18,7 @@ class ShardChunks:
     def __init__(self, shard: Tokenized) -> None:
         """Takes the shard, of which no chunk is taken yet."""
         owner, lengths = shard.windows.owner, shard.lengths(0)
-        begin = np.searchsorted(owner, np.arange(shard.owners))
-        longest = np.maximum.reduceat(lengths, begin) if shard.owners else lengths
+        longest = np.maximum.reduceat(lengths, shard.first_windows) if shard.owners else lengths
         self._order = np.argsort(-longest, kind="stable").astype(np.int32)
         tokens = np.bincount(owner, weights=lengths, minlength=shard.owners)
         self._before: Longs = np.concatenate([[0], np.cumsum(tokens[self._order])]).astype(np.int64)

@@ -18,7 +18,7 @@ from pipelines.stages.messages import ShardHeader
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from actors.tracing.tracing import Attributes, Tracing
+    from actors.tracing.tracing import Attributes
 
 _FLUSH_SECONDS = 2.0
 _WORKERS_SECONDS = 0.3
@@ -28,9 +28,8 @@ _WORKERS_SECONDS = 0.3
 class JobTrace:
     """The span of a job that runs, if it is traced."""
 
-    def __init__(self, tracing: "Tracing | None" = None, span: "Span | None" = None) -> None:
+    def __init__(self, span: "Span | None" = None) -> None:
         """Takes the span; without one, nothing is traced."""
-        self._tracing = tracing
         self._span = span
 
     @property
@@ -70,7 +69,7 @@ def traced_job(job: str, kind: str) -> Iterator[JobTrace]:
 
     try:
         with tracing.span("job", caller(), {"spanmill.job": job, "spanmill.task": kind}) as span:
-            yield JobTrace(tracing, span)
+            yield JobTrace(span)
     finally:
         tracing.flush(_FLUSH_SECONDS)
 

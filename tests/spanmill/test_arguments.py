@@ -88,7 +88,12 @@ def test_settings_say_in_plain_words_what_is_wrong() -> None:
             ValueError,
             "^dtype should be 'float32', .* or 'binary', and is 'int4'$",
         ),
-        (EmbeddingParameters, {"pool": "cls"}, TypeError, "^unknown parameter pool; there are dimensions, doc_stride, dtype, "),
+        (
+            EmbeddingParameters,
+            {"pool": "cls"},
+            TypeError,
+            "^unknown parameter pool; there are dimensions, doc_stride, dtype, ",
+        ),
     ]
     for kind, values, error, words in cases:
         with pytest.raises(error, match=words):

@@ -9,14 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from actors.backends.layer_output import Attention, Attribution, LayerOutput, LayerRequest, ModelDepth
+from actors.backends.layer_output import MOST_SHARES, Attention, Attribution, LayerOutput, LayerRequest, ModelDepth
 from actors.backends.pytorch.span_search import FoundSpans
 from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch
 from actors.errors import ModelError
-
-_MOST_SHARES = 16
-"""Tokens that a candidate is attributed to, at most."""
 
 
 def depth_of(model: PreTrainedModel) -> ModelDepth | None:
@@ -153,7 +150,7 @@ class LayerReduction:
         starts, ends = _answer_tokens(given, found)
         number = torch.arange(len(total), device=total.device)[:, None]
         from_start, from_end = total[number, starts], total[number, ends]
-        both, targets = _heaviest(from_start + from_end, given["is_text"][:, None, :], _MOST_SHARES)
+        both, targets = _heaviest(from_start + from_end, given["is_text"][:, None, :], MOST_SHARES)
         own = targets.clamp(min=0).long()
         is_used = (both >= 0) & (found.start >= 0)[:, :, None]
         targets = torch.where(is_used, targets, -1)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, TypeVar
@@ -143,18 +144,17 @@ class _PackedRun:
             else:
                 results.found = self.finder.find(*self._padded(logits, positions))
         if self.pool_weights is not None:
-            weights = transfer.to_device(self.pool_weights)
-            results.pooled = self._reduced("sum", [states.float() * one[:, None] for one in weights])
+            weights, exact = transfer.to_device(self.pool_weights), states.float()
+            results.pooled = self._reduced("sum", (exact * one[:, None] for one in weights))
         if self.max_tokens is not None:
-            others = ~transfer.to_device(self.max_tokens)
-            masked = [states.float().masked_fill(one[:, None], -math.inf) for one in others]
-            results.maxima = self._reduced("max", masked)
+            others, exact = ~transfer.to_device(self.max_tokens), states.float()
+            results.maxima = self._reduced("max", (exact.masked_fill(one[:, None], -math.inf) for one in others))
         if self.request.want_hidden:
             results.hidden = transfer.to_host(states)
         self.results = results
 
-    def _reduced(self, how: str, values: list[Tensor]) -> Tensor:
-        """[n, P, D] over the tokens of every window, of P times [T, D]; on the host."""
+    def _reduced(self, how: str, values: Iterator[Tensor]) -> Tensor:
+        """[n, P, D] over the tokens of every window, of P times [T, D], one after the other; on the host."""
         transfer = self.owner.transfer
         lengths = transfer.to_device(self.lengths)
         rows = [torch.segment_reduce(one, how, lengths=lengths, axis=0, unsafe=True) for one in values]

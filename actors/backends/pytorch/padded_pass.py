@@ -56,7 +56,7 @@ class _PaddedRun:
     pool_weights: Tensor | None
     finder: SpanFinder | None
     max_tokens: Tensor | None
-    view: LayerReduction | None
+    reduction: LayerReduction | None
     results: HostResults | None = None
 
     def launch(self) -> None:
@@ -69,7 +69,7 @@ class _PaddedRun:
     def _compute(self) -> HostResults:
         owner, request, transfer = self.owner, self.request, self.owner.transfer
         module: Callable[..., Any] = owner.model if request.want_spans else owner.encoder
-        flags = {} if self.view is None else self.view.flags
+        flags = {} if self.reduction is None else self.reduction.flags
         output = module(**{name: transfer.to_device(tensor) for name, tensor in self.inputs.items()}, **flags)
         states, results, found = owner.last.states, HostResults(), None
         if self.finder is not None:
@@ -84,8 +84,8 @@ class _PaddedRun:
             results.maxima = transfer.to_host(_largest(states.float(), transfer.to_device(self.max_tokens)))
         if request.want_hidden and states is not None:
             results.hidden = transfer.to_host(states)
-        if self.view is not None:
-            results.layers = self.view.reduce(owner.model, output, found)
+        if self.reduction is not None:
+            results.layers = self.reduction.reduce(owner.model, output, found)
         return results
 
     def read(self) -> PassOutput:

@@ -94,9 +94,9 @@ def read_answers(prepared: Tokenized, candidates: Candidates, qa: QAParameters) 
 def _parts(prepared: Tokenized, candidates: Candidates) -> Iterator[slice]:
     """The windows of some owners, so many at a time that merging them takes little memory; once at least."""
     windows, owners = prepared.windows, prepared.owners
-    bounds = np.searchsorted(windows.owner, np.arange(owners + 1, dtype=np.int32))
+    bounds = np.append(prepared.first_windows, len(windows))
     spans = bounds * candidates.start.shape[1]
-    text = np.concatenate([[0], np.cumsum(prepared.text_bytes()[windows.passage[bounds[:-1]]])])
+    text = np.concatenate([[0], np.cumsum(prepared.text_bytes()[windows.passage[prepared.first_windows]])])
     first = 0
     while first < owners or not first:
         last = min(
@@ -229,9 +229,7 @@ def _lower(text: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def _null_scores(prepared: Tokenized, candidates: Candidates) -> Doubles:
-    owner = prepared.windows.owner
-    begins = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else owner.astype(np.int64)
-    least: Doubles = np.minimum.reduceat(candidates.null_score.astype(np.float64), begins)
+    least: Doubles = np.minimum.reduceat(candidates.null_score.astype(np.float64), prepared.first_windows)
     return least
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats, Longs, Shorts
 from actors.backends.layer_output import Attention
-from actors.engine.decoding.rows import checked, list_offsets, of_rows
+from actors.engine.decoding.rows import checked, list_offsets, windows_of_rows
 from actors.engine.decoding.token_texts import WINDOW_TOKEN, WindowTokens
 from actors.parameters import AttentionParameters
 
@@ -65,15 +65,11 @@ class WindowAttention:
         """[R] lists of `WINDOW`, a row's windows in reading order."""
         prepared, lengths = self.tokens.prepared, self.tokens.lengths
         windows = len(lengths)
-        window_of = np.repeat(np.arange(windows), lengths)
-        places = np.arange(len(window_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         offsets = list_offsets(np.diff(self._room.offsets), "weights of attention")
         top, targets = self.parameters.top, self._room.targets
         columns = [
             pa.array(prepared.windows.first),
-            pa.ListArray.from_arrays(
-                list_offsets(lengths, "tokens of windows"), self.tokens.describe(window_of, places)
-            ),
+            self.tokens.of_windows(),
             _repeated(self.layers, windows),
             pa.array(np.full(windows, self.heads, dtype=np.int32)),
             pa.nulls(windows, pa.int32()) if top is None else pa.array(targets_of(lengths, top).astype(np.int32)),
@@ -82,9 +78,7 @@ class WindowAttention:
             else pa.ListArray.from_arrays(offsets, pa.array(targets)),
             pa.ListArray.from_arrays(offsets, pa.array(self._room.weights)),
         ]
-        structs = pa.StructArray.from_arrays(columns, fields=list(WINDOW))
-        of_owner = np.bincount(prepared.windows.owner, minlength=prepared.owners)
-        return of_rows(pa.ListArray.from_arrays(list_offsets(of_owner, "windows"), structs), prepared)
+        return windows_of_rows(pa.StructArray.from_arrays(columns, fields=list(WINDOW)), prepared)
 
 
 @dataclass(frozen=True)

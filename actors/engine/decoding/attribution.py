@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.arrays import Floats, Longs, Shorts
-from actors.backends.layer_output import AnswerRows, Attribution
+from actors.backends.layer_output import MOST_SHARES, AnswerRows, Attribution
 from actors.batch import Batch
 from actors.engine.decoding.rows import checked, list_offsets, of_rows
 from actors.engine.decoding.token_texts import WindowTokens
@@ -23,8 +23,6 @@ SHARE = pa.struct(
 )
 """A token of question or passage, and what the answer's first token (from_start) and last token (from_end) attended to
 it: summed over heads, mean over layers. start and end are code points of its part."""
-MOST = 16
-"""Tokens of an answer's attribution."""
 
 
 def answer_rows(tokens: WindowTokens, chosen: Longs, batch: Batch, align_to_words: bool) -> AnswerRows:
@@ -90,7 +88,7 @@ class RoundAttribution:
     def __init__(self, windows: Longs, candidates: int) -> None:
         """Takes the positions of the windows, [w], and the number of candidates of each."""
         self._windows = windows
-        shape = len(windows), candidates, MOST
+        shape = len(windows), candidates, MOST_SHARES
         self._targets = np.full(shape, -1, dtype=np.int16)
         self._from_start, self._from_end = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 

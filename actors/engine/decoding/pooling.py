@@ -222,7 +222,7 @@ def embed_owners(
     Returns:
         [owners, D] float32
     """
-    begins = _begins(prepared)
+    begins = prepared.first_windows
     total = np.add.reduceat(weights, begins)
     vectors = np.add.reduceat(sums, begins, axis=0) / np.where(total > 0, total, np.float32(1))[:, None]
     return finished(vectors, normalize, dimensions)
@@ -230,7 +230,7 @@ def embed_owners(
 
 def largest_of_owners(prepared: Tokenized, maxima: Floats, normalize: bool, dimensions: int | None = None) -> Floats:
     """As `embed_owners`, of the largest numbers in each window, [W, D]."""
-    return finished(np.maximum.reduceat(maxima, _begins(prepared), axis=0), normalize, dimensions)
+    return finished(np.maximum.reduceat(maxima, prepared.first_windows, axis=0), normalize, dimensions)
 
 
 def finished(vectors: npt.NDArray[np.floating[Any]], normalize: bool, dimensions: int | None) -> Floats:
@@ -240,12 +240,6 @@ def finished(vectors: npt.NDArray[np.floating[Any]], normalize: bool, dimensions
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     joined: Floats = vectors.astype(np.float32, copy=False)
     return joined
-
-
-def _begins(prepared: Tokenized) -> Longs:
-    """[owners] the first window of each."""
-    owner = prepared.windows.owner
-    return np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else np.zeros(0, dtype=np.int64)
 
 
 def _vectors(embedding: EmbeddingParameters) -> list[tuple[TextPart, PoolingName]]:
@@ -278,6 +272,5 @@ def _runs(prepared: Tokenized, template: WindowTemplate, part: TextPart, beside_
 
 def without_question(prepared: Tokenized) -> Flags | None:
     """[owners] those whose question holds no token, and has no vector; None where there are none."""
-    begins = _begins(prepared)
-    is_empty: Flags = prepared.question.lengths[prepared.windows.question[begins]] == 0
+    is_empty: Flags = prepared.question.lengths[prepared.windows.question[prepared.first_windows]] == 0
     return is_empty if is_empty.any() else None

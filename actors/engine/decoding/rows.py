@@ -18,6 +18,16 @@ def of_rows(values: pa.Array, prepared: Tokenized) -> pa.Array:
     return values if is_own else values.take(pa.array(row_owner))
 
 
+def windows_of_rows(windows: pa.StructArray, prepared: Tokenized) -> pa.ListArray:
+    """[R] lists of [W]: each row's windows in reading order.
+
+    Raises:
+        TooManyValues: see `list_offsets`.
+    """
+    of_owner = np.bincount(prepared.windows.owner, minlength=prepared.owners)
+    return of_rows(pa.ListArray.from_arrays(list_offsets(of_owner, "windows"), windows), prepared)
+
+
 def list_offsets(lengths: Longs, of_what: str) -> pa.Array:
     """[N + 1] int32, where lists of these lengths, [N], begin among the values of all.
 

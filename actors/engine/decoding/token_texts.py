@@ -112,6 +112,16 @@ class WindowTokens:
             flags |= (columns >= begin) & (columns < begin + length[:, None])
         return flags
 
+    def of_windows(self) -> pa.ListArray:
+        """[W] lists of `WINDOW_TOKEN`: all tokens of every window.
+
+        Raises:
+            TooManyValues: see `list_offsets`.
+        """
+        window = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        places = np.arange(len(window)) - (np.cumsum(self.lengths) - self.lengths)[window]
+        return pa.ListArray.from_arrays(list_offsets(self.lengths, "tokens of windows"), self.describe(window, places))
+
     def describe(self, windows: Longs, places: Longs) -> pa.StructArray:
         """[m] `WINDOW_TOKEN` of the tokens at these places, [m], of these windows, [m]."""
         part, source = self._sources(windows, places)

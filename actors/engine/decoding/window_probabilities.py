@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats, Longs, segments
 from actors.batch import Batch
-from actors.engine.decoding.rows import checked, list_offsets, of_rows
+from actors.engine.decoding.rows import checked, windows_of_rows
 from actors.engine.decoding.span_decoding import token_probabilities
 from actors.engine.decoding.token_texts import WINDOW_TOKEN, WindowTokens
 
@@ -43,16 +43,11 @@ class WindowProbabilities:
 
     def column(self) -> pa.ListArray:
         """[R] lists of `WINDOW`, a row's windows in reading order."""
-        prepared, lengths = self._tokens.prepared, self._tokens.lengths
-        window_of = np.repeat(np.arange(len(lengths)), lengths)
-        places = np.arange(len(window_of)) - self._offsets[window_of]
-        offsets = list_offsets(lengths, "tokens of windows")
+        prepared, tokens = self._tokens.prepared, self._tokens.of_windows()
         columns = [
             pa.array(prepared.windows.first),
-            pa.ListArray.from_arrays(offsets, self._tokens.describe(window_of, places)),
-            pa.ListArray.from_arrays(offsets, pa.array(self._start)),
-            pa.ListArray.from_arrays(offsets, pa.array(self._end)),
+            tokens,
+            pa.ListArray.from_arrays(tokens.offsets, pa.array(self._start)),
+            pa.ListArray.from_arrays(tokens.offsets, pa.array(self._end)),
         ]
-        structs = pa.StructArray.from_arrays(columns, fields=list(WINDOW))
-        of_owner = np.bincount(prepared.windows.owner, minlength=prepared.owners)
-        return of_rows(pa.ListArray.from_arrays(list_offsets(of_owner, "windows"), structs), prepared)
+        return windows_of_rows(pa.StructArray.from_arrays(columns, fields=list(WINDOW)), prepared)

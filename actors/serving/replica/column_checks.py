@@ -80,7 +80,7 @@ def estimated_bytes(request: Request, prepared: Tokenized, spec: EncoderSpec, ca
     if not names or not prepared.owners:
         return {}
     windows = prepared.windows
-    first_of_owner = np.searchsorted(windows.owner, np.arange(prepared.owners))
+    first_of_owner = prepared.first_windows
     tokens = prepared.passage.lengths[windows.passage[first_of_owner]].astype(np.float64)
     template = spec.pair if request.task == "answer" else spec.single
     lengths = prepared.lengths(template.specials).astype(np.float64)

@@ -1,8 +1,6 @@
 """`--dry-run`: prints what a job would do, without starting Ray, running the model or writing anything."""
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 
 from pipelines.corpus.formats.base import LINE, RAW_COLUMNS
@@ -13,12 +11,9 @@ from pipelines.job.job import Job
 from pipelines.rows.misfits import advice, describe
 from pipelines.rows.shard_reader import read_unit
 from pipelines.rows.validation import ValidShard, validate
-from pipelines.stages.prepare import PrepareStage
 from pipelines.words import counted, of_bytes, row_line
 
 _ROWS = 3
-_MOST_BYTES = 1 << 20
-"""Of texts that are cut into chunks to see how many these are, unless the first one is longer."""
 
 
 def show_plan(job: Job, console: Console) -> None:
@@ -65,8 +60,6 @@ def show_plan(job: Job, console: Console) -> None:
         console.print(f"  {row_line(row)}", soft_wrap=True)
     for row in valid.quarantine.slice(0, _ROWS).to_pylist():
         console.print(f"  quarantined: {row['file']} {row['place']}: {row['reason']} ({row['detail']})", soft_wrap=True)
-    if job.chunk is not None:
-        console.print(_chunks_line(job, valid.rows, plan.row_estimate), soft_wrap=True)
     for (column, outcome), flags in valid.misfits.items():
         console.print(f"  {describe(column, outcome, int(flags.sum()))}", soft_wrap=True, markup=False)
     if mend := advice(valid.misfits):
@@ -74,26 +67,16 @@ def show_plan(job: Job, console: Console) -> None:
 
 
 def _show_size(size: OutputSize, console: Console) -> None:
+    if (chunks := size.chunks) is not None:
+        console.print(
+            f"chunks: {chunks.mean:,.1f} a document ({chunks.least:,} to {chunks.most:,}) in a sample of "
+            f"{counted(size.sampled, 'document')}, so about {counted(size.rows, 'row')} of output",
+            soft_wrap=True,
+        )
     each = of_bytes(size.total / max(size.rows, 1))
     console.print(f"size of the output: about {each} a row, {of_bytes(size.total)} in all; {size.note}", soft_wrap=True)
     for column in size.columns:
         console.print(f"  {column.name}: {of_bytes(column.row_bytes)} a row, {of_bytes(column.bytes)} in all")
-
-
-def _chunks_line(job: Job, rows: pa.Table, row_estimate: int) -> str:
-    """How many chunks the first documents give, as the job would cut them."""
-    sizes = np.cumsum(pc.binary_length(rows["text"]).to_numpy()) if len(rows) else np.zeros(0)
-    looked_at = rows.slice(0, max(int(np.searchsorted(sizes, _MOST_BYTES, side="right")), 1))
-    prepare = PrepareStage(job.plan.layout, job.model.spec, job.task.qa, job.task.embedding, chunk=job.chunk)
-    _, rejected, chunks = prepare.tokenized(looked_at)
-    documents = len(looked_at) - len(rejected.rows)
-    if not documents:
-        return "chunks: none of the first rows has any"
-    each = np.bincount(chunks["row"].to_numpy(), minlength=documents)
-    return (
-        f"chunks: {each.mean():,.1f} a document ({each.min():,} to {each.max():,}) in the first "
-        f"{counted(documents, 'document')}, so about {counted(round(each.mean() * row_estimate), 'row')} of output"
-    )
 
 
 def _first_rows(job: Job) -> tuple[pa.Schema, ValidShard]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.batch import Batch
-from actors.engine.collate import collate, stack, stack_by_token
+from actors.engine.collate import collate, stack
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.preprocess import prepare_texts
 from tests.actors.helpers import PAD, prepare, strings, word_spec, word_tokenizer, words
@@ -101,22 +101,3 @@ def test_batches_stacked_are_the_batch_of_all_their_windows(
     parts = [part for part in np.split(order, sorted(cuts)) if len(part)]
     batches = [collate(prepared, spec.pair, part, PAD, uses_type_ids) for part in parts]
     _assert_equal(stack(batches), collate(prepared, spec.pair, order, PAD, uses_type_ids))
-
-
-def test_stacked_weights_are_padded_with_nothing() -> None:
-    one, other = np.ones((1, 1, 2), dtype=np.float32), np.full((2, 1, 3), 0.5, dtype=np.float32)
-    stacked = stack_by_token([one, other], 4)
-    assert stacked is not None
-    assert stacked.dtype == np.float32
-    assert stacked.tolist() == [[[1, 1, 0, 0]], [[0.5, 0.5, 0.5, 0]], [[0.5, 0.5, 0.5, 0]]]
-    assert stack_by_token([None, None], 4) is None
-
-
-def test_stacked_flags_are_false_on_padding() -> None:
-    flags = np.array([[[True, True], [False, True]]])
-    stacked = stack_by_token([flags, ~flags], 3)
-    assert stacked is not None
-    assert stacked.tolist() == [
-        [[True, True, False], [False, True, False]],
-        [[False, False, False], [True, False, False]],
-    ]

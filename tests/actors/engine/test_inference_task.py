@@ -1,6 +1,7 @@
 """A call gets the same from its passes, however they are cut and shared."""
 
 from dataclasses import fields
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,6 +131,30 @@ def test_works_of_one_kind_are_those_that_a_backend_can_serve_at_once() -> None:
     assert len(set(kinds)) == len(KINDS)
     other = Wanted(qa=QAParameters(top_k=1, max_answer_len=9))
     assert _begin(other, ["w3"]).kind == _begin(ANSWERS, ["w3"]).kind, "what is done on the host may differ"
+
+
+@pytest.mark.parametrize("layers", ["last", (0, 1)])
+def test_token_vectors_of_whatever_layers_are_states_that_need_room(
+    layers: Literal["last"] | tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three windows of ten tokens with five numbers each.
+    monkeypatch.setattr(inference_task, "_MOST_STATE_BYTES", 3 * 10 * 5 * 4)
+    task = _begin(
+        Wanted(token_vectors=TokenVectorParameters(layers=layers)), [words(range(n, n + 8)) for n in range(7)]
+    )
+    assert task.lengths.tolist() == [10] * 7
+    assert task.windows_of_pass(np.arange(7)) == 3
+
+
+def test_candidates_with_attribution_wait_in_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    passages = [words([n, n + 1, 0]) for n in range(30)]
+    plain = _begin(ANSWERS, passages)
+    windows, k = len(plain.lengths), plain.search(slice(0, 1))[0].k
+    monkeypatch.setattr(inference_task, "_MOST_CANDIDATES", windows * k)
+    assert len(_begin(ANSWERS, passages).rounds) == 1
+    attributed = _begin(Wanted(qa=QA, attribution=True), passages).rounds
+    assert np.concatenate(attributed).tolist() == list(range(windows))
+    assert max(len(chosen) for chosen in attributed) * 15 <= windows
 
 
 def test_only_what_is_pooled_is_weighed() -> None:

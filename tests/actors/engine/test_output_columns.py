@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.engine.decoding.attribution import MOST
+from actors.backends.layer_output import MOST_SHARES
 from actors.engine.engine import Engine
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import to_table, wanted_columns
@@ -181,7 +181,7 @@ def _shares(window: Layered, first: int, last: int) -> list[list[float]]:
     """What two passage tokens attend to in question and passage, heaviest first."""
     rows = window.attention.sum(axis=1).mean(axis=0)
     shares = rows[[window.passage_start + token - window.first for token in (first, last)]][:, window.is_text].T
-    heaviest: list[list[float]] = shares[np.argsort(-shares.sum(axis=1), kind="stable")][:MOST].tolist()
+    heaviest: list[list[float]] = shares[np.argsort(-shares.sum(axis=1), kind="stable")][:MOST_SHARES].tolist()
     return heaviest
 
 

@@ -85,3 +85,11 @@ def test_the_tokens_of_a_window_are_found_by_place_and_number() -> None:
         assert (q_from, q_len) == (question.offsets[windows.question[window]], 2)
         assert p_from == passage.offsets[windows.passage[window]] + windows.first[window]
         assert p_len == windows.stop[window] - windows.first[window]
+
+
+@given(st.lists(TEXT, max_size=6))
+def test_the_first_windows_are_those_that_begin_an_owner(texts: list[str]) -> None:
+    embedding = EmbeddingParameters(max_seq_len=8, doc_stride=2)
+    prepared, _ = prepare_texts(word_spec(), embedding, strings(texts))
+    owner = prepared.windows.owner.tolist()
+    assert prepared.first_windows.tolist() == [owner.index(number) for number in range(prepared.owners)]

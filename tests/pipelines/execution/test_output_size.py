@@ -10,7 +10,8 @@ import pytest
 from actors.model_actor import ModelActor
 from actors.parameters import BatchingParameters, ModelParameters
 from pipelines.config.job import EmbedConfig
-from pipelines.execution.output_size import ColumnSize, OutputSize, sampled_size, warnings
+from pipelines.execution import output_size
+from pipelines.execution.output_size import ChunkCounts, ColumnSize, OutputSize, sampled_size, warnings
 from pipelines.stages.prepare import PrepareStage
 from pipelines.storage.filesystem import resolve
 from tests.pipelines.helpers import qa_rows
@@ -53,6 +54,8 @@ def test_a_row_is_counted_for_each_chunk(tmp_path: Path, untrained_model: Path) 
     assert [(c.name, c.row_bytes) for c in size.columns] == [("embedding", job.model.hidden_size)]
     texts = sum(len(str(row["text"])) for row in rows) / (3 * ROWS)
     assert size.other_row_bytes > texts
+    assert size.chunks == ChunkCounts(3.0, 3, 3)
+    assert size.sampled == ROWS
 
 
 def test_columns_of_the_layers_are_near_what_they_take(tmp_path: Path, untrained_model: Path) -> None:
@@ -70,6 +73,28 @@ def test_columns_of_the_layers_are_near_what_they_take(tmp_path: Path, untrained
     for column in size.columns:
         held = table[column.name].combine_chunks().nbytes / ROWS
         assert 0.5 * held < column.row_bytes < 2 * held, column.name
+
+
+@pytest.mark.parametrize(
+    ("rows", "text_bytes", "least", "most"), [(60, 100, 5, 10), (1000, 100, 5, 10), (3, 5000, 1, 1)]
+)
+def test_a_sample_has_no_more_text_than_is_tokenised_at_once(
+    tmp_path: Path,
+    untrained_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+    text_bytes: int,
+    least: int,
+    most: int,
+) -> None:
+    """Of a corpus that is read whole for it, of one that is read in pieces, and of rows that are each too long."""
+    monkeypatch.setattr(output_size, "_MOST_BYTES", 1000)
+    texts = [f"{n} {'a b ' * text_bytes}"[:text_bytes] for n in range(rows)]
+    corpus = write_jsonl(tmp_path / "in" / "a.jsonl", [{"id": str(n), "text": t} for n, t in enumerate(texts)]).parent
+    size = sampled_size(make_job([corpus], tmp_path / "out", untrained_model, kind=EmbedConfig), rows)
+    assert size is not None
+    assert least <= size.sampled <= most
+    assert size.text_bytes == pytest.approx(rows * text_bytes, rel=0.1)
 
 
 def test_an_input_that_cannot_be_read_has_no_size(tmp_path: Path, untrained_model: Path) -> None:
