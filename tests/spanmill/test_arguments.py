@@ -92,7 +92,7 @@ def test_settings_say_in_plain_words_what_is_wrong() -> None:
             EmbeddingParameters,
             {"pool": "cls"},
             TypeError,
-            "^unknown parameter pool; there are dimensions, doc_stride, dtype, ",
+            "^unknown parameter pool; there are dimensions, doc_stride, ",
         ),
     ]
     for kind, values, error, words in cases:
