@@ -38,7 +38,7 @@ export function bytes(value) {
 /** A text as nodes, in which what was searched for stands out. */
 export function found(text, searched) {
   if (!searched) return [text];
-  const pattern = new RegExp(searched.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"), "giu");
+  const pattern = new RegExp(searched.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "giu");
   const pieces = [];
   let from = 0;
   for (const match of text.matchAll(pattern)) {

@@ -155,6 +155,17 @@ def test_pages_are_turned(browser: Browser, page: str) -> None:
     until(lambda: len(_ids(browser)) == 100)
 
 
+def test_what_is_searched_for_is_never_a_pattern(browser: Browser, page: str) -> None:
+    _open(browser, page)
+    _says(browser, "126 rows")
+    browser.write("#search", "more-01")
+    _says(browser, "10 rows fit.")
+    assert browser.text("tbody .hit") == "more-01"
+    browser.write("#search", "2026-01-01 ^$.*+?()[]{}|/\\-")
+    _says(browser, "No row fits.")
+    assert not browser.all("tbody tr")
+
+
 def test_a_row_shows_its_answer_in_the_passage_and_what_the_model_looked_at(browser: Browser, page: str) -> None:
     _open(browser, page)
     _says(browser, "126 rows")
