@@ -6,7 +6,7 @@ import { lastOnly } from "../api.js";
 import { changed, hash } from "../state.js";
 import { number, score } from "../words.js";
 import { sideNames } from "./comparison.js";
-import { answersOf, showFirstMark } from "./row.js";
+import { answersOf, passageOf, showFirstMark } from "./row.js";
 
 export const pair = {
   id: "pair",
@@ -46,7 +46,7 @@ class PairView {
     // The passage of whichever output carries it, else of the input that the first one names.
     let texts = found.find((row) => row?.passage)?.passage;
     for (const [output, key] of keys.entries()) {
-      if (key && (!texts || texts.source === "missing")) texts = await api.get("passage", { output, key }, signal);
+      if (key && (!texts || texts.source === "missing")) texts = await passageOf(api, { output, key }, signal);
     }
     this.#status.textContent = "";
     this.#show(found, texts);

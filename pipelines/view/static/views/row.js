@@ -60,7 +60,7 @@ class RowView {
 
   async #fromInput(at, passage, signal) {
     passage.replaceChildren(element("p", { className: "hint" }, "Reading the passage from the input …"));
-    return this.#app.api.get("passage", at, signal);
+    return passageOf(this.#app.api, at, signal);
   }
 
   #sections = new Map();
@@ -129,6 +129,16 @@ class RowView {
     this.#content.replaceChildren();
     this.#status.className = "status refused";
     this.#status.textContent = error.message;
+  }
+}
+
+/** The texts that a row was made of; where they cannot be had, what is said instead of them. */
+export async function passageOf(api, at, signal) {
+  try {
+    return await api.get("passage", at, signal);
+  } catch (error) {
+    if (error.name === "AbortError" || error.status === 401) throw error;
+    return { source: "missing", texts: {}, why: error.message.replace(/\.$/, "") };
   }
 }
 
