@@ -34,6 +34,7 @@ class AttentionView {
   #layer;
   #heads;
   #links = [];
+  #turn = 0;
   #id = `attention-${(made += 1)}`;
   #layers;
   #from;
@@ -100,29 +101,38 @@ class AttentionView {
 
   async #choose(layer, heads) {
     this.#layers.value = String(layer);
-    if (!this.#window.layers.includes(layer) && !(await this.#loaded([layer], `layer ${layer}`))) {
-      this.#layers.value = String(this.#layer);
-      return;
+    if (!this.#window.layers.includes(layer)) {
+      const window = await this.#loaded([layer], `layer ${layer}`);
+      // Another layer was chosen meanwhile.
+      if (Number(this.#layers.value) !== layer) return;
+      if (!this.#window.layers.includes(layer)) {
+        if (window === null) {
+          this.#layers.value = String(this.#layer);
+          return;
+        }
+        this.#window = window;
+      }
     }
-    if (Number(this.#layers.value) !== layer) return;
     this.#layer = layer;
     this.#heads = new Set(heads);
     this.#options.onchoose(layer, [...heads]);
     this.#draw();
   }
 
-  /** Whether layers could be had. */
+  /** The window with layers that it lacks; null where they are refused. Only the latest of several requests says how it goes. */
   async #loaded(layers, named) {
-    this.#message.className = "status";
-    this.#message.textContent = `Asking for ${named} …`;
+    const turn = (this.#turn += 1);
+    const say = (text, className) => {
+      if (turn === this.#turn) Object.assign(this.#message, { textContent: text, className });
+    };
+    say(`Asking for ${named} …`, "status");
     try {
-      this.#window = await this.#options.load(layers);
-      this.#message.textContent = "";
-      return true;
+      const window = await this.#options.load(layers);
+      say("", "status");
+      return window;
     } catch (refused) {
-      this.#message.className = "status refused";
-      this.#message.textContent = refused.message;
-      return false;
+      say(refused.message, "status refused");
+      return null;
     }
   }
 
@@ -159,7 +169,10 @@ class AttentionView {
 
   #offer() {
     const show = async () => {
-      if (await this.#loaded(this.#options.layers, "all layers")) this.#drawAll();
+      const window = await this.#loaded(this.#options.layers, "all layers");
+      if (window === null) return;
+      this.#window = window;
+      this.#drawAll();
     };
     return element("button", { type: "button", className: "quiet small", onclick: show }, "Show all layers and heads");
   }
