@@ -19,8 +19,9 @@ export const comparison = {
 };
 
 /** What a pair is called, by how it agrees. */
-export function agreements({ outputs, comparison: { by } }) {
-  const [first, second] = outputs.map(({ name }) => name);
+export function agreements(job) {
+  const [first, second] = sideNames(job);
+  const { by } = job.comparison;
   return {
     equal: by === "answers" ? "the same answer" : "the same vector",
     place: "the same text elsewhere",
