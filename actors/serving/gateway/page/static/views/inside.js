@@ -142,7 +142,12 @@ export class InsideView {
 
   async #attribution() {
     this.#behind(this.#reading.forAttribution);
-    return this.#loading(async () => attributionView(await this.#reading.attribution()));
+    const [best] = this.#asked.answers[this.#question];
+    const isOther = this.#rank > 0;
+    return this.#loading(async () => {
+      const listed = await this.#reading.attribution();
+      return isOther ? ofBestAlone(best, listed) : attributionView(listed);
+    });
   }
 
   #behind(body) {
@@ -169,4 +174,11 @@ export class InsideView {
     this.#status.textContent = text;
     this.#status.hidden = !text;
   }
+}
+
+/** The attribution of the best answer where another candidate is chosen: whose it is, is said. */
+function ofBestAlone(best, listed) {
+  const alone = "The service gives the attribution of the best answer alone, ";
+  if (best.answer === null) return element("p", {}, `${alone}and the best here is that there is no answer.`);
+  return element("div", {}, element("p", {}, `${alone}which is `, element("strong", {}, element("bdi", {}, best.answer)), "."), attributionView(listed));
 }
