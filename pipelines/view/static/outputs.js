@@ -8,7 +8,8 @@ const NUMBERS = new Set(["start", "end"]);
 
 /** The output that the address names, with its number. */
 export function chosenOutput(job, params) {
-  const number = Math.min(Number(params.get("output") ?? 0) || 0, job.outputs.length - 1);
+  const asked = Math.trunc(Number(params.get("output"))) || 0;
+  const number = Math.min(Math.max(asked, 0), job.outputs.length - 1);
   return { ...job.outputs[number], number };
 }
 
