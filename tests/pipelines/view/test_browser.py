@@ -1,5 +1,6 @@
 """The page in a real browser, over outputs that the pipeline's own sinks wrote."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,27 @@ def test_what_is_searched_for_is_never_a_pattern(browser: Browser, page: str) ->
     browser.write("#search", "2026-01-01 ^$.*+?()[]{}|/\\-")
     _says(browser, "No row fits.")
     assert not browser.all("tbody tr")
+
+
+def test_what_was_typed_in_a_view_that_is_left_changes_no_other(browser: Browser, page: str) -> None:
+    for view in ("rows", "quarantine", "compare"):
+        _open(browser, f"{page}/#{view}")
+        browser.shown("#search")
+        type_and_leave = (
+            "const field = document.querySelector('#search'); field.value = 'bo';"
+            "field.dispatchEvent(new Event('input', { bubbles: true })); location.hash = '#figures'"
+        )
+        browser.run(type_and_leave)
+        browser.shown(".tiles")
+        time.sleep(0.5)
+        assert browser.run("return location.hash") == "#figures", view
+
+
+def test_an_output_that_is_none_is_the_nearest(browser: Browser, page: str) -> None:
+    for number, chosen in (("-1", "first"), ("9", "second"), ("0.5", "first"), ("x", "first")):
+        _open(browser, f"{page}/#figures?output={number}")
+        browser.shown(".tiles")
+        assert browser.text(".which [aria-current=true]") == chosen
 
 
 def test_a_row_shows_its_answer_in_the_passage_and_what_the_model_looked_at(browser: Browser, page: str) -> None:

@@ -1,6 +1,6 @@
 // Attention of a window as in BertViz's head view: which tokens attend to which, by layer and by head.
 
-import { element } from "../dom.js";
+import { element, select } from "../dom.js";
 import { headView } from "./headview.js";
 import { thumbnails } from "./thumbnails.js";
 import { placesOf, rounded, shownToken } from "./tokens.js";
@@ -53,8 +53,8 @@ class AttentionView {
     this.#layer = layer;
     this.#heads = new Set(heads ?? Array(window.heads).keys());
     this.#sources = sourcesOf(window.tokens, answer);
-    this.#layers = select(layers.map((one) => [one, `${one}`]), layer, () => this.#choose(Number(this.#layers.value), this.#heads));
-    this.#from = select(this.#sources.map(({ name }, place) => [place, name]), 0, () => this.#drawAll());
+    this.#layers = select({ onchange: () => this.#choose(Number(this.#layers.value), this.#heads) }, layers.map((one) => [one, one]), layer);
+    this.#from = select({ onchange: () => this.#drawAll() }, this.#sources.map(({ name }, place) => [place, name]));
     this.#chips = Array.from({ length: window.heads }, (_, head) => this.#chip(head));
     this.element = element(
       "div",
@@ -234,12 +234,6 @@ function sourcesOf(tokens, answer) {
     { name: "every token", places: [...tokens.keys()], every: true },
   ];
   return sources.filter(({ places }) => places.length);
-}
-
-function select(options, value, onchange) {
-  const made = element("select", { onchange }, ...options.map(([key, text]) => element("option", { value: String(key) }, text)));
-  made.value = String(value);
-  return made;
 }
 
 function control(id, label, input, ...more) {

@@ -1,6 +1,6 @@
 // How the model read a passage for one question: windows, start and end probabilities, attention, attribution.
 
-import { element } from "../dom.js";
+import { element, select } from "../dom.js";
 import { attentionView } from "../parts/attention.js";
 import { attributionView } from "../parts/attribution.js";
 import { probabilityView } from "../parts/probabilities.js";
@@ -67,9 +67,9 @@ export class InsideView {
   open(asked) {
     this.#asked = asked;
     this.#readings = asked.questions.map((question) => new Reading(this.#service, asked.passage, question, asked.parameters));
-    const select = element("select", { id: "inside-question", onchange: () => this.show(Number(select.value), 0) });
-    select.append(...asked.questions.map((text, place) => element("option", { value: String(place) }, `${place + 1}. ${text}`)));
-    this.#which.replaceChildren(element("label", { for: "inside-question" }, "Question"), select);
+    const questions = asked.questions.map((text, place) => [place, `${place + 1}. ${text}`]);
+    const list = select({ id: "inside-question", onchange: () => this.show(Number(list.value), 0) }, questions);
+    this.#which.replaceChildren(element("label", { for: list.id }, "Question"), list);
     this.#which.hidden = asked.questions.length === 1;
     this.element.hidden = false;
     return this.show(0, 0);
