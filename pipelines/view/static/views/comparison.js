@@ -132,7 +132,7 @@ function sideColumns(job, side, name, searched) {
   const place = (column) => job.outputs[side].columns.findIndex((one) => one.name === column);
   const cell = (column, options) => (pair) => (pair[key] ? shownValue(pair[key].values[place(column)], options) : [element("span", { className: "absent" }, "no row")]);
   return [
-    { name: `${key}-answer`, label: `answer, ${name}`, sortable: false, className: "of-text", cell: cell("answer", { isAnswer: true, searched }) },
-    { name: key, label: `score, ${name}`, sortable: true, numeric: true, className: "of-score", cell: cell("score", { isScore: true }) },
+    { name: `${key}-answer`, label: `answer in ${name}`, sortable: false, className: "of-text", cell: cell("answer", { isAnswer: true, searched }) },
+    { name: key, label: `score in ${name}`, sortable: true, numeric: true, className: "of-score", cell: cell("score", { isScore: true }) },
   ];
 }

@@ -65,9 +65,11 @@ export function select(properties, options, value = null) {
   return made;
 }
 
-/** A bar that is filled as far as a score from 0 to 1 goes; the number stands beside it. */
+/** A bar that is filled as far as a score from 0 to 1 goes, and is broken where it goes beyond; the number stands beside it. */
 export function meter(score) {
   const filled = element("span");
   filled.style.width = `${100 * Math.min(Math.max(score, 0), 1)}%`;
-  return element("span", { className: "meter", "aria-hidden": "true" }, filled);
+  // However small a score is, it is not none.
+  if (score > 0) filled.style.minWidth = "4px";
+  return element("span", { className: score > 1 ? "meter beyond" : "meter", "aria-hidden": "true" }, filled);
 }

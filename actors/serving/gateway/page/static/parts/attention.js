@@ -76,7 +76,7 @@ class AttentionView {
       { className: "controls" },
       control(`${this.#id}-layer`, "Layer", this.#layers),
       control(`${this.#id}-from`, "Attention from", this.#from),
-      control(`${this.#id}-least`, "Least weight", this.#least, this.#leastShown),
+      control(`${this.#id}-least`, "Least weight of a head", this.#least, this.#leastShown),
       element(
         "fieldset",
         { className: "heads" },
