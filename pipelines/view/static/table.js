@@ -8,7 +8,7 @@ const SIZES = [25, 50, 100, 250];
 /**
  * @typedef {Object} Column
  * @property {string} name by which the server sorts
- * @property {string} label
+ * @property {string|Node} label
  * @property {boolean} sortable
  * @property {boolean} numeric whether high values are asked for first
  * @property {string} className of its cells

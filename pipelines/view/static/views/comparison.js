@@ -132,7 +132,12 @@ function sideColumns(job, side, name, searched) {
   const place = (column) => job.outputs[side].columns.findIndex((one) => one.name === column);
   const cell = (column, options) => (pair) => (pair[key] ? shownValue(pair[key].values[place(column)], options) : [element("span", { className: "absent" }, "no row")]);
   return [
-    { name: `${key}-answer`, label: `answer in ${name}`, sortable: false, className: "of-text", cell: cell("answer", { isAnswer: true, searched }) },
-    { name: key, label: `score in ${name}`, sortable: true, numeric: true, className: "of-score", cell: cell("score", { isScore: true }) },
+    { name: `${key}-answer`, label: labelled("answer", name), sortable: false, className: "of-text", cell: cell("answer", { isAnswer: true, searched }) },
+    { name: key, label: labelled("score", name), sortable: true, numeric: true, className: "of-score", cell: cell("score", { isScore: true }) },
   ];
+}
+
+/** "score in base", which breaks before the "in" alone. */
+function labelled(what, name) {
+  return element("span", {}, `${what} `, element("span", { className: "together" }, "in ", element("bdi", {}, name)));
 }

@@ -11,7 +11,7 @@ const MOST_NAMED = 8;
 const FARTHEST = 3;
 const MANY = 200;
 const DIMMED = 0.7;
-const FAINTEST = 0.55;
+const FAINTEST = 0.6;
 
 /**
  * The tokens that attend, on the left, those that they attend to on the right, and a line for each weight.
