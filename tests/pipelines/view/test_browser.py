@@ -207,6 +207,15 @@ def test_a_row_shows_its_answer_in_the_passage_and_what_the_model_looked_at(brow
     until(lambda: _ids(browser)[:1] == ["q0"])
 
 
+def test_a_passage_that_cannot_be_read_leaves_the_row_as_it_is(browser: Browser, page: str) -> None:
+    _open(browser, page)
+    failing = "{ get: async () => { throw Object.assign(new Error('The input is gone.'), { status: values[0] }) } }"
+    script = f"return await part.passageOf({failing}, {{}}, undefined)"
+    texts = browser.made("view/views/row.js", script, 502)
+    assert texts == {"source": "missing", "texts": {}, "why": "The input is gone"}
+    assert "failed" in browser.made("view/views/row.js", script, 401)
+
+
 def test_texts_of_the_input_stay_texts_and_offsets_are_code_points(browser: Browser, page: str) -> None:
     _open(browser, f"{page}/#rows?q=onerror")
     _says(browser, "1 row fits.")
