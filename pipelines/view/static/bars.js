@@ -1,7 +1,7 @@
 // Counts as bars: names with how many there are of each, which may be chosen.
 
 import { element } from "../dom.js";
-import { number } from "./words.js";
+import { number } from "../numbers.js";
 
 /**
  * @param {Array<[string, number]>} counts most frequent first

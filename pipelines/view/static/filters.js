@@ -1,8 +1,9 @@
 // The form above the rows: a search, scores, answered or not, and conditions on any column.
 
-import { element, field } from "../dom.js";
+import { element, field, select } from "../dom.js";
+import { lastOnly } from "./api.js";
+import { afterTyping } from "./typing.js";
 
-const WAIT_MS = 300;
 const HOWS = {
   is: "is",
   is_not: "is not",
@@ -25,9 +26,10 @@ let made = 0;
 export class Filters {
   #app;
   #output = null;
-  #timer = 0;
+  #asking;
+  #typing;
   #search = element("input", { id: "search", type: "search", autocomplete: "off", spellcheck: false });
-  #answered = select("answered", [["", "all rows"], ["true", "answered"], ["false", "no answer"]]);
+  #answered = select({ id: "answered" }, [["", "all rows"], ["true", "answered"], ["false", "no answer"]]);
   #least = element("input", { id: "least", type: "number", step: "any" });
   #most = element("input", { id: "most", type: "number", step: "any" });
   #conditions = element("div", { className: "conditions" });
@@ -36,14 +38,16 @@ export class Filters {
 
   constructor(app) {
     this.#app = app;
+    this.#asking = lastOnly(() => {}, app.left);
+    this.#typing = afterTyping(() => this.#change(), app.left);
     const add = element("button", { type: "button", className: "quiet", onclick: () => this.#add() }, "Add a condition");
     this.element = element(
       "form",
-      { className: "card filters", role: "search", "aria-label": "Rows that are shown", onsubmit: (event) => this.#now(event) },
+      { className: "card filters", role: "search", "aria-label": "Rows that are shown", onsubmit: (event) => this.#submit(event) },
       element("div", { className: "options" }, field("Search", this.#search), ...this.#ofAnswers, element("div", { className: "row buttons" }, add, this.#clear)),
       this.#conditions,
     );
-    this.element.addEventListener("input", () => this.#soon());
+    this.element.addEventListener("input", this.#typing.soon);
   }
 
   /** Shows what the address says, unless somebody is typing it. */
@@ -59,14 +63,12 @@ export class Filters {
     this.#clear.hidden = !["q", "answered", "least", "most", "where"].some((name) => params.has(name));
   }
 
-  #soon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#now(), WAIT_MS);
+  #submit(event) {
+    event.preventDefault();
+    this.#typing.now();
   }
 
-  #now(event) {
-    event?.preventDefault();
-    clearTimeout(this.#timer);
+  #change() {
     const where = [...this.#conditions.children].map((one) => one.read()).filter(Boolean);
     const number = (input) => (Number.isFinite(input.valueAsNumber) ? input.value : "");
     this.#app.change(
@@ -90,8 +92,8 @@ export class Filters {
   /** One condition: a column, how, and a value, of which the frequent ones are offered. */
   #condition(name, how, value) {
     const id = `condition-${(made += 1)}`;
-    const columns = select(`${id}-column`, this.#output.columns.map((column) => [column.name, column.name]), name);
-    const hows = select(`${id}-how`, []);
+    const columns = select({ id: `${id}-column` }, this.#output.columns.map((column) => [column.name, column.name]), name);
+    const hows = select({ id: `${id}-how` }, []);
     const offered = element("datalist", { id: `${id}-values` });
     const input = element("input", { id: `${id}-value`, type: "text", value, autocomplete: "off" });
     input.setAttribute("list", offered.id);
@@ -102,17 +104,19 @@ export class Filters {
       hows.value = known.includes(chosen) ? chosen : known[0];
       input.parentElement.hidden = ["is_null", "is_not_null"].includes(hows.value);
     };
-    const offer = async () => {
-      try {
-        const { values } = await this.#app.api.get("values", { output: this.#output.number, column: columns.value });
+    // What is offered is a help; the value can be typed without it.
+    let offeredOf = null;
+    const offer = () =>
+      this.#asking(async (signal) => {
+        const column = columns.value;
+        if (column === offeredOf) return;
+        const { values } = await this.#app.api.get("values", { output: this.#output.number, column }, signal);
+        offeredOf = column;
         offered.replaceChildren(...values.filter(([one]) => one !== null).map(([one, count]) => element("option", { value: String(one) }, String(count))));
-      } catch {
-        // What is offered is a help; the value can be typed without it.
-      }
-    };
+      });
     const remove = () => {
       whole.remove();
-      this.#now();
+      this.#typing.now();
     };
     const whole = element(
       "fieldset",
@@ -129,7 +133,7 @@ export class Filters {
       offer();
     });
     hows.addEventListener("change", () => fit(hows.value));
-    input.addEventListener("focus", offer, { once: true });
+    input.addEventListener("focus", offer);
     whole.read = () => {
       const alone = ["is_null", "is_not_null"].includes(hows.value);
       if (!alone && !input.value) return null;
@@ -142,12 +146,6 @@ export class Filters {
 
 function labelled(label, input) {
   return element("div", { className: "field" }, element("label", { for: input.id, className: "hidden" }, label), input);
-}
-
-function select(id, options, value = "") {
-  const made = element("select", { id }, ...options.map(([key, text]) => element("option", { value: key }, text)));
-  if (value) made.value = value;
-  return made;
 }
 
 function parsed(text) {

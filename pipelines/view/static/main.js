@@ -1,7 +1,8 @@
 // The page: asks what is opened, offers the views of it, and keeps the key.
 
 import { element } from "../dom.js";
-import { Api } from "./api.js";
+import { counted, number } from "../numbers.js";
+import { Api, lastOnly } from "./api.js";
 import { changed, hash, read } from "./state.js";
 import { comparison } from "./views/comparison.js";
 import { figures } from "./views/figures.js";
@@ -9,7 +10,6 @@ import { pair } from "./views/pair.js";
 import { quarantine } from "./views/quarantine.js";
 import { row } from "./views/row.js";
 import { rows } from "./views/rows.js";
-import { counted, number } from "./words.js";
 
 /**
  * The views. A view is an object of its own module: `id` (in the address), `title(job)`, `offered(job)` whether it has a
@@ -30,6 +30,8 @@ const keyForget = document.getElementById("key-forget");
 const app = {
   api,
   job: null,
+  /** Is aborted when the view that is shown is left, and with it what that asks for. */
+  left: new AbortController().signal,
   /** Changes parameters of the view; what is typed replaces the address, so that Back leaves the view. */
   change(changes, replaces = false) {
     const { view, params } = read();
@@ -45,21 +47,29 @@ const app = {
 let shown = null;
 let shownId = "";
 let shards = 0;
+let leaving = null;
+const asking = lastOnly(refuse);
 
-async function start() {
-  try {
-    app.job = await api.get("job");
-  } catch (error) {
-    refuse(error);
-    return;
-  }
-  notice.textContent = "";
-  keyForm.hidden = true;
-  keyForget.hidden = !api.hasKey;
-  shards = shardsOf(app.job);
-  showHeader();
-  show();
-  lookAgain();
+function start() {
+  return asking(async (signal) => {
+    app.job = await api.get("job", {}, signal);
+    notice.textContent = "";
+    keyForm.hidden = true;
+    keyForget.hidden = !api.hasKey;
+    shards = shardsOf(app.job);
+    showHeader();
+    show();
+    await lookAgain(signal);
+  });
+}
+
+/** Leaves the view that is shown; what the next one asks for is broken off when that is left. */
+function leave() {
+  leaving?.abort();
+  leaving = new AbortController();
+  app.left = leaving.signal;
+  shown = null;
+  shownId = "";
 }
 
 function refuse(error) {
@@ -68,8 +78,7 @@ function refuse(error) {
     notice.textContent = api.hasKey ? "The server does not know this key." : "The server wants an API key, one of SPANMILL_KEYS.";
     keyForm.hidden = false;
     place.replaceChildren();
-    shown = null;
-    shownId = "";
+    leave();
     keyField.focus();
   } else notice.textContent = error.message;
   notice.className = "refused";
@@ -105,6 +114,7 @@ function show() {
   notice.textContent = "";
   if (view.id !== shownId) {
     const isFirst = !shownId;
+    leave();
     shown = view.make(app);
     shownId = view.id;
     place.replaceChildren(shown.element);
@@ -120,18 +130,20 @@ function show() {
 }
 
 /** A job that still runs commits more and more; what it has is offered, and never moves what somebody looks at. */
-function lookAgain() {
-  if (app.job.outputs.every(({ complete }) => complete)) return;
-  setTimeout(async () => {
+async function lookAgain(signal) {
+  while (!app.job.outputs.every(({ complete }) => complete)) {
+    await new Promise((done) => setTimeout(done, LOOK_AGAIN_MS));
     try {
-      app.job = await api.get("job");
+      app.job = await api.get("job", {}, signal);
+      notice.textContent = "";
       showHeader();
       offerNew(shardsOf(app.job) - shards);
     } catch (error) {
+      // Without its key nothing is had, and a later request is another's matter.
+      if (error.name === "AbortError" || error.status === 401) throw error;
       refuse(error);
     }
-    if (keyForm.hidden) lookAgain();
-  }, LOOK_AGAIN_MS);
+  }
 }
 
 function offerNew(more) {

@@ -8,7 +8,8 @@ const NUMBERS = new Set(["start", "end"]);
 
 /** The output that the address names, with its number. */
 export function chosenOutput(job, params) {
-  const number = Math.min(Number(params.get("output") ?? 0) || 0, job.outputs.length - 1);
+  const asked = Math.trunc(Number(params.get("output"))) || 0;
+  const number = Math.min(Math.max(asked, 0), job.outputs.length - 1);
   return { ...job.outputs[number], number };
 }
 
@@ -45,7 +46,17 @@ function elsewhere(matches, names, searched) {
   const places = Object.entries(matches ?? {});
   if (!places.length || places.some(([name]) => names.includes(name))) return [];
   const [name, text] = places[0];
-  return [element("span", { className: "elsewhere" }, `${name}: … `, element("bdi", {}, ...found(text, searched)), " …")];
+  return [element("span", { className: "elsewhere" }, `${name}: … `, element("bdi", {}, ...found(wholeWords(text, searched), searched)), " …")];
+}
+
+/** An excerpt without the pieces of words at its ends; what was searched for stays, even within a word. */
+function wholeWords(text, searched) {
+  const at = text.toLowerCase().indexOf(searched.toLowerCase());
+  if (at < 0) return text;
+  const end = at + searched.length;
+  const from = text.slice(0, at).search(/\s/) + 1;
+  const behind = text.slice(end).search(/\s\S*$/);
+  return text.slice(from, behind < 0 ? text.length : end + behind);
 }
 
 function tableColumn({ name, kind, sortable }, place, searched) {

@@ -1,14 +1,14 @@
 // A table of one page of rows, whose headers sort, and the buttons that turn the pages.
 
-import { element } from "../dom.js";
-import { number } from "./words.js";
+import { element, select } from "../dom.js";
+import { number } from "../numbers.js";
 
 const SIZES = [25, 50, 100, 250];
 
 /**
  * @typedef {Object} Column
  * @property {string} name by which the server sorts
- * @property {string} label
+ * @property {string|Node} label
  * @property {boolean} sortable
  * @property {boolean} numeric whether high values are asked for first
  * @property {string} className of its cells
@@ -106,8 +106,8 @@ export class Pager {
       button("Next page", "›", () => this.offset + this.limit),
       button("Last page", "»", () => Math.floor(Math.max(this.count - 1, 0) / this.limit) * this.limit),
     ];
-    this.#size = element("select", { id: "page-size", onchange: () => this.#onturn({ offset: 0, limit: Number(this.#size.value) }) });
-    this.#size.append(...SIZES.map((size) => element("option", { value: String(size) }, String(size))));
+    const resize = () => this.#onturn({ offset: 0, limit: Number(this.#size.value) });
+    this.#size = select({ id: "page-size", onchange: resize }, SIZES.map((size) => [size, size]));
     const [first, before, next, last] = this.#buttons;
     this.element = element(
       "nav",

@@ -1,19 +1,8 @@
-// Numbers and texts for people.
+// Scores, shares, sizes and texts for people.
 
 import { element } from "../dom.js";
 
-const WHOLE = new Intl.NumberFormat("en");
 const SIZES = ["B", "kB", "MB", "GB", "TB"];
-
-/** 12,345 */
-export function number(value) {
-  return WHOLE.format(value);
-}
-
-/** "1 row", "2,000 rows" */
-export function counted(value, word) {
-  return `${number(value)} ${word}${value === 1 ? "" : "s"}`;
-}
 
 /** A score with three digits; what is no number, as NaN of a model that overflowed, as it is. */
 export function score(value) {
@@ -38,7 +27,7 @@ export function bytes(value) {
 /** A text as nodes, in which what was searched for stands out. */
 export function found(text, searched) {
   if (!searched) return [text];
-  const pattern = new RegExp(searched.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"), "giu");
+  const pattern = new RegExp(searched.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "giu");
   const pieces = [];
   let from = 0;
   for (const match of text.matchAll(pattern)) {

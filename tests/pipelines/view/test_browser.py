@@ -1,5 +1,6 @@
 """The page in a real browser, over outputs that the pipeline's own sinks wrote."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,38 @@ def test_pages_are_turned(browser: Browser, page: str) -> None:
     until(lambda: len(_ids(browser)) == 100)
 
 
+def test_what_is_searched_for_is_never_a_pattern(browser: Browser, page: str) -> None:
+    _open(browser, page)
+    _says(browser, "126 rows")
+    browser.write("#search", "more-01")
+    _says(browser, "10 rows fit.")
+    assert browser.text("tbody .hit") == "more-01"
+    browser.write("#search", "2026-01-01 ^$.*+?()[]{}|/\\-")
+    _says(browser, "No row fits.")
+    assert not browser.all("tbody tr")
+
+
+def test_what_was_typed_in_a_view_that_is_left_changes_no_other(browser: Browser, page: str) -> None:
+    for view in ("rows", "quarantine", "compare"):
+        _open(browser, f"{page}/#{view}")
+        browser.shown("#search")
+        type_and_leave = (
+            "const field = document.querySelector('#search'); field.value = 'bo';"
+            "field.dispatchEvent(new Event('input', { bubbles: true })); location.hash = '#figures'"
+        )
+        browser.run(type_and_leave)
+        browser.shown(".tiles")
+        time.sleep(0.5)
+        assert browser.run("return location.hash") == "#figures", view
+
+
+def test_an_output_that_is_none_is_the_nearest(browser: Browser, page: str) -> None:
+    for number, chosen in (("-1", "first"), ("9", "second"), ("0.5", "first"), ("x", "first")):
+        _open(browser, f"{page}/#figures?output={number}")
+        browser.shown(".tiles")
+        assert browser.text(".which [aria-current=true]") == chosen
+
+
 def test_a_row_shows_its_answer_in_the_passage_and_what_the_model_looked_at(browser: Browser, page: str) -> None:
     _open(browser, page)
     _says(browser, "126 rows")
@@ -172,6 +205,15 @@ def test_a_row_shows_its_answer_in_the_passage_and_what_the_model_looked_at(brow
     assert "row 2 of the list" in browser.text(".pager")
     browser.click(".pager a")
     until(lambda: _ids(browser)[:1] == ["q0"])
+
+
+def test_a_passage_that_cannot_be_read_leaves_the_row_as_it_is(browser: Browser, page: str) -> None:
+    _open(browser, page)
+    failing = "{ get: async () => { throw Object.assign(new Error('The input is gone.'), { status: values[0] }) } }"
+    script = f"return await part.passageOf({failing}, {{}}, undefined)"
+    texts = browser.made("view/views/row.js", script, 502)
+    assert texts == {"source": "missing", "texts": {}, "why": "The input is gone"}
+    assert "failed" in browser.made("view/views/row.js", script, 401)
 
 
 def test_texts_of_the_input_stay_texts_and_offsets_are_code_points(browser: Browser, page: str) -> None:

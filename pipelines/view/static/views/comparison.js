@@ -1,15 +1,17 @@
 // Two outputs row by row: how far they agree, and where they do not.
 
 import { element } from "../../dom.js";
+import { counted, number } from "../../numbers.js";
 import { lastOnly } from "../api.js";
 import { bars } from "../bars.js";
 import { shownValue } from "../outputs.js";
+import { SearchField } from "../search.js";
 import { changed, hash } from "../state.js";
+import { StatusLine } from "../status.js";
 import { DataTable, Pager } from "../table.js";
-import { counted, number, percent } from "../words.js";
+import { percent } from "../words.js";
 
 const LIMIT = 50;
-const WAIT_MS = 300;
 
 export const comparison = {
   id: "compare",
@@ -19,8 +21,9 @@ export const comparison = {
 };
 
 /** What a pair is called, by how it agrees. */
-export function agreements({ outputs, comparison: { by } }) {
-  const [first, second] = outputs.map(({ name }) => name);
+export function agreements(job) {
+  const [first, second] = sideNames(job);
+  const { by } = job.comparison;
   return {
     equal: by === "answers" ? "the same answer" : "the same vector",
     place: "the same text elsewhere",
@@ -38,32 +41,30 @@ export function sideNames({ outputs: [first, second] }) {
 class ComparisonView {
   #app;
   #params = new URLSearchParams();
-  #timer = 0;
   #summary = element("div");
-  #search = element("input", { id: "search", type: "search", autocomplete: "off", spellcheck: false });
-  #status = element("p", { className: "status", role: "status" });
+  #search;
+  #status;
   #table;
   #pager;
-  #ask = lastOnly((error) => this.#refused(error));
+  #ask;
 
   constructor(app) {
     this.#app = app;
+    this.#search = new SearchField(app, "Search in ids and answers");
+    this.#status = new StatusLine(app);
+    this.#ask = lastOnly((error) => this.#status.refuse(error), app.left);
     this.#table = new DataTable(
       "Rows of both outputs",
       (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }),
       (pair) => hash("pair", changed(this.#params, { first: pair.first?.key, second: pair.second?.key, offset: "" })),
     );
     this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
-    this.#search.addEventListener("input", () => {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => app.change({ q: this.#search.value, offset: "" }, true), WAIT_MS);
-    });
     this.element = element(
       "div",
       { className: "view" },
       element("h1", {}, "Compare"),
-      element("div", { className: "card filters" }, this.#summary, element("div", { className: "field" }, element("label", { for: "search" }, "Search in ids and answers"), this.#search)),
-      element("div", { className: "above" }, this.#status),
+      element("div", { className: "card filters" }, this.#summary, this.#search.element),
+      element("div", { className: "above" }, this.#status.element),
       this.#table.element,
       this.#pager.element,
     );
@@ -71,9 +72,9 @@ class ComparisonView {
 
   update(params) {
     this.#params = params;
-    if (document.activeElement !== this.#search) this.#search.value = params.get("q") ?? "";
+    this.#search.show(params);
     if (!this.#app.job.comparison) {
-      this.#status.textContent = "One of the outputs has no rows yet.";
+      this.#status.say("One of the outputs has no rows yet.");
       return;
     }
     this.#showSummary();
@@ -110,14 +111,7 @@ class ComparisonView {
     const order = { sort: this.#params.get("sort") ?? "", descending: this.#params.get("descending") === "true" };
     this.#table.show(columns(job, this.#params.get("q") ?? ""), pairs, order, counted(count, "row"));
     this.#pager.show(offset, limit, count, pairs.length);
-    this.#status.className = "status";
-    this.#status.textContent = `${counted(count, "row")}${request.some(([name]) => name === "q" || name === "agreement") ? " that fit" : ""}.`;
-  }
-
-  #refused(error) {
-    if (error.status === 401) this.#app.refused(error);
-    this.#status.className = "status refused";
-    this.#status.textContent = error.message;
+    this.#status.say(`${counted(count, "row")}${request.some(([name]) => name === "q" || name === "agreement") ? " that fit" : ""}.`);
   }
 }
 
@@ -138,7 +132,12 @@ function sideColumns(job, side, name, searched) {
   const place = (column) => job.outputs[side].columns.findIndex((one) => one.name === column);
   const cell = (column, options) => (pair) => (pair[key] ? shownValue(pair[key].values[place(column)], options) : [element("span", { className: "absent" }, "no row")]);
   return [
-    { name: `${key}-answer`, label: `answer, ${name}`, sortable: false, className: "of-text", cell: cell("answer", { isAnswer: true, searched }) },
-    { name: key, label: `score, ${name}`, sortable: true, numeric: true, className: "of-score", cell: cell("score", { isScore: true }) },
+    { name: `${key}-answer`, label: labelled("answer", name), sortable: false, className: "of-text", cell: cell("answer", { isAnswer: true, searched }) },
+    { name: key, label: labelled("score", name), sortable: true, numeric: true, className: "of-score", cell: cell("score", { isScore: true }) },
   ];
+}
+
+/** "score in base", which breaks before the "in" alone. */
+function labelled(what, name) {
+  return element("span", {}, `${what} `, element("span", { className: "together" }, "in ", element("bdi", {}, name)));
 }

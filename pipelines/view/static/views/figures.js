@@ -1,11 +1,14 @@
 // The job as a whole: counts, scores, what is in quarantine, and what ran.
 
 import { element } from "../../dom.js";
+import { counted, number } from "../../numbers.js";
 import { bars, histogram } from "../bars.js";
 import { lastOnly } from "../api.js";
+import { facts } from "../facts.js";
 import { chosenOutput, outputLinks } from "../outputs.js";
 import { hash } from "../state.js";
-import { bytes, counted, number, percent } from "../words.js";
+import { StatusLine } from "../status.js";
+import { bytes, percent } from "../words.js";
 
 export const figures = {
   id: "figures",
@@ -17,28 +20,25 @@ export const figures = {
 class FiguresView {
   #app;
   #which = element("div");
-  #status = element("p", { className: "status", role: "status" });
+  #status;
   #content = element("div");
-  #ask = lastOnly((error) => {
-    if (error.status === 401) this.#app.refused(error);
-    this.#status.className = "status refused";
-    this.#status.textContent = error.message;
-  });
+  #ask;
 
   constructor(app) {
     this.#app = app;
-    this.element = element("div", { className: "view" }, element("div", { className: "heading" }, element("h1", {}, "Figures"), this.#which), this.#status, this.#content);
+    this.#status = new StatusLine(app);
+    this.#ask = lastOnly((error) => this.#status.refuse(error), app.left);
+    this.element = element("div", { className: "view" }, element("div", { className: "heading" }, element("h1", {}, "Figures"), this.#which), this.#status.element, this.#content);
   }
 
   update(params) {
     const output = chosenOutput(this.#app.job, params);
     const links = outputLinks(this.#app.job, "figures", output);
     this.#which.replaceChildren(...(links ? [links] : []));
-    this.#status.className = "status";
-    this.#status.textContent = "Reading the receipts …";
+    this.#status.say("Reading the receipts …");
     this.#ask(async (signal) => {
       const found = await this.#app.api.get("figures", { output: output.number }, signal);
-      this.#status.textContent = stateOf(output, found);
+      this.#status.say(stateOf(output, found));
       this.#content.replaceChildren(...this.#cards(output, found));
     });
   }
@@ -92,7 +92,7 @@ function tiles(output, found) {
 
 function jobFacts(output, { manifest, report }) {
   const { subject, machines } = report;
-  return facts([
+  const entries = [
     ["output", output.url],
     ["job", `${output.kind} ${output.job}`],
     ["begun", moment(output.created)],
@@ -103,7 +103,8 @@ function jobFacts(output, { manifest, report }) {
     ["rows of a shard", number(manifest.shard_rows)],
     ["machines", machines && `${counted(machines.nodes, "machine")}, ${counted(machines.actors, "model actor")}`],
     ["written by", `Spanmill ${manifest.spanmill}`],
-  ]);
+  ];
+  return facts(known(entries));
 }
 
 /** Settings that are not at their defaults, where the report says which; else all that change rows. */
@@ -121,9 +122,8 @@ function* flat(tree, before = "") {
   }
 }
 
-function facts(entries) {
-  const known = entries.filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return element("dl", { className: "facts" }, ...known.flatMap(([name, value]) => [element("dt", {}, name), element("dd", { dir: "auto" }, String(value))]));
+function known(entries) {
+  return entries.filter(([, value]) => value !== undefined && value !== null && value !== "");
 }
 
 function card(title, ...content) {

@@ -1,12 +1,14 @@
 // One row of both outputs: both answers in one passage.
 
 import { element, meter } from "../../dom.js";
-import { markedPassage } from "../../parts/passage.js";
+import { colourOf, markedPassage } from "../../parts/passage.js";
+import { number } from "../../numbers.js";
 import { lastOnly } from "../api.js";
 import { changed, hash } from "../state.js";
-import { number, score } from "../words.js";
+import { StatusLine } from "../status.js";
+import { score } from "../words.js";
 import { sideNames } from "./comparison.js";
-import { answersOf, showFirstMark } from "./row.js";
+import { answersOf, passageOf, showFirstMark } from "./row.js";
 
 export const pair = {
   id: "pair",
@@ -19,24 +21,23 @@ export const pair = {
 class PairView {
   #app;
   #back = element("a", {}, "Back to the comparison");
-  #status = element("p", { className: "status", role: "status" });
+  #status;
   #content = element("div");
-  #ask = lastOnly((error) => {
-    if (error.status === 401) this.#app.refused(error);
-    this.#content.replaceChildren();
-    this.#status.className = "status refused";
-    this.#status.textContent = error.message;
-  });
+  #ask;
 
   constructor(app) {
     this.#app = app;
-    this.element = element("div", { className: "view" }, element("p", { className: "pager" }, this.#back), this.#status, this.#content);
+    this.#status = new StatusLine(app);
+    this.#ask = lastOnly((error) => {
+      this.#content.replaceChildren();
+      this.#status.refuse(error);
+    }, app.left);
+    this.element = element("div", { className: "view" }, element("p", { className: "pager" }, this.#back), this.#status.element, this.#content);
   }
 
   update(params) {
     this.#back.href = hash("compare", changed(params, { first: "", second: "" }));
-    this.#status.className = "status";
-    this.#status.textContent = "Reading both rows …";
+    this.#status.say("Reading both rows …");
     this.#ask((signal) => this.#fetch([params.get("first"), params.get("second")], signal));
   }
 
@@ -46,9 +47,9 @@ class PairView {
     // The passage of whichever output carries it, else of the input that the first one names.
     let texts = found.find((row) => row?.passage)?.passage;
     for (const [output, key] of keys.entries()) {
-      if (key && (!texts || texts.source === "missing")) texts = await api.get("passage", { output, key }, signal);
+      if (key && (!texts || texts.source === "missing")) texts = await passageOf(api, { output, key }, signal);
     }
-    this.#status.textContent = "";
+    this.#status.say("");
     this.#show(found, texts);
   }
 
@@ -61,7 +62,7 @@ class PairView {
     const sides = found.map((row, side) =>
       element(
         "section",
-        { className: `card side colour-${side}`, "aria-label": names[side] },
+        { className: `card side ${colourOf(side)}`, "aria-label": names[side] },
         element("h2", {}, element("span", { className: "number" }, String(side + 1)), " ", element("bdi", {}, names[side])),
         ...said(row, best[side]),
         row ? element("p", {}, element("a", { href: hash("row", { output: side || "", key: row.key }) }, "The whole row")) : null,

@@ -1,14 +1,16 @@
 // Rows that could not be used, by reason.
 
 import { element } from "../../dom.js";
+import { counted } from "../../numbers.js";
 import { lastOnly } from "../api.js";
 import { chosenOutput, outputLinks } from "../outputs.js";
 import { bars } from "../bars.js";
+import { SearchField } from "../search.js";
+import { StatusLine } from "../status.js";
 import { DataTable, Pager } from "../table.js";
-import { counted, found } from "../words.js";
+import { found } from "../words.js";
 
 const LIMIT = 50;
-const WAIT_MS = 300;
 
 export const quarantine = {
   id: "quarantine",
@@ -20,23 +22,21 @@ export const quarantine = {
 class QuarantineView {
   #app;
   #params = new URLSearchParams();
-  #timer = 0;
   #which = element("div");
   #reasons = element("div");
-  #search = element("input", { id: "search", type: "search", autocomplete: "off", spellcheck: false });
-  #status = element("p", { className: "status", role: "status" });
+  #search;
+  #status;
   #table;
   #pager;
-  #ask = lastOnly((error) => this.#refused(error));
+  #ask;
 
   constructor(app) {
     this.#app = app;
+    this.#search = new SearchField(app, "Search");
+    this.#status = new StatusLine(app);
+    this.#ask = lastOnly((error) => this.#status.refuse(error), app.left);
     this.#table = new DataTable("Rows in quarantine", (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }));
     this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
-    this.#search.addEventListener("input", () => {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => app.change({ q: this.#search.value, offset: "" }, true), WAIT_MS);
-    });
     this.element = element(
       "div",
       { className: "view" },
@@ -45,9 +45,9 @@ class QuarantineView {
         "div",
         { className: "card filters" },
         this.#reasons,
-        element("div", { className: "field" }, element("label", { for: "search" }, "Search"), this.#search),
+        this.#search.element,
       ),
-      element("div", { className: "above" }, this.#status),
+      element("div", { className: "above" }, this.#status.element),
       this.#table.element,
       this.#pager.element,
     );
@@ -58,7 +58,7 @@ class QuarantineView {
     const output = chosenOutput(this.#app.job, params);
     const links = outputLinks(this.#app.job, "quarantine", output);
     this.#which.replaceChildren(...(links ? [links] : []));
-    if (document.activeElement !== this.#search) this.#search.value = params.get("q") ?? "";
+    this.#search.show(params);
     this.#ask((signal) => this.#fetch(output, signal));
   }
 
@@ -79,20 +79,13 @@ class QuarantineView {
     this.#table.show(columns(output, this.#params.get("q") ?? ""), rows, order, counted(count, "row"));
     this.#table.element.hidden = this.#pager.element.hidden = count === 0;
     this.#pager.show(offset, limit, count, rows.length);
-    this.#status.className = "status";
-    this.#status.textContent = values.length ? `${counted(count, "row")}${reason ? ` with the reason ${reason}` : ""}.` : "No row is in quarantine: all could be used.";
+    this.#status.say(values.length ? `${counted(count, "row")}${reason ? ` with the reason ${reason}` : ""}.` : "No row is in quarantine: all could be used.");
   }
 
   #showReasons(values, reason) {
     const choose = (name) => this.#app.change({ reason: name === reason ? "" : name, offset: "" });
     this.#reasons.replaceChildren(...(values.length ? [element("h2", {}, "Reasons"), bars(values, { chosen: reason, onchoose: choose })] : []));
-    this.#search.parentElement.hidden = !values.length;
-  }
-
-  #refused(error) {
-    if (error.status === 401) this.#app.refused(error);
-    this.#status.className = "status refused";
-    this.#status.textContent = error.message;
+    this.#search.element.hidden = !values.length;
   }
 }
 

@@ -1,14 +1,17 @@
 // One row: its passage with the answers marked, all its columns, and what the model looked at where the job wrote that.
 
-import { counted as countedWord, element, meter } from "../../dom.js";
+import { element, meter, select } from "../../dom.js";
 import { attentionView } from "../../parts/attention.js";
 import { attributionView } from "../../parts/attribution.js";
 import { candidateList } from "../../parts/candidates.js";
 import { emphasise, markedPassage } from "../../parts/passage.js";
+import { counted, number } from "../../numbers.js";
 import { lastOnly } from "../api.js";
+import { facts } from "../facts.js";
 import { chosenOutput } from "../outputs.js";
 import { changed, hash } from "../state.js";
-import { number, score } from "../words.js";
+import { StatusLine } from "../status.js";
+import { score } from "../words.js";
 import { asked } from "./rows.js";
 
 const ANSWER_FIELDS = ["answer", "score", "start", "end", "answers"];
@@ -25,22 +28,23 @@ export const row = {
 class RowView {
   #app;
   #params = null;
-  #ask = lastOnly((error) => this.#refused(error));
+  #ask;
   #turn = element("nav", { className: "pager row", "aria-label": "Rows of the list" });
   #content = element("div");
-  #status = element("p", { className: "status", role: "status" });
+  #status;
 
   constructor(app) {
     this.#app = app;
-    this.element = element("div", { className: "view" }, this.#turn, this.#status, this.#content);
+    this.#status = new StatusLine(app);
+    this.#ask = lastOnly((error) => this.#refused(error), app.left);
+    this.element = element("div", { className: "view" }, this.#turn, this.#status.element, this.#content);
   }
 
   update(params) {
     this.#params = params;
     const output = chosenOutput(this.#app.job, params);
     this.#showTurn();
-    this.#status.className = "status";
-    this.#status.textContent = "Reading the row …";
+    this.#status.say("Reading the row …");
     this.#ask((signal) => this.#fetch(output, signal));
   }
 
@@ -50,7 +54,7 @@ class RowView {
     const answers = answersOf(found.values);
     const passage = element("div", { className: "card" });
     this.#show(output, found, answers, passage);
-    this.#status.textContent = "";
+    this.#status.say("");
     const texts = found.passage ?? (await this.#fromInput(at, passage, signal));
     showPassage(passage, texts, answers, output, chunkOf(found.values, output));
     this.#content.querySelector("h1").textContent = texts.texts.question ?? found.values.id;
@@ -60,7 +64,7 @@ class RowView {
 
   async #fromInput(at, passage, signal) {
     passage.replaceChildren(element("p", { className: "hint" }, "Reading the passage from the input …"));
-    return this.#app.api.get("passage", at, signal);
+    return passageOf(this.#app.api, at, signal);
   }
 
   #sections = new Map();
@@ -92,7 +96,7 @@ class RowView {
     let shown;
     try {
       const found = await this.#app.api.get("value", { ...at, column: name }, signal);
-      shown = heavyView(name, found, answers[0], (item) => this.#app.api.get("value", { ...at, column: name, item }));
+      shown = heavyView(name, found, answers[0], (item) => this.#app.api.get("value", { ...at, column: name, item }, this.#app.left));
     } catch (error) {
       if (error.name === "AbortError") throw error;
       shown = element("p", { className: "refused" }, error.message);
@@ -115,20 +119,28 @@ class RowView {
   async #go(place) {
     const focused = document.activeElement?.title;
     try {
-      const { rows } = await this.#app.api.get("rows", new URLSearchParams([...asked(this.#params), ["offset", place], ["limit", 1]]));
+      const { rows } = await this.#app.api.get("rows", new URLSearchParams([...asked(this.#params), ["offset", place], ["limit", 1]]), this.#app.left);
       if (rows.length) this.#app.change({ key: rows[0].key, at: place });
-      else this.#status.textContent = "That was the last row.";
+      else this.#status.say("That was the last row.");
     } catch (error) {
-      this.#refused(error);
+      if (error.name !== "AbortError") this.#refused(error);
     }
     [...this.#turn.querySelectorAll("button")].find(({ title }) => title === focused)?.focus();
   }
 
   #refused(error) {
-    if (error.status === 401) this.#app.refused(error);
     this.#content.replaceChildren();
-    this.#status.className = "status refused";
-    this.#status.textContent = error.message;
+    this.#status.refuse(error);
+  }
+}
+
+/** The texts that a row was made of; where they cannot be had, what is said instead of them. */
+export async function passageOf(api, at, signal) {
+  try {
+    return await api.get("passage", at, signal);
+  } catch (error) {
+    if (error.name === "AbortError" || error.status === 401) throw error;
+    return { source: "missing", texts: {}, why: error.message.replace(/\.$/, "") };
   }
 }
 
@@ -196,17 +208,6 @@ function answerFacts(one) {
   );
 }
 
-/** Names and values, a list for screen readers too. */
-function facts(entries) {
-  return element("dl", { className: "facts" }, ...entries.flatMap(([name, value]) => [element("dt", {}, element("bdi", {}, name)), element("dd", { dir: "auto" }, ...written(value))]));
-}
-
-function written(value) {
-  if (value === null || value === undefined) return [element("span", { className: "absent" }, "empty")];
-  if (typeof value === "object") return [element("pre", {}, JSON.stringify(value, null, 1))];
-  return [String(value)];
-}
-
 /** A heavy column: what the modules of the service's page show, or the shape and the first numbers of a vector. */
 function heavyView(name, found, answer, load) {
   if ("outline" in found) return outlineView(found.outline);
@@ -218,7 +219,7 @@ function heavyView(name, found, answer, load) {
 
 function outlineView({ shape, norm, first }) {
   const more = shape.reduce((product, size) => product * size, 1) > (first?.length ?? 0);
-  const size = shape.length > 1 ? shape.map(number).join(" × ") : countedWord(shape[0] ?? 0, "number");
+  const size = shape.length > 1 ? shape.map(number).join(" × ") : counted(shape[0] ?? 0, "number");
   const length = norm === undefined ? "" : `, of length ${norm.toFixed(3)}${shape.length > 1 ? " in the mean" : ""}`;
   return element("div", {}, element("p", {}, `${size}${length}`), first ? element("p", { className: "vector" }, `${first.join("  ")}${more ? "  …" : ""}`) : null);
 }
@@ -230,7 +231,7 @@ function tokensView(tokens) {
     { className: "token-list" },
     ...tokens.map(({ text, id, start, end }) => element("li", { title: `id ${id}, characters ${start} to ${end}` }, element("bdi", {}, text))),
   );
-  return element("details", { open: few }, element("summary", {}, countedWord(tokens.length, "token")), list);
+  return element("details", { open: few }, element("summary", {}, counted(tokens.length, "token")), list);
 }
 
 /** One window of the column `attention` at a time, since each may be megabytes. */
@@ -238,7 +239,7 @@ function windowsView(found, answer, load) {
   const place = element("div");
   const span = Number.isInteger(answer?.start) ? { start: answer.start, end: answer.end } : null;
   const show = ({ value }) => place.replaceChildren(attentionView(value, { answer: span }));
-  const choice = element("select", { id: "window-choice" }, ...Array.from({ length: found.items }, (_, item) => element("option", { value: String(item) }, `Window ${item + 1} of ${found.items}`)));
+  const choice = select({ id: "window-choice" }, Array.from({ length: found.items }, (_, item) => [item, `Window ${item + 1} of ${found.items}`]));
   choice.addEventListener("change", async () => {
     place.replaceChildren(element("p", { className: "hint", role: "status" }, "Reading …"));
     try {

@@ -1,11 +1,12 @@
 // The rows of an output: found, filtered, sorted, page by page.
 
 import { element } from "../../dom.js";
+import { counted, number } from "../../numbers.js";
 import { lastOnly } from "../api.js";
 import { Filters } from "../filters.js";
 import { chosenOutput, outputLinks, rowAddress, tableColumns, usualColumns } from "../outputs.js";
+import { StatusLine } from "../status.js";
 import { DataTable, Pager } from "../table.js";
-import { counted, number } from "../words.js";
 
 /** Parameters of the address that say which rows are wanted. */
 export const ASKED = ["output", "q", "where", "answered", "least", "most", "sort", "descending"];
@@ -32,7 +33,7 @@ class RowsView {
   #filters;
   #which = element("div");
   #heading = element("h1");
-  #status = element("p", { className: "status", role: "status" });
+  #status;
   #table;
   #pager;
   #columns = element("details", { className: "columns-shown" });
@@ -41,19 +42,23 @@ class RowsView {
   constructor(app) {
     this.#app = app;
     this.#filters = new Filters(app);
+    this.#status = new StatusLine(app);
     this.#table = new DataTable(
       "Rows",
       (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }),
       (row) => rowAddress(this.#output, this.#params, row.place, row.key),
     );
     this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
-    this.#ask = lastOnly((error) => this.#refused(error));
+    this.#ask = lastOnly((error) => {
+      this.#table.busy = false;
+      this.#status.refuse(error);
+    }, app.left);
     this.element = element(
       "div",
       { className: "view" },
       element("div", { className: "heading" }, this.#heading, this.#which),
       this.#filters.element,
-      element("div", { className: "above" }, this.#status, this.#columns),
+      element("div", { className: "above" }, this.#status.element, this.#columns),
       this.#table.element,
       this.#pager.element,
     );
@@ -75,7 +80,6 @@ class RowsView {
     const [offset, limit] = [Number(this.#params.get("offset") ?? 0), Number(this.#params.get("limit") ?? LIMIT)];
     const request = asked(this.#params);
     this.#table.busy = true;
-    this.#status.className = "status";
     // The count looks at every row, so the page does not wait for it.
     const counting = api.get("count", request, signal);
     counting.catch(() => {});
@@ -96,8 +100,7 @@ class RowsView {
       this.#table.show(tableColumns(this.#output, names, this.#params.get("q") ?? ""), shown, order, range);
     }
     this.#pager.show(offset, limit, count, found.length);
-    if (count !== null) this.#status.textContent = this.#sentence(count);
-    else this.#status.textContent = "Counting …";
+    this.#status.say(count === null ? "Counting …" : this.#sentence(count));
   }
 
   #sentence(count) {
@@ -105,13 +108,6 @@ class RowsView {
     if (!this.#output.columns.length) return "Nothing is committed yet.";
     if (isAll) return counted(count, "row");
     return count ? `${counted(count, "row")} ${count === 1 ? "fits" : "fit"}.` : "No row fits. Take a condition away, or search for less.";
-  }
-
-  #refused(error) {
-    this.#table.busy = false;
-    if (error.status === 401) this.#app.refused(error);
-    this.#status.className = "status refused";
-    this.#status.textContent = error.message;
   }
 
   #names() {

@@ -53,14 +53,23 @@ export function reveal(shown) {
   shown.scrollIntoView({ block: "center", behavior: still ? "auto" : "smooth" });
 }
 
-/** A bar that is filled as far as a score from 0 to 1 goes; the number stands beside it. */
+/**
+ * A choice of one.
+ * @param {Object} properties of the element, as `id` and `onchange`
+ * @param {Array<[string|number, string|number]>} options the value and the text of each
+ * @param {string|number|null} value the one that is chosen; null takes the first
+ */
+export function select(properties, options, value = null) {
+  const made = element("select", properties, ...options.map(([key, text]) => element("option", { value: String(key) }, String(text))));
+  if (value !== null) made.value = String(value);
+  return made;
+}
+
+/** A bar that is filled as far as a score from 0 to 1 goes, and is broken where it goes beyond; the number stands beside it. */
 export function meter(score) {
   const filled = element("span");
   filled.style.width = `${100 * Math.min(Math.max(score, 0), 1)}%`;
-  return element("span", { className: "meter", "aria-hidden": "true" }, filled);
-}
-
-/** "1 answer", "2 answers" */
-export function counted(number, word) {
-  return `${number} ${word}${number === 1 ? "" : "s"}`;
+  // However small a score is, it is not none.
+  if (score > 0) filled.style.minWidth = "4px";
+  return element("span", { className: score > 1 ? "meter beyond" : "meter", "aria-hidden": "true" }, filled);
 }

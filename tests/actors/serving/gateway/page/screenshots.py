@@ -1,13 +1,9 @@
 """Takes the pictures of docs/page.md: `python -m tests.actors.serving.gateway.page.screenshots docs/images`."""
 
-import base64
-import io
 import json
 import sys
 import tempfile
 from pathlib import Path
-
-from PIL import Image
 
 from actors.model_actor import ModelActor
 from actors.models.hub import find_model
@@ -19,12 +15,10 @@ from actors.serving.parameters import CorsParameters, KeyParameters, LimitParame
 from actors.serving.replica.replica import Replica
 from tests.actors.serving.helpers import NAME, InProcess, serving
 from tests.browser import Browser, headless
+from tests.pictures import take_between
 from tests.waiting import until
 
 SCREEN = (1180, 900)
-MARGIN = 12
-COLOURS = 256
-"""Enough for text, lines and bars, and the files are small."""
 CORPUS = Path(__file__).parents[5] / "samples" / "corpus.jsonl"
 HALF = 6
 QUESTION = "Who built the light at Merrow Head?"
@@ -58,7 +52,7 @@ def _answers(browser: Browser, url: str, file: Path) -> None:
     browser.open(url)
     browser.click("main button[type=submit]")
     browser.shown("[role=tabpanel] .tokens")
-    _take(browser, "body > header", ".columns", file)
+    take_between(browser, "body > header", ".columns", SCREEN[0], file)
 
 
 def _attention(browser: Browser, file: Path) -> None:
@@ -68,7 +62,7 @@ def _attention(browser: Browser, file: Path) -> None:
     browser.shown(".thumbnails")
     browser.choose(".attention select", "4")
     browser.run("document.querySelector('.tokens-column [tabindex=\"0\"]').focus()")
-    _take(browser, ".inside", ".inside .attention", file)
+    take_between(browser, ".inside", ".inside .attention", SCREEN[0], file)
 
 
 def _windows(browser: Browser, file: Path) -> None:
@@ -84,23 +78,7 @@ def _windows(browser: Browser, file: Path) -> None:
     browser.click("#tab-probabilities")
     browser.shown("[role=tabpanel] .tokens")
     until(lambda: not browser.text(".inside > .status"))
-    _take(browser, ".inside", ".inside .tokens", file)
-
-
-def _take(browser: Browser, first: str, last: str, file: Path) -> None:
-    """Takes what lies from the top of one element to the bottom of another."""
-    browser.run("scrollTo(0, 0)")
-    top, bottom = browser.run(
-        "return [document.querySelector(arguments[0]).getBoundingClientRect().top + scrollY,"
-        "document.querySelector(arguments[1]).getBoundingClientRect().bottom + scrollY]",
-        first,
-        last,
-    )
-    top = max(top - MARGIN, 0)
-    clip = {"x": 0, "y": top, "width": SCREEN[0], "height": bottom + MARGIN - top, "scale": 1}
-    shot = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    take_between(browser, ".inside", ".inside .tokens", SCREEN[0], file)
 
 
 if __name__ == "__main__":

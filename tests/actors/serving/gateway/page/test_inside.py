@@ -158,6 +158,9 @@ def test_the_tokens_are_one_stop_of_the_tab_key_and_arrows_move_among_them(brows
     browser.keys(RIGHT)
     browser.shown(".head-view")
     assert _focused(browser) == "Attention"
+    with_alt = "new KeyboardEvent('keydown', { key: 'ArrowLeft', altKey: true, bubbles: true, cancelable: true })"
+    assert browser.run(f"return document.activeElement.dispatchEvent({with_alt})")
+    assert _focused(browser) == "Attention"
     browser.keys(END)
     browser.shown(".attribution table")
     assert not browser.faults()
@@ -308,6 +311,9 @@ def test_attribution_in_words_and_numbers(browser: Browser, server: str) -> None
         [one["text"], one["part"], f"{one['from_start']:.2f}", f"{one['from_end']:.2f}"] for one in expected
     ]
     assert browser.text(".attribution p").startswith("Most of all the answer attended to ")
+    browser.run("arguments[0].click()", browser.all(".question .answer")[1])
+    until(lambda: "of the best answer alone, which is London." in browser.text("[role=tabpanel]"))
+    assert browser.cells(".attribution tbody tr") == rows
     assert not browser.faults()
 
 

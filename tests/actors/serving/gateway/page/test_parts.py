@@ -93,6 +93,36 @@ def test_all_weights_of_a_window_without_targets(browser: Browser, server: str) 
     assert not browser.faults()
 
 
+def test_the_layer_that_was_chosen_last_is_shown_whichever_comes_first(browser: Browser, server: str) -> None:
+    size, heads, layers = len(TOKENS), 1, [1, 2, 3]
+    flat = {"targets": None, "top": None, "weights": [layer / 10 for layer in layers for _ in range(size * size)]}
+    window = {"first": 0, "tokens": TOKENS, "layers": layers, "heads": heads, **flat}
+    script = f"""
+        {FIRST}
+        const [whole] = values;
+        const {{ tokens }} = whole;
+        const of = (layer) => ({{
+          ...whole, layers: [layer],
+          weights: whole.weights.slice((layer - 1) * tokens.length ** 2, layer * tokens.length ** 2),
+        }});
+        const waiting = {{}};
+        const load = ([layer]) => new Promise((done) => {{ waiting[layer] = () => done(of(layer)); }});
+        place.append(part.attentionView(of(1), {{ layers: whole.layers, layer: 1, load }}));
+        place.querySelector(".as-table").open = true;
+        const list = place.querySelector("select");
+        for (const layer of [2, 3]) {{ list.value = layer; list.dispatchEvent(new Event("change")); }}
+        for (const layer of [3, 2]) {{ waiting[layer](); await new Promise((done) => setTimeout(done)); }}
+        const least = place.querySelector("input[type=range]");
+        least.value = "0.25";
+        least.dispatchEvent(new Event("input"));
+        return [...place.querySelectorAll(".as-table tbody tr")].map((row) => row.cells[3].textContent);
+    """
+    weights = _opened(browser, server).made("parts/attention.js", script, window)
+    assert weights == ["0.300"] * size
+    assert browser.text(".attention .status") == ""
+    assert not browser.faults()
+
+
 def test_probabilities_of_a_window(browser: Browser, server: str) -> None:
     window = {"first": 0, "tokens": TOKENS, "start": [0.5, 0, 0, 0.1, 0.4], "end": [0.25, 0, 0, 0, 0.75]}
     _show(_opened(browser, server), "probabilities.js", "probabilityView(...values)", window)

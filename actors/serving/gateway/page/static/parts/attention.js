@@ -1,6 +1,6 @@
 // Attention of a window as in BertViz's head view: which tokens attend to which, by layer and by head.
 
-import { element } from "../dom.js";
+import { element, select } from "../dom.js";
 import { headView } from "./headview.js";
 import { thumbnails } from "./thumbnails.js";
 import { placesOf, rounded, shownToken } from "./tokens.js";
@@ -34,6 +34,7 @@ class AttentionView {
   #layer;
   #heads;
   #links = [];
+  #turn = 0;
   #id = `attention-${(made += 1)}`;
   #layers;
   #from;
@@ -52,8 +53,8 @@ class AttentionView {
     this.#layer = layer;
     this.#heads = new Set(heads ?? Array(window.heads).keys());
     this.#sources = sourcesOf(window.tokens, answer);
-    this.#layers = select(layers.map((one) => [one, `${one}`]), layer, () => this.#choose(Number(this.#layers.value), this.#heads));
-    this.#from = select(this.#sources.map(({ name }, place) => [place, name]), 0, () => this.#drawAll());
+    this.#layers = select({ onchange: () => this.#choose(Number(this.#layers.value), this.#heads) }, layers.map((one) => [one, one]), layer);
+    this.#from = select({ onchange: () => this.#drawAll() }, this.#sources.map(({ name }, place) => [place, name]));
     this.#chips = Array.from({ length: window.heads }, (_, head) => this.#chip(head));
     this.element = element(
       "div",
@@ -75,7 +76,7 @@ class AttentionView {
       { className: "controls" },
       control(`${this.#id}-layer`, "Layer", this.#layers),
       control(`${this.#id}-from`, "Attention from", this.#from),
-      control(`${this.#id}-least`, "Least weight", this.#least, this.#leastShown),
+      control(`${this.#id}-least`, "Least weight of a head", this.#least, this.#leastShown),
       element(
         "fieldset",
         { className: "heads" },
@@ -100,29 +101,38 @@ class AttentionView {
 
   async #choose(layer, heads) {
     this.#layers.value = String(layer);
-    if (!this.#window.layers.includes(layer) && !(await this.#loaded([layer], `layer ${layer}`))) {
-      this.#layers.value = String(this.#layer);
-      return;
+    if (!this.#window.layers.includes(layer)) {
+      const window = await this.#loaded([layer], `layer ${layer}`);
+      // Another layer was chosen meanwhile.
+      if (Number(this.#layers.value) !== layer) return;
+      if (!this.#window.layers.includes(layer)) {
+        if (window === null) {
+          this.#layers.value = String(this.#layer);
+          return;
+        }
+        this.#window = window;
+      }
     }
-    if (Number(this.#layers.value) !== layer) return;
     this.#layer = layer;
     this.#heads = new Set(heads);
     this.#options.onchoose(layer, [...heads]);
     this.#draw();
   }
 
-  /** Whether layers could be had. */
+  /** The window with layers that it lacks; null where they are refused. Only the latest of several requests says how it goes. */
   async #loaded(layers, named) {
-    this.#message.className = "status";
-    this.#message.textContent = `Asking for ${named} …`;
+    const turn = (this.#turn += 1);
+    const say = (text, className) => {
+      if (turn === this.#turn) Object.assign(this.#message, { textContent: text, className });
+    };
+    say(`Asking for ${named} …`, "status");
     try {
-      this.#window = await this.#options.load(layers);
-      this.#message.textContent = "";
-      return true;
+      const window = await this.#options.load(layers);
+      say("", "status");
+      return window;
     } catch (refused) {
-      this.#message.className = "status refused";
-      this.#message.textContent = refused.message;
-      return false;
+      say(refused.message, "status refused");
+      return null;
     }
   }
 
@@ -159,7 +169,10 @@ class AttentionView {
 
   #offer() {
     const show = async () => {
-      if (await this.#loaded(this.#options.layers, "all layers")) this.#drawAll();
+      const window = await this.#loaded(this.#options.layers, "all layers");
+      if (window === null) return;
+      this.#window = window;
+      this.#drawAll();
     };
     return element("button", { type: "button", className: "quiet small", onclick: show }, "Show all layers and heads");
   }
@@ -221,12 +234,6 @@ function sourcesOf(tokens, answer) {
     { name: "every token", places: [...tokens.keys()], every: true },
   ];
   return sources.filter(({ places }) => places.length);
-}
-
-function select(options, value, onchange) {
-  const made = element("select", { onchange }, ...options.map(([key, text]) => element("option", { value: String(key) }, text)));
-  made.value = String(value);
-  return made;
 }
 
 function control(id, label, input, ...more) {

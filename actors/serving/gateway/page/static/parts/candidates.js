@@ -41,14 +41,34 @@ function spoken(points, one) {
   const score = element("span", { className: "score" }, `score ${one.score.toFixed(3)}`);
   const bar = meter(one.score);
   if (one.answer === null) return [element("strong", {}, "No answer in this passage"), " ", score, bar];
-  const before = points.slice(Math.max(one.start - AROUND, 0), one.start).join("");
-  const after = points.slice(one.end, one.end + AROUND).join("");
+  const before = points.slice(firstWord(points, one.start), one.start).join("");
+  const after = points.slice(one.end, lastWord(points, one.end)).join("");
   const snippet = element(
     "span",
     { className: "snippet", "aria-hidden": "true", dir: "auto" },
-    one.start > AROUND ? `…${before}` : before,
+    firstWord(points, one.start) > 0 ? `… ${before}` : before,
     element("b", {}, one.answer),
-    one.end + AROUND < points.length ? `${after}…` : after,
+    lastWord(points, one.end) < points.length ? `${after} …` : after,
   );
   return [element("strong", {}, element("bdi", {}, one.answer)), " ", score, bar, snippet];
+}
+
+/** Where the words before a place begin of which an excerpt is made; within a word only where that is a very long one. */
+function firstWord(points, start) {
+  const least = Math.max(start - AROUND, 0);
+  if (least === 0 || isBlank(points[least - 1])) return least;
+  const blank = points.slice(least, start).findIndex(isBlank);
+  return blank < 0 ? least : least + blank + 1;
+}
+
+/** Where the words behind a place end. */
+function lastWord(points, end) {
+  const most = Math.min(end + AROUND, points.length);
+  if (most === points.length || isBlank(points[most])) return most;
+  const blank = points.slice(end, most).findLastIndex(isBlank);
+  return blank < 0 ? most : end + blank;
+}
+
+function isBlank(point) {
+  return /\s/.test(point);
 }

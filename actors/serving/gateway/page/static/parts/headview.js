@@ -10,7 +10,8 @@ const WIDTH = 100;
 const MOST_NAMED = 8;
 const FARTHEST = 3;
 const MANY = 200;
-const DIMMED = 0.5;
+const DIMMED = 0.7;
+const FAINTEST = 0.6;
 
 /**
  * The tokens that attend, on the left, those that they attend to on the right, and a line for each weight.
@@ -43,9 +44,10 @@ class HeadView {
     this.#heads = heads;
     this.#chosen = chosen;
     const targets = everyTarget ? from : [...new Set(links.map(({ to }) => to))].sort((a, b) => a - b);
-    const rows = Math.max(from.length, targets.length, 1);
-    this.#left = new Column("Attention from", tokens, from, rows);
-    this.#right = new Column("Attention to", tokens, targets, rows);
+    const [left, right] = [grouped(tokens, from), grouped(tokens, targets)];
+    const rows = Math.max(left.length, right.length, 1);
+    this.#left = new Column("Attention from", tokens, left, rows);
+    this.#right = new Column("Attention to", tokens, right, rows);
     this.element = this.#whole(rows);
     this.#drawAll();
     this.#say(null);
@@ -85,17 +87,20 @@ class HeadView {
     for (const link of this.#links) {
       const step = Math.max(Math.ceil(link.weight * STEPS_OF_OPACITY), 1);
       const name = `${link.head} ${step}`;
-      if (!groups.has(name)) groups.set(name, { head: link.head, opacity: step / STEPS_OF_OPACITY, paths: [] });
+      if (!groups.has(name)) groups.set(name, { head: link.head, weight: step / STEPS_OF_OPACITY, paths: [] });
       groups.get(name).paths.push(this.#path(link));
     }
-    const lines = [...groups.values()].sort((a, b) => a.opacity - b.opacity);
+    const lines = [...groups.values()].sort((a, b) => a.weight - b.weight);
     const dimmed = this.#links.length > MANY ? DIMMED : 1;
-    this.#base.replaceChildren(...lines.map(({ head, opacity, paths }) => this.#line(paths.join(""), head, opacity * dimmed)));
+    this.#base.replaceChildren(...lines.map(({ head, weight, paths }) => this.#line(paths.join(""), head, weight, dimmed)));
   }
 
-  #line(path, head, opacity) {
-    const line = drawn("path", { d: path, "stroke-opacity": Math.min(opacity, 1).toFixed(3) });
+  /** The heavier, the wider and the more opaque; the lightest can still be told from the ground. */
+  #line(path, head, weight, dimmed = 1) {
+    const opacity = dimmed * (FAINTEST + (1 - FAINTEST) * Math.min(weight, 1));
+    const line = drawn("path", { d: path, "stroke-opacity": opacity.toFixed(3) });
     line.style.setProperty("--hue", hueOf(head, this.#heads));
+    line.style.setProperty("--weight", weight.toFixed(3));
     return line;
   }
 
@@ -110,7 +115,7 @@ class HeadView {
     here.point(picked ? picked.place : null);
     there.point(null);
     this.element.classList.toggle("picked", Boolean(picked));
-    this.#picked.replaceChildren(...own.map((link) => this.#line(this.#path(link), link.head, Math.max(link.weight, 0.12))));
+    this.#picked.replaceChildren(...own.map((link) => this.#line(this.#path(link), link.head, link.weight)));
     this.#say(picked, means);
   }
 
@@ -158,23 +163,35 @@ class HeadView {
   }
 }
 
+/** The rows of a column: places of tokens, and before those of a part its name, where there are several parts. */
+function grouped(tokens, places) {
+  const isMixed = new Set(places.map((place) => tokens[place].part)).size > 1;
+  return places.flatMap((place, index) => {
+    const { part } = tokens[place];
+    const begins = index === 0 || tokens[places[index - 1]].part !== part;
+    return isMixed && begins && part !== "special" ? [{ part }, { place }] : [{ place }];
+  });
+}
+
 /** One column of tokens, in rows of equal height. */
 class Column {
   #rows = new Map();
   #step;
   #above;
 
-  constructor(name, tokens, places, rows) {
+  constructor(name, tokens, own, rows) {
     // A few tokens stand apart, in the middle of the many that they attend to.
-    this.#step = places.length ? Math.min(rows / places.length, FARTHEST) : 1;
-    this.#above = (rows - this.#step * places.length) / 2;
+    this.#step = own.length ? Math.min(rows / own.length, FARTHEST) : 1;
+    this.#above = (rows - this.#step * own.length) / 2;
     this.list = element("div", { className: "tokens-column", role: "listbox", "aria-label": name, "aria-orientation": "vertical" });
-    const mixed = new Set(places.map((place) => tokens[place].part)).size > 1;
-    places.forEach((place, index) => {
-      const row = option(tokens[place], place, index > 0 && places[index - 1] !== place - 1);
-      const begins = index === 0 || tokens[places[index - 1]].part !== tokens[place].part;
-      if (mixed && begins && tokens[place].part !== "special") row.dataset.part = tokens[place].part;
-      row.tabIndex = index ? -1 : 0;
+    own.forEach(({ part, place }, index) => {
+      if (part) {
+        this.list.append(element("p", { className: "group", "aria-hidden": "true" }, part));
+        return;
+      }
+      const before = own[index - 1]?.place;
+      const row = option(tokens[place], place, before !== undefined && before !== place - 1);
+      row.tabIndex = this.#rows.size ? -1 : 0;
       this.#rows.set(place, { row, index });
       this.list.append(row);
     });
@@ -189,8 +206,9 @@ class Column {
 
   /** The token that is next to a height. */
   nearest(height) {
-    const index = Math.round((height - this.#above) / this.#step - 0.5);
-    return this.list.children[Math.min(Math.max(index, 0), this.list.children.length - 1)];
+    const at = (height - this.#above) / this.#step - 0.5;
+    const far = ({ index }) => Math.abs(index - at);
+    return [...this.#rows.values()].reduce((best, one) => (best && far(best) <= far(one) ? best : one), null)?.row;
   }
 
   /** Writes weights beside their tokens; without any, none are there. */

@@ -4,6 +4,11 @@ import { element } from "../dom.js";
 
 const COLOURS = 6;
 
+/** The class that gives the colour of a question, by its number. */
+export function colourOf(question) {
+  return `colour-${question % COLOURS}`;
+}
+
 /**
  * The passage with its spans marked, which may overlap: the best of each colour is filled, others have a line below.
  * @param {string} text the passage
@@ -58,7 +63,7 @@ function marked(text, inside, begun) {
   return element(
     "mark",
     {
-      className: `colour-${(best.colour ?? 0) % COLOURS} ${best.rank === 0 ? "best" : "other"}`,
+      className: `${colourOf(best.colour ?? 0)} ${best.rank === 0 ? "best" : "other"}`,
       "data-spans": inside.map(({ place }) => place).join(" "),
     },
     said ? element("span", { className: "hidden" }, `${said}: `) : null,

@@ -41,7 +41,7 @@ export function probabilityView(window, answer = null) {
     "div",
     { className: "probabilities" },
     likeliest(window, places),
-    element("div", { className: "row legend" }, key("start", "starts here"), key("end", "ends here"), readout),
+    element("div", { className: "row legend" }, key("start", "starts here"), key("end", "ends here"), key("full", "a probability of 1 is as high as this"), readout),
     list,
     table(window, places),
   );
@@ -90,8 +90,8 @@ function percent(probability) {
 function likeliest(window, places) {
   const none = window.tokens.findIndex(({ part }, place) => part === "special" && (window.start[place] > 0 || window.end[place] > 0));
   const rows = [
-    [key("start", "Likeliest starts"), best(window, places, window.start)],
-    [key("end", "Likeliest ends"), best(window, places, window.end)],
+    ["Likeliest starts", best(window, places, window.start)],
+    ["Likeliest ends", best(window, places, window.end)],
   ];
   if (none >= 0) {
     const product = window.start[none] * window.end[none];

@@ -9,7 +9,8 @@ const STEPS_OF_OPACITY = 4;
 const FAINTEST = 0.05;
 const MOST_LINES = 400;
 const FEW = 30;
-const DIMMEST = 0.2;
+const DIMMEST = 0.25;
+const LEAST_OPACITY = 0.7;
 
 /**
  * A grid of pictures, a row for each layer and a column for each head. In each, the window's tokens stand from top to bottom on
@@ -65,7 +66,7 @@ function thumbnail(window, layer, head, from) {
     paths[Math.min(Math.floor(weight * STEPS_OF_OPACITY), STEPS_OF_OPACITY - 1)] += `M0 ${left + 0.5}L${WIDTH} ${right + 0.5}`;
   }
   const dimmed = Math.min(Math.max(FEW / shown.length, DIMMEST), 1);
-  const opacity = (step) => (dimmed * (step + 1)) / STEPS_OF_OPACITY;
+  const opacity = (step) => dimmed * (LEAST_OPACITY + ((1 - LEAST_OPACITY) * step) / (STEPS_OF_OPACITY - 1));
   const lines = paths.map((path, step) => path && drawn("path", { d: path, "stroke-opacity": opacity(step) })).filter(Boolean);
   const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${size}`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...lines);
   const name = `Layer ${layer}, head ${head + 1}`;

@@ -1,6 +1,7 @@
 // The windows of a long passage: which part each holds, and which one an answer came from.
 
-import { element } from "../dom.js";
+import { element, select } from "../dom.js";
+import { number } from "../numbers.js";
 import { placesOf } from "./tokens.js";
 
 const AROUND = 3;
@@ -40,17 +41,17 @@ export function windowPicker(text, windows, chosen, ofAnswer, onchoose) {
   const points = Array.from(text);
   const places = windows.map(extent);
   const id = `window-${(made += 1)}`;
-  const select = element("select", { id, onchange: () => choose(Number(select.value)) });
-  select.append(...places.map((place, index) => element("option", { value: String(index) }, nameOf(place, index, places.length, index === ofAnswer))));
+  const named = places.map((place, index) => [index, nameOf(place, index, places.length, index === ofAnswer)]);
+  const list = select({ id, onchange: () => choose(Number(list.value)) }, named);
   const step = (by, name, sign) =>
-    element("button", { type: "button", className: "quiet small", "aria-label": name, onclick: () => choose(Number(select.value) + by) }, sign);
+    element("button", { type: "button", className: "quiet small", "aria-label": name, onclick: () => choose(Number(list.value) + by) }, sign);
   const [before, after] = [step(-1, "The window before", "‹"), step(1, "The window after", "›")];
   const words = element("p", { className: "hint" });
   const bars = places.map((place, index) => bar(place, index, points.length, index === ofAnswer));
   const strip = element("div", { className: "strip", "aria-hidden": "true", onclick: (event) => barAt(event) }, ...bars);
   const barAt = ({ target }) => bars.includes(target) && choose(bars.indexOf(target));
   const show = (index) => {
-    select.value = String(index);
+    list.value = String(index);
     before.disabled = index === 0;
     after.disabled = index === places.length - 1;
     bars.forEach((one, at) => one.classList.toggle("chosen", at === index));
@@ -64,14 +65,14 @@ export function windowPicker(text, windows, chosen, ofAnswer, onchoose) {
   return element(
     "div",
     { className: "windows" },
-    element("div", { className: "row" }, element("label", { for: id }, "Window"), before, select, after),
+    element("div", { className: "row" }, element("label", { for: id }, "Window"), before, list, after),
     strip,
     words,
   );
 }
 
 function nameOf({ start, end }, index, all, hasAnswer) {
-  const characters = `characters ${start.toLocaleString("en")}–${end.toLocaleString("en")}`;
+  const characters = `characters ${number(start)}–${number(end)}`;
   return `${index + 1} of ${all}: ${characters}${hasAnswer ? ", here is the answer" : ""}`;
 }
 

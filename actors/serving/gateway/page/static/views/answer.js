@@ -1,8 +1,9 @@
 // Questions on a passage: the answers with their scores, and marked in the passage.
 
 import { ask } from "../asking.js";
-import { counted, element, field, lines, needs, reveal } from "../dom.js";
+import { element, field, lines, needs, reveal } from "../dom.js";
 import { requestCode } from "../request.js";
+import { counted } from "../numbers.js";
 import { AnswersView } from "./answers.js";
 import { InsideView } from "./inside.js";
 

@@ -2,9 +2,7 @@
 
 import { element } from "../dom.js";
 import { candidateList } from "../parts/candidates.js";
-import { emphasise, markedPassage, showWithin } from "../parts/passage.js";
-
-const COLOURS = 6;
+import { colourOf, emphasise, markedPassage, showWithin } from "../parts/passage.js";
 
 /**
  * The passage, in which the chosen candidate of every question is marked and all candidates of one, and below it the
@@ -50,7 +48,7 @@ export class AnswersView {
     button.append(element("span", { className: "hidden" }, `: question ${question + 1}`));
     return element(
       "section",
-      { className: `question colour-${question % COLOURS}` },
+      { className: `question ${colourOf(question)}` },
       element("div", { className: "heading" }, element("h3", {}, number, " ", element("bdi", {}, text)), button),
       this.#lists[question].element,
     );

@@ -1,6 +1,6 @@
 // How the model read a passage for one question: windows, start and end probabilities, attention, attribution.
 
-import { element } from "../dom.js";
+import { element, select } from "../dom.js";
 import { attentionView } from "../parts/attention.js";
 import { attributionView } from "../parts/attribution.js";
 import { probabilityView } from "../parts/probabilities.js";
@@ -67,9 +67,9 @@ export class InsideView {
   open(asked) {
     this.#asked = asked;
     this.#readings = asked.questions.map((question) => new Reading(this.#service, asked.passage, question, asked.parameters));
-    const select = element("select", { id: "inside-question", onchange: () => this.show(Number(select.value), 0) });
-    select.append(...asked.questions.map((text, place) => element("option", { value: String(place) }, `${place + 1}. ${text}`)));
-    this.#which.replaceChildren(element("label", { for: "inside-question" }, "Question"), select);
+    const questions = asked.questions.map((text, place) => [place, `${place + 1}. ${text}`]);
+    const list = select({ id: "inside-question", onchange: () => this.show(Number(list.value), 0) }, questions);
+    this.#which.replaceChildren(element("label", { for: list.id }, "Question"), list);
     this.#which.hidden = asked.questions.length === 1;
     this.element.hidden = false;
     return this.show(0, 0);
@@ -142,7 +142,12 @@ export class InsideView {
 
   async #attribution() {
     this.#behind(this.#reading.forAttribution);
-    return this.#loading(async () => attributionView(await this.#reading.attribution()));
+    const [best] = this.#asked.answers[this.#question];
+    const isOther = this.#rank > 0;
+    return this.#loading(async () => {
+      const listed = await this.#reading.attribution();
+      return isOther ? ofBestAlone(best, listed) : attributionView(listed);
+    });
   }
 
   #behind(body) {
@@ -169,4 +174,11 @@ export class InsideView {
     this.#status.textContent = text;
     this.#status.hidden = !text;
   }
+}
+
+/** The attribution of the best answer where another candidate is chosen: whose it is, is said. */
+function ofBestAlone(best, listed) {
+  const alone = "The service gives the attribution of the best answer alone, ";
+  if (best.answer === null) return element("p", {}, `${alone}and the best here is that there is no answer.`);
+  return element("div", {}, element("p", {}, `${alone}which is `, element("strong", {}, element("bdi", {}, best.answer)), "."), attributionView(listed));
 }

@@ -1,8 +1,9 @@
 // A text compared with others by their embeddings.
 
 import { ask } from "../asking.js";
-import { counted, element, field, lines, meter, needs } from "../dom.js";
+import { element, field, lines, meter, needs } from "../dom.js";
 import { requestCode } from "../request.js";
+import { counted } from "../numbers.js";
 
 const ROUTE = "pipeline/sentence-similarity";
 const SOURCE = "Where was Ada Lovelace born?";

@@ -36,9 +36,12 @@ export function tabs(name, all) {
     return show();
   };
   const list = element("div", { role: "tablist", "aria-label": name }, ...buttons);
-  list.addEventListener("keydown", ({ key, target }) => {
+  list.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    const { key, target } = event;
     const next = { Home: 0, End: all.length - 1 }[key] ?? (buttons.indexOf(target) + STEPS[key] + all.length) % all.length;
     if (Number.isNaN(next)) return;
+    event.preventDefault();
     buttons[next].focus();
     choose(next);
   });
