@@ -101,7 +101,8 @@ class InPlaceTable(RowTable):
         names = ", ".join(f"c{number}" for number in range(len(self.columns.schema)))
         return (
             f"SELECT file_index AS part, file_row_number AS row, {self.columns.selected()} "
-            f"FROM read_parquet([{files}]) AS parts({names})"
+            # A folder above the output named as `score=2` is no column, and replaces none.
+            f"FROM read_parquet([{files}], hive_partitioning = false) AS parts({names})"
         )
 
 

@@ -9,7 +9,7 @@ from pipelines.storage.filesystem import Store, resolve
 from pipelines.view import catalog as catalog_module
 from pipelines.view.catalog import open_catalog
 from pipelines.view.job_output import JobOutput
-from pipelines.view.row_query import RowQuery
+from pipelines.view.row_query import Condition, RowQuery
 from pipelines.view.rows import count_rows, find_keys, list_rows
 from tests.pipelines.s3_server import S3Server
 from tests.pipelines.view.conftest import Open
@@ -63,6 +63,17 @@ def test_folders_of_all_names(tmp_path: Path, opened: Open, place: str) -> None:
     with catalog.cursor() as cursor:
         assert count_rows(cursor, catalog.outputs[0].rows, RowQuery("london")) == 1
         assert count_rows(cursor, catalog.outputs[0].quarantine, RowQuery()) == 1
+
+
+@pytest.mark.parametrize("place", ["score=v2", "id=7/answer=base"])
+def test_folders_named_as_columns_change_no_value(tmp_path: Path, opened: Open, place: str) -> None:
+    catalog = opened(write_output(tmp_path / place / "out", TOWNS, ANSWERS, folder=tmp_path))
+    rows = catalog.outputs[0].rows
+    with catalog.cursor() as cursor:
+        least = RowQuery(conditions=(Condition("score", "at_least", "0.5"), Condition("answer", "is", "London")))
+        [found] = list_rows(cursor, rows, find_keys(cursor, rows, least, 0, 50))
+    assert found.values[0] == "q0"
+    assert found.values[3:5] == ("London", 0.9)
 
 
 def test_no_query_reads_or_writes_another_file(tmp_path: Path, opened: Open) -> None:
