@@ -1,6 +1,6 @@
 """The application: the page and its files, and what the page asks for, all of it read and nothing written."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from pipelines.output.parts import REPORT_HTML
 from pipelines.storage.filesystem import read_bytes
 from pipelines.storage.url import redact
 from pipelines.view.catalog import Catalog, OpenOutput
-from pipelines.view.comparison import PairQuery, count_pairs, list_pairs
+from pipelines.view.comparison import Comparison, PairQuery, count_pairs, list_pairs
 from pipelines.view.figures import job_figures, output_summary
 from pipelines.view.row_query import Condition, QueryError, RowQuery, score_conditions
 from pipelines.view.row_tables import RowKey, RowTable
@@ -150,8 +150,8 @@ def _add_jobs(app: FastAPI, asker: Asker, has_keys: bool) -> None:
 
     @app.get("/api/job")
     async def job(http: Request) -> Response:
-        def work(_: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-            catalog.refresh()
+        def work(cursor: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+            catalog.refresh(cursor)
             comparison = catalog.comparison and catalog.comparison.to_json()
             outputs = [output_summary(opened) for opened in catalog.outputs]
             return {"outputs": outputs, "comparison": comparison, "keys": has_keys, "release": release()}
@@ -165,14 +165,14 @@ def _add_jobs(app: FastAPI, asker: Asker, has_keys: bool) -> None:
 
     @app.get("/api/pairs")
     async def pairs(http: Request, asked: _Pairs, offset: Offset = 0, limit: Limit = 50) -> Response:
-        tables = _both(catalog)
-        found = await asker.ask(http, lambda cursor: list_pairs(cursor, tables, asked, offset, limit))
+        comparison = _comparison(catalog)
+        found = await asker.ask(http, lambda cursor: list_pairs(cursor, comparison, asked, offset, limit))
         return _json({"pairs": [pair.to_json() for pair in found], "offset": offset})
 
     @app.get("/api/pairs/count")
     async def pair_count(http: Request, asked: _Pairs) -> Response:
-        _both(catalog)
-        return _json({"count": await asker.ask(http, lambda cursor: count_pairs(cursor, asked))})
+        comparison = _comparison(catalog)
+        return _json({"count": await asker.ask(http, lambda cursor: count_pairs(cursor, comparison, asked))})
 
     @app.get("/report")
     async def report(http: Request, output: Output = 0) -> Response:
@@ -232,10 +232,10 @@ def _opened(catalog: Catalog, number: int) -> OpenOutput:
     return catalog.outputs[number]
 
 
-def _both(catalog: Catalog) -> Sequence[RowTable]:
+def _comparison(catalog: Catalog) -> Comparison:
     if catalog.comparison is None:
         raise QueryError("nothing is compared: name a second output, spanmill view OUTPUT OTHER, with rows in both")
-    return [opened.rows for opened in catalog.outputs]
+    return catalog.comparison
 
 
 def _part_of(value: Any, column: str, item: int) -> dict[str, Any]:
