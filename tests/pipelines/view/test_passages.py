@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pipelines.view.job_output import JobOutput
 from pipelines.view.passages import Passage, PassageReader
@@ -48,6 +49,19 @@ def test_shards_are_read_once(towns: JobOutput) -> None:
     second = reader.of_input(RowKey(0, 0, 1), "q1", None)
     assert (first.texts["context"], second.texts["question"]) == ("Ada was born in London.", "Who ground oats?")
     assert len(reader._kept) == 1
+
+
+class _EmptiedByOthers(dict[Any, Any]):
+    """As where many other threads read shards at the same moment."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.clear()
+
+
+def test_other_threads_may_have_other_shards_kept(towns: JobOutput) -> None:
+    reader = PassageReader(towns, _EmptiedByOthers())
+    assert reader.of_input(RowKey(0, 0, 0), "q0", None).texts["context"] == "Ada was born in London."
 
 
 def test_why_it_is_not_at_hand(tmp_path: Path) -> None:
