@@ -27,7 +27,7 @@ from pipelines.view.row_tables import RowKey, RowTable
 from pipelines.view.rows import MOST_ROWS, count_rows, find_keys, frequent_values, list_rows
 from pipelines.view.server.asking import Asker
 from pipelines.view.server.host_check import HostCheckMiddleware
-from pipelines.view.whole_row import outline, read_row, read_value, to_json
+from pipelines.view.whole_row import outline, read_item, read_row, read_value, to_json
 
 _OURS = Path(__file__).parents[1] / "static"
 _DATA = {**SECURITY, "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
@@ -118,7 +118,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         opened = _opened(catalog, output)
 
         def work(_: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-            found = read_row(opened.output, opened.rows.columns, key)
+            found = read_row(opened.output, opened.rows, key)
             passage = opened.passages.carried(found.values)
             return {"key": str(key), "values": found.values, "heavy": found.heavy, "passage": passage}
 
@@ -129,7 +129,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         opened = _opened(catalog, output)
 
         def work(_: duckdb.DuckDBPyConnection) -> object:
-            values = read_row(opened.output, opened.rows.columns, key).values
+            values = read_row(opened.output, opened.rows, key).values
             best = next(iter(values.get("answers") or ()), None) if "answers" in values else values
             reader = opened.passages
             return reader.carried(values) or reader.of_input(key, reader.id_in_input(values), best)
@@ -141,8 +141,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         opened = _opened(catalog, output)
         if column not in opened.rows.columns.heavy:
             raise QueryError(f"there is no column {column!r} that is read by itself")
-        found = await asker.ask(http, lambda _: read_value(opened.output, key, column))
-        return _json(_part_of(found, column, item))
+        return _json(await asker.ask(http, lambda _: _part_of(opened, key, column, item)))
 
 
 def _add_jobs(app: FastAPI, asker: Asker, has_keys: bool) -> None:
@@ -238,11 +237,12 @@ def _comparison(catalog: Catalog) -> Comparison:
     return catalog.comparison
 
 
-def _part_of(value: Any, column: str, item: int) -> dict[str, Any]:
+def _part_of(opened: OpenOutput, key: RowKey, column: str, item: int) -> dict[str, Any]:
     """What is sent of a heavy value at once."""
-    if column in _WINDOWS and isinstance(value, list):
-        shown = value[item] if 0 <= item < len(value) else None
-        return {"items": len(value), "item": item, "value": shown}
+    if column in _WINDOWS:
+        window = read_item(opened.output, opened.rows, key, column, item)
+        return {"value": None} if window is None else {"items": window.items, "item": item, "value": window.value}
+    value = read_value(opened.output, opened.rows, key, column)
     if column in _SHOWN_WHOLE or value is None:
         return {"value": value}
     return {"outline": outline(value)}
