@@ -25,6 +25,9 @@ class ViewColumn:
     """SQL that gives it from the columns c0, c1 ... of the parts, which are numbered in their order."""
     searched: str
     """SQL of the text that a search looks through, over the same columns; empty where it looks through none."""
+    clock: Literal["moment", "time", "duration"] = "moment"
+    """Of the kind time: a date or a moment, a time of day, or a length of time, which DuckDB holds by the part's
+    format."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class PartColumns:
 def _column(field: pa.Field, name: str) -> ViewColumn:
     kind = _kind(field.type)
     searched = {"text": name, "nested": f"CAST(to_json({name}) AS VARCHAR)"}.get(kind, "")
-    return ViewColumn(field.name, kind, name, searched)
+    return ViewColumn(field.name, kind, name, searched, _clock(field.type))
 
 
 def _best_answer(name: str) -> Iterator[ViewColumn]:
@@ -99,6 +102,14 @@ def _best_answer(name: str) -> Iterator[ViewColumn]:
     for field in _BEST:
         kind: Kind = "text" if field == "answer" else "number"
         yield ViewColumn(field, kind, f'{name}[1]."{field}"', every if field == "answer" else "")
+
+
+def _clock(type: pa.DataType) -> Literal["moment", "time", "duration"]:
+    if pa.types.is_dictionary(type):
+        return _clock(type.value_type)
+    if pa.types.is_time(type):
+        return "time"
+    return "duration" if pa.types.is_duration(type) or pa.types.is_interval(type) else "moment"
 
 
 def _kind(type: pa.DataType) -> Kind:

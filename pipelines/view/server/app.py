@@ -258,7 +258,8 @@ def _handle_errors(app: FastAPI, errors: ErrorResponses) -> None:
         response.headers.update(_DATA)
         return response
 
-    for kind in (*_REFUSALS, RequestValidationError, HTTPException):
+    # Of any other the server logs the traceback once this has answered.
+    for kind in (*_REFUSALS, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, handle)
 
 
@@ -268,4 +269,8 @@ def _refusal(error: Exception) -> Refusal:
             return Refusal(status, reason, redact(str(error)))
     if isinstance(error, HTTPException) and error.status_code == 404:
         return Refusal(404, "unknown_path", "there is no such page here")
-    return refusal_of(error)
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return Refusal(405, "wrong_method", "nothing here can be changed; ask with GET")
+    if isinstance(error, RequestValidationError | HTTPException):
+        return refusal_of(error)
+    return Refusal(500, "internal", "something went wrong here; what it was stands where spanmill view was started")
