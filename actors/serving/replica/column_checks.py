@@ -41,7 +41,7 @@ class _Rows:
 
 
 def check_columns(request: Request, card: ModelCard) -> None:
-    """Raises Refused where a request asks for columns that the model cannot give in its runtime."""
+    """Raises Refused where a request asks for columns that the model cannot give in its runtime, or as it pools."""
     wanted, mend = request.columns, "have the service run it with model.backend: torch"
     for name in wanted.names:
         if name not in card.columns:
@@ -50,6 +50,13 @@ def check_columns(request: Request, card: ModelCard) -> None:
                 f"or {mend} (there are {', '.join(card.columns)})"
             )
             raise Refused.of_field("columns", message, reason="no_column")
+    if "hidden" in wanted.names and not request.embedding.is_one_mean:
+        poolings = ", ".join(request.embedding.poolings)
+        message = (
+            f"hidden is one mean of each layer's vectors, and cannot be had as these are pooled here, with {poolings}; "
+            "leave it out, or have it of /encode with one of mean, cls and last as its parameters.pooling"
+        )
+        raise Refused.of_field("columns", message)
     if "token_vectors" in wanted.names and wanted.token_vectors.numbers is not None and "hidden" not in card.columns:
         message = f"{card.name} gives vectors of its last layer alone with {card.backend}; leave it out, or {mend}"
         raise Refused.of_field("parameters.token_vectors.layers", message, reason="no_column")
