@@ -10,7 +10,7 @@ Kind = Literal["text", "number", "boolean", "time", "bytes", "nested"]
 """What the page does with a column: nested ones are shown as JSON, and can be searched but not sorted."""
 
 ANSWERS = "answers"
-_BEST = ("answer", "score", "start", "end")
+BEST_ANSWER = {"answer": pa.string(), "score": pa.float64(), "start": pa.int32(), "end": pa.int32()}
 """Fields of the structs in `answers`, which stand for the columns of the same names: those of the best answer."""
 
 
@@ -99,7 +99,7 @@ def _column(field: pa.Field, name: str) -> ViewColumn:
 
 def _best_answer(name: str) -> Iterator[ViewColumn]:
     every = f"array_to_string(list_transform({name}, lambda one: one.answer), chr(10))"
-    for field in _BEST:
+    for field in BEST_ANSWER:
         kind: Kind = "text" if field == "answer" else "number"
         yield ViewColumn(field, kind, f'{name}[1]."{field}"', every if field == "answer" else "")
 

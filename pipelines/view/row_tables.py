@@ -14,15 +14,14 @@ import orjson
 import pyarrow as pa
 
 from pipelines.output.parts import ShardId
-from pipelines.view.columns import ANSWERS, PartColumns
+from pipelines.view.columns import ANSWERS, BEST_ANSWER, PartColumns
 from pipelines.view.job_output import JobOutput
 
 Progress = Callable[[int, int], None]
 """Is told how many of how many parts are read."""
 
 _THREADS = 8
-_BEST = {"answer": pa.string(), "score": pa.float64(), "start": pa.int32(), "end": pa.int32()}
-_KNOWN = {**_BEST, ANSWERS: pa.list_(pa.struct(_BEST.items())), "null_score": pa.float64()}
+_KNOWN = {**BEST_ANSWER, ANSWERS: pa.list_(pa.struct(BEST_ANSWER.items())), "null_score": pa.float64()}
 """Types that the lines of JSONL parts do not tell."""
 
 

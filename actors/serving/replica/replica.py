@@ -13,7 +13,7 @@ from actors.parameters import SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.codec import decode, encode, wanted_by
-from actors.serving.replica.column_checks import check_columns, check_reply_size
+from actors.serving.replica.column_checks import check_columns, check_kept_size, check_reply_size
 from actors.serving.replica.request_trace import RequestTrace
 from actors.serving.replica.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
@@ -100,6 +100,7 @@ class Replica:
             ModelError: the parameters do not fit the model.
         """
         prepared = encode(self.actor.engine.spec, request, self._limits)
+        check_kept_size(request, prepared, self.card, self._limits.max_reply_bytes)
         check_reply_size(request, prepared, self.actor.engine.spec, self.card, self._limits.max_reply_bytes)
         return prepared
 
