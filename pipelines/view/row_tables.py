@@ -154,6 +154,7 @@ def load(
     """
     known = list(table.shards)
     new = [shard for shard in shards if shard not in set(known)]
+    _drop_unknown(cursor, table, new)
     with ThreadPoolExecutor(_THREADS) as threads:
         # Some at a time: read ahead of DuckDB without end, they would all be in memory at once.
         for begin in range(0, len(new), 2 * _THREADS):
@@ -163,6 +164,14 @@ def load(
                 known.append(shard)
             progress(len(known), len(shards))
     return replace(table, shards=tuple(known), counted=None) if new else table
+
+
+def _drop_unknown(cursor: duckdb.DuckDBPyConnection, table: RowTable, new: Sequence[ShardId]) -> None:
+    """Drops rows of shards that are to be read: where an earlier call failed half way, some are there already."""
+    if not table.shards:
+        cursor.execute(f"DROP TABLE IF EXISTS {table.name}")
+    elif new:
+        cursor.execute(f"DELETE FROM {table.name} WHERE part IN ({', '.join(str(code(shard)) for shard in new)})")
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, table: RowTable, shard: ShardId, rows: pa.Table, is_first: bool) -> None:
