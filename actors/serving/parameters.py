@@ -41,7 +41,8 @@ class LimitParameters(Settings):
 
     max_reply_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
     """Longest JSON of the columns and probabilities that one request asks for (/encode, and /answer with `columns` or
-    `probabilities`), in bytes, as estimated before the forward pass: 413 beyond."""
+    `probabilities`), in bytes, as estimated before the forward pass: 413 beyond. It also bounds what the column hidden
+    keeps of a request's windows in memory."""
 
     max_in_flight: int = Field(default=1024, ge=1)
     """Requests that one gateway has at the model actors at once: 429 beyond."""

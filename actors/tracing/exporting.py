@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -92,6 +93,7 @@ class BackgroundProcessor(BatchSpanProcessor):
         self._patient = PatientExporter(exporter, self._quiet)
         self._wanted = threading.Event()
         self._flusher: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._gave_up = self._is_closed = False
         # The SDK itself reads the variable where it is set, and says what is wrong with it.
         super().__init__(self._patient, schedule_delay_millis=None if os.environ.get(_DELAY) else _DELAY_MS)
@@ -103,9 +105,11 @@ class BackgroundProcessor(BatchSpanProcessor):
 
     def flush_soon(self) -> None:
         """Has what is queued exported now and not after the delay, and waits for nothing."""
-        if self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush_when_wanted, name="spans", daemon=True)
-            self._flusher.start()
+        # Several stages of a job call it, each in its own thread.
+        with self._starting:
+            if self._flusher is None:
+                self._flusher = threading.Thread(target=self._flush_when_wanted, name="spans", daemon=True)
+                self._flusher.start()
         self._wanted.set()
 
     def flush(self, seconds: float) -> None:
@@ -115,13 +119,14 @@ class BackgroundProcessor(BatchSpanProcessor):
             self._gave_up = not _done_within(seconds, self._export_queued)
 
     def close(self, seconds: float) -> None:
-        """As `flush`; nothing is exported afterwards."""
+        """As `flush`, for as long in all; nothing is exported afterwards."""
+        ends = time.monotonic() + seconds
         self.flush(seconds)
         self._is_closed = True
         self._wanted.set()
         # The exporter breaks off its retries then, and the thread of the processor ends.
         self._patient.shutdown()
-        _done_within(0.0 if self._gave_up else seconds, self._shut_down)
+        _done_within(0.0 if self._gave_up else max(ends - time.monotonic(), 0.0), self._shut_down)
         for name in _NOISY:
             logging.getLogger(name).removeFilter(self._quiet)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from pipelines.errors import ConfigError
+from actors.errors import first_line
+from pipelines.errors import ConfigError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.rows.quarantine import ROW_CHARACTERS
 from pipelines.schemas import QUARANTINE_SCHEMA
@@ -68,32 +69,63 @@ class Catalog:
     outputs: list[OpenOutput] = field(default_factory=list)
     comparison: Comparison | None = None
     _compared: tuple[int, ...] = ()
+    _needed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    """Names of the relations that are shown now, and that were before: a request may have begun with those."""
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """For the queries of one request."""
         return self.database.cursor()
 
-    def refresh(self) -> None:
+    def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Takes in what jobs that are not complete have committed since, unless that was looked at just now.
+
+        Returns at once where another thread is at it, which may take long.
+
+        Args:
+            cursor: compares both outputs, so that who interrupts it breaks that off.
 
         Raises:
             StorageError: an output cannot be read.
+            duckdb.Error: it cannot be compared, or that was broken off; the comparison is then the one before.
         """
-        with self._refreshing:
+        if not self._refreshing.acquire(blocking=False):
+            return
+        try:
             for number, opened in enumerate(self.outputs):
                 if not opened.is_complete and time.monotonic() - opened.listed >= _AGAIN_SECONDS:
                     self.outputs[number] = _listed(self.database, opened.output, number, opened, self.with_vectors)
-            self._compare()
+            self._compare(cursor)
+            self._drop_old(cursor)
+        finally:
+            self._refreshing.release()
 
-    def _compare(self) -> None:
+    def _compare(self, cursor: duckdb.DuckDBPyConnection) -> None:
         sizes = tuple(len(opened.rows.shards) for opened in self.outputs)
         if len(sizes) == 2 and all(sizes) and sizes != self._compared:
             first, second = (opened.rows for opened in self.outputs)
-            if is_comparable(first.columns, second.columns, self.with_vectors):
-                with self.cursor() as cursor:
-                    self.comparison = compare(cursor, first, second, self.with_vectors)
+            if is_comparable(cursor, first, second, self.with_vectors):
+                # Under a name of its own: until it is there, requests read the pairs before with their tables.
+                name = f"pairs_{sizes[0]}_{sizes[1]}"
+                self.comparison = compare(cursor, name, first, second, self.with_vectors)
             self._compared = sizes
+
+    def _drop_old(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Drops relations that neither what is shown now is read from, nor what was shown before."""
+        now = {table.name for opened in self.outputs for table in (opened.rows, opened.quarantine)}
+        if self.comparison is not None:
+            now |= {self.comparison.name, *(table.name for table in self.comparison.tables)}
+        if now == self._needed[0]:
+            return
+        self._needed = frozenset(now), self._needed[0]
+        for kind, names in (("view", _VIEWS), ("table", _TABLES)):
+            for (name,) in cursor.execute(names).fetchall():
+                if not any(name in needed for needed in self._needed):
+                    cursor.execute(f"DROP {kind} {name}")
+
+
+_VIEWS = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+_TABLES = "SELECT table_name FROM duckdb_tables() WHERE NOT internal"
 
 
 @contextmanager
@@ -108,18 +140,29 @@ def open_catalog(outputs: Sequence[JobOutput], say: Say) -> Iterator[Catalog]:
     database = duckdb.connect(str(folder / "rows.duckdb"), config={**_SETTINGS, "temp_directory": str(folder)})
     try:
         _confine(database, [one.store.root for one in outputs if one.in_place])
-        with_vectors = len(outputs) > 1 and not all(map(_has_answers, outputs))
-        catalog = Catalog(database, with_vectors)
-        for number, output in enumerate(outputs):
-            catalog.outputs.append(_listed(database, output, number, None, with_vectors, _Saying(output, say)))
-        if len(outputs) > 1:
-            say("comparing both outputs row by row ...")
-            catalog._compare()
-            _check_compared(catalog)
+        try:
+            catalog = _opened(database, outputs, say)
+        except duckdb.Error as error:
+            shown = " and ".join(str(output.store.url) for output in outputs)
+            raise StorageError(f"{shown}: DuckDB cannot read the parts: {first_line(error)}") from error
         yield catalog
     finally:
         database.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened(database: duckdb.DuckDBPyConnection, outputs: Sequence[JobOutput], say: Say) -> Catalog:
+    with_vectors = len(outputs) > 1 and not all(map(_has_answers, outputs))
+    catalog = Catalog(database, with_vectors)
+    for number, output in enumerate(outputs):
+        catalog.outputs.append(_listed(database, output, number, None, with_vectors, _Saying(output, say)))
+    with database.cursor() as cursor:
+        if len(outputs) > 1:
+            say("comparing both outputs row by row ...")
+            catalog._compare(cursor)
+            _check_compared(catalog)
+        catalog._drop_old(cursor)
+    return catalog
 
 
 def _confine(database: duckdb.DuckDBPyConnection, folders: Sequence[str]) -> None:

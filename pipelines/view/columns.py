@@ -10,7 +10,7 @@ Kind = Literal["text", "number", "boolean", "time", "bytes", "nested"]
 """What the page does with a column: nested ones are shown as JSON, and can be searched but not sorted."""
 
 ANSWERS = "answers"
-_BEST = ("answer", "score", "start", "end")
+BEST_ANSWER = {"answer": pa.string(), "score": pa.float64(), "start": pa.int32(), "end": pa.int32()}
 """Fields of the structs in `answers`, which stand for the columns of the same names: those of the best answer."""
 
 
@@ -25,6 +25,9 @@ class ViewColumn:
     """SQL that gives it from the columns c0, c1 ... of the parts, which are numbered in their order."""
     searched: str
     """SQL of the text that a search looks through, over the same columns; empty where it looks through none."""
+    clock: Literal["moment", "time", "duration"] = "moment"
+    """Of the kind time: a date or a moment, a time of day, or a length of time, which DuckDB holds by the part's
+    format."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,22 @@ class PartColumns:
 def _column(field: pa.Field, name: str) -> ViewColumn:
     kind = _kind(field.type)
     searched = {"text": name, "nested": f"CAST(to_json({name}) AS VARCHAR)"}.get(kind, "")
-    return ViewColumn(field.name, kind, name, searched)
+    return ViewColumn(field.name, kind, name, searched, _clock(field.type))
 
 
 def _best_answer(name: str) -> Iterator[ViewColumn]:
     every = f"array_to_string(list_transform({name}, lambda one: one.answer), chr(10))"
-    for field in _BEST:
+    for field in BEST_ANSWER:
         kind: Kind = "text" if field == "answer" else "number"
         yield ViewColumn(field, kind, f'{name}[1]."{field}"', every if field == "answer" else "")
+
+
+def _clock(type: pa.DataType) -> Literal["moment", "time", "duration"]:
+    if pa.types.is_dictionary(type):
+        return _clock(type.value_type)
+    if pa.types.is_time(type):
+        return "time"
+    return "duration" if pa.types.is_duration(type) or pa.types.is_interval(type) else "moment"
 
 
 def _kind(type: pa.DataType) -> Kind:

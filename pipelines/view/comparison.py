@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 import duckdb
 import pyarrow as pa
 
-from pipelines.view.columns import PartColumns
 from pipelines.view.row_query import QueryError, contains
 from pipelines.view.row_tables import RowKey, RowTable
 from pipelines.view.rows import ListedRow, list_rows, plain, run
@@ -31,7 +30,7 @@ _NUMBERED = """
 SELECT v{id} AS id, row_number() OVER (PARTITION BY v{id} ORDER BY part, row) AS nth, part, row, {fields} FROM {table}
 """
 _JOINED = """
-CREATE OR REPLACE TABLE pairs AS
+CREATE OR REPLACE TABLE {name} AS
 SELECT coalesce(first.id, second.id) AS id,
     first.part AS first_part, first.row AS first_row, first.answer AS first_answer, first.score AS first_score,
     second.part AS second_part, second.row AS second_row, second.answer AS second_answer, second.score AS second_score,
@@ -51,6 +50,10 @@ WHEN first.start IS DISTINCT FROM second.start THEN 'place' ELSE 'equal'
 class Comparison:
     """How two outputs agree, and by what they were compared."""
 
+    name: str
+    """Of the relation of pairs."""
+    tables: tuple[RowTable, RowTable]
+    """What was joined: the pairs hold places in these, which are not those of a table with more shards."""
     by: Literal["answers", "embeddings"]
     counts: dict[str, int]
     """Rows by `Agreement`."""
@@ -131,48 +134,58 @@ class Pair:
         }
 
 
-def compare(cursor: duckdb.DuckDBPyConnection, first: RowTable, second: RowTable, vectors: bool) -> Comparison:
-    """Joins two outputs by id into the table `pairs`; of rows with one id the n-th of both belong together.
+def compare(
+    cursor: duckdb.DuckDBPyConnection, name: str, first: RowTable, second: RowTable, vectors: bool
+) -> Comparison:
+    """Joins two outputs by id into a table of pairs; of rows with one id the n-th of both belong together.
 
     Args:
+        name: of the table of pairs; one that nobody reads.
         vectors: whether both tables have the column VECTOR, which is compared; else the answers are.
+
+    Raises:
+        duckdb.Error: a part cannot be read, or the query was broken off.
     """
     joined = _JOINED.format(
+        name=name,
         first=_numbered(first, vectors),
         second=_numbered(second, vectors),
         agreement=_ONE_SIDED.format(both=_SIMILAR if vectors else _ANSWERS_AGREE),
         difference=_DISTANCE if vectors else "abs(first.score - second.score)",
     )
     cursor.execute(joined)
-    found = dict(cursor.execute("SELECT agreement, count(*) FROM pairs GROUP BY agreement").fetchall())
-    [(mean,)] = cursor.execute("SELECT avg(difference) FROM pairs").fetchall()
+    found = dict(cursor.execute(f"SELECT agreement, count(*) FROM {name} GROUP BY agreement").fetchall())
+    [(mean,)] = cursor.execute(f"SELECT avg(difference) FROM {name}").fetchall()
     counts = {name: int(found.get(name, 0)) for name in get_args(Agreement)}
-    return Comparison("embeddings" if vectors else "answers", counts, plain(mean))
+    return Comparison(name, (first, second), "embeddings" if vectors else "answers", counts, plain(mean))
 
 
-_DISTANCE = "1 - list_cosine_similarity(first.vector, second.vector)"
-_SIMILAR = f"WHEN {_DISTANCE} <= {1 - SIMILAR:g} THEN 'equal' ELSE 'different'"
+# Of two lengths there is no cosine, and DuckDB would end the whole query.
+_DISTANCE = (
+    "CASE WHEN len(first.vector) = len(second.vector) THEN 1 - list_cosine_similarity(first.vector, second.vector) END"
+)
+_SIMILAR = f"WHEN ({_DISTANCE}) <= {1 - SIMILAR:g} THEN 'equal' ELSE 'different'"
 
 
-def count_pairs(cursor: duckdb.DuckDBPyConnection, query: PairQuery) -> int:
+def count_pairs(cursor: duckdb.DuckDBPyConnection, comparison: Comparison, query: PairQuery) -> int:
     """Pairs that the query finds. Raises QueryError."""
     where, values = query.where()
-    [(count,)] = run(cursor, f"SELECT count(*) FROM pairs WHERE {where}", values)
+    [(count,)] = run(cursor, f"SELECT count(*) FROM {comparison.name} WHERE {where}", values)
     return int(count)
 
 
 def list_pairs(
-    cursor: duckdb.DuckDBPyConnection, tables: Sequence[RowTable], query: PairQuery, offset: int, limit: int
+    cursor: duckdb.DuckDBPyConnection, comparison: Comparison, query: PairQuery, offset: int, limit: int
 ) -> list[Pair]:
     """A page of pairs, with what the list shows of the rows of both outputs. Raises QueryError."""
     where, values = query.where()
     sql = (
-        "SELECT id, agreement, difference, first_part, first_row, second_part, second_row FROM pairs "
-        f"WHERE {where} ORDER BY {query.order()} LIMIT ? OFFSET ?"
+        "SELECT id, agreement, difference, first_part, first_row, second_part, second_row "
+        f"FROM {comparison.name} WHERE {where} ORDER BY {query.order()} LIMIT ? OFFSET ?"
     )
     found = run(cursor, sql, [*values, limit, offset])
-    firsts = _listed(cursor, tables[0], [(part, row) for *_, part, row, _, _ in found])
-    seconds = _listed(cursor, tables[1], [(part, row) for *_, part, row in found])
+    firsts = _listed(cursor, comparison.tables[0], [(part, row) for *_, part, row, _, _ in found])
+    seconds = _listed(cursor, comparison.tables[1], [(part, row) for *_, part, row in found])
     return [
         Pair(id, agreement, difference, *sides)
         for (id, agreement, difference, *_), *sides in zip(found, firsts, seconds, strict=True)
@@ -187,13 +200,21 @@ def _listed(
     return [None if part is None or row is None else rows.get(table.key(part, row)) for part, row in keys]
 
 
-def is_comparable(first: PartColumns, second: PartColumns, vectors: bool) -> bool:
+def is_comparable(cursor: duckdb.DuckDBPyConnection, first: RowTable, second: RowTable, vectors: bool) -> bool:
     """Whether both have answers or, where vectors are wanted, embeddings of one width."""
     if not vectors:
-        return all(columns.index("answer") is not None for columns in (first, second))
-    widths = {vector_width(columns.schema) for columns in (first, second)}
-    # Lines of JSON do not tell it.
+        return all(table.columns.index("answer") is not None for table in (first, second))
+    widths = {_width(cursor, table) for table in (first, second)}
     return None not in widths and len(widths - {0}) <= 1
+
+
+def _width(cursor: duckdb.DuckDBPyConnection, table: RowTable) -> int | None:
+    """As `vector_width`; where the type does not tell it, that of the first embedding."""
+    width = vector_width(table.columns.schema)
+    if width != 0:
+        return width
+    found = cursor.execute(f"SELECT len({VECTOR}) FROM {table.name} WHERE {VECTOR} IS NOT NULL LIMIT 1").fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def vector_width(schema: pa.Schema) -> int | None:

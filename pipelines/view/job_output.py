@@ -1,16 +1,19 @@
 """An output folder as the page sees it: its job, and the parts that are committed by now."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import ConfigError, ManifestError
+from actors.errors import first_line
+from pipelines.errors import ConfigError, ManifestError, StorageError
 from pipelines.output.first_rows import can_show
 from pipelines.output.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pipelines.output.manifest_extension import read_plan
@@ -49,10 +52,15 @@ class JobOutput:
         """Whether the parts are Parquet; else they are JSONL."""
         return self.parts.format == "parquet"
 
-    @property
+    @cached_property
     def in_place(self) -> bool:
-        """Whether DuckDB can read the parts where they are: it would take some characters of a path for a pattern."""
-        return self.is_parquet and is_local(self.store.fs) and _GLOB.search(self.store.root) is None
+        """Whether DuckDB can read the parts where they are.
+
+        It would take some characters of a path for a pattern, and may follow no link out of the folder: it is confined
+        to that.
+        """
+        is_plain = self.is_parquet and is_local(self.store.fs) and _GLOB.search(self.store.root) is None
+        return is_plain and not _has_links(Path(self.store.root))
 
     def is_complete(self) -> bool:
         """Whether the job is marked as complete, as `spanmill status` says."""
@@ -72,12 +80,15 @@ class JobOutput:
         """A Parquet file of the folder, read as far as it is asked for.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: it cannot be read, or is no Parquet file.
         """
         path = self.store.path(name)
         size = attempt("reading", path, lambda: int(self.store.fs.info(path)["size"]))
         source = pa.PythonFile(RangeFile(self.store.fs, path, size), mode="r")
-        return pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
+        try:
+            return pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
+        except pa.ArrowInvalid as error:
+            raise StorageError(f"{path}: is damaged: {first_line(error)}", permanent=True) from error
 
     def lines(self, name: str) -> list[bytes]:
         """The rows of a JSONL part as they are written. Raises StorageError when it cannot be read."""
@@ -116,6 +127,19 @@ def open_output(url: str, storage: Mapping[str, object], input_storage: Mapping[
     parts = find_sink(sink, form)(store, manifest.job8, form)
     assert isinstance(parts, PartsFolder)
     return JobOutput(parts, manifest, input_storage)
+
+
+def _has_links(folder: Path) -> bool:
+    """Whether a file of an output is a link to elsewhere, as caches and data versioning make them."""
+    quarantine = folder / QUARANTINE_FOLDER
+    if quarantine.is_symlink():
+        return True
+    for one in (folder, quarantine):
+        if one.is_dir():
+            with os.scandir(one) as entries:
+                if any(entry.is_symlink() for entry in entries):
+                    return True
+    return False
 
 
 def _place(shard: ShardId) -> tuple[int, int]:

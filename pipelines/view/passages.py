@@ -1,8 +1,11 @@
 """The question and the passage of a row: carried in the output, or read from the input that the manifest names."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import pyarrow.compute as pc
 
 from actors.errors import first_line
 from pipelines.errors import SpanmillError
@@ -35,6 +38,8 @@ class PassageReader:
 
     output: JobOutput
     _kept: dict[tuple[int, int], ValidShard | None] = field(default_factory=dict, repr=False)
+    _keeping: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Requests come in several threads."""
 
     def carried(self, values: Mapping[str, Any]) -> Passage | None:
         """Of a row's values, where the output carries the passage; else None."""
@@ -65,8 +70,7 @@ class PassageReader:
         if shard is None:
             return Passage("missing", {}, "the input has no such piece any more")
         roles = self.output.plan.layout.roles
-        rows = shard.rows.select(["id", *roles]).to_pylist()
-        same_id = [{role: row[role] for role in roles} for row in rows if row["id"] == id]
+        same_id = shard.rows.filter(pc.equal(shard.rows["id"], id)).select(list(roles)).to_pylist()
         fitting = [texts for texts in same_id if _fits(texts, answer)]
         if fitting:
             return Passage("input", fitting[0])
@@ -75,12 +79,15 @@ class PassageReader:
         return Passage("missing", {}, f"the input has no row {id!r} in this piece any more")
 
     def _read(self, unit: int, number: int) -> ValidShard | None:
-        if (unit, number) not in self._kept:
-            shard = self._shard(unit, number)
+        with self._keeping:
+            if (unit, number) in self._kept:
+                return self._kept[unit, number]
+        shard = self._shard(unit, number)
+        with self._keeping:
             while len(self._kept) >= _SHARDS_KEPT:
-                self._kept.pop(next(iter(self._kept)), None)
+                del self._kept[next(iter(self._kept))]
             self._kept[unit, number] = shard
-        return self._kept[unit, number]
+        return shard
 
     def _shard(self, unit: int, number: int) -> ValidShard | None:
         plan = self.output.plan

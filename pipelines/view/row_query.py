@@ -113,12 +113,18 @@ def _term(condition: Condition, columns: PartColumns) -> tuple[str, list[object]
         return contains(f"s{number}"), [condition.value]
     if column.kind in ("nested", "bytes"):
         raise QueryError(f"{condition.column!r} holds {column.kind} values; ask for contains, is_null or is_not_null")
-    operator = _OPERATORS[condition.how]
-    return f"{name} {operator} {_placeholder(column)}", [_value(condition, column)]
+    if column.kind == "time" and column.clock == "duration":
+        raise QueryError(f"{condition.column!r} holds lengths of time; ask for is_null or is_not_null")
+    return _comparison(name, _OPERATORS[condition.how], column), [_value(condition, column)]
 
 
-def _placeholder(column: ViewColumn) -> str:
-    return "CAST(? AS TIMESTAMP)" if column.kind == "time" else "?"
+def _comparison(name: str, operator: str, column: ViewColumn) -> str:
+    if column.kind != "time":
+        return f"{name} {operator} ?"
+    if column.clock == "time":
+        # The column as well: DuckDB orders no times of nanoseconds beside others.
+        return f"CAST({name} AS TIME) {operator} CAST(? AS TIME)"
+    return f"{name} {operator} CAST(? AS TIMESTAMP)"
 
 
 def _value(condition: Condition, column: ViewColumn) -> object:

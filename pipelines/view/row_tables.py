@@ -14,15 +14,14 @@ import orjson
 import pyarrow as pa
 
 from pipelines.output.parts import ShardId
-from pipelines.view.columns import ANSWERS, PartColumns
+from pipelines.view.columns import ANSWERS, BEST_ANSWER, PartColumns
 from pipelines.view.job_output import JobOutput
 
 Progress = Callable[[int, int], None]
 """Is told how many of how many parts are read."""
 
 _THREADS = 8
-_BEST = {"answer": pa.string(), "score": pa.float64(), "start": pa.int32(), "end": pa.int32()}
-_KNOWN = {**_BEST, ANSWERS: pa.list_(pa.struct(_BEST.items())), "null_score": pa.float64()}
+_KNOWN = {**BEST_ANSWER, ANSWERS: pa.list_(pa.struct(BEST_ANSWER.items())), "null_score": pa.float64()}
 """Types that the lines of JSONL parts do not tell."""
 
 
@@ -101,7 +100,8 @@ class InPlaceTable(RowTable):
         names = ", ".join(f"c{number}" for number in range(len(self.columns.schema)))
         return (
             f"SELECT file_index AS part, file_row_number AS row, {self.columns.selected()} "
-            f"FROM read_parquet([{files}]) AS parts({names})"
+            # A folder above the output named as `score=2` is no column, and replaces none.
+            f"FROM read_parquet([{files}], hive_partitioning = false) AS parts({names})"
         )
 
 
@@ -154,6 +154,7 @@ def load(
     """
     known = list(table.shards)
     new = [shard for shard in shards if shard not in set(known)]
+    _drop_unknown(cursor, table, new)
     with ThreadPoolExecutor(_THREADS) as threads:
         # Some at a time: read ahead of DuckDB without end, they would all be in memory at once.
         for begin in range(0, len(new), 2 * _THREADS):
@@ -163,6 +164,14 @@ def load(
                 known.append(shard)
             progress(len(known), len(shards))
     return replace(table, shards=tuple(known), counted=None) if new else table
+
+
+def _drop_unknown(cursor: duckdb.DuckDBPyConnection, table: RowTable, new: Sequence[ShardId]) -> None:
+    """Drops rows of shards that are to be read: where an earlier call failed half way, some are there already."""
+    if not table.shards:
+        cursor.execute(f"DROP TABLE IF EXISTS {table.name}")
+    elif new:
+        cursor.execute(f"DELETE FROM {table.name} WHERE part IN ({', '.join(str(code(shard)) for shard in new)})")
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, table: RowTable, shard: ShardId, rows: pa.Table, is_first: bool) -> None:

@@ -1,7 +1,7 @@
 """One row with everything that its part holds, heavy columns one value at a time."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,15 +12,16 @@ import pyarrow as pa
 
 from pipelines.errors import MissingError
 from pipelines.output.parts import ShardId
-from pipelines.view.columns import PartColumns
 from pipelines.view.job_output import JobOutput
-from pipelines.view.row_tables import RowKey
+from pipelines.view.row_tables import RowKey, RowTable
 from pipelines.view.rows import plain
 
 _LIGHT_ROWS = 4096
 _HEAVY_ROWS = 16
 """Rows that are decoded together on the way to one: a row's attention may take many megabytes."""
 _FIRST_NUMBERS = 24
+_Taken = Callable[[pa.Array, int], Any]
+"""What is taken of a column, by the number of the row."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,56 @@ class WholeRow:
     """Names of the others, which `read_value` reads."""
 
 
-def read_row(output: JobOutput, columns: PartColumns, key: RowKey) -> WholeRow:
+@dataclass(frozen=True)
+class ListItem:
+    """An item of a list in a heavy column."""
+
+    items: int
+    """How many the list has."""
+    value: Any
+    """As Python's lists and dicts; None where the list has no such item."""
+
+
+def read_row(output: JobOutput, table: RowTable, key: RowKey) -> WholeRow:
     """A row without its heavy columns.
+
+    Args:
+        table: the rows of the output, whose shards are known without another look at the folder.
 
     Raises:
         MissingError: there is no such row.
         StorageError: its part cannot be read.
     """
-    found = _read(output, key, columns.light, _LIGHT_ROWS)
+    columns = table.columns
+    found = _read(output, table, key, columns.light, _LIGHT_ROWS)
     return WholeRow({name: _exact(found[name]) for name in columns.light if name in found}, columns.heavy)
 
 
-def read_value(output: JobOutput, key: RowKey, column: str) -> Any:
+def read_value(output: JobOutput, table: RowTable, key: RowKey, column: str) -> Any:
     """The value of a heavy column in one row, as Python's lists and dicts.
 
     Raises:
         MissingError: there is no such row.
         StorageError: its part cannot be read.
     """
-    return _read(output, key, [column], _HEAVY_ROWS)[column]
+    return _read(output, table, key, [column], _HEAVY_ROWS)[column]
+
+
+def read_item(output: JobOutput, table: RowTable, key: RowKey, column: str, item: int) -> ListItem | None:
+    """An item of the list in a heavy column; None where the row has no list there.
+
+    The others, of which each may be a gigabyte as Python's objects, stay as they are in the part.
+
+    Raises:
+        MissingError: there is no such row.
+        StorageError: its part cannot be read.
+    """
+    found = _read(output, table, key, [column], _HEAVY_ROWS, _as_it_is)[column]
+    items = found.values if isinstance(found, pa.ListScalar) else found
+    if items is None:
+        return None
+    value = items[item] if 0 <= item < len(items) else None
+    return ListItem(len(items), value.as_py() if isinstance(value, pa.Scalar) else value)
 
 
 def outline(value: Any) -> dict[str, Any]:
@@ -76,37 +108,50 @@ def to_json(value: object) -> bytes:
     return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
 
 
-def find_shard(output: JobOutput, key: RowKey) -> ShardId:
-    """The committed shard that a key names. Raises MissingError where there is none."""
-    for shard in output.shards():
+def _find_shard(output: JobOutput, table: RowTable, key: RowKey) -> ShardId:
+    for shard in table.shards:
         if (shard.unit, shard.number) == (key.unit, key.number):
             return shard
     raise MissingError(f"{output.store.url}: no part {key.unit}-{key.number} is committed")
 
 
-def _read(output: JobOutput, key: RowKey, names: Sequence[str], together: int) -> dict[str, Any]:
-    name = output.parts.part_name(find_shard(output, key))
-    rows = _of_parquet(output, name, key.row, names, together) if output.is_parquet else _of_lines(output, name, key)
+def _read(
+    output: JobOutput,
+    table: RowTable,
+    key: RowKey,
+    names: Sequence[str],
+    together: int,
+    taken: _Taken | None = None,
+) -> dict[str, Any]:
+    name = output.parts.part_name(_find_shard(output, table, key))
+    if output.is_parquet:
+        rows = _of_parquet(output, name, key.row, names, together, taken or _value)
+    else:
+        rows = _of_lines(output, name, key)
     if rows is None:
         raise MissingError(f"{name}: has no row {key.row:,}")
     return rows
 
 
-def _of_parquet(output: JobOutput, name: str, row: int, names: Sequence[str], together: int) -> dict[str, Any] | None:
+def _of_parquet(
+    output: JobOutput, name: str, row: int, names: Sequence[str], together: int, taken: _Taken
+) -> dict[str, Any] | None:
     file = output.part_file(name)
     for number in range(file.num_row_groups):
         size = file.metadata.row_group(number).num_rows
         if row < size:
-            return _of_group(file, number, row, names, together)
+            return _of_group(file, number, row, names, together, taken)
         row -= size
     return None
 
 
-def _of_group(file: Any, group: int, row: int, names: Sequence[str], together: int) -> dict[str, Any] | None:
+def _of_group(
+    file: Any, group: int, row: int, names: Sequence[str], together: int, taken: _Taken
+) -> dict[str, Any] | None:
     for batch in file.iter_batches(together, row_groups=[group], columns=list(names)):
         if row < len(batch):
             # A name with a dot may have brought a field of a struct along.
-            return {name: _value(batch.column(name), row) for name in names if name in batch.schema.names}
+            return {name: taken(batch.column(name), row) for name in names if name in batch.schema.names}
         row -= len(batch)
     return None
 
@@ -117,6 +162,10 @@ def _of_lines(output: JobOutput, name: str, key: RowKey) -> dict[str, Any] | Non
         return None
     found = orjson.loads(lines[key.row])
     return found if isinstance(found, dict) else None
+
+
+def _as_it_is(array: pa.Array, row: int) -> pa.Scalar:
+    return array[row]
 
 
 def _value(array: pa.Array, row: int) -> Any:

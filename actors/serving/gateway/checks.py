@@ -64,13 +64,16 @@ def _size(name: str, row: int, text: str, most: int) -> int:
     return size
 
 
-def check_dimensions(wanted: int, width: int, model: str, status: int = 422, reason: str = "invalid") -> None:
+def check_dimensions(
+    wanted: int, width: int, model: str, status: int = 422, reason: str = "invalid", field: str = "dimensions"
+) -> None:
     """Raises Refused where a client wants embeddings of a width that the model's cannot be cut to.
 
     Args:
         wanted: how many of their first numbers the embeddings are to keep.
         model: its name, for the message.
+        field: where the client named the number.
     """
     if not 1 <= wanted <= width:
         message = f"{model} gives 1 to {width}, not {wanted}; name a number between them, or leave it out"
-        raise Refused.of_field("dimensions", message, status, reason)
+        raise Refused.of_field(field, message, status, reason)

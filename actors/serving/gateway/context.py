@@ -80,7 +80,9 @@ class Context:
                 )
             )
 
-    async def check_dimensions(self, wanted: int | None, status: int = 422, reason: str = "invalid") -> None:
+    async def check_dimensions(
+        self, wanted: int | None, status: int = 422, reason: str = "invalid", field: str = "dimensions"
+    ) -> None:
         """Raises Refused where a client wants embeddings that the model's cannot be cut to; None accepts any."""
         if wanted is not None:
-            check_dimensions(wanted, (await self.client.card()).hidden_size, self.model, status, reason)
+            check_dimensions(wanted, (await self.client.card()).hidden_size, self.model, status, reason, field)

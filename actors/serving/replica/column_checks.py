@@ -16,6 +16,8 @@ _NUMBER, _SMALL, _WEIGHT = 12, 5, 14
 """Bytes of a float32 in JSON with its comma, of an int8, and of a weight between 0 and 1."""
 _TOKEN, _WINDOW_TOKEN = 64, 84
 """Bytes of an object that says where a token stands, and of one that says in which part of a window, too."""
+_KEPT_NUMBER = 4
+"""Bytes of a float32 in memory."""
 _ATTRIBUTION = 16 * 140
 _OBJECT = 64
 """Names and brackets of a row, or of a window."""
@@ -41,7 +43,7 @@ class _Rows:
 
 
 def check_columns(request: Request, card: ModelCard) -> None:
-    """Raises Refused where a request asks for columns that the model cannot give in its runtime."""
+    """Raises Refused where a request asks for columns that the model cannot give in its runtime, or as it pools."""
     wanted, mend = request.columns, "have the service run it with model.backend: torch"
     for name in wanted.names:
         if name not in card.columns:
@@ -50,9 +52,37 @@ def check_columns(request: Request, card: ModelCard) -> None:
                 f"or {mend} (there are {', '.join(card.columns)})"
             )
             raise Refused.of_field("columns", message, reason="no_column")
+    if "hidden" in wanted.names and not request.embedding.is_one_mean:
+        poolings = ", ".join(request.embedding.poolings)
+        message = (
+            f"hidden is one mean of each layer's vectors, and cannot be had as these are pooled here, with {poolings}; "
+            "leave it out, or have it of /encode with one of mean, cls and last as its parameters.pooling"
+        )
+        raise Refused.of_field("columns", message)
     if "token_vectors" in wanted.names and wanted.token_vectors.numbers is not None and "hidden" not in card.columns:
         message = f"{card.name} gives vectors of its last layer alone with {card.backend}; leave it out, or {mend}"
         raise Refused.of_field("parameters.token_vectors.layers", message, reason="no_column")
+
+
+def check_kept_size(request: Request, prepared: Tokenized, card: ModelCard, most: int) -> None:
+    """Raises Refused where a request has more than `most` bytes kept until its last window has had its pass.
+
+    `hidden` keeps a vector of each layer of every window, of which a reply then has no more than one for each text.
+    """
+    if "hidden" not in request.columns.names:
+        return
+    windows = len(prepared.windows)
+    kept = windows * (card.layers + 1) * card.hidden_size * _KEPT_NUMBER
+    if kept > most:
+        raise Refused(
+            Refusal(
+                413,
+                "too_many_windows",
+                f"hidden keeps {_megabytes(kept)} of the {windows:,} windows that the texts are cut into, and "
+                f"{_megabytes(most)} are the most (limits.max_reply_bytes); send fewer or shorter texts, raise "
+                "max_seq_len, or leave hidden out",
+            )
+        )
 
 
 def check_reply_size(request: Request, prepared: Tokenized, spec: EncoderSpec, card: ModelCard, most: int) -> None:

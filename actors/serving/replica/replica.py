@@ -13,7 +13,7 @@ from actors.parameters import SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.codec import decode, encode, wanted_by
-from actors.serving.replica.column_checks import check_columns, check_reply_size
+from actors.serving.replica.column_checks import check_columns, check_kept_size, check_reply_size
 from actors.serving.replica.request_trace import RequestTrace
 from actors.serving.replica.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
@@ -57,6 +57,9 @@ class Replica:
         self._limits = limits or LimitParameters()
         self._tracing = tracing
         self._threads = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="tokenise")
+        # What takes long for a request that asks for columns holds up no text that is to be tokenised.
+        self._opening = ThreadPoolExecutor(1, thread_name_prefix="open-layers")
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decode-columns")
 
     async def ask(self, request: Request) -> Reply | Refusal:
         """Answers one request; cancelling the task takes the request out of the queue."""
@@ -97,6 +100,7 @@ class Replica:
             ModelError: the parameters do not fit the model.
         """
         prepared = encode(self.actor.engine.spec, request, self._limits)
+        check_kept_size(request, prepared, self.card, self._limits.max_reply_bytes)
         check_reply_size(request, prepared, self.actor.engine.spec, self.card, self._limits.max_reply_bytes)
         return prepared
 
@@ -154,7 +158,7 @@ class Replica:
             return Refusal(422, "invalid", str(error))
 
     async def _prepare_in_thread(self, request: Request, trace: RequestTrace | None) -> Tokenized:
-        size, wanted = sum(map(len, request.texts)) + sum(map(len, request.questions)), wanted_by(request)
+        size = sum(map(len, request.texts)) + sum(map(len, request.questions))
 
         def prepare() -> Tokenized:
             began = time.monotonic()
@@ -163,8 +167,6 @@ class Replica:
             self._tokenised.observe(size, ended - began)
             if trace is not None:
                 trace.tokenised(began, ended)
-            # The first such request waits for seconds, and nobody else with it.
-            self.actor.engine.make_ready(wanted)
             return prepared
 
         self._to_tokenise += size
@@ -182,15 +184,19 @@ class Replica:
                 Refusal(422, "no_answers", f"{self.card.name} has no QA head; ask it for embeddings, or serve another")
             )
         check_columns(request, self.card)
+        wanted = wanted_by(request)
         if request.is_probe:
             # A word. In a thread it would wait for the long texts of others.
             prepared = self.prepare(request)
         else:
             prepared = await self._prepare_in_thread(request, trace)
+            if wanted.needs_layers:
+                # The first such requests wait for seconds, and nobody else with them.
+                await in_thread(self._opening, self.actor.engine.make_ready, wanted)
         tokenised = time.monotonic()
         left = None if request.seconds is None else request.seconds - (tokenised - started)
         log = None if trace is None else trace.passes
-        queued = self.actor.ask(prepared, wanted_by(request), left, is_probe=request.is_probe, log=log)
+        queued = self.actor.ask(prepared, wanted, left, is_probe=request.is_probe, log=log)
         if trace is not None:
             trace.queued(queued)
         try:
@@ -202,7 +208,7 @@ class Replica:
         if not request.columns.names and not request.columns.probabilities:
             return decode(results, queued.task, timing, request)
         # Many megabytes, maybe.
-        return await in_thread(self._threads, decode, results, queued.task, timing, request)
+        return await in_thread(self._decoding, decode, results, queued.task, timing, request)
 
 
 def _queue_full(full: QueueFull) -> Refusal:

@@ -1,6 +1,6 @@
 """The application: the page and its files, and what the page asks for, all of it read and nothing written."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +20,14 @@ from pipelines.output.parts import REPORT_HTML
 from pipelines.storage.filesystem import read_bytes
 from pipelines.storage.url import redact
 from pipelines.view.catalog import Catalog, OpenOutput
-from pipelines.view.comparison import PairQuery, count_pairs, list_pairs
+from pipelines.view.comparison import Comparison, PairQuery, count_pairs, list_pairs
 from pipelines.view.figures import job_figures, output_summary
 from pipelines.view.row_query import Condition, QueryError, RowQuery, score_conditions
 from pipelines.view.row_tables import RowKey, RowTable
 from pipelines.view.rows import MOST_ROWS, count_rows, find_keys, frequent_values, list_rows
 from pipelines.view.server.asking import Asker
 from pipelines.view.server.host_check import HostCheckMiddleware
-from pipelines.view.whole_row import outline, read_row, read_value, to_json
+from pipelines.view.whole_row import outline, read_item, read_row, read_value, to_json
 
 _OURS = Path(__file__).parents[1] / "static"
 _DATA = {**SECURITY, "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
@@ -118,7 +118,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         opened = _opened(catalog, output)
 
         def work(_: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-            found = read_row(opened.output, opened.rows.columns, key)
+            found = read_row(opened.output, opened.rows, key)
             passage = opened.passages.carried(found.values)
             return {"key": str(key), "values": found.values, "heavy": found.heavy, "passage": passage}
 
@@ -129,7 +129,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         opened = _opened(catalog, output)
 
         def work(_: duckdb.DuckDBPyConnection) -> object:
-            values = read_row(opened.output, opened.rows.columns, key).values
+            values = read_row(opened.output, opened.rows, key).values
             best = next(iter(values.get("answers") or ()), None) if "answers" in values else values
             reader = opened.passages
             return reader.carried(values) or reader.of_input(key, reader.id_in_input(values), best)
@@ -141,8 +141,7 @@ def _add_rows(app: FastAPI, asker: Asker) -> None:
         opened = _opened(catalog, output)
         if column not in opened.rows.columns.heavy:
             raise QueryError(f"there is no column {column!r} that is read by itself")
-        found = await asker.ask(http, lambda _: read_value(opened.output, key, column))
-        return _json(_part_of(found, column, item))
+        return _json(await asker.ask(http, lambda _: _part_of(opened, key, column, item)))
 
 
 def _add_jobs(app: FastAPI, asker: Asker, has_keys: bool) -> None:
@@ -150,8 +149,8 @@ def _add_jobs(app: FastAPI, asker: Asker, has_keys: bool) -> None:
 
     @app.get("/api/job")
     async def job(http: Request) -> Response:
-        def work(_: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-            catalog.refresh()
+        def work(cursor: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+            catalog.refresh(cursor)
             comparison = catalog.comparison and catalog.comparison.to_json()
             outputs = [output_summary(opened) for opened in catalog.outputs]
             return {"outputs": outputs, "comparison": comparison, "keys": has_keys, "release": release()}
@@ -165,14 +164,14 @@ def _add_jobs(app: FastAPI, asker: Asker, has_keys: bool) -> None:
 
     @app.get("/api/pairs")
     async def pairs(http: Request, asked: _Pairs, offset: Offset = 0, limit: Limit = 50) -> Response:
-        tables = _both(catalog)
-        found = await asker.ask(http, lambda cursor: list_pairs(cursor, tables, asked, offset, limit))
+        comparison = _comparison(catalog)
+        found = await asker.ask(http, lambda cursor: list_pairs(cursor, comparison, asked, offset, limit))
         return _json({"pairs": [pair.to_json() for pair in found], "offset": offset})
 
     @app.get("/api/pairs/count")
     async def pair_count(http: Request, asked: _Pairs) -> Response:
-        _both(catalog)
-        return _json({"count": await asker.ask(http, lambda cursor: count_pairs(cursor, asked))})
+        comparison = _comparison(catalog)
+        return _json({"count": await asker.ask(http, lambda cursor: count_pairs(cursor, comparison, asked))})
 
     @app.get("/report")
     async def report(http: Request, output: Output = 0) -> Response:
@@ -232,17 +231,18 @@ def _opened(catalog: Catalog, number: int) -> OpenOutput:
     return catalog.outputs[number]
 
 
-def _both(catalog: Catalog) -> Sequence[RowTable]:
+def _comparison(catalog: Catalog) -> Comparison:
     if catalog.comparison is None:
         raise QueryError("nothing is compared: name a second output, spanmill view OUTPUT OTHER, with rows in both")
-    return [opened.rows for opened in catalog.outputs]
+    return catalog.comparison
 
 
-def _part_of(value: Any, column: str, item: int) -> dict[str, Any]:
+def _part_of(opened: OpenOutput, key: RowKey, column: str, item: int) -> dict[str, Any]:
     """What is sent of a heavy value at once."""
-    if column in _WINDOWS and isinstance(value, list):
-        shown = value[item] if 0 <= item < len(value) else None
-        return {"items": len(value), "item": item, "value": shown}
+    if column in _WINDOWS:
+        window = read_item(opened.output, opened.rows, key, column, item)
+        return {"value": None} if window is None else {"items": window.items, "item": item, "value": window.value}
+    value = read_value(opened.output, opened.rows, key, column)
     if column in _SHOWN_WHOLE or value is None:
         return {"value": value}
     return {"outline": outline(value)}
@@ -258,7 +258,8 @@ def _handle_errors(app: FastAPI, errors: ErrorResponses) -> None:
         response.headers.update(_DATA)
         return response
 
-    for kind in (*_REFUSALS, RequestValidationError, HTTPException):
+    # Of any other the server logs the traceback once this has answered.
+    for kind in (*_REFUSALS, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, handle)
 
 
@@ -268,4 +269,8 @@ def _refusal(error: Exception) -> Refusal:
             return Refusal(status, reason, redact(str(error)))
     if isinstance(error, HTTPException) and error.status_code == 404:
         return Refusal(404, "unknown_path", "there is no such page here")
-    return refusal_of(error)
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return Refusal(405, "wrong_method", "nothing here can be changed; ask with GET")
+    if isinstance(error, RequestValidationError | HTTPException):
+        return refusal_of(error)
+    return Refusal(500, "internal", "something went wrong here; what it was stands where spanmill view was started")

@@ -2,11 +2,14 @@
 
 import logging
 import random
+import threading
 import time
+from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from actors.tracing.exporting import SpanIds
+from actors.tracing.exporting import BackgroundProcessor, SpanIds
 from actors.tracing.tracing import Tracing
 from tests.otlp_receiver import Collector
 from tests.waiting import until
@@ -86,3 +89,34 @@ def test_a_given_id_is_that_of_the_next_spans_in_the_block() -> None:
     with ids.given(7):
         assert ids.generate_span_id() == 7
     assert ids.generate_span_id() != 7
+
+
+def test_one_thread_flushes_however_many_ask(tracing: Tracing, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class SlowlyMade(threading.Thread):
+        def __init__(self, *args: Any, **keys: Any) -> None:
+            made.append(keys.get("name"))
+            time.sleep(0.1)
+            super().__init__(*args, **keys)
+
+    callers = [threading.Thread(target=tracing.flush_soon) for _ in range(4)]
+    monkeypatch.setattr("actors.tracing.exporting.threading.Thread", SlowlyMade)
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert made.count("spans") == 1
+
+
+def test_closing_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in flushing, nor in ending the thread after that."""
+    processor = BackgroundProcessor(InMemorySpanExporter())
+    free = threading.Event()
+    monkeypatch.setattr(processor, "_export_queued", lambda: time.sleep(0.9))
+    monkeypatch.setattr(processor, "_shut_down", free.wait)
+    began = time.monotonic()
+    processor.close(1.0)
+    took = time.monotonic() - began
+    free.set()
+    assert 0.9 <= took < 1.8

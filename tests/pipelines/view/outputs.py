@@ -82,11 +82,16 @@ def write_output(
 
 
 def write_vectors(
-    place: Path | str, rows: Sequence[object], vectors: Mapping[str, Sequence[float]], *words: str, folder: Path
+    place: Path | str,
+    rows: Sequence[object],
+    vectors: Mapping[str, Sequence[float]],
+    *words: str,
+    folder: Path,
+    width: int = WIDTH,
 ) -> JobOutput:
     """An embedding job over the rows' context."""
     config = load_config(EmbedConfig, None, ["corpus.shard_rows=2", "corpus.columns.text=context", *words])
-    return _write(config, place, rows, folder, {}, lambda id, _: {"embedding": vectors[id]}, {}, None)
+    return _write(config, place, rows, folder, {}, lambda id, _: {"embedding": vectors[id]}, {}, None, width)
 
 
 def _write(
@@ -98,13 +103,14 @@ def _write(
     results: Callable[[str, str], dict[str, Any]],
     added: Added,
     shards: int | None,
+    width: int = WIDTH,
 ) -> JobOutput:
     kind: JobKind = "answer" if isinstance(config, AnswerConfig) else "embed"
     source = folder / "input.jsonl"
     if not source.exists() or source.read_bytes() != jsonl(rows):
         write_jsonl(source, rows)
     plan = make_plan(list_files([str(source)], config.corpus), config.corpus, kind)
-    schema = output_schema(plan.layout.carry, wanted_of(config), WIDTH)
+    schema = output_schema(plan.layout.carry, wanted_of(config), width)
     for name, (type, _) in added.items():
         schema = schema.append(pa.field(name, type))
     store = resolve(str(place), storage)

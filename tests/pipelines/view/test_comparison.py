@@ -30,10 +30,11 @@ def both(request: pytest.FixtureRequest, tmp_path: Path, opened: Open) -> Catalo
 
 
 def _pairs(catalog: Catalog, query: PairQuery, offset: int = 0, limit: int = 50) -> list[tuple[Any, ...]]:
+    assert catalog.comparison is not None
     with catalog.cursor() as cursor:
-        found = list_pairs(cursor, [one.rows for one in catalog.outputs], query, offset, limit)
+        found = list_pairs(cursor, catalog.comparison, query, offset, limit)
         if not offset and limit == 50:
-            assert count_pairs(cursor, query) == len(found)
+            assert count_pairs(cursor, catalog.comparison, query) == len(found)
     return [(pair.id, pair.agreement) for pair in found]
 
 
@@ -49,8 +50,9 @@ def test_rows_are_joined_by_id(both: Catalog) -> None:
 
 
 def test_pairs_have_the_rows_of_both_sides(both: Catalog) -> None:
+    assert both.comparison is not None
     with both.cursor() as cursor:
-        pairs = list_pairs(cursor, [one.rows for one in both.outputs], PairQuery(), 0, 50)
+        pairs = list_pairs(cursor, both.comparison, PairQuery(), 0, 50)
     first, *_, only_first, only_second = pairs
     assert first.first is not None
     assert first.second is not None
@@ -112,8 +114,7 @@ def test_embeddings_are_compared_by_their_cosine(tmp_path: Path, opened: Open, f
     assert catalog.comparison.counts["different"] == 1
     assert catalog.comparison.counts["equal"] == 5
     with catalog.cursor() as cursor:
-        tables = [one.rows for one in catalog.outputs]
-        [worst, *_] = list_pairs(cursor, tables, PairQuery(sort="difference", descending=True), 0, 1)
+        [worst, *_] = list_pairs(cursor, catalog.comparison, PairQuery(sort="difference", descending=True), 0, 1)
     assert worst.id == "q1"
     assert worst.difference == pytest.approx(2.0)
 
@@ -123,3 +124,27 @@ def test_what_has_nothing_in_common_is_refused(tmp_path: Path) -> None:
     vectors = write_vectors(tmp_path / "vectors", TOWNS, VECTORS, folder=tmp_path)
     with pytest.raises(ConfigError, match=r"answers and .*vectors cannot be compared"):
         open_catalog([answers, vectors], lambda said: None).__enter__()
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_embeddings_of_two_widths_are_refused(tmp_path: Path, form: str) -> None:
+    """Lines of JSON tell no width."""
+    (tmp_path / "b").mkdir()
+    narrow = {id: vector[:3] for id, vector in VECTORS.items()}
+    words = "output.format=jsonl"
+    first = write_vectors(tmp_path / "first", TOWNS, narrow, words, folder=tmp_path, width=3)
+    second = write_vectors(tmp_path / "second", TOWNS, VECTORS, f"output.format={form}", folder=tmp_path / "b")
+    with pytest.raises(ConfigError, match="both embeddings of one width"):
+        open_catalog([first, second], lambda said: None).__enter__()
+
+
+def test_a_vector_of_another_length_differs(tmp_path: Path, opened: Open) -> None:
+    (tmp_path / "b").mkdir()
+    words = "output.format=jsonl"
+    first = write_vectors(tmp_path / "first", TOWNS, VECTORS, words, folder=tmp_path)
+    second = write_vectors(tmp_path / "second", TOWNS, VECTORS, words, folder=tmp_path / "b")
+    part = tmp_path / "second" / f"part-00000-00001-{second.parts.job8}.jsonl"
+    part.write_text(part.read_text().replace(",0.0,0.0]", ",0.0]"))
+    catalog = opened(first, second)
+    assert catalog.comparison is not None
+    assert (catalog.comparison.counts["equal"], catalog.comparison.counts["different"]) == (4, 2)

@@ -2,25 +2,31 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pipelines.view.job_output import JobOutput
 from pipelines.view.passages import Passage, PassageReader
-from pipelines.view.row_tables import RowKey, read_columns
+from pipelines.view.row_tables import RowKey, RowTable, read_columns
 from pipelines.view.whole_row import read_row
 from tests.pipelines.helpers import jsonl
 from tests.pipelines.view.outputs import ANSWERS, TOWNS, write_output
 
 
+def _table(output: JobOutput) -> RowTable:
+    shards = output.shards()
+    return RowTable("rows", read_columns(output, shards), tuple(shards))
+
+
 def _of_input(output: JobOutput, unit: int, number: int, row: int) -> Passage:
     key = RowKey(unit, number, row)
-    values = read_row(output, read_columns(output, output.shards()), key).values
+    values = read_row(output, _table(output), key).values
     return PassageReader(output).of_input(key, values["id"], values)
 
 
 def test_a_carried_passage_is_taken(tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", TOWNS, ANSWERS, "corpus.carry=[question, context]", folder=tmp_path)
     (tmp_path / "input.jsonl").unlink()
-    values = read_row(output, read_columns(output, output.shards()), RowKey(0, 0, 0)).values
+    values = read_row(output, _table(output), RowKey(0, 0, 0)).values
     found = PassageReader(output).carried(values)
     assert found == Passage("carried", {"question": "Where was Ada born?", "context": "Ada was born in London."})
     assert PassageReader(output).carried({"id": "q0", "question": "Why?"}) is None
@@ -48,6 +54,19 @@ def test_shards_are_read_once(towns: JobOutput) -> None:
     second = reader.of_input(RowKey(0, 0, 1), "q1", None)
     assert (first.texts["context"], second.texts["question"]) == ("Ada was born in London.", "Who ground oats?")
     assert len(reader._kept) == 1
+
+
+class _EmptiedByOthers(dict[Any, Any]):
+    """As where many other threads read shards at the same moment."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.clear()
+
+
+def test_other_threads_may_have_other_shards_kept(towns: JobOutput) -> None:
+    reader = PassageReader(towns, _EmptiedByOthers())
+    assert reader.of_input(RowKey(0, 0, 0), "q0", None).texts["context"] == "Ada was born in London."
 
 
 def test_why_it_is_not_at_hand(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from pipelines.errors import StorageError
 from pipelines.output.parts import ShardId
 from pipelines.view.columns import PartColumns
 from pipelines.view.job_output import JobOutput
@@ -15,6 +16,7 @@ from pipelines.view.row_tables import (
     has_virtual_names,
     json_array,
     literal,
+    load,
     read_columns,
 )
 
@@ -47,6 +49,29 @@ def test_names_that_duckdb_adds_to_the_columns_of_a_file() -> None:
 def test_what_is_no_text_in_a_line_is_written_as_json() -> None:
     assert json_array(["a", None, 1, {"b": [True]}], pa.string()).to_pylist() == ["a", None, "1", '{"b":[true]}']
     assert json_array([1, None], pa.int64()).to_pylist() == [1, None]
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_what_was_read_half_way_is_read_again(known: int) -> None:
+    """A store may fail at any part."""
+    schema = pa.schema([("id", pa.string())])
+    shards = [ShardId(0, number, False) for number in range(20)]
+    broken = {17}
+
+    def read(shard: ShardId) -> pa.Table:
+        if shard.number in broken:
+            raise StorageError("the network is gone")
+        return pa.table({"c0": [f"q{shard.number}"]})
+
+    with duckdb.connect() as database:
+        table = RowTable("rows", PartColumns.of(schema, frozenset(["id"])))
+        table = load(database, table, shards[:known], read, lambda done, all: None)
+        with pytest.raises(StorageError):
+            load(database, table, shards, read, lambda done, all: None)
+        broken.clear()
+        table = load(database, table, shards, read, lambda done, all: None)
+        assert table.shards == tuple(shards)
+        assert database.execute("SELECT count(*), count(DISTINCT v0) FROM rows").fetchall() == [(20, 20)]
 
 
 def test_parts_of_both_formats_have_the_same_columns(towns: JobOutput) -> None:

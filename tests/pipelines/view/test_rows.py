@@ -1,5 +1,6 @@
 """Pages of rows that the pipeline's own sinks wrote."""
 
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pipelines.view.catalog import Catalog
 from pipelines.view.row_query import Condition, QueryError, RowQuery
 from pipelines.view.rows import count_rows, find_keys, frequent_values, list_rows, plain
 from tests.pipelines.view.conftest import Open
-from tests.pipelines.view.outputs import ANSWERS, TOWNS, write_output
+from tests.pipelines.view.outputs import ANSWERS, TOWNS, Added, write_output
 
 IDS = ["q0", "q1", "q3", "q4", "q5"]
 
@@ -167,6 +168,23 @@ def test_columns_of_all_kinds(tmp_path: Path, opened: Open) -> None:
         assert _ids(catalog, RowQuery(sort="file_row_number")) == IDS[::-1]
         assert _ids(catalog, RowQuery(conditions=(Condition("tags", "contains", "[3]"),))) == ["q3"]
         assert _ids(catalog, RowQuery(conditions=(Condition("at", "at_least", "2024-01-05"),))) == ["q4", "q5"]
+
+
+@pytest.mark.parametrize("place", ["in place", "loaded[1]"])
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_times_of_day_and_lengths_of_time(tmp_path: Path, opened: Open, place: str, unit: str) -> None:
+    added: Added = {
+        "t": (pa.time64(unit), lambda row: time(int(row["id"][1:]))),
+        "long": (pa.duration("s"), lambda row: timedelta(seconds=3)),
+    }
+    catalog = opened(write_output(tmp_path / place / "out", TOWNS, ANSWERS, folder=tmp_path, added=added))
+    assert _ids(catalog, RowQuery(conditions=(Condition("t", "is", "01:00:00"),))) == ["q1"]
+    assert _ids(catalog, RowQuery(conditions=(Condition("t", "at_least", "04:00"),))) == ["q4", "q5"]
+    with pytest.raises(QueryError, match="time"):
+        _ids(catalog, RowQuery(conditions=(Condition("t", "is", "noon"),)))
+    assert _ids(catalog, RowQuery(conditions=(Condition("long", "is_not_null"),))) == IDS
+    with pytest.raises(QueryError, match="lengths of time; ask for is_null"):
+        _ids(catalog, RowQuery(conditions=(Condition("long", "is", "3 seconds"),)))
 
 
 def test_frequent_values_come_with_their_counts(catalog: Catalog, cursor: duckdb.DuckDBPyConnection) -> None:

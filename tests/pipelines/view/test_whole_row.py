@@ -11,8 +11,8 @@ import pytest
 from pipelines.errors import MissingError
 from pipelines.view.catalog import Catalog
 from pipelines.view.job_output import JobOutput
-from pipelines.view.row_tables import RowKey, read_columns
-from pipelines.view.whole_row import outline, read_row, read_value, to_json
+from pipelines.view.row_tables import RowKey, RowTable, read_columns
+from pipelines.view.whole_row import ListItem, outline, read_item, read_row, read_value, to_json
 from tests.pipelines.view.outputs import ANSWERS, TOWNS, Added, write_output
 
 TOKENS = pa.list_(pa.struct([("text", pa.string()), ("id", pa.int32()), ("start", pa.int32()), ("end", pa.int32())]))
@@ -23,7 +23,12 @@ ADDED: Added = {
 
 
 def _row(output: JobOutput, key: RowKey) -> dict[str, Any]:
-    return dict(read_row(output, read_columns(output, output.shards()), key).values)
+    return dict(read_row(output, _table(output), key).values)
+
+
+def _table(output: JobOutput) -> RowTable:
+    shards = output.shards()
+    return RowTable("rows", read_columns(output, shards), tuple(shards))
 
 
 def test_a_row_is_whole(catalog: Catalog) -> None:
@@ -48,12 +53,21 @@ def test_a_row_that_is_not_there_is_missing(catalog: Catalog, key: RowKey) -> No
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_heavy_columns_are_read_by_themselves(tmp_path: Path, form: str) -> None:
     output = write_output(tmp_path / "out", TOWNS, ANSWERS, f"output.format={form}", folder=tmp_path, added=ADDED)
-    columns = read_columns(output, output.shards())
-    row = read_row(output, columns, RowKey(0, 2, 0))
+    table = _table(output)
+    row = read_row(output, table, RowKey(0, 2, 0))
     assert set(row.heavy) == {"tokens", "token_vectors"}
     assert not set(row.heavy) & set(row.values)
-    assert read_value(output, RowKey(0, 2, 0), "tokens") == [{"text": "דנ", "id": 7, "start": 0, "end": 2}]
-    assert read_value(output, RowKey(0, 2, 1), "token_vectors") == [[3.0, 4.0], [0.0, 5.0]]
+    assert read_value(output, table, RowKey(0, 2, 0), "tokens") == [{"text": "דנ", "id": 7, "start": 0, "end": 2}]
+    assert read_value(output, table, RowKey(0, 2, 1), "token_vectors") == [[3.0, 4.0], [0.0, 5.0]]
+    assert read_item(output, table, RowKey(0, 2, 1), "token_vectors", 1) == ListItem(2, [0.0, 5.0])
+    assert read_item(output, table, RowKey(0, 2, 1), "token_vectors", 2) == ListItem(2, None)
+
+
+def test_a_row_is_found_without_listing_the_folder(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten thousand parts in an object store that takes a dozen calls."""
+    opened = catalog.outputs[0]
+    monkeypatch.setattr(JobOutput, "shards", None)
+    assert read_row(opened.output, opened.rows, RowKey(0, 0, 1)).values["id"] == "q1"
 
 
 def test_rows_of_any_row_group_and_of_names_with_dots(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import orjson
 import pyarrow as pa
 from fastapi import Response
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, NonNegativeInt, Tag
 
 from actors.parameters import AttentionParameters, TokenVectorParameters
 from actors.serving.gateway.checks import with_parameters
@@ -27,7 +27,9 @@ def _layers_kind(value: object) -> str:
 
 
 AnyLayers = Annotated[
-    Annotated[Literal["last"], Tag("(last)")] | Annotated[int, Tag("(one)")] | Annotated[Many[int], Tag("(many)")],
+    Annotated[Literal["last"], Tag("(last)")]
+    | Annotated[NonNegativeInt, Tag("(one)")]
+    | Annotated[Many[NonNegativeInt], Tag("(many)")],
     Discriminator(_layers_kind),
 ]
 

@@ -83,7 +83,7 @@ def routes(context: Context) -> ProtocolRoutes:
         served model can give. `usage.tokens` is what the model saw.
         """
         given = body.parameters.model_dump(include=set(EmbeddingParameters.model_fields))
-        await context.check_dimensions(given["dimensions"])
+        await context.check_dimensions(given["dimensions"], field="parameters.dimensions")
         embedding = with_parameters(context.embedding, "parameters", **given)
         columns = columns_asked(body.columns, body.parameters)
         reply = await ask(context, http, "encode", listed(body.inputs), embedding=embedding, columns=columns)

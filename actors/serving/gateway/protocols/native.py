@@ -120,7 +120,7 @@ _EXAMPLES: Any = {
 
 
 def routes(context: Context) -> ProtocolRoutes:
-    """`/answer`."""
+    """`POST /answer`, and `GET /model`, which says what the served model is and can give."""
     router, replies = APIRouter(route_class=bounded_route(context.limits.max_inputs)), ColumnReplies()
 
     @router.post("/answer", responses=example(_REPLY | {"model": context.model}))

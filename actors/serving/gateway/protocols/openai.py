@@ -38,7 +38,7 @@ class EmbeddingsRequest(Body):
     encoding_format: Literal["float", "base64"] = "float"
     """Numbers, or little-endian float32 in base64."""
     dimensions: int | None = None
-    """How many of its first numbers an embedding keeps; it is scaled to length 1 afterwards. Null keeps all."""
+    """How many of its first numbers an embedding keeps; where it is normalised, it is so afterwards. Null keeps all."""
     user: str | None = None
     """Taken and not used."""
 

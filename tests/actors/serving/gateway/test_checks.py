@@ -32,4 +32,6 @@ def test_a_width_that_the_models_cannot_be_cut_to_is_named(wanted: int) -> None:
         check_dimensions(possible, 384, "minilm-qa")
     with pytest.raises(Refused, match=rf"^dimensions: minilm-qa gives 1 to 384, not {wanted}; ") as refused:
         check_dimensions(wanted, 384, "minilm-qa", reason="unsupported")
+    with pytest.raises(Refused, match=rf"^parameters.dimensions: .* not {wanted}; "):
+        check_dimensions(wanted, 384, "minilm-qa", field="parameters.dimensions")
     assert (refused.value.refusal.status, refused.value.refusal.reason) == (422, "unsupported")

@@ -26,7 +26,7 @@ from actors.serving.model_card import describe
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import TOKENISERS
-from actors.serving.types import Refusal, Reply, Request
+from actors.serving.types import Refusal, Reply, Request, WantedColumns
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of
 from tests.actors.serving.helpers import LOVELACE, WHERE
@@ -280,3 +280,33 @@ def test_texts_that_wait_for_a_tokeniser_count_by_their_time(replica: Replica) -
     behind._tokenising = TOKENISERS
     behind._tokenised.observe(1000, 1.0)
     assert "s of tokenising go first" in refusal(behind, answering()).message
+
+
+def test_nobody_waits_for_the_model_that_tells_of_its_layers(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened at the first request for such columns, and that takes seconds."""
+    engine, entered, leave = replica.actor.engine, threading.Event(), threading.Event()
+    make_ready = engine.make_ready
+
+    def slow(wanted: Wanted) -> object:
+        if threading.current_thread() is not threading.main_thread():
+            entered.set()
+            assert leave.wait(60)
+        return make_ready(wanted)
+
+    monkeypatch.setattr(engine, "make_ready", slow)
+    hidden = Request("x", "encode", ("a word",), columns=WantedColumns(("hidden",)))
+
+    async def several() -> None:
+        waiting = [asyncio.create_task(replica.ask(hidden)) for _ in range(TOKENISERS)]
+        try:
+            while not entered.is_set():
+                await asyncio.sleep(0.01)
+            got = await asyncio.wait_for(replica.ask(Request("x", "embed", ("a word",))), 5)
+            assert isinstance(got, Reply)
+            assert not any(task.done() for task in waiting)
+        finally:
+            leave.set()
+        for task in waiting:
+            assert isinstance(await task, Reply)
+
+    asyncio.run(several())

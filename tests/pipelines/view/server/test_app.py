@@ -125,7 +125,22 @@ def test_a_second_output_is_asked_for_where_there_is_one(tmp_path: Path) -> None
 def test_it_can_only_be_read(client: TestClient) -> None:
     for path in ("/api/rows", "/api/job", "/", "/report"):
         for method in ("POST", "PUT", "DELETE", "PATCH"):
-            assert client.request(method, path).status_code == 405
+            reply = client.request(method, path)
+            assert (reply.status_code, reply.json()["error"]) == (405, "nothing here can be changed; ask with GET")
+
+
+def test_what_nobody_foresaw_is_told_and_logged(both: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RecursionError("of a part")
+
+    monkeypatch.setattr("pipelines.view.server.app.list_rows", fail)
+    app, _ = build_view(both, (), ("testserver",))
+    reply = TestClient(app, raise_server_exceptions=False).get("/api/rows")
+    assert (reply.status_code, reply.json()["reason"]) == (500, "internal")
+    assert reply.headers["Cache-Control"] == "no-store"
+    with pytest.raises(RecursionError):
+        # To the server, which logs it.
+        TestClient(app).get("/api/rows")
 
 
 def test_others_are_told_nothing(both: Catalog) -> None:
