@@ -66,7 +66,7 @@ def test_both_sides_of_a_comparison_may_still_run(tmp_path: Path, opened: Open) 
 def _sides(catalog: Catalog, comparison: Comparison) -> list[tuple[str, Any, Any]]:
     with catalog.cursor() as cursor:
         pairs = list_pairs(cursor, comparison, PairQuery(), 0, 50)
-    return [(pair.id, *(side and side.values[0] for side in (pair.first, pair.second))) for pair in pairs]
+    return [(pair.id, pair.first and pair.first.values[0], pair.second and pair.second.values[0]) for pair in pairs]
 
 
 def test_pairs_stay_with_the_rows_that_were_compared(
