@@ -12,6 +12,7 @@ from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, run_job, sa
 pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.usefixtures("conversions")]
 
 
+@pytest.mark.more
 def test_a_job_in_onnx_runtime_answers_as_the_engine_in_torch(tmp_path: Path) -> None:
     rows, model = mixed_rows(12), GOLDEN / "models" / "bert"
     ran = run_job([write_jsonl(tmp_path / "rows.jsonl", rows)], tmp_path / "out", model, "model.backend=onnxruntime")

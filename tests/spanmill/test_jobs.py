@@ -53,6 +53,7 @@ def test_a_job_and_what_it_wrote(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.more
 def test_vectors_and_an_error_before_anything_starts(tmp_path: Path, untrained_model: Path) -> None:
     corpus = write_jsonl(tmp_path / "in.jsonl", [{"id": str(n), "text": f"Ada has {n}."} for n in range(5)])
     with pytest.raises(ConfigError, match=r"the arguments cannot be used:\n  unknown key embedding\.pool.*pooling"):

@@ -35,6 +35,7 @@ def _config(model: Path, *words: str) -> AnswerConfig:
     return load_config(AnswerConfig, None, [f"model.name={model}", "corpus.shard_rows=9", *words])
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("cluster")
 def test_scores_are_those_of_the_engines_answers(
     rows: Rows, s3: S3Server, tmp_path: Path, untrained_model: Path, capsys: pytest.CaptureFixture[str]

@@ -180,6 +180,7 @@ def _abstaining(model: Path, folder: Path) -> Path:
     return copy
 
 
+@pytest.mark.more
 def test_jsonl_output_with_null_answers(tmp_path: Path, untrained_model: Path) -> None:
     rows = mixed_rows(40)
     model = _abstaining(untrained_model, tmp_path / "model")
@@ -256,6 +257,7 @@ class Mender(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.more
 def test_a_unit_that_fails_is_tried_again_and_takes_no_other_with_it(tmp_path: Path, untrained_model: Path) -> None:
     folder, output = tmp_path / "in", tmp_path / "out"
     # Damaged where no plan looks.
@@ -295,6 +297,7 @@ def test_a_file_that_kills_whoever_reads_it_takes_no_other_with_it(
     assert not (tmp_path / "out" / "_quarantine").exists(), "nobody knows which row it was"
 
 
+@pytest.mark.more
 def test_a_store_that_refuses_for_good_stops_the_job_and_too_many_bad_rows_do_until_more_may_be(
     tmp_path: Path, untrained_model: Path, expected: dict[str, dict[str, Any]]
 ) -> None:
@@ -332,6 +335,7 @@ def _written(output: Path) -> dict[str, tuple[int, bytes]]:
     return {part.name: (part.stat().st_mtime_ns, part.read_bytes()) for part in parts(output)}
 
 
+@pytest.mark.more
 def test_a_share_of_a_corpus_of_unknown_size_is_known_at_its_end(tmp_path: Path, untrained_model: Path) -> None:
     corpus = write_jsonl(tmp_path / "in.jsonl", [b"{", b"{", *qa_rows(6)])
     words = ("corpus.shard_rows=2", "max_quarantined=24.9%")

@@ -11,7 +11,7 @@ from tests.pipelines.view.outputs import ANSWERS, TOWNS, write_output
 def test_each_store_has_its_own_options(tmp_path: Path) -> None:
     write_output(tmp_path / "out", TOWNS, ANSWERS, folder=tmp_path)
     place = str(tmp_path / "out")
-    words = ["output.storage={auto_mkdir: true}", "corpus.storage={use_listings_cache: false}", "qa.top_k=3"]
+    words = ["output.storage={auto_mkdir: true}", "corpus.storage={use_listings_cache: false}"]
     first, second = outputs_of(place, place, load_config(ViewConfig, None, words))
     assert first.store.options == second.store.options == {"auto_mkdir": True}
     assert first.input_storage == second.input_storage == {"use_listings_cache": False}

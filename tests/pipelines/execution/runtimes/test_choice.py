@@ -61,6 +61,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "job"
 
 
+@pytest.mark.more
 def test_the_fastest_is_chosen_said_kept_and_stays(folder: Path, cache: Path, untrained_model: Path) -> None:
     with _settled(folder, untrained_model) as job:
         bound = bind(job, replace=False)
