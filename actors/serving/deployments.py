@@ -39,8 +39,8 @@ APPLICATION = "spanmill"
 MODEL, GATEWAY = "model", "gateway"
 """Names of the deployments."""
 
-ChunkResult = tuple[pa.Table, PassStats]
-"""Result columns of a chunk of a shard, one row per owner, and the statistics of its passes."""
+PieceResult = tuple[pa.Table, PassStats]
+"""Result columns of a piece of a shard, one row per owner, and the statistics of its passes."""
 
 _SPARE_SECONDS = 5.0
 _ONGOING_FACTOR = 2
@@ -76,7 +76,7 @@ class ModelDeployment:
             record(reply)
         return reply
 
-    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> ChunkResult | Refusal:
+    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> PieceResult | Refusal:
         """Runs these owners of a prepared shard, [n], in the offline class.
 
         Args:

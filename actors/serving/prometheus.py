@@ -97,9 +97,9 @@ class ReplicaMetrics:
         finally:
             self._in_hand.set(self._replica.in_hand, _ONLINE)
 
-    def offline(self, chunks: int, rows: int = 0) -> None:
-        """Records how many chunks of shards are in hand now, and the rows of one that has just been finished."""
-        self._in_hand.set(chunks, _OFFLINE)
+    def offline(self, pieces: int, rows: int = 0) -> None:
+        """Records how many pieces of shards are in hand now, and the rows of one that has just been finished."""
+        self._in_hand.set(pieces, _OFFLINE)
         if rows:
             self._rows.inc(rows, _OFFLINE)
 

@@ -1,4 +1,4 @@
-"""Sends tokenised shards to the replicas of a running service, chunk by chunk; the bytes stay in the object store."""
+"""Sends tokenised shards to the replicas of a running service, piece by piece; the bytes stay in the object store."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,22 +14,22 @@ from actors.arrays import Ints
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
-from actors.serving.deployments import ChunkResult
+from actors.serving.deployments import PieceResult
 from actors.serving.gateway.handle_client import DEATHS, MOST_CRASHES
 from actors.serving.types import Refusal
 from actors.tokenization.tokenized import Tokenized
-from pipelines.stages.shard_chunks import ShardChunks
+from pipelines.stages.shard_pieces import ShardPieces
 
 _CREDITS = 2
-"""Chunks that one client has at replicas at once: as many as a replica takes, since there is a client for each one."""
-_CHUNK_SECONDS = 2.0
-"""Time of the passes of a chunk. A replica takes about as long to drain, and loses as much work when it dies."""
+"""Pieces that one client has at replicas at once: as many as a replica takes, since there is a client for each one."""
+_PIECE_SECONDS = 2.0
+"""Time of the passes of a piece. A replica takes about as long to drain, and loses as much work when it dies."""
 _FIRST_TOKENS = 4096
-"""Tokens of a chunk before the speed of the replicas is known."""
+"""Tokens of a piece before the speed of the replicas is known."""
 _SMOOTHING = 0.3
-"""Weight of the last chunk in the moving average of the speed."""
+"""Weight of the last piece in the moving average of the speed."""
 _RETRY_SECONDS = 900.0
-"""How long a chunk is tried again while replicas are busy, restarted or updated."""
+"""How long a piece is tried again while replicas are busy, restarted or updated."""
 
 
 class _ReplicaBusyError(Exception):
@@ -37,28 +37,28 @@ class _ReplicaBusyError(Exception):
 
 
 class ServeClient:
-    """The model stage of a job on a running service; it always has a few chunks of a shard at the replicas."""
+    """The model stage of a job on a running service; it always has a few pieces of a shard at the replicas."""
 
     def __init__(self, handle: Any, task: Wanted) -> None:
         """Takes a DeploymentHandle of `deployments.MODEL`; `check_service` checks that it fits the task."""
         self._handle = handle
         self._task = task
-        self._tokens_per_second = _FIRST_TOKENS / _CHUNK_SECONDS
+        self._tokens_per_second = _FIRST_TOKENS / _PIECE_SECONDS
         self._threads = ThreadPoolExecutor(_CREDITS, thread_name_prefix="feed")
 
     def process(self, prepared: pa.Buffer) -> tuple[pa.Table, PassStats]:
         """Runs a prepared shard, an IPC stream; the columns have one row per row of the shard.
 
         Raises:
-            ModelError: the replicas died at a chunk, or a replica refused it for good.
+            ModelError: the replicas died at a piece, or a replica refused it for good.
             NoRoom: a replica's device has no room for a window that fitted before.
-            RayError: no replica had room for a chunk for a quarter of an hour.
+            RayError: no replica had room for a piece for a quarter of an hour.
         """
         shard = Tokenized.from_ipc(prepared)
-        reference, chunks = ray.put(prepared), ShardChunks(shard)
-        # Every thread takes its next chunk when its last one is back, sized by the speed as it is known then.
-        threads = [self._threads.submit(self._feed, reference, chunks) for _ in range(_CREDITS)]
-        done = [chunk for thread in threads for chunk in thread.result()]
+        reference, pieces = ray.put(prepared), ShardPieces(shard)
+        # Every thread takes its next piece when its last one is back, sized by the speed as it is known then.
+        threads = [self._threads.submit(self._feed, reference, pieces) for _ in range(_CREDITS)]
+        done = [piece for thread in threads for piece in thread.result()]
         total = PassStats()
         for _, (_, stats) in done:
             total.add(stats)
@@ -67,26 +67,26 @@ class ServeClient:
         table = pa.concat_tables([table for _, (table, _) in done])
         return table.take(pa.array(places[shard.row_owner])), total
 
-    def _feed(self, reference: Any, chunks: ShardChunks) -> list[tuple[Ints, ChunkResult]]:
+    def _feed(self, reference: Any, pieces: ShardPieces) -> list[tuple[Ints, PieceResult]]:
         done = []
-        while (chunk := chunks.take(self._tokens_per_second * _CHUNK_SECONDS)) is not None:
-            owners, tokens = chunk
+        while (piece := pieces.take(self._tokens_per_second * _PIECE_SECONDS)) is not None:
+            owners, tokens = piece
             try:
-                result = self._run(reference, owners, chunks)
+                result = self._run(reference, owners, pieces)
             except BaseException:
-                chunks.drop()
+                pieces.drop()
                 raise
             self._update_speed(tokens, result[1].total.seconds)
             done.append((owners, result))
         return done
 
-    def _run(self, reference: Any, owners: Ints, chunks: ShardChunks) -> ChunkResult:
+    def _run(self, reference: Any, owners: Ints, pieces: ShardPieces) -> PieceResult:
         crashes = 0
         for attempt in Retrying(
             retry=retry_if_exception_type((_ReplicaBusyError, *DEATHS, BackPressureError, DeploymentUnavailableError)),
-            wait=wait_random_exponential(multiplier=0.05, max=_CHUNK_SECONDS / 2),
-            # Where another chunk of the shard has failed for good, this one is not needed.
-            stop=stop_after_delay(_RETRY_SECONDS) | stop_when_event_set(chunks.dropped),
+            wait=wait_random_exponential(multiplier=0.05, max=_PIECE_SECONDS / 2),
+            # Where another piece of the shard has failed for good, this one is not needed.
+            stop=stop_after_delay(_RETRY_SECONDS) | stop_when_event_set(pieces.dropped),
             reraise=True,
         ):
             with attempt:
@@ -101,8 +101,8 @@ class ServeClient:
                     raise
                 if isinstance(result, Refusal):
                     raise _error_of(result)
-        chunk_result: ChunkResult = result
-        return chunk_result
+        piece_result: PieceResult = result
+        return piece_result
 
     def _update_speed(self, tokens: float, seconds: float) -> None:
         # The seconds are those of its own passes: time in which others had the device says nothing about the speed.

@@ -89,6 +89,17 @@ export class DataTable {
   }
 }
 
+const LIMIT = 50;
+
+/** Offset and limit of the page that the address of a list names. */
+export const pageOf = (params) => [Number(params.get("offset") ?? 0), Number(params.get("limit") ?? LIMIT)];
+
+/** Has the address of a list say by which column it is sorted; it begins at its first page again. */
+export const sortsList = (app) => (sort, descending) => app.change({ sort, descending: descending || "", offset: "" });
+
+/** Has the address of a list say which page of it is shown. */
+export const turnsPages = (app) => ({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit });
+
 export class Pager {
   #onturn;
   #shown = element("span", { className: "range" });

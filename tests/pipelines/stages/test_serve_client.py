@@ -1,4 +1,4 @@
-"""A chunk that replicas refuse or die at; pipelines/cli/test_serve.py runs whole jobs on replicas."""
+"""A piece that replicas refuse or die at; pipelines/cli/commands/test_serve.py runs whole jobs on replicas."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from actors.parameters import QAParameters
 from actors.serving.gateway.handle_client import MOST_CRASHES
 from actors.serving.types import Refusal
 from pipelines.stages.serve_client import ServeClient
-from pipelines.stages.shard_chunks import ShardChunks
+from pipelines.stages.shard_pieces import ShardPieces
 from tests.actors.helpers import prepare, word_spec
 
 QA = QAParameters()
@@ -45,13 +45,13 @@ class Handle:
 
 @pytest.fixture
 def run() -> Callable[[Handle], Any]:
-    """Has the replicas of a handle work on a chunk."""
-    chunks = ShardChunks(prepare(word_spec(), QA, [("w1", "w2")])[0])
-    return lambda handle: ServeClient(handle, Wanted(QA))._run(None, OWNERS, chunks)
+    """Has the replicas of a handle work on a piece."""
+    pieces = ShardPieces(prepare(word_spec(), QA, [("w1", "w2")])[0])
+    return lambda handle: ServeClient(handle, Wanted(QA))._run(None, OWNERS, pieces)
 
 
 @pytest.mark.parametrize("death", [RayActorError(), OutOfMemoryError("killed")])  # type: ignore[no-untyped-call]
-def test_a_chunk_at_which_replicas_die_is_given_up_after_a_number_of_deaths(
+def test_a_piece_at_which_replicas_die_is_given_up_after_a_number_of_deaths(
     run: Callable[[Handle], Any], death: Exception
 ) -> None:
     handle = Handle(death)

@@ -8,10 +8,8 @@ import { shownValue } from "../outputs.js";
 import { SearchField } from "../search.js";
 import { changed, hash } from "../state.js";
 import { StatusLine } from "../status.js";
-import { DataTable, Pager } from "../table.js";
+import { DataTable, Pager, pageOf, sortsList, turnsPages } from "../table.js";
 import { percent } from "../words.js";
-
-const LIMIT = 50;
 
 export const comparison = {
   id: "compare",
@@ -55,10 +53,10 @@ class ComparisonView {
     this.#ask = lastOnly((error) => this.#status.refuse(error), app.left);
     this.#table = new DataTable(
       "Rows of both outputs",
-      (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }),
+      sortsList(app),
       (pair) => hash("pair", changed(this.#params, { first: pair.first?.key, second: pair.second?.key, offset: "" })),
     );
-    this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
+    this.#pager = new Pager(turnsPages(app));
     this.element = element(
       "div",
       { className: "view" },
@@ -102,7 +100,7 @@ class ComparisonView {
 
   async #fetch(signal) {
     const { api, job } = this.#app;
-    const [offset, limit] = [Number(this.#params.get("offset") ?? 0), Number(this.#params.get("limit") ?? LIMIT)];
+    const [offset, limit] = pageOf(this.#params);
     const request = ["q", "agreement", "sort", "descending"].filter((name) => this.#params.get(name)).map((name) => [name, this.#params.get(name)]);
     const [{ pairs }, { count }] = await Promise.all([
       api.get("pairs", new URLSearchParams([...request, ["offset", offset], ["limit", limit]]), signal),

@@ -7,10 +7,8 @@ import { chosenOutput, outputLinks } from "../outputs.js";
 import { bars } from "../bars.js";
 import { SearchField } from "../search.js";
 import { StatusLine } from "../status.js";
-import { DataTable, Pager } from "../table.js";
+import { DataTable, Pager, pageOf, sortsList, turnsPages } from "../table.js";
 import { found } from "../words.js";
-
-const LIMIT = 50;
 
 export const quarantine = {
   id: "quarantine",
@@ -35,8 +33,8 @@ class QuarantineView {
     this.#search = new SearchField(app, "Search");
     this.#status = new StatusLine(app);
     this.#ask = lastOnly((error) => this.#status.refuse(error), app.left);
-    this.#table = new DataTable("Rows in quarantine", (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }));
-    this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
+    this.#table = new DataTable("Rows in quarantine", sortsList(app));
+    this.#pager = new Pager(turnsPages(app));
     this.element = element(
       "div",
       { className: "view" },
@@ -64,7 +62,7 @@ class QuarantineView {
 
   async #fetch(output, signal) {
     const { api } = this.#app;
-    const [offset, limit] = [Number(this.#params.get("offset") ?? 0), Number(this.#params.get("limit") ?? LIMIT)];
+    const [offset, limit] = pageOf(this.#params);
     const reason = this.#params.get("reason") ?? "";
     const where = reason ? [["where", JSON.stringify(["reason", "is", reason])]] : [];
     const kept = ["q", "sort", "descending"].filter((name) => this.#params.get(name)).map((name) => [name, this.#params.get(name)]);

@@ -6,11 +6,10 @@ import { lastOnly } from "../api.js";
 import { Filters } from "../filters.js";
 import { chosenOutput, outputLinks, rowAddress, tableColumns, usualColumns } from "../outputs.js";
 import { StatusLine } from "../status.js";
-import { DataTable, Pager } from "../table.js";
+import { DataTable, Pager, pageOf, sortsList, turnsPages } from "../table.js";
 
 /** Parameters of the address that say which rows are wanted. */
 export const ASKED = ["output", "q", "where", "answered", "least", "most", "sort", "descending"];
-const LIMIT = 50;
 
 export const rows = {
   id: "rows",
@@ -45,10 +44,10 @@ class RowsView {
     this.#status = new StatusLine(app);
     this.#table = new DataTable(
       "Rows",
-      (sort, descending) => app.change({ sort, descending: descending || "", offset: "" }),
+      sortsList(app),
       (row) => rowAddress(this.#output, this.#params, row.place, row.key),
     );
-    this.#pager = new Pager(({ offset, limit }) => app.change({ offset: offset || "", limit: limit === LIMIT ? "" : limit }));
+    this.#pager = new Pager(turnsPages(app));
     this.#ask = lastOnly((error) => {
       this.#table.busy = false;
       this.#status.refuse(error);
@@ -77,7 +76,7 @@ class RowsView {
 
   async #fetch(signal) {
     const { api } = this.#app;
-    const [offset, limit] = [Number(this.#params.get("offset") ?? 0), Number(this.#params.get("limit") ?? LIMIT)];
+    const [offset, limit] = pageOf(this.#params);
     const request = asked(this.#params);
     this.#table.busy = true;
     // The count looks at every row, so the page does not wait for it.

@@ -1,21 +1,12 @@
-import sys
-
 import pytest
 
-from pipelines.cli.main import main
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["spanmill", "bench", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
+from tests.pipelines.cli.commands.runs import exit_code
 
 
 def test_the_list_is_printed_and_nothing_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, "--list") == 0
+    assert exit_code(monkeypatch, "bench", "--list") == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("engine", "pipeline", "ray-data", "loop-ctranslate2", "infinity"))
 
@@ -33,7 +24,7 @@ def test_the_list_is_printed_and_nothing_is_measured(
 def test_wrong_use_is_a_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
 ) -> None:
-    assert _run(monkeypatch, *words) == 2
+    assert exit_code(monkeypatch, "bench", *words) == 2
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said

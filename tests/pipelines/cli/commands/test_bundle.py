@@ -2,24 +2,16 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.cli.main import main
 from pipelines.export.bundle import bundle as bundling
 from tests.actors.helpers import GOLDEN
+from tests.pipelines.cli.commands.runs import exit_code
 from tests.pipelines.processes import Command, stopped
 
 BERT = str(GOLDEN / "models" / "bert")
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["spanmill", "bundle", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
 
 
 def test_a_bundle_is_written(
@@ -27,17 +19,17 @@ def test_a_bundle_is_written(
 ) -> None:
     output = tmp_path / "out"
     words = ("--set", "qa.top_k=2", "--set", "model.precision=exact", "--set", "max_inputs=7")
-    assert _run(monkeypatch, BERT, str(output), *words) == 0
+    assert exit_code(monkeypatch, "bundle", BERT, str(output), *words) == 0
     said = capsys.readouterr()
     assert "an endpoint for question-answering" in said.out
     assert "trying the handler" in said.err
     settings = json.loads((output / "_bundle.json").read_text())
     assert (settings["qa"]["top_k"], settings["precision"], settings["max_inputs"]) == (2, "exact", 7)
-    assert _run(monkeypatch, BERT, str(output)) == 2
+    assert exit_code(monkeypatch, "bundle", BERT, str(output)) == 2
     assert "--overwrite" in capsys.readouterr().err
     # One trial is enough: it takes seconds.
     monkeypatch.setattr(bundling, "_try_handler", lambda folder: None)
-    assert _run(monkeypatch, BERT, str(output), "--overwrite", "--task", "feature-extraction") == 0
+    assert exit_code(monkeypatch, "bundle", BERT, str(output), "--overwrite", "--task", "feature-extraction") == 0
     assert json.loads((output / "_bundle.json").read_text())["task"] == "feature-extraction"
 
 
@@ -60,7 +52,7 @@ def test_wrong_use_is_a_line(
     says: str,
 ) -> None:
     chosen = [str(tmp_path / "out") if word == "OUT" else word for word in words]
-    assert _run(monkeypatch, *chosen) == 2
+    assert exit_code(monkeypatch, "bundle", *chosen) == 2
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
@@ -68,7 +60,7 @@ def test_wrong_use_is_a_line(
 
 
 def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(monkeypatch, "--help") == 0
+    assert exit_code(monkeypatch, "bundle", "--help") == 0
     said = capsys.readouterr().out
     assert "spanmill bundle minilm-qa endpoint/" in said
     assert "Exit codes: 0 written" in said

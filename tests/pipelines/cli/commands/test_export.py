@@ -2,38 +2,35 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.cli.main import main
 from tests.actors.helpers import GOLDEN
 from tests.actors.toy_forms import OFF_NAME
+from tests.pipelines.cli.commands.runs import exit_code
 from tests.pipelines.processes import Command, stopped
 
 BERT = str(GOLDEN / "models" / "bert")
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["spanmill", "export", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
 
 
 def test_a_folder_is_written_and_checked_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     output = str(tmp_path / "out")
-    assert _run(monkeypatch, BERT, output, "--formats", "pytorch", "--precision", "float32", "--threads", "1") == 0
+    assert (
+        exit_code(
+            monkeypatch, "export", BERT, output, "--formats", "pytorch", "--precision", "float32", "--threads", "1"
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert f"2 forms in {output}" in said.out
     assert "2 of 2: pytorch float32: writing" in said.err
-    assert _run(monkeypatch, "--check", output, "--threads", "1") == 0
+    assert exit_code(monkeypatch, "export", "--check", output, "--threads", "1") == 0
     assert "pytorch" in capsys.readouterr().out
     (tmp_path / "out" / "pytorch_model.bin").write_bytes(b"something else")
-    assert _run(monkeypatch, "--check", output, "--threads", "1") == 1
+    assert exit_code(monkeypatch, "export", "--check", output, "--threads", "1") == 1
 
 
 def test_rows_of_ones_own_are_what_is_compared_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -45,7 +42,7 @@ def test_rows_of_ones_own_are_what_is_compared_on(monkeypatch: pytest.MonkeyPatc
     }
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     words = ("--formats", "safetensors", "--precision", "float32", "--rows", str(tmp_path / "rows.jsonl"))
-    assert _run(monkeypatch, BERT, str(tmp_path / "out"), *words) == 0
+    assert exit_code(monkeypatch, "export", BERT, str(tmp_path / "out"), *words) == 0
     record = json.loads((tmp_path / "out" / "_export.json").read_text())
     assert [form["parity"]["rows"] for form in record["forms"]] == [1]
 
@@ -53,7 +50,7 @@ def test_rows_of_ones_own_are_what_is_compared_on(monkeypatch: pytest.MonkeyPatc
 def test_one_that_is_not_kept_is_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert _run(monkeypatch, BERT, str(tmp_path / "out"), "--formats", OFF_NAME) == 1
+    assert exit_code(monkeypatch, "export", BERT, str(tmp_path / "out"), "--formats", OFF_NAME) == 1
     assert f"not kept: {OFF_NAME} in float32" in capsys.readouterr().out
 
 
@@ -81,7 +78,7 @@ def test_wrong_use_is_a_line(
     says: str,
 ) -> None:
     chosen = [str(tmp_path / "out") if word == "OUT" else word for word in words]
-    assert _run(monkeypatch, *chosen) == code
+    assert exit_code(monkeypatch, "export", *chosen) == code
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
@@ -89,7 +86,7 @@ def test_wrong_use_is_a_line(
 
 
 def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(monkeypatch, "--help") == 0
+    assert exit_code(monkeypatch, "export", "--help") == 0
     said = capsys.readouterr().out
     assert "spanmill export minilm-qa exported/" in said
     assert "Exit codes: 0 all forms agree with torch" in said

@@ -1,4 +1,4 @@
-"""How a shard is cut into chunks; pipelines/cli/test_serve.py tests what replicas make of them."""
+"""How a shard is cut into pieces; pipelines/cli/commands/test_serve.py tests what replicas make of them."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
-from pipelines.stages.shard_chunks import ShardChunks
+from pipelines.stages.shard_pieces import ShardPieces
 from tests.actors.helpers import prepare, word_spec, words
 
 
@@ -24,9 +24,9 @@ def _per_owner(shard: Tokenized) -> tuple[list[int], list[int]]:
     return [sum(lengths) for lengths in windows], [max(lengths) for lengths in windows]
 
 
-def _all(chunks: ShardChunks, tokens: float) -> list[tuple[list[int], int]]:
+def _all(pieces: ShardPieces, tokens: float) -> list[tuple[list[int], int]]:
     found = []
-    while (cut := chunks.take(tokens)) is not None:
+    while (cut := pieces.take(tokens)) is not None:
         found.append((cut[0].tolist(), cut[1]))
     return found
 
@@ -34,34 +34,34 @@ def _all(chunks: ShardChunks, tokens: float) -> list[tuple[list[int], int]]:
 # The first example loads the tokenizer.
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 150), min_size=1, max_size=30), st.floats(1, 600))
-def test_chunks_hold_every_owner_once_by_length_and_no_more_than_they_may(passages: list[int], tokens: float) -> None:
+def test_pieces_hold_every_owner_once_by_length_and_no_more_than_they_may(passages: list[int], tokens: float) -> None:
     shard = _shard(passages)
     sizes, longest = _per_owner(shard)
-    chunks = _all(ShardChunks(shard), tokens)
-    order = [owner for owners, _ in chunks for owner in owners]
+    pieces = _all(ShardPieces(shard), tokens)
+    order = [owner for owners, _ in pieces for owner in owners]
     assert sorted(order) == list(range(len(passages)))
     assert [longest[owner] for owner in order] == sorted(longest, reverse=True)
-    for owners, said in chunks:
+    for owners, said in pieces:
         assert said == sum(sizes[owner] for owner in owners)
         assert said <= tokens or len(owners) == 1
-    for (_, one), (after, _) in pairwise(chunks):
+    for (_, one), (after, _) in pairwise(pieces):
         assert one + sizes[after[0]] > tokens, "the next would have fitted too"
 
 
-def test_a_shard_without_rows_is_one_empty_chunk() -> None:
-    assert _all(ShardChunks(_shard([])), 100.0) == [([], 0)]
+def test_a_shard_without_rows_is_one_empty_piece() -> None:
+    assert _all(ShardPieces(_shard([])), 100.0) == [([], 0)]
 
 
-def test_chunks_grow_with_the_speed_and_end_when_nobody_wants_them() -> None:
-    chunks = ShardChunks(_shard([20] * 10))
-    assert [len(chunks.take(tokens)[0]) for tokens in (1.0, 43.0)] == [1, 2]  # type: ignore[index]
-    chunks.drop()
-    assert chunks.take(1e9) is None
+def test_pieces_grow_with_the_speed_and_end_when_nobody_wants_them() -> None:
+    pieces = ShardPieces(_shard([20] * 10))
+    assert [len(pieces.take(tokens)[0]) for tokens in (1.0, 43.0)] == [1, 2]  # type: ignore[index]
+    pieces.drop()
+    assert pieces.take(1e9) is None
 
 
-def test_owners_are_numbered_by_their_place_in_a_chunk() -> None:
+def test_owners_are_numbered_by_their_place_in_a_piece() -> None:
     shard = _shard([5, 150, 30])
-    chunk = shard.of_owners(np.array([1, 0], dtype=np.int32))
-    of_first, of_second = (chunk.windows.owner == owner for owner in (0, 1))
-    assert chunk.lengths(0)[of_first].tolist() == shard.lengths(0)[shard.windows.owner == 1].tolist()
-    assert chunk.lengths(0)[of_second].tolist() == shard.lengths(0)[shard.windows.owner == 0].tolist()
+    piece = shard.of_owners(np.array([1, 0], dtype=np.int32))
+    of_first, of_second = (piece.windows.owner == owner for owner in (0, 1))
+    assert piece.lengths(0)[of_first].tolist() == shard.lengths(0)[shard.windows.owner == 1].tolist()
+    assert piece.lengths(0)[of_second].tolist() == shard.lengths(0)[shard.windows.owner == 0].tolist()
