@@ -42,6 +42,10 @@ Spanmill = Callable[..., Said]
 def spanmill(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Spanmill:
     """Runs `spanmill` with these words in this process; whatever is not a clean exit is raised."""
 
+    # The command tries models in a process of its own, which takes seconds to import torch, only to keep it out of this
+    # one, where it is already. tests/pipelines/job/test_job.py shows that both give the same job.
+    monkeypatch.setattr("pipelines.job.job.in_side_process", _in_this_process)
+
     def run(*words: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["spanmill", *map(str, words)])
         try:
@@ -53,6 +57,10 @@ def spanmill(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return Said(code, captured.out, captured.err)
 
     return run
+
+
+def _in_this_process(function: Callable[..., object], *arguments: object) -> object:
+    return function(*arguments)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -27,8 +28,12 @@ from tests.pipelines.jobs import Kind, make_job, write_jsonl
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
+    return _corpus(tmp_path)
+
+
+def _corpus(folder: Path) -> Path:
     rows = [{**row, "title": "t", "text": "x"} for row in qa_rows(10)]
-    return write_jsonl(tmp_path / "in" / "a.jsonl", rows).parent
+    return write_jsonl(folder / "in" / "a.jsonl", rows).parent
 
 
 @pytest.fixture
@@ -36,6 +41,22 @@ def output(corpus: Path, tmp_path: Path, untrained_model: Path) -> Path:
     """A folder that a job of the default config is bound to."""
     bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
     return tmp_path / "out"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A job of the default config that is bound to its output; other jobs are tried on it, and change nothing."""
+
+    corpus: Path
+    output: Path
+    job: Job
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, untrained_model: Path) -> Begun:
+    folder = tmp_path_factory.mktemp("begun")
+    corpus, output = _corpus(folder), folder / "out"
+    return Begun(corpus, output, bind(make_job([corpus], output, untrained_model), replace=False))
 
 
 def test_planning_touches_nothing(corpus: Path, tmp_path: Path, untrained_model: Path) -> None:
@@ -71,10 +92,10 @@ def test_planning_touches_nothing(corpus: Path, tmp_path: Path, untrained_model:
     ],
 )
 def test_a_key_that_changes_rows_is_another_job(
-    corpus: Path, output: Path, untrained_model: Path, words: list[str], line: str
+    begun: Begun, untrained_model: Path, words: list[str], line: str
 ) -> None:
     with pytest.raises(ManifestError) as raised:
-        bind(make_job([corpus], output, untrained_model, *words), replace=False)
+        bind(make_job([begun.corpus], begun.output, untrained_model, *words), replace=False)
     assert f"\n  {line}" in str(raised.value)
     assert "--overwrite" in str(raised.value)
 
@@ -94,12 +115,11 @@ def test_a_key_that_changes_rows_is_another_job(
     ],
 )
 def test_keys_that_change_no_row_are_the_same_job_and_the_stored_plan_holds(
-    corpus: Path, output: Path, untrained_model: Path, words: list[str]
+    begun: Begun, untrained_model: Path, words: list[str]
 ) -> None:
-    first = make_job([corpus], output, untrained_model)
-    again = bind(make_job([corpus], output, untrained_model, *words), replace=False)
-    assert again.manifest.job8 == first.manifest.job8
-    assert again.plan == first.plan
+    again = bind(make_job([begun.corpus], begun.output, untrained_model, *words), replace=False)
+    assert again.manifest.job8 == begun.job.manifest.job8
+    assert again.plan == begun.job.plan
 
 
 def _write_table(path: Path, title: pa.Array) -> None:

@@ -1,5 +1,6 @@
 """Two outputs row by row."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ MORE = [row for row in TOWNS if row["id"] != "q5"] + [
 VECTORS: dict[str, list[float]] = {f"q{n}": [1.0, float(n), 0.0, 0.0] for n in range(7)}
 
 
-@pytest.fixture(params=[("parquet", "parquet"), ("parquet", "jsonl")])
-def both(request: pytest.FixtureRequest, tmp_path: Path, opened: Open) -> Catalog:
+@pytest.fixture(scope="module", params=[("parquet", "parquet"), ("parquet", "jsonl")])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     first, second = request.param
-    (tmp_path / "b").mkdir()
-    return opened(
-        write_output(tmp_path / "first", TOWNS, ANSWERS, f"output.format={first}", folder=tmp_path),
-        write_output(tmp_path / "second", MORE, OTHERS, f"output.format={second}", folder=tmp_path / "b"),
-    )
+    folder = tmp_path_factory.mktemp("both")
+    (folder / "b").mkdir()
+    outputs = [
+        write_output(folder / "first", TOWNS, ANSWERS, f"output.format={first}", folder=folder),
+        write_output(folder / "second", MORE, OTHERS, f"output.format={second}", folder=folder / "b"),
+    ]
+    with open_catalog(outputs, lambda said: None) as catalog:
+        yield catalog
 
 
 def _pairs(catalog: Catalog, query: PairQuery, offset: int = 0, limit: int = 50) -> list[tuple[Any, ...]]:
