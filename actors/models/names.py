@@ -51,7 +51,8 @@ def check_distinct(publics: Sequence[str]) -> None:
         longer = next((name for name in publics if name.startswith(f"{public}/")), None)
         if longer is not None:
             raise ValueError(
-                f"/models/{longer} could be a path of the model {public} or of {longer}; give one of them another `name`"
+                f"/models/{longer} could be a path of the model {public} or of {longer}; give one of them "
+                "another `name`"
             )
 
 

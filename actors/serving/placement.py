@@ -1,4 +1,4 @@
-"""Whether replicas find room on the machines, and how many CPU threads each takes of the machine where it comes to lie."""
+"""Whether replicas find room on the machines, and how many CPU threads each takes of the machine where it lies."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -44,8 +44,8 @@ def shortage(wanted: Sequence[Replicas], machines: Sequence[Resources]) -> str |
     without = ", ".join(f"{count} of {name}" for name, count in missing.items())
     on = "one machine" if len(machines) == 1 else f"{len(machines)} machines"
     return (
-        f"the replicas do not fit the cluster: wanted are {'; '.join(map(str, wanted))}; there are {there} on {on}, and "
-        f"no room for {without}"
+        f"the replicas do not fit the cluster: wanted are {'; '.join(map(str, wanted))}; there are {there} on {on}, "
+        f"and no room for {without}"
     )
 
 

@@ -1,5 +1,7 @@
 """Paths below `/models/NAME`, where a service has several models: each is a path of the service of that model alone."""
 
+from collections.abc import Sequence
+
 from starlette.routing import BaseRoute, Match, NoMatchFound, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,7 +16,7 @@ class ModelPathMiddleware:
     A path that begins with no model's name, or that ends with it, stays as it is.
     """
 
-    def __init__(self, app: ASGIApp, models: list[str]) -> None:
+    def __init__(self, app: ASGIApp, models: Sequence[str]) -> None:
         """Takes the names of the models; as everywhere, they may be called by the last part of it alone."""
         self._app = app
         # The longest that fits is meant: one name may be the beginning of another.

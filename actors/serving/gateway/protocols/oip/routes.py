@@ -1,5 +1,6 @@
 """The Open Inference Protocol, version 2, over REST: what KServe, Triton and MLServer speak."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -137,9 +138,17 @@ def routes(context: Context) -> ProtocolRoutes:
         @router.post("/repository/index", include_in_schema=False)
         async def index() -> list[dict[str, str]]:
             """The models, as Triton's model repository lists them."""
-            return [{"name": name, "state": "READY"} for name in context.models]
+            return await asyncio.gather(*(_state(one) for one in (context, *context.others)))
 
     return ProtocolRoutes("Open Inference Protocol", router, lambda refusal: {"error": refusal.message})
+
+
+async def _state(context: Context) -> dict[str, str]:
+    try:
+        await context.client.ready()
+    except Refused as refused:
+        return {"name": context.model, "state": "UNAVAILABLE", "reason": refused.refusal.message}
+    return {"name": context.model, "state": "READY"}
 
 
 def _check_parameters(given: dict[str, object], known: set[str], does: str) -> None:
