@@ -32,7 +32,7 @@ def test_the_first_model_has_the_deployment_of_an_only_one() -> None:
 def test_each_model_has_its_own_replicas_and_knows_what_shares_the_machine() -> None:
     big = {"model": {"name": "b"}, "replicas": {"min": 1, "max": 4, "gpus": 1, "drain_seconds": 90}}
     gateway, models = _bound(_service("a", big, replicas={"cpus": 0.5}, limits={"timeout_ms": 1000}))
-    assert gateway.graceful_shutdown_timeout_s == 90 if hasattr(gateway, "graceful_shutdown_timeout_s") else True
+    assert gateway._deployment_config.graceful_shutdown_timeout_s == 90, "a gateway goes after the last replica"
     assert list(models) == [MODEL, "model-b"]
     (own, name, labels, beside), scaled = models["model-b"].init_args, models["model-b"]._deployment_config
     assert (own.model.name, own.replicas.gpus, own.replicas.cpus, own.models) == ("b", 1, 0.5, ())

@@ -1,4 +1,4 @@
-"""`spanmill serve` with several models: clients and jobs that choose one, and what is said where one cannot be served."""
+"""`spanmill serve` with several models: clients and jobs that choose one, and models that cannot be served together."""
 
 import json
 import os
@@ -17,6 +17,10 @@ from huggingface_hub import InferenceClient
 from openai import NotFoundError, OpenAI
 
 from actors.parameters import EmbeddingParameters
+from pipelines.cli.commands.serve import service_of
+from pipelines.config.loader import load_config
+from pipelines.config.service import ServeConfig
+from pipelines.errors import ConfigError
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_vector, write_jsonl
 from tests.pipelines.processes import Command, free_port
 
@@ -40,17 +44,17 @@ def _refused(folder: Path, *words: str) -> tuple[int, str]:
         command.clean_up()
 
 
-def test_a_model_that_is_not_there_is_named(untrained_model: Path, tmp_path: Path) -> None:
-    code, errors = _refused(tmp_path, "--model", str(untrained_model), "--model", "./nowhere")
-    assert (code, "error: model nowhere: model.name: there is no folder ./nowhere" in errors) == (2, True), errors
-
-
-def test_two_models_of_one_name_are_refused(untrained_model: Path, tmp_path: Path) -> None:
+def test_two_models_of_one_name_are_refused(
+    untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Folders beside the command have the name of their last part only once it is known that they are folders.
     for name in ("a/mine", "b/mine"):
         copytree(untrained_model, tmp_path / name)
-    code, errors = _refused(tmp_path, "--model", "a/mine", "--model", "b/mine")
-    assert (code, "two models are called mine; give one of them a `name` of its own" in errors) == (2, True), errors
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = load_config(ServeConfig, None, ["models=[a/mine, b/other, b/mine]"])
+    with pytest.raises(ConfigError, match="models: two models are called mine; give one of them a `name` of its own"):
+        service_of(config)
 
 
 @pytest.mark.more
