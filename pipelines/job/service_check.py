@@ -43,6 +43,20 @@ class SharedReplicas:
         return Candidate(self.card.backend, self.card.dtype)
 
 
+@dataclass(frozen=True)
+class _Service:
+    """What an application says of its models."""
+
+    models: Sequence[SharedReplicas]
+    """Those that answer, the first one first."""
+    silent: Sequence[str] = ()
+    """Deployments of models that have no running replica while others have."""
+
+    def __str__(self) -> str:
+        models = " and ".join(f"{one.card.name} ({one.card.fingerprint[:12]})" for one in self.models)
+        return f"{models} (without a running replica: {', '.join(self.silent)})" if self.silent else models
+
+
 def service_runtime(application: str, model: ModelParameters) -> Candidate:
     """The runtime and the type in which an application of the connected cluster computes a job's model.
 
@@ -55,13 +69,13 @@ def service_runtime(application: str, model: ModelParameters) -> Candidate:
         ConfigError: it has several models and none is the job's, or the job's several times in different runtimes.
     """
     found = _asked(application)
-    if len(found) == 1:
+    if len(found.models) == 1 and not found.silent:
         # Whether it is the job's model is looked at when the job is planned.
-        return found[0].runtime
-    same = [one for one in found if _is_of(one, model)]
+        return found.models[0].runtime
+    same = [one for one in found.models if _is_of(one, model)]
     if not same:
         raise ConfigError(
-            f"--pool serve: the application {application} runs {_named(found)}, and none of them is {model.name}; set "
+            f"--pool serve: the application {application} runs {found}, and none of them is {model.name}; set "
             "model.name to one that the service runs"
         )
     asked = decided_precision(model)
@@ -88,11 +102,11 @@ def check_service(application: str, expected: str, runtime: Candidate) -> Shared
         ConfigError: the application has no such model, or runs it in other runtimes or precisions.
     """
     found = _asked(application)
-    same = [one for one in found if one.card.fingerprint == expected]
+    same = [one for one in found.models if one.card.fingerprint == expected]
     if not same:
-        other = "another model" if len(found) == 1 else "a model that is none of these"
+        other = "another model" if len(found.models) == 1 else "a model that is none of these"
         raise ConfigError(
-            f"--pool serve: the application {application} runs {_named(found)}, the job was planned with {other} "
+            f"--pool serve: the application {application} runs {found}, the job was planned with {other} "
             f"({expected[:12]}); set model.name to what the service runs"
         )
     fitting = next((one for one in same if one.runtime == runtime), None)
@@ -112,10 +126,6 @@ def check_service(application: str, expected: str, runtime: Candidate) -> Shared
         f"{runtime.backend}. One output has one runtime: set model.backend={card.backend}, or auto and another "
         "OUTPUT, for which the job takes the service's; or run the job with --pool own"
     )
-
-
-def _named(found: Sequence[SharedReplicas]) -> str:
-    return " and ".join(f"{one.card.name} ({one.card.fingerprint[:12]})" for one in found)
 
 
 def _several(application: str, same: Sequence[SharedReplicas]) -> str:
@@ -140,8 +150,8 @@ def _is_of(one: SharedReplicas, model: ModelParameters) -> bool:
     return fingerprint(find_model(one.runtime.of(model)), one.card.backend) == one.card.fingerprint
 
 
-def _asked(application: str) -> list[SharedReplicas]:
-    """The models of the application, the first one first, with their running replicas."""
+def _asked(application: str) -> _Service:
+    """The models of the application, with their running replicas."""
     # Ray Serve, once imported, tells stderr of every handle that is made.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
@@ -155,8 +165,11 @@ def _asked(application: str) -> list[SharedReplicas]:
             f"--pool serve: on this cluster the application {application} {state}; start it with `spanmill serve`, or "
             "name another with --set pool.application=NAME, another cluster with --set ray.address=HOST:PORT"
         )
+    states: dict[str, Any] = {name: one.replica_states for name, one in found.deployments.items()}
     # Where it has only begun to start, it may not say yet that there is a model.
-    deployments = sorted({MODEL, *filter(holds_model, found.deployments)})
+    every = sorted({MODEL, *filter(holds_model, found.deployments)})
+    # A job need not wait for a model that is not its own; where none runs yet, it waits for all.
+    deployments = [name for name in every if states.get(name, {}).get("RUNNING")] or every
     try:
         cards = within(
             _ANSWER_SECONDS,
@@ -165,11 +178,11 @@ def _asked(application: str) -> list[SharedReplicas]:
         )
     except (RayServeException, RayActorError, TimeoutError) as error:
         raise JobError(f"--pool serve: the application {application} does not answer: {error}") from error
-    states: dict[str, Any] = {name: one.replica_states for name, one in found.deployments.items()}
-    return [
+    models = [
         SharedReplicas(name, card, int(states.get(name, {}).get("RUNNING", 0)))
         for name, card in zip(deployments, cards, strict=True)
     ]
+    return _Service(models, [name for name in every if name not in deployments])
 
 
 @retry(

@@ -42,7 +42,7 @@ def _served(name: str, alias: str | None = None) -> ServedModel:
 def test_each_of_several_models_goes_by_its_name_and_so_does_what_is_wrong_with_it(tmp_path: Path) -> None:
     bert = _served(str(GOLDEN / "models" / "bert"))
     cards = describe_each([bert, _served(NAME, "answers")])
-    assert [(card.name, card.answers) for card in cards] == [("bert", False), ("answers", True)]
+    assert [(card.name, card.answers) for card in cards] == [("bert", True), ("answers", True)]
     with pytest.raises(NoModelError, match=r"model nowhere: model\.name: there is no folder \./nowhere"):
         describe_each([bert, _served("./nowhere")])
     (tmp_path / "config.json").write_text("{")

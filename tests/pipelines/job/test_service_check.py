@@ -11,7 +11,7 @@ from actors.parameters import ModelParameters
 from actors.serving.types import ModelCard
 from pipelines.errors import ConfigError
 from pipelines.job import service_check
-from pipelines.job.service_check import SharedReplicas, check_service, service_runtime
+from pipelines.job.service_check import SharedReplicas, _Service, check_service, service_runtime
 
 CARD = ModelCard("mill", "0" * 64, "BertModel", "bfloat16", 512, 384, answers=False, backend="torch")
 OTHER = replace(CARD, name="other", fingerprint="2" * 64, dtype="float32")
@@ -19,9 +19,9 @@ MILL = Candidate("torch", "bfloat16")
 SHIPPED = ModelParameters(name="minilm-qa")
 
 
-def _serve(monkeypatch: pytest.MonkeyPatch, *cards: ModelCard) -> None:
+def _serve(monkeypatch: pytest.MonkeyPatch, *cards: ModelCard, silent: tuple[str, ...] = ()) -> None:
     found = [SharedReplicas(f"model-{card.name}-{card.dtype}", card, 2) for card in cards]
-    monkeypatch.setattr(service_check, "_asked", lambda application: found)
+    monkeypatch.setattr(service_check, "_asked", lambda application: _Service(found, silent))
 
 
 def test_the_model_and_the_precision_have_to_be_those_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +61,11 @@ def test_of_several_models_the_runtime_is_that_of_the_job_s(monkeypatch: pytest.
     _serve(monkeypatch, CARD, ours, halved)
     assert service_runtime("mill", SHIPPED.in_type("bfloat16")) == Candidate("torch", "bfloat16")
     with pytest.raises(ConfigError, match=r"as ours \(in torch float32\) and halved \(in torch bfloat16\); set"):
+        service_runtime("mill", SHIPPED)
+    _serve(monkeypatch, CARD, silent=("model-ours",))
+    with pytest.raises(
+        ConfigError, match=r"mill \(0{12}\) \(without a running replica: model-ours\), and none of them"
+    ):
         service_runtime("mill", SHIPPED)
     _serve(monkeypatch, CARD, OTHER)
     with pytest.raises(ConfigError, match=r"and none of them is minilm-qa; set model\.name to one that"):

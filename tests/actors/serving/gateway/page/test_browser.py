@@ -128,10 +128,10 @@ def test_one_of_several_models_is_chosen(browser: Browser, context: Context, rep
         "minilm-qa",
         "texts/plain",
     ]
-    browser.shown("#model-choice").send_keys("t")
+    browser.choose("#model-choice", "texts/plain")
     browser.shown("#source")
     assert "texts/plain embeds texts; it has no QA head" in browser.text("#served")
-    assert browser.texts("#views a") == ["Similarity"]
+    assert browser.texts("#views a") == ["Compare texts"]
     browser.shown("main button[type=submit]").click()
     browser.shown(".similar li")
     assert "/models/texts/plain/" in browser.text("#code [data-code=curl] code")
