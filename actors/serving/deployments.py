@@ -3,9 +3,13 @@
 A Ray Serve config file names `actors.serving.deployments:build`, with the keys of `ServiceParameters` as its args.
 """
 
+import hashlib
 import logging
 import os
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -20,14 +24,13 @@ from actors.engine.pass_stats import PassStats
 from actors.errors import DeviceLost, NoRoom
 from actors.model_actor import ModelActor
 from actors.models.hub import find_model
-from actors.models.names import public_name
 from actors.models.precision import with_precision
 from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway.builder import app_builder
 from actors.serving.model_card import describe, settled
-from actors.serving.parameters import ServiceParameters
-from actors.serving.placement import threads_of_replica
+from actors.serving.parameters import ReplicaParameters, ServedModel, ServiceParameters
+from actors.serving.placement import Replicas, replicas_here, shortage, threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import in_thread
@@ -37,7 +40,7 @@ from actors.tracing.environment import tracing_here
 
 APPLICATION = "spanmill"
 MODEL, GATEWAY = "model", "gateway"
-"""Names of the deployments."""
+"""Names of the deployments; those of further models begin with that of the first."""
 
 PieceResult = tuple[pa.Table, PassStats]
 """Result columns of a piece of a shard, one row per owner, and the statistics of its passes."""
@@ -51,15 +54,28 @@ Serve, where deadlines have no effect."""
 class ModelDeployment:
     """One model actor as a replica of Ray Serve."""
 
-    def __init__(self, service: ServiceParameters) -> None:
-        """Loads the model, and runs real forward passes; the replica is ready after them."""
-        model = _placed_model(service)
+    def __init__(
+        self,
+        service: ServiceParameters,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        beside: Sequence[ReplicaParameters] = (),
+    ) -> None:
+        """Loads the model, and runs real forward passes; the replica is ready after them.
+
+        Args:
+            service: as if it served this model alone.
+            name: what clients call the model.
+            labels: of its metrics.
+            beside: the replicas of other models that share the CPUs of the machines.
+        """
+        model = _placed_model(service, beside)
         folder = find_model(model)
         model = with_precision(folder, model)
-        card = describe(folder, model)
+        card = replace(describe(folder, model), name=name)
         actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
         self._replica = Replica(actor, card, service.sharing, service.limits, tracing_here())
-        self._metrics = ReplicaMetrics(self._replica)
+        self._metrics = ReplicaMetrics(self._replica, labels)
         self._most_offline = service.sharing.offline_calls
         self._offline = 0
         self._threads = ThreadPoolExecutor(self._most_offline, thread_name_prefix="offline")
@@ -131,15 +147,35 @@ def bind(service: ServiceParameters) -> Application:
     Raises:
         ModelError: `model.backend: auto` of a model that cannot be found.
     """
-    # Decided once, so that all replicas have the same, whatever their machines remember.
-    pinned = settled(service.model, service.model.on_gpu(service.replicas.gpus > 0))
-    service = service.model_copy(update={"model": pinned})
-    replicas, sharing = service.replicas, service.sharing
+    served = service.served()
+    deployments = dict(zip(deployment_names(served), map(_settled, served), strict=True))
+    deployment: Any = serve.deployment
+    gateway = deployment(serve.ingress(app_builder(service, deployments))(), name=GATEWAY).options(
+        num_replicas=service.gateway.replicas,
+        ray_actor_options={"num_cpus": service.gateway.cpus},
+        # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
+        max_ongoing_requests=_ONGOING_FACTOR * service.limits.max_in_flight * len(served),
+        # While there is no gateway, the proxy queues this many requests, and answers further ones with 503.
+        max_queued_requests=service.limits.max_in_flight,
+        # A request that a gateway holds is lost where the gateway is stopped, since no other one repeats it.
+        graceful_shutdown_timeout_s=max(
+            *(one.replicas.drain_seconds for one in served), service.limits.timeout_ms / 1000 + _SPARE_SECONDS
+        ),
+    )
+    application: Application = gateway.bind(*(_bind_model(service, name, deployments) for name in deployments))
+    return application
+
+
+def _bind_model(service: ServiceParameters, name: str, deployments: Mapping[str, ServedModel]) -> Application:
+    """The deployment of one model among these, by their names."""
+    one = deployments[name]
+    replicas, sharing = one.replicas, service.sharing
+    alone, public = service.of_one(one), one.public_name
     scaled: dict[str, Any] = {"num_replicas": replicas.min}
     if replicas.max > replicas.min:
-        scaled = {"autoscaling_config": _autoscaling(service)}
+        scaled = {"autoscaling_config": _autoscaling(alone)}
     deployment: Any = serve.deployment
-    model = deployment(ModelDeployment, name=MODEL).options(
+    model = deployment(ModelDeployment, name=name).options(
         **scaled,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         max_ongoing_requests=_ONGOING_FACTOR * sharing.queue_requests + sharing.offline_calls,
@@ -147,19 +183,41 @@ def bind(service: ServiceParameters) -> Application:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
     )
-    build_app = app_builder(service, MODEL, public_name(service.model.name))
-    gateway = deployment(serve.ingress(build_app)(), name=GATEWAY).options(
-        num_replicas=service.gateway.replicas,
-        ray_actor_options={"num_cpus": service.gateway.cpus},
-        # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
-        max_ongoing_requests=_ONGOING_FACTOR * service.limits.max_in_flight,
-        # While there is no gateway, the proxy queues this many requests, and answers further ones with 503.
-        max_queued_requests=service.limits.max_in_flight,
-        # A request that a gateway holds is lost where the gateway is stopped, since no other one repeats it.
-        graceful_shutdown_timeout_s=max(replicas.drain_seconds, service.limits.timeout_ms / 1000 + _SPARE_SECONDS),
-    )
-    application: Application = gateway.bind(model.bind(service))
-    return application
+    others = tuple(other.replicas for key, other in deployments.items() if key != name)
+    labels = {"model": public} if others else {}
+    # Nothing that does not matter to it: replicas whose arguments change are replaced.
+    bound: Application = model.bind(alone, public, labels, others if one.model.threads is None else ())
+    return bound
+
+
+def deployment_names(served: Sequence[ServedModel]) -> list[str]:
+    """The names of the deployments of a service's models: that of the first is the same whatever it is called."""
+    return [MODEL, *(_deployment_name(one.public_name) for one in served[1:])]
+
+
+def _deployment_name(public: str) -> str:
+    # Ray Serve names log files after its deployments.
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", public)
+    return f"{MODEL}-{safe}" if safe == public else f"{MODEL}-{safe}-{hashlib.sha256(public.encode()).hexdigest()[:8]}"
+
+
+def holds_model(deployment: str) -> bool:
+    """Whether the deployment of this name is that of a model."""
+    return deployment == MODEL or deployment.startswith(f"{MODEL}-")
+
+
+def what_does_not_fit(service: ServiceParameters) -> str | None:
+    """A sentence on replicas, gateways included, for which the connected cluster has no room; None where it has."""
+    named = [
+        Replicas(one.public_name, one.replicas.min, one.replicas.cpus, one.replicas.gpus) for one in service.served()
+    ]
+    gateways = Replicas("gateway", service.gateway.replicas, service.gateway.cpus, 0.0)
+    return shortage([*named, gateways], list(_machines().values()))
+
+
+def _settled(one: ServedModel) -> ServedModel:
+    """With its runtime decided once, so that all replicas have the same, whatever their machines remember."""
+    return one.model_copy(update={"model": settled(one.model, one.model.on_gpu(one.replicas.gpus > 0))})
 
 
 def _end_process(lost: DeviceLost) -> None:
@@ -172,18 +230,24 @@ def _end_process(lost: DeviceLost) -> None:
     os._exit(1)
 
 
-def _placed_model(service: ServiceParameters) -> ModelParameters:
+def _placed_model(service: ServiceParameters, beside: Sequence[ReplicaParameters]) -> ModelParameters:
     """The model with its threads and device on this machine."""
-    threads = service.model.threads or _threads_here(service)
+    threads = service.model.threads or _threads_here(service.replicas, beside)
     return service.model.placed(threads, with_gpu=service.replicas.gpus > 0)
 
 
-def _threads_here(service: ServiceParameters) -> int:
+def _threads_here(own: ReplicaParameters, beside: Sequence[ReplicaParameters]) -> int:
     """CPU threads of a replica on this machine; in a container, Ray has the CPUs of its limit."""
+    machines = _machines()
+    here, every = machines[ray.get_runtime_context().get_node_id()], list(machines.values())
+    others = sum(replicas_here(here, every, other.max, other.cpus, other.gpus) for other in beside)
+    return threads_of_replica(here, every, own.max, own.cpus, own.gpus, others)
+
+
+def _machines() -> dict[str, dict[str, float]]:
+    """Resources of every machine of the connected cluster, by its id."""
     nodes: Any = ray.nodes  # has no annotations
-    machines = {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
-    here, replicas = machines[ray.get_runtime_context().get_node_id()], service.replicas
-    return threads_of_replica(here, list(machines.values()), replicas.max, replicas.cpus, replicas.gpus)
+    return {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
 
 
 def _autoscaling(service: ServiceParameters) -> AutoscalingConfig:

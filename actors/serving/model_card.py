@@ -1,9 +1,12 @@
 """The model card: what the service tells clients about its model."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from actors.backends.base import ModelOutput, find_runtime
 from actors.backends.precision import EXACT
+from actors.errors import ModelError
 from actors.model_config import load_config
 from actors.models.hub import find_model, fingerprint
 from actors.models.loading import load_backend, load_spec
@@ -12,6 +15,7 @@ from actors.models.precision import with_precision
 from actors.models.runtime_choice import BASELINE, in_place_of, settled_without_measuring
 from actors.parameters import ModelParameters
 from actors.registry import AUTO
+from actors.serving.parameters import ServedModel
 from actors.serving.types import ModelCard
 
 ALL_OUTPUTS = frozenset({ModelOutput.LOGITS, ModelOutput.POOLED, ModelOutput.LAST_HIDDEN})
@@ -66,6 +70,25 @@ def describe_named(model: ModelParameters, on_gpu: bool) -> ModelCard:
     """
     model = settled(model, on_gpu)
     return describe(find_model(model), model, on_gpu)
+
+
+def describe_each(served: Sequence[ServedModel]) -> list[ModelCard]:
+    """As `describe_named`, of every model of a service, under the names that clients call them.
+
+    Raises:
+        ModelError: one cannot be found or read; where there are several, the message names it.
+    """
+    return [_described(one, named=len(served) > 1) for one in served]
+
+
+def _described(one: ServedModel, named: bool) -> ModelCard:
+    try:
+        card = describe_named(one.model, one.model.on_gpu(one.replicas.gpus > 0))
+    except ModelError as error:
+        if not named:
+            raise
+        raise type(error)(f"model {one.public_name}: {error}") from error
+    return replace(card, name=one.public_name)
 
 
 def settled(model: ModelParameters, on_gpu: bool) -> ModelParameters:

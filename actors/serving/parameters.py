@@ -1,9 +1,12 @@
 """The config keys of the service, in sections."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
+from actors.models.names import check_distinct, public_name
 from actors.parameters import (
     BatchingParameters,
     EmbeddingParameters,
@@ -15,6 +18,7 @@ from actors.parameters import (
 )
 
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 
 
 class LimitParameters(Settings):
@@ -158,11 +162,56 @@ class GatewayParameters(Settings):
         return route
 
 
+class ServedModel(Settings):
+    """One of several models of a service."""
+
+    name: str | None = None
+    """What clients call it; null is the model's hub id, or the last part of its folder or URL."""
+
+    model: ModelParameters
+    """Which model it is."""
+
+    qa: QAParameters = QAParameters()
+    """What requests for answers get that do not say otherwise."""
+
+    embedding: SingleEmbedding = EmbeddingParameters()
+    """What requests for embeddings get that do not say otherwise."""
+
+    batching: BatchingParameters = BatchingParameters()
+    """Limits of its adaptive batcher."""
+
+    replicas: ReplicaParameters = ReplicaParameters()
+    """Its model actors."""
+
+    @property
+    def public_name(self) -> str:
+        """What clients call it."""
+        return self.name or public_name(self.model.name)
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str | None) -> str | None:
+        if name is not None and _MODEL_NAME.fullmatch(name) is None:
+            raise ValueError("a name of a model is letters, digits and -._~, and slashes between them; write it so")
+        return name
+
+
+_OF_EACH = ("model", "qa", "embedding", "batching", "replicas")
+"""Sections that each of several models may have for itself."""
+_OF_ONE = ("name", "revision")
+"""Keys of the section `model` that say which model it is, and so are no model's but its own."""
+
+
 class ServiceParameters(Settings):
     """The whole service, as configs/serve.yaml and the `args` of a Ray Serve config file hold it."""
 
     model: ModelParameters = ModelParameters()
     """Which model runs."""
+
+    models: tuple[ServedModel, ...] = ()
+    """Several models: a list, each with the section `model` and its name in it, and where it wants them others `qa`,
+    `embedding`, `batching`, `replicas`, and a `name` for clients. What one leaves out is what the service's sections
+    say; model.name and model.revision of the service are not looked at then. Empty serves that one model."""
 
     qa: QAParameters = QAParameters()
     """What requests for answers get that do not say otherwise."""
@@ -190,3 +239,52 @@ class ServiceParameters(Settings):
 
     cors: CorsParameters = CorsParameters()
     """Which web pages may ask."""
+
+    def served(self) -> tuple[ServedModel, ...]:
+        """The models that are served, one or more; the first answers where a request names none."""
+        return self.models or (ServedModel(**{section: getattr(self, section) for section in _OF_EACH}),)
+
+    def with_served(self, served: Sequence[ServedModel]) -> "ServiceParameters":
+        """The service with as many models in place of its own; two that have the same name are not looked for."""
+        return self.model_copy(update={"models": tuple(served)}) if self.models else self.of_one(served[0])
+
+    def of_one(self, one: ServedModel) -> "ServiceParameters":
+        """The service as if it served this model alone."""
+        return self.model_copy(update={section: getattr(one, section) for section in _OF_EACH} | {"models": ()})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_models(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not isinstance(values.get("models"), list | tuple):
+            return values
+        entries = [_completed(index, entry, values) for index, entry in enumerate(values["models"])]
+        return {**values, "models": entries}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ServiceParameters":
+        try:
+            check_distinct([one.public_name for one in self.models])
+        except ValueError as error:
+            raise ValueError(f"models: {error}") from error
+        return self
+
+
+def _completed(index: int, entry: object, service: Mapping[str, object]) -> object:
+    """An entry of `models` with what it leaves out; what is none stays as it is, and is refused as such."""
+    if isinstance(entry, str):
+        entry = {"model": {"name": entry}}
+    if not isinstance(entry, Mapping):
+        return entry
+    named = entry.get("model")
+    if not isinstance(named, BaseModel) and not (isinstance(named, Mapping) and named.get("name")):
+        raise ValueError(f"models.{index}.model.name: it is missing; say which model this is")
+    return {**entry, **{section: _with_rest(section, entry.get(section), service) for section in _OF_EACH}}
+
+
+def _with_rest(section: str, own: object, service: Mapping[str, object]) -> object:
+    given = service.get(section)
+    rest = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else given
+    if not isinstance(own, Mapping | None) or not isinstance(rest, Mapping | None):
+        return own
+    shared = {key: value for key, value in (rest or {}).items() if section != "model" or key not in _OF_ONE}
+    return {**shared, **(own or {})}

@@ -4,7 +4,7 @@ They are exported by Ray, which puts `ray_` before their names.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import TYPE_CHECKING
@@ -52,39 +52,52 @@ class RequestMetrics:
     It is an `access_log.RequestObserver`.
     """
 
-    def __init__(self, health_route: str | None = None) -> None:
-        """Takes a further path of the probe /ready, where the service has one."""
-        self._probes = PROBES if health_route is None else PROBES | {health_route}
-        self._requests = Counter("spanmill_requests", "Requests by route and status.", ("route", "status"))
-        self._times = Histogram("spanmill_request_ms", "Time of a request in the gateway.", _REQUEST_MS, ("route",))
+    def __init__(self, health_route: str | None = None, names_models: bool = False) -> None:
+        """Takes a further path of the probe /ready, where the service has one.
 
-    def __call__(self, path: str | None, status: int, seconds: float) -> None:
+        Args:
+            names_models: whether there are several models, and a label says which a request is about.
+        """
+        self._probes = PROBES if health_route is None else PROBES | {health_route}
+        self._names_models = names_models
+        by = ("route", "model") if names_models else ("route",)
+        self._requests = Counter("spanmill_requests", "Requests by route and status.", (*by, "status"))
+        self._times = Histogram("spanmill_request_ms", "Time of a request in the gateway.", _REQUEST_MS, by)
+
+    def __call__(self, path: str | None, status: int, seconds: float, model: str | None = None) -> None:
         """Counts one request."""
         # Paths that no route knows are anybody's to make up: they must not become labels.
-        route = path or "none"
-        self._requests.inc(1, {"route": route, "status": str(status)})
-        if route not in self._probes:
-            self._times.observe(seconds * 1000, {"route": route})
+        tags = {"route": path or "none"} | ({"model": model or "none"} if self._names_models else {})
+        self._requests.inc(1, tags | {"status": str(status)})
+        if tags["route"] not in self._probes:
+            self._times.observe(seconds * 1000, tags)
 
 
 class ReplicaMetrics:
     """Metrics of one replica: queues, passes and rows by class (online, offline), and refusals."""
 
-    def __init__(self, replica: "Replica") -> None:
-        """Has the replica's engine report its passes."""
-        self._in_hand = Gauge("spanmill_in_hand", "Online requests and pieces of shards in a replica.", _CLASS)
+    def __init__(self, replica: "Replica", labels: Mapping[str, str] | None = None) -> None:
+        """Has the replica's engine report its passes; all metrics have the labels, too."""
+        more = dict(labels or {})
+        by_class, by_reason = (*_CLASS, *more), ("reason", *more)
+        self._in_hand = Gauge("spanmill_in_hand", "Online requests and pieces of shards in a replica.", by_class)
         self._queued = Histogram(
             "spanmill_queue_ms",
             "Wait of an online request, and of an offline pass, for the device.",
             _REPLICA_MS,
-            _CLASS,
+            by_class,
         )
-        self._windows = Histogram("spanmill_pass_windows", "Windows of a pass.", _SIZES, _CLASS)
-        self._tokens = Histogram("spanmill_pass_tokens", "Tokens of a pass, padding included.", _TOKENS, _CLASS)
-        self._padding = Counter("spanmill_padding_tokens", "Tokens of padding that were computed.", _CLASS)
-        self._seconds = Histogram("spanmill_pass_ms", "Time of a pass.", _REPLICA_MS, _CLASS)
-        self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", _CLASS)
-        self._refused = Counter("spanmill_refused", "Online requests refused by a replica.", ("reason",))
+        self._windows = Histogram("spanmill_pass_windows", "Windows of a pass.", _SIZES, by_class)
+        self._tokens = Histogram("spanmill_pass_tokens", "Tokens of a pass, padding included.", _TOKENS, by_class)
+        self._padding = Counter("spanmill_padding_tokens", "Tokens of padding that were computed.", by_class)
+        self._seconds = Histogram("spanmill_pass_ms", "Time of a pass.", _REPLICA_MS, by_class)
+        self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", by_class)
+        self._refused = Counter("spanmill_refused", "Online requests refused by a replica.", by_reason)
+        for metric in (
+            *(self._in_hand, self._queued, self._windows, self._tokens),
+            *(self._padding, self._seconds, self._rows, self._refused),
+        ):
+            metric.set_default_tags(more)
         self._replica = replica
         replica.actor.engine.watch(self._passed)
 

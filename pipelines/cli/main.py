@@ -36,9 +36,11 @@ from pipelines.cli.options import (
     Overwrite,
     Pool,
     Port,
+    ServedModels,
     config_option,
     epilog,
     job_overrides,
+    served_models,
     set_option,
     with_options,
 )
@@ -287,12 +289,13 @@ app.command(
         f"Exit codes: 0 stopped; 1 could not run, and why; {WRONG}; 130 stopped before it was ready.",
         "spanmill serve",
         "spanmill serve --model distilbert/distilbert-base-cased-distilled-squad --port 9000",
+        "spanmill serve --model minilm-qa --model sentence-transformers/all-MiniLM-L6-v2 --set replicas.cpus=0.5",
         "SPANMILL_KEYS=secret spanmill serve --host 0.0.0.0",
     )
 )
 def serve(
     config: Annotated[Path | None, config_option("serve")] = None,
-    model: ModelName = None,
+    model: ServedModels = None,
     host: Host = None,
     port: Port = None,
     overrides: Annotated[list[str] | None, set_option("http.port=9000")] = None,
@@ -301,7 +304,8 @@ def serve(
 
     It runs on Ray Serve, on a local cluster or on the one that ray.address or RAY_ADDRESS names, until Ctrl-C or
     SIGTERM. Offline jobs can share its replicas: `spanmill answer ... --pool serve`. `spanmill config serve` prints
-    every key; /docs lists the routes.
+    every key; /docs lists the routes. Of several models, the first answers where a request names none, and each answers
+    below /models/NAME.
 
     Where neither an option nor the config says it, environment variables do: SPANMILL_MODEL, or the first of
     SPANMILL_MODEL_FOLDERS that holds anything; SPANMILL_HOST; SPANMILL_PORT, SAGEMAKER_BIND_TO_PORT or PORT;
@@ -311,7 +315,7 @@ def serve(
     from pipelines.config.environment import service_settings
     from pipelines.config.service import ServeConfig
 
-    options = {"model.name": model, "http.host": host, "http.port": port}
+    options = served_models(model or []) | {"http.host": host, "http.port": port}
     chosen = load_config(ServeConfig, config, with_options(overrides, options), service_settings(os.environ))
     with heard_at_any_moment(STOPPED):
         # Ray comes with it, and takes seconds.

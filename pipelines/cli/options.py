@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +79,14 @@ def epilog(exit_codes: str, *examples: str) -> str:
 ModelName = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Local folder, hub id or URL: sets model.name.")
 ]
+ServedModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Local folder, hub id or URL: sets model.name. Given again, it sets models: all of them are served.",
+    ),
+]
 Pool = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +156,18 @@ def job_overrides(
 ) -> list[str]:
     """The KEY=VALUE overrides of a command that runs a job: those of --set, and its options that stand for a key."""
     return with_options(overrides, {"model.name": model, "max_quarantined": max_quarantined, "pool.kind": pool})
+
+
+def served_models(names: Sequence[str]) -> dict[str, object]:
+    """The options, by the keys that they stand for, of the models that a service is to have; none for no names.
+
+    They take the place of those that a file lists: one is served alone.
+    """
+    if not names:
+        return {}
+    if len(names) == 1:
+        return {"model.name": names[0], "models": []}
+    return {"models": [{"model": {"name": name}} for name in names]}
 
 
 def with_options(overrides: list[str] | None, options: Mapping[str, object]) -> list[str]:

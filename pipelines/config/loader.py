@@ -4,7 +4,7 @@ import difflib
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -90,7 +90,10 @@ def _with_lists(kind: type[BaseModel], tree: Mapping[str, object]) -> dict[str, 
     found = dict(tree)
     for name, field in kind.model_fields.items():
         value, nested = found.get(name), _nested(field.annotation)
-        if nested is not None and isinstance(value, Mapping):
+        entry = _entry(field.annotation)
+        if entry is not None and isinstance(value, list):
+            found[name] = [_with_lists(entry, one) if isinstance(one, Mapping) else one for one in value]
+        elif nested is not None and isinstance(value, Mapping):
             found[name] = _with_lists(nested, value)
         elif isinstance(value, str) and "," not in value and get_origin(field.annotation) in (tuple, list):
             found[name] = [value]
@@ -228,8 +231,18 @@ def _nearest_value(value: str, expected: str) -> str:
     return f"; the nearest is {near[0]}" if near else ""
 
 
+def _entry(annotation: Any) -> type[BaseModel] | None:
+    """The group that each entry of a list is; None where it is no list of groups."""
+    return _group(get_args(annotation)) if get_origin(annotation) in (tuple, list) else None
+
+
 def _nested(annotation: Any) -> type[BaseModel] | None:
-    for candidate in (annotation, *get_args(annotation)):
+    """The group that a key holds, or may hold; None where it holds none."""
+    return _group((annotation, *get_args(annotation))) if get_origin(annotation) not in (tuple, list) else None
+
+
+def _group(candidates: Iterable[Any]) -> type[BaseModel] | None:
+    for candidate in candidates:
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
     return None
@@ -269,7 +282,8 @@ def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = 
         lines += [f"{indent}# {line}" for line in textwrap.wrap(field.description or "", 110 - len(indent))]
         default = field.get_default(call_default_factory=True) if config is None else getattr(config, name)
         if nested is None:
-            lines.append(f"{indent}{name}: {_yaml_value(hidden(default, name))}")
+            value = config.model_dump(mode="json")[name] if config and _entry(field.annotation) else default
+            lines.append(f"{indent}{name}: {_yaml_value(hidden(value, name))}")
         elif default is None:
             body = as_yaml(nested, f"{indent}  ").splitlines()
             lines += [f"{indent}{name}: null", *(f"{indent}#{line.removeprefix(indent)}" for line in body)]

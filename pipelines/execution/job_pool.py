@@ -1,6 +1,7 @@
 """The actor pool of a planned job on the cluster that is connected."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool, plan_pool, shared_replicas
@@ -18,7 +19,9 @@ def pool_of(job: Job, resources: Mapping[str, float], nodes: int) -> ActorPool:
         ConfigError: the service computes something else, or the cluster cannot hold the pool.
     """
     config, runtime = job.config, job.model.runtime
-    replicas = shared_replicas(config.pool, job.model.fingerprint, job.runtime)
+    shared = shared_replicas(config.pool, job.model.fingerprint, job.runtime)
+    replicas, deployment = (0, None) if shared is None else (max(shared.running, 1), shared.deployment)
     # Threads that are given are those of as many actors as there would be without.
     actors = 1 if runtime is None or config.model.threads is not None else runtime.actors
-    return plan_pool(config.pool, config.model.threads, resources, nodes, replicas, actors)
+    pool = plan_pool(config.pool, config.model.threads, resources, nodes, replicas, actors)
+    return replace(pool, deployment=deployment)

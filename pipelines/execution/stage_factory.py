@@ -25,7 +25,7 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: Trace
     """
     layout, task, config = job.plan.layout, job.task, job.config
     own = own_model(job, pool)
-    model = SharedModel(config.pool.application, task) if config.pool.kind == "serve" else own
+    model = SharedModel(config.pool.application, task, pool.deployment) if config.pool.kind == "serve" else own
     check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}

@@ -3,10 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from actors.models.runtime_choice import Candidate
 from pipelines.config.job import PoolParameters
 from pipelines.errors import ConfigError
+
+if TYPE_CHECKING:
+    # It brings Ray Serve.
+    from pipelines.job.service_check import SharedReplicas
 
 
 @dataclass(frozen=True)
@@ -20,17 +25,19 @@ class ActorPool:
     gpus: float
     threads: int
     """CPU threads of an actor."""
+    deployment: str | None = None
+    """Of the service whose replicas hold the model; None where the actors are the job's own."""
 
 
-def shared_replicas(parameters: PoolParameters, fingerprint: str, runtime: Candidate) -> int:
-    """Number of running replicas of the service that a job shares, after checking it; 0 for a job with its own actors.
+def shared_replicas(parameters: PoolParameters, fingerprint: str, runtime: Candidate) -> "SharedReplicas | None":
+    """The replicas of the service that a job shares, after checking them; None for a job with its own actors.
 
     Raises:
         JobError: the service is not running, or does not answer.
-        ConfigError: it runs another model than that of the fingerprint, or in another runtime or type than the job's.
+        ConfigError: it has no model of the fingerprint, or runs it in another runtime or type than the job's.
     """
     if parameters.kind == "own":
-        return 0
+        return None
     # Imported here, because other jobs need not load Ray Serve and FastAPI.
     from pipelines.job.service_check import check_service
 

@@ -39,6 +39,7 @@ def job_precision(config: OfflineConfig, folder: Path, begun: Manifest | None, o
 
     Raises:
         ModelError: the runtime cannot do what `model.precision` asks for.
+        ConfigError: a service of several models has not the job's, or has it in several precisions.
         JobError: the service whose replicas the job shares does not answer; Ray has to be connected to its cluster.
     """
     known = known_precision(config.model, begun)
@@ -48,5 +49,5 @@ def job_precision(config: OfflineConfig, folder: Path, begun: Manifest | None, o
         # Imported here, because other jobs need not load Ray Serve and FastAPI.
         from pipelines.job.service_check import service_runtime
 
-        return Precision(service_runtime(config.pool.application).dtype, "as the service computes")
+        return Precision(service_runtime(config.pool.application, config.model).dtype, "as the service computes")
     return choose_precision(folder, config.model, on_gpu)

@@ -38,6 +38,7 @@ def job_runtime(
 
     Raises:
         ModelError: the model cannot be found, or no installed runtime does what `model.dtype` asks for.
+        ConfigError: a service of several models has not the job's, or has it in several runtimes.
         JobError: the service whose replicas the job shares does not answer; Ray has to be connected to its cluster.
     """
     known = begun_runtime(config.model, begun)
@@ -47,7 +48,7 @@ def job_runtime(
         # Imported here, because other jobs need not load Ray Serve and FastAPI.
         from pipelines.job.service_check import service_runtime
 
-        served, asked = service_runtime(config.pool.application), decided_precision(config.model)
+        served, asked = service_runtime(config.pool.application, config.model), decided_precision(config.model)
         return RuntimeChoice(served.backend, asked.dtype if asked else served.dtype, "as the service computes")
     found = settled_without_measuring(config.model, wanted, on_gpu)
     # A job that cannot go on with what is in its OUTPUT is refused, and need not be measured for that.

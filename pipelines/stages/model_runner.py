@@ -61,6 +61,8 @@ class SharedModel:
     application: str
     """Name of the Ray Serve application."""
     task: Wanted
+    deployment: str | None = None
+    """Of the application, whose replicas hold the model; None for that of its first model."""
 
     def open(self) -> RunShard:
         """Finds the replicas."""
@@ -70,4 +72,5 @@ class SharedModel:
         from actors.serving.deployments import MODEL
         from pipelines.stages.serve_client import ServeClient
 
-        return ServeClient(serve.get_deployment_handle(MODEL, self.application), self.task).process
+        handle = serve.get_deployment_handle(self.deployment or MODEL, self.application)
+        return ServeClient(handle, self.task).process

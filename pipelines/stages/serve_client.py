@@ -40,7 +40,7 @@ class ServeClient:
     """The model stage of a job on a running service; it always has a few pieces of a shard at the replicas."""
 
     def __init__(self, handle: Any, task: Wanted) -> None:
-        """Takes a DeploymentHandle of `deployments.MODEL`; `check_service` checks that it fits the task."""
+        """Takes a DeploymentHandle of the model's replicas; `check_service` checks that they fit the task."""
         self._handle = handle
         self._task = task
         self._tokens_per_second = _FIRST_TOKENS / _PIECE_SECONDS

@@ -1,6 +1,7 @@
 """The HTTP application of a gateway: the routes of all protocols, behind request ids, API keys and limits."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,7 @@ from actors.serving.gateway.middleware.access_log import REQUEST_ID, TIMES, Acce
 from actors.serving.gateway.middleware.auth import MISSING, OPEN, AuthMiddleware, needs_no_key, read_keys
 from actors.serving.gateway.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.gateway.middleware.disconnect import DisconnectMiddleware
+from actors.serving.gateway.model_paths import ModelPathMiddleware, ModelRoutes
 from actors.serving.gateway.page.routes import page_router
 from actors.serving.gateway.protocols import encode, health, huggingface, native, openai, sagemaker, tei
 from actors.serving.gateway.protocols.base import ErrorResponses, ProtocolRoutes
@@ -56,7 +58,7 @@ def build_app(
     observer: RequestObserver | None = None,
     tracing: "Tracing | None" = None,
 ) -> FastAPI:
-    """The HTTP application.
+    """The HTTP application: the routes of the first model, and where there are several, those of each below its name.
 
     Args:
         server_sets_id: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
@@ -71,11 +73,9 @@ def build_app(
     error_responses = ErrorResponses(protocols, context.limits.retry_after_seconds)
     known = read_keys(keys)
     _check_health_route(context.health_route, protocols)
-    app = _Documented(context, wants_key=bool(known))
-    for protocol in protocols:
-        app.include_router(protocol.router, tags=[protocol.name], responses=_documented_refusals(protocol))
-    # After the protocols: what is sent to `/` with another method is told what the protocol takes there.
-    app.include_router(page_router())
+    app = _routed(context, protocols, wants_key=bool(known))
+    if context.others:
+        _add_models(app, context, wants_key=bool(known))
     _handle_errors(app, error_responses)
     # What is added last runs first.
     app.add_middleware(DisconnectMiddleware)
@@ -98,9 +98,38 @@ def build_app(
 
         app.add_middleware(TracingMiddleware, tracing=tracing, health_route=context.health_route)
     app.add_middleware(
-        AccessLogMiddleware, error_responses=error_responses, server_sets_id=server_sets_id, observer=observer
+        AccessLogMiddleware,
+        error_responses=error_responses,
+        server_sets_id=server_sets_id,
+        observer=observer,
+        names_models=bool(context.others),
     )
+    if context.others:
+        app.add_middleware(ModelPathMiddleware, models=context.models)
     return app
+
+
+def _routed(context: Context, protocols: Sequence[ProtocolRoutes], wants_key: bool) -> "_Documented":
+    """The routes of one model, and their document."""
+    app = _Documented(context, wants_key)
+    for protocol in protocols:
+        app.include_router(protocol.router, tags=[protocol.name], responses=_documented_refusals(protocol))
+    # After the protocols: what is sent to `/` with another method is told what the protocol takes there.
+    app.include_router(page_router())
+    return app
+
+
+def _add_models(app: FastAPI, context: Context, wants_key: bool) -> None:
+    """Adds the routes of every model, for paths below its name."""
+    for one in (replace(context, others=()), *context.others):
+        routed = _routed(one, [routes(one) for routes in PROTOCOLS], wants_key)
+        app.router.routes.insert(0, ModelRoutes(one.model, routed.router))
+
+    @app.get("/models/{model:path}", include_in_schema=False)
+    async def read(model: str) -> None:
+        """Says which models there are; what is below the name of one never comes here."""
+        context.named(model)
+        raise HTTPException(405, headers={"Allow": "POST"})
 
 
 class _Documented(FastAPI):
@@ -110,6 +139,7 @@ class _Documented(FastAPI):
         super().__init__(
             title="Spanmill",
             summary=f"Answers and embeddings by {context.model}",
+            description=_of_several(context) if context.others else "",
             version=release(),
             redirect_slashes=False,
             docs_url=None,
@@ -130,6 +160,14 @@ class _Documented(FastAPI):
                 if needs_no_key(path, self._health_route) and "get" in operations:
                     operations["get"]["security"] = []
         return super().openapi()
+
+
+def _of_several(context: Context) -> str:
+    pages = ", ".join(f"[{name}](/models/{name}/docs)" for name in context.models)
+    return (
+        f"This service has several models: {pages}. These routes are answered by {context.model}, unless the request "
+        "names another; below /models/NAME, all of them are answered by the model of that name."
+    )
 
 
 def _check_health_route(path: str | None, protocols: Sequence[ProtocolRoutes]) -> None:

@@ -1,6 +1,7 @@
 """The gateway: the HTTP application in its own processes, which load no model and nothing that would."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from fastapi import FastAPI
 from ray import serve
@@ -9,17 +10,17 @@ from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.gateway.middleware.access_log import log_requests
-from actors.serving.parameters import ServiceParameters
+from actors.serving.parameters import ServedModel, ServiceParameters
 from actors.serving.prometheus import RequestMetrics
 from actors.tracing.environment import tracing_here
 
 
-def app_builder(service: ServiceParameters, deployment: str, name: str) -> Callable[[], FastAPI]:
+def app_builder(service: ServiceParameters, deployments: Mapping[str, ServedModel]) -> Callable[[], FastAPI]:
     """A function that makes the FastAPI app in each replica of the gateway; Ray Serve calls functions, and not apps.
 
     Args:
-        deployment: the deployment of the same application whose replicas hold the model.
-        name: the model's, as clients see it.
+        deployments: those of the same application whose replicas hold the models; the first answers where a request
+            names no model.
     """
 
     def build_in_replica() -> FastAPI:
@@ -27,10 +28,16 @@ def app_builder(service: ServiceParameters, deployment: str, name: str) -> Calla
             log_requests()
         application = serve.get_replica_context().app_name
         tracing = tracing_here()
-        client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits, tracing)
         health_route = service.gateway.health_route
-        context = Context(client, service.limits, service.qa, service.embedding, name, service.batching, health_route)
-        metrics = RequestMetrics(health_route)
+
+        def context_of(deployment: str, one: ServedModel) -> Context:
+            client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits, tracing)
+            name, limits = one.public_name, service.limits
+            return Context(client, limits, one.qa, one.embedding, name, one.batching, health_route)
+
+        first, *others = (context_of(deployment, one) for deployment, one in deployments.items())
+        context = replace(first, others=tuple(others))
+        metrics = RequestMetrics(health_route, names_models=bool(others))
         return build_app(context, service.keys, service.cors, server_sets_id=True, observer=metrics, tracing=tracing)
 
     return build_in_replica

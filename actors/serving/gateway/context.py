@@ -1,9 +1,11 @@
 """What the routes of all protocols work with: the client of the model actors, limits, and defaults of requests."""
 
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from actors.models.names import accepted_names
+from actors.models.names import either, public_names
 from actors.parameters import BatchingParameters, EmbeddingParameters, QAParameters
 from actors.serving.gateway.checks import check_dimensions
 from actors.serving.parameters import LimitParameters
@@ -67,18 +69,49 @@ class Context:
     """Of the model actors; /info tells it to clients."""
     health_route: str | None = None
     """A further path of the probe /ready."""
+    others: tuple["Context", ...] = ()
+    """The service's further models, for requests that name one of them."""
 
-    def check_model(self, name: str) -> None:
-        """Raises Refused where a client names another model. `accepted_names` says which are this one's."""
-        if name not in accepted_names(self.model):
-            raise Refused(
-                Refusal(
-                    404,
-                    "model_not_found",
-                    f"there is no model {name[:100]!r} here; ask for {self.model!r}",
-                    field="model",
-                )
-            )
+    @property
+    def models(self) -> Sequence[str]:
+        """The names of all models that a request may choose, as clients see them."""
+        return [one.model for one in (self, *self.others)]
+
+    def named(self, name: str) -> "Context":
+        """The model that a client names; `public_names` says how it may be called.
+
+        Raises:
+            Refused: there is no such model.
+        """
+        public = public_names(self.models).get(name)
+        for one in (self, *self.others):
+            if one.model == public:
+                return one
+        message = f"there is no model {name[:100]!r} here; ask for {either(self.models)}"
+        raise Refused(Refusal(404, "model_not_found", message, field="model"))
+
+    async def ready(self) -> None:
+        """Waits until a real forward pass of every model has succeeded.
+
+        Raises:
+            Refused: one did not succeed; where there are several models, the message names the one.
+        """
+        if not self.others:
+            await self.client.ready()
+            return
+        await asyncio.gather(*(one.ready_by_name() for one in (self, *self.others)))
+
+    async def ready_by_name(self) -> None:
+        """Waits for this model alone, and names it where it is not ready.
+
+        Raises:
+            Refused: its forward pass did not succeed.
+        """
+        try:
+            await self.client.ready()
+        except Refused as refused:
+            refusal = refused.refusal
+            raise Refused(replace(refusal, message=f"model {self.model}: {refusal.message}")) from refused
 
     async def check_dimensions(
         self, wanted: int | None, status: int = 422, reason: str = "invalid", field: str = "dimensions"

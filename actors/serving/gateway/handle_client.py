@@ -40,7 +40,7 @@ class HandleClient:
     """A `ModelClient` of the replicas of the model deployment."""
 
     def __init__(self, handle: Any, limits: LimitParameters, tracing: "Tracing | None" = None) -> None:
-        """Takes a DeploymentHandle of `deployments.MODEL`.
+        """Takes a DeploymentHandle of the model's deployment.
 
         Args:
             tracing: exports a span for every call of a traced request; None exports none.

@@ -24,7 +24,7 @@ async def ask(
     long_texts: LongTexts = "window",
     columns: WantedColumns | None = None,
 ) -> Reply:
-    """Has a model actor answer, and leaves rows and timing in `http.state`, for the access log and the headers.
+    """Has a model actor answer; leaves model, rows and timing in `http.state`, for the access log and the headers.
 
     Args:
         http: its `state.request_id` is the id of the request.
@@ -35,7 +35,7 @@ async def ask(
     Raises:
         Refused: a limit is exceeded, or the model actors cannot answer.
     """
-    http.state.rows = len(texts)
+    http.state.rows, http.state.model = len(texts), context.model
     request = Request(
         id=http.state.request_id,
         task=task,

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -19,15 +19,17 @@ from rich.console import Console
 
 from actors.models.hub import from_anywhere
 from actors.models.runtime_choice import Candidate
-from actors.serving.deployments import APPLICATION, bind
-from actors.serving.model_card import describe_named
-from actors.serving.parameters import ServiceParameters
+from actors.serving.deployments import APPLICATION, bind, deployment_names, what_does_not_fit
+from actors.serving.model_card import describe_each
+from actors.serving.parameters import ServedModel, ServiceParameters
+from actors.serving.types import ModelCard
 from actors.tracing.environment import is_wanted, obstacle_in
 from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.cli.commands.service_keys import keys_of
 from pipelines.cli.stop_signals import heard_at_any_moment
+from pipelines.config.loader import check_config
 from pipelines.config.service import ServeConfig
-from pipelines.errors import JobError
+from pipelines.errors import ConfigError, JobError
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 from pipelines.job.side_process import in_side_process
@@ -42,8 +44,9 @@ def run_service(config: ServeConfig, console: Console) -> None:
 
     Raises:
         Stopped: it was stopped before it was ready.
-        ModelError: the model cannot be found or used.
-        ConfigError: the port is taken, or other machines could ask without a key.
+        ModelError: a model cannot be found or used.
+        ConfigError: the port is taken, other machines could ask without a key, two models have the same name, or this
+            machine has no room for all replicas.
         JobError: Ray or the application cannot be started.
     """
     with ExitStack() as started:
@@ -85,22 +88,38 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     """Starts what the service runs on, which ends with `started`, and the service."""
     service = service_of(config)
     # It takes torch to read a model's config and tokenizer, which this process would hold for as long as it serves.
-    card = in_side_process(describe_named, service.model, service.model.on_gpu(service.replicas.gpus > 0))
+    cards = in_side_process(describe_each, service.served())
     # Decided once, so that all replicas have the same, whatever machines they come to lie on.
-    pinned = Candidate(card.backend, card.dtype).of(service.model)
-    service = service.model_copy(update={"model": pinned})
+    service = service.with_served([_pinned(one, card) for one, card in zip(service.served(), cards, strict=True)])
     check_free(config.http.port, "http.port", config.http.host)
     if service.keys.none and not is_loopback(config.http.host):
         console.print(f"no keys are wanted: whoever reaches port {config.http.port} of this machine may ask")
     _warn_of_lost_traces(console)
-    started.enter_context(connected(config.ray, models=(config.model.name,)))
+    started.enter_context(connected(config.ray, models=[one.model.name for one in config.served()]))
+    _check_room(config, service, console)
     started.enter_context(_announced(config))
-    console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")
+    runtimes = " and ".join(f"{card.name}, with {card.backend} in {card.dtype}" for card in cards)
+    console.print(f"starting Ray Serve and {runtimes} ...")
     try:
         _deploy(config, service)
     except BaseException:
         _give_up(config)
         raise
+
+
+def _pinned(one: ServedModel, card: ModelCard) -> ServedModel:
+    return one.model_copy(update={"model": Candidate(card.backend, card.dtype).of(one.model)})
+
+
+def _check_room(config: ServeConfig, service: ServiceParameters, console: Console) -> None:
+    """Says where there is no room for all replicas; raises ConfigError where no machine can come that has some."""
+    missing = what_does_not_fit(service)
+    if missing is None:
+        return
+    mend = "lower replicas.cpus, replicas.gpus or replicas.min, of one model in its entry of models"
+    if address_of(config.ray) == "local":
+        raise ConfigError(f"replicas: {missing}; {mend}")
+    console.print(f"{missing}; the service is not ready until machines join that have it, or {mend}", markup=False)
 
 
 def _warn_of_lost_traces(console: Console) -> None:
@@ -120,18 +139,31 @@ def _give_up(config: ServeConfig) -> None:
 def _deploy(config: ServeConfig, service: ServiceParameters) -> None:
     quiet: Any = LoggingConfig(log_level="WARNING", enable_access_log=False)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    options = HTTPOptions(host=config.http.host, port=config.http.port)
+    options, served = HTTPOptions(host=config.http.host, port=config.http.port), service.served()
     try:
         serve.start(http_options=options, logging_config=quiet)
         serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
     except (RuntimeError, RayServeException, RayError) as error:
-        raise JobError(f"the service could not be started: {_why(error, _messages())}") from error
+        names = dict(zip(deployment_names(served), (one.public_name for one in served), strict=True))
+        raise JobError(f"the service could not be started: {_cause(error, _messages(), names)}") from error
 
 
-def _messages() -> list[str]:
-    """What Ray Serve says of the application's deployments."""
+def _messages() -> dict[str, str]:
+    """What Ray Serve says of the application's deployments, by their names."""
     application = serve.status().applications.get(APPLICATION)
-    return [deployment.message for deployment in application.deployments.values()] if application else []
+    return {name: one.message for name, one in application.deployments.items()} if application else {}
+
+
+def _cause(error: Exception, messages: Mapping[str, str], models: Mapping[str, str]) -> str:
+    """Why the service did not start, and with which of several models.
+
+    Args:
+        models: names of the models by those of their deployments.
+    """
+    failed = next((name for name in models if "rror" in messages.get(name, "")), None)
+    if failed is None or len(models) == 1:
+        return _why(error, list(messages.values()))
+    return f"model {models[failed]}: {_why(error, [messages[failed]])}"
 
 
 def _why(error: Exception, messages: Sequence[str]) -> str:
@@ -142,14 +174,19 @@ def _why(error: Exception, messages: Sequence[str]) -> str:
 
 
 def service_of(config: ServeConfig) -> ServiceParameters:
-    """The parameters of the application: a model name that all machines find, and who may ask.
+    """The parameters of the application: names of models that all machines find, and who may ask.
 
     Raises:
-        ConfigError: other machines could ask without a key, or the keys cannot be read.
+        ConfigError: other machines could ask without a key, the keys cannot be read, or two models that lie in folders
+            beside this process have the same name.
     """
-    model = config.model.model_copy(update={"name": from_anywhere(config.model.name)})
-    fields = {name: getattr(config, name) for name in ServiceParameters.model_fields}
-    return ServiceParameters(**fields | {"model": model, "keys": keys_of(config)})
+    found = config.with_served([_found_from_anywhere(one) for one in config.served()])
+    fields = {name: getattr(found, name) for name in ServiceParameters.model_fields}
+    return check_config(ServiceParameters, fields | {"keys": keys_of(config)})
+
+
+def _found_from_anywhere(one: ServedModel) -> ServedModel:
+    return one.model_copy(update={"model": one.model.model_copy(update={"name": from_anywhere(one.model.name)})})
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from actors.errors import ModelError, NoModelError
 from actors.models.hub import find_model, fingerprint
 from actors.models.runtime_choice import RuntimeChoice, as_baseline, candidates, remember
 from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
-from actors.serving.model_card import ALL_OUTPUTS, describe, describe_named, settled
+from actors.serving.model_card import ALL_OUTPUTS, describe, describe_each, describe_named, settled
+from actors.serving.parameters import ServedModel
 from actors.serving.replica.replica import Replica
 from tests.actors.exports import exported
 from tests.actors.helpers import GOLDEN, keep_runtimes
@@ -31,6 +33,23 @@ def test_the_card_tells_which_columns_can_be_had(replica: Replica) -> None:
     assert (replica.card.layers, replica.card.heads) == (6, 12)
     bert, plain = GOLDEN / "models" / "bert", ("tokens", "embedding", "token_vectors")
     assert describe(bert, ModelParameters(name=str(bert), backend="null")).columns == plain
+
+
+def _served(name: str, alias: str | None = None) -> ServedModel:
+    return ServedModel(name=alias, model=ModelParameters(name=name))
+
+
+def test_each_of_several_models_goes_by_its_name_and_so_does_what_is_wrong_with_it(tmp_path: Path) -> None:
+    bert = _served(str(GOLDEN / "models" / "bert"))
+    cards = describe_each([bert, _served(NAME, "answers")])
+    assert [(card.name, card.answers) for card in cards] == [("bert", True), ("answers", True)]
+    with pytest.raises(NoModelError, match=r"model nowhere: model\.name: there is no folder \./nowhere"):
+        describe_each([bert, _served("./nowhere")])
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="model damaged: "):
+        describe_each([_served(str(tmp_path), "damaged"), bert])
+    with pytest.raises(NoModelError, match=r"^model\.name: there is no folder"):
+        describe_each([_served("./nowhere")])
 
 
 def test_a_service_takes_what_is_remembered_and_torch_where_that_cannot_be_loaded(

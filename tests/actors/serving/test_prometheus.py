@@ -21,11 +21,14 @@ class _Metric:
     def __init__(self, *_: object) -> None:
         self.told: list[str] = []
 
+        self.tags: list[dict[str, str]] = []
+
     def observe(self, value: float, tags: dict[str, str]) -> None:
-        self.told.append(tags["route"])
+        self.inc(value, tags)
 
     def inc(self, value: float, tags: dict[str, str]) -> None:
         self.told.append(tags["route"])
+        self.tags.append(tags)
 
 
 def test_probes_are_counted_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +42,20 @@ def test_probes_are_counted_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> No
     assert timed.told == ["/answer", "none"]
     RequestMetrics("/ours/up")("/ours/up", 200, 0.01)
     assert (counted.told[-1], timed.told[-1]) == ("/ours/up", "none")
+
+
+def test_the_model_is_a_label_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, timed = _Metric(), _Metric()
+    monkeypatch.setattr(prometheus, "Counter", lambda *_: counted)
+    monkeypatch.setattr(prometheus, "Histogram", lambda *_: timed)
+    RequestMetrics()("/embed", 200, 0.01, "mine")
+    several = RequestMetrics(names_models=True)
+    several("/embed", 200, 0.01, "mine")
+    several("/live", 200, 0.01)
+    of_one, *of_several = ({key: tags.get(key) for key in ("route", "model")} for tags in counted.tags)
+    assert of_one == {"route": "/embed", "model": None}
+    assert of_several == [{"route": "/embed", "model": "mine"}, {"route": "/live", "model": "none"}]
+    assert timed.tags[1] == {"route": "/embed", "model": "mine"}
 
 
 def test_every_probe_of_every_protocol_is_known(context: Context) -> None:

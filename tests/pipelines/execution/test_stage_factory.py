@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,8 +62,8 @@ def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     job = _job(
         tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both", "model.precision=exact"
     )
-    shared = make_stages(job, CPU_POOL)
-    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts, True, None)
+    shared = make_stages(job, replace(CPU_POOL, deployment="model-b"))
+    assert _model_stage(shared).arguments == (SharedModel("both", job.task, "model-b"), job.parts, True, None)
     assert _own(shared) == _own(own)
 
 

@@ -71,7 +71,7 @@ def test_a_job_goes_on_in_its_runtime_where_its_precision_allows(
 
 
 def test_a_job_on_a_service_takes_its_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_check, "service_runtime", lambda application: Candidate("quick", "int8"))
+    monkeypatch.setattr(service_check, "service_runtime", lambda *_: Candidate("quick", "int8"))
     for words, dtype in (((), "int8"), (("model.precision=exact",), "float32")):
         config = load_config(AnswerConfig, None, ["model.backend=auto", "pool.kind=serve", *words])
         found = job_runtime(config, LOGITS, None, on_gpu=False)

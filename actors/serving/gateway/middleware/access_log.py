@@ -14,15 +14,16 @@ from actors.serving.gateway.protocols.base import ErrorResponses
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, milliseconds, rows, the id of its trace, times; never its body,
-never its key."""
+"""A line of JSON for every request: id, route, status, milliseconds, rows, the model where there are several, the id of
+its trace, times; never its body, never its key."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
 """Headers of responses by a model actor, and the names of the same times in the log."""
 
-RequestObserver = Callable[[str | None, int, float], None]
-"""Called at the end of a request with its route's path (None where no route has it), its status and its seconds."""
+RequestObserver = Callable[[str | None, int, float, str | None], None]
+"""Called at the end of a request with its route's path (None where no route has it), its status, its seconds and the
+model that it is about (None where it is about none, or ended before that was known)."""
 
 _LONGEST_ID = 128
 _CLIENT_GONE = 499
@@ -46,17 +47,20 @@ class AccessLogMiddleware:
         error_responses: ErrorResponses,
         server_sets_id: bool = False,
         observer: RequestObserver | None = None,
+        names_models: bool = False,
     ) -> None:
         """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets, and `state.trace_id`.
 
         Args:
             server_sets_id: whether the server puts the id on responses by itself.
             observer: is called for every request when it has ended.
+            names_models: whether lines have `state.model`, which says something where there are several.
         """
         self._app = app
         self._error_responses = error_responses
         self._server_sets_id = server_sets_id
         self._observer = observer
+        self._names_models = names_models
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -88,9 +92,9 @@ class AccessLogMiddleware:
             await self._error_responses.response(scope, refusal_of(error))(scope, receive, note)
         finally:
             seconds, path = time.perf_counter() - started, getattr(scope.get("route"), "path", None)
-            _log(scope, path, status, seconds)
+            _log(scope, path, status, seconds, self._names_models)
             if self._observer is not None:
-                self._observer(path, status, seconds)
+                self._observer(path, status, seconds, state.get("model"))
 
 
 def _id_of(scope: Scope, server_sets_id: bool) -> str:
@@ -108,7 +112,7 @@ def _times(state: dict[str, object]) -> dict[str, float]:
     return dict(zip(TIMES, (round(ms, 1) for ms in (timing.queue, timing.tokenise, timing.inference)), strict=True))
 
 
-def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
+def _log(scope: Scope, path: str | None, status: int, seconds: float, names_model: bool) -> None:
     state = scope["state"]
     line = {
         "id": state["request_id"],
@@ -116,6 +120,7 @@ def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),
+        **({"model": state["model"]} if names_model and "model" in state else {}),
         # The name that OpenTelemetry's conventions give it in logs.
         **({"trace_id": state["trace_id"]} if "trace_id" in state else {}),
         **{TIMES[name]: ms for name, ms in _times(state).items()},

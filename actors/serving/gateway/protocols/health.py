@@ -24,8 +24,8 @@ def routes(context: Context) -> ProtocolRoutes:
     @router.get("/ready")
     async def ready() -> dict[str, str]:
         """A forward pass of the model just succeeded."""
-        await context.client.ready()
-        return {"status": "ready", "model": context.model}
+        await context.ready()
+        return {"status": "ready", "model": ", ".join(context.models)}
 
     if context.health_route is not None and context.health_route not in MODEL_PROBES:
         router.get(context.health_route)(ready)

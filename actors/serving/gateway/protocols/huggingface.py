@@ -65,27 +65,34 @@ class Inference:
 
         Where the model abstains, `answer` is empty, and `start` and `end` are 0.
         """
-        return await self._reply(asked_answers(body, self._context.qa), http)
+        return await self._reply(asked_answers(body, self._chosen(http).qa), http)
 
     async def embed(self, body: AnyTexts, http: Request) -> Response:
         """Embeds a text as a list of numbers; a list of texts gives a list of such lists."""
-        return await self._reply(asked_embeddings(body, self._context.embedding), http)
+        return await self._reply(asked_embeddings(body, self._chosen(http).embedding), http)
 
     async def compare(self, body: AnySentences, http: Request) -> Response:
         """How similar a sentence is to each of others: the cosine of their embeddings, from -1 to 1.
 
         Where a refusal numbers the inputs, the source sentence is input 0.
         """
-        return await self._reply(asked_similarities(body, self._context.embedding), http)
+        return await self._reply(asked_similarities(body, self._chosen(http).embedding), http)
 
     async def infer(self, body: AnyInputs, http: Request) -> Response:
         """Answers a question from a passage, embeds a text, or compares sentences: what `inputs` holds decides."""
-        return await self._reply(asked(body, self._context.qa, self._context.embedding), http)
+        chosen = self._chosen(http)
+        return await self._reply(asked(body, chosen.qa, chosen.embedding), http)
+
+    def _chosen(self, http: Request) -> Context:
+        """Of the model that the path names; of the first where it names none."""
+        name = http.path_params.get("model")
+        return self._context if name is None else self._context.named(name)
 
     async def _reply(self, wanted: Asked, http: Request) -> Response:
-        await self._context.check_dimensions(wanted.dimensions, reason="unsupported")
+        chosen = self._chosen(http)
+        await chosen.check_dimensions(wanted.dimensions, reason="unsupported")
         reply = await ask(
-            self._context,
+            chosen,
             http,
             wanted.task,
             wanted.texts,
@@ -102,7 +109,7 @@ def routes(context: Context) -> ProtocolRoutes:
     router, inference = APIRouter(route_class=bounded_route(context.limits.max_inputs)), Inference(context)
 
     async def served(model: Annotated[str, served_model(context.model)]) -> None:
-        context.check_model(model)
+        context.named(model)
 
     named = [Depends(served)]
     tasks: tuple[tuple[str, Callable[..., Awaitable[Response]], dict[int | str, dict[str, Any]]], ...] = (

@@ -79,16 +79,16 @@ def routes(context: Context) -> ProtocolRoutes:
     @router.post("/embeddings", responses=example(_EXAMPLE | {"model": context.model}))
     async def embeddings(body: Annotated[EmbeddingsRequest, fastapi.Body(examples=[asked])], http: Request) -> Response:
         """Embeds texts."""
-        context.check_model(body.model)
-        await context.check_dimensions(body.dimensions, _INVALID)
-        embedding = with_parameters(context.embedding, dimensions=body.dimensions)
-        reply = await ask(context, http, "embed", listed(body.input), embedding=embedding)
+        chosen = context.named(body.model)
+        await chosen.check_dimensions(body.dimensions, _INVALID)
+        embedding = with_parameters(chosen.embedding, dimensions=body.dimensions)
+        reply = await ask(chosen, http, "embed", listed(body.input), embedding=embedding)
         tokens = sum(reply.tokens)
         return as_json(
             {
                 "object": "list",
                 "data": _data(np.asarray(reply.embeddings, "<f4"), body.encoding_format),
-                "model": context.model,
+                "model": chosen.model,
                 "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
             }
         )
@@ -96,13 +96,12 @@ def routes(context: Context) -> ProtocolRoutes:
     @router.get("/models")
     async def models() -> ModelList:
         """The model that is served, as a list."""
-        return ModelList(data=[ModelObject(id=context.model)])
+        return ModelList(data=[ModelObject(id=name) for name in context.models])
 
     @router.get("/models/{model:path}")
     async def model(model: Annotated[str, served_model(context.model)]) -> ModelObject:
         """The model that is served."""
-        context.check_model(model)
-        return ModelObject(id=context.model)
+        return ModelObject(id=context.named(model).model)
 
     return ProtocolRoutes("OpenAI", router, _error_body)
 

@@ -21,7 +21,7 @@ def routes(context: Context) -> ProtocolRoutes:
     @router.get("/ping")
     async def ping() -> Response:
         """200 with an empty body where a real forward pass succeeds."""
-        await context.client.ready()
+        await context.ready()
         return Response()
 
     return ProtocolRoutes("SageMaker", router, plain_body)

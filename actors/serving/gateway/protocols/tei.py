@@ -130,7 +130,7 @@ def routes(context: Context) -> ProtocolRoutes:
     @router.get("/health")
     async def health() -> Response:
         """200 with an empty body where a real forward pass succeeds."""
-        await context.client.ready()
+        await context.ready()
         return Response()
 
     return ProtocolRoutes("Text Embeddings Inference", router, _error_body, _STATUSES)

@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from actors.parameters import EmbeddingParameters, QAParameters
-from pipelines.cli.commands.serve import _warn_of_lost_traces, _why
+from pipelines.cli.commands.serve import _cause, _warn_of_lost_traces, _why
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command, free_port, is_gone
 
@@ -47,6 +47,15 @@ The replica will be retried after a pause."""
 )
 def test_the_cause_of_a_failed_start_is_the_error_of_the_replica(messages: list[str], said: str) -> None:
     assert _why(RuntimeError("The start failed:\nit took too long\n"), messages) == said
+
+
+def test_of_several_models_the_one_that_failed_is_named() -> None:
+    messages = {"gateway": "waiting", "model": "waiting", "model-mine": TRACEBACK}
+    why = "actors.errors.ModelError: /m: model.safetensors is damaged"
+    failed = RuntimeError("it took too long")
+    assert _cause(failed, messages, {"model": "minilm-qa", "model-mine": "mine"}) == f"model mine: {why}"
+    assert _cause(failed, {"model": TRACEBACK}, {"model": "minilm-qa"}) == why
+    assert _cause(failed, {}, {"model": "minilm-qa", "model-mine": "mine"}) == "it took too long"
 
 
 def test_a_failed_start_without_a_word_is_called_by_its_kind() -> None:

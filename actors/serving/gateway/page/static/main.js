@@ -18,6 +18,7 @@ const key = {
   field: document.getElementById("key-field"),
   forget: document.getElementById("key-forget"),
 };
+const choice = { line: document.getElementById("model"), list: document.getElementById("model-choice") };
 const made = new Map();
 let model = null;
 
@@ -45,6 +46,7 @@ async function start() {
   notice.say("Asking what is served …");
   try {
     model = await service.model();
+    if (!choice.list.options.length) offer(await service.models());
   } catch (refused) {
     const again = element("button", { type: "button", className: "quiet", onclick: start }, "Try again");
     notice.refuse(refused, refused.status === 401 ? "" : again);
@@ -56,6 +58,12 @@ async function start() {
   const does = model.answers ? "answers questions, and embeds texts" : "embeds texts; it has no QA head, so it answers no questions";
   document.getElementById("served").replaceChildren(element("strong", {}, model.name), ` ${does}`);
   show();
+}
+
+/** Lets one choose between the models, where there are several. */
+function offer(names) {
+  choice.list.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+  choice.line.hidden = names.length < 2;
 }
 
 function show() {
@@ -76,6 +84,11 @@ key.form.addEventListener("submit", (event) => {
   event.preventDefault();
   service.key = key.field.value.trim();
   key.field.value = "";
+  made.clear();
+  start();
+});
+choice.list.addEventListener("change", () => {
+  service.choose(choice.list.value);
   made.clear();
   start();
 });

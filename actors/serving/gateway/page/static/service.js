@@ -7,10 +7,22 @@ const BUSY = [429, 503];
 
 export class Service {
   #key = new TabKey("spanmill-key");
+  #below = "";
 
-  /** The URL of a route, without what stands in the address bar behind the page. */
+  /** The URL of a route of the model, without what stands in the address bar behind the page. */
   url(path) {
-    return routeUrl(path).href;
+    return routeUrl(this.#below + path).href;
+  }
+
+  /** Asks the model of this name from now on; "" is the one that answers where no name is given. */
+  choose(name) {
+    this.#below = name && `models/${name.split("/").map(encodeURIComponent).join("/")}/`;
+  }
+
+  /** The names of all models that can be chosen. */
+  async models() {
+    const { data } = await this.#ask(routeUrl("v1/models"));
+    return data.map((model) => model.id);
   }
 
   get key() {
@@ -24,18 +36,18 @@ export class Service {
 
   /** The model that answers: its name, whether it has a QA head, its layers, and the columns that requests may ask for. */
   async model() {
-    const { name, answers, columns, layers } = await this.#ask("model");
+    const { name, answers, columns, layers } = await this.#ask(this.url("model"));
     return { name, answers, columns, layers };
   }
 
   /** Posts JSON, and gives the JSON that comes back. */
   post(path, body) {
-    return this.#ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+    return this.#ask(this.url(path), { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
   }
 
-  async #ask(path, options = {}) {
-    const unreachable = `Nothing answers at ${this.url("")}; is the service still running?`;
-    const { response, text } = await send(routeUrl(path), this.#key, options, unreachable);
+  async #ask(url, options = {}) {
+    const unreachable = `Nothing answers at ${routeUrl("").href}; is the service still running?`;
+    const { response, text } = await send(url, this.#key, options, unreachable);
     if (!response.ok) throw refusal(response, text);
     return JSON.parse(text);
   }

@@ -1,5 +1,6 @@
 """The Open Inference Protocol, version 2, over REST: what KServe, Triton and MLServer speak."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -92,21 +93,21 @@ def routes(context: Context) -> ProtocolRoutes:
     @router.get("/health/ready")
     async def ready() -> dict[str, bool]:
         """A forward pass of the model just succeeded."""
-        await context.client.ready()
+        await context.ready()
         return {"ready": True}
 
     @router.get("/models/{model:path}/ready")
     async def model_ready(model: Annotated[str, served_model(context.model)]) -> dict[str, object]:
         """A forward pass of the model just succeeded."""
-        context.check_model(model)
-        await context.client.ready()
-        return {"name": context.model, "ready": True}
+        chosen = context.named(model)
+        await chosen.client.ready()
+        return {"name": chosen.model, "ready": True}
 
     @router.get("/models/{model:path}")
     async def metadata(model: Annotated[str, served_model(context.model)]) -> dict[str, object]:
         """The tensors that the model takes, `question` and `context` or `text`, and gives."""
-        context.check_model(model)
-        return tensors.metadata(await context.client.card(), context.model)
+        chosen = context.named(model)
+        return tensors.metadata(await chosen.client.card(), chosen.model)
 
     @router.post("/models/{model:path}/infer", responses=example({"model_name": context.model} | _REPLY))
     async def infer(model: Annotated[str, served_model(context.model)], body: Inference, http: Request) -> Response:
@@ -116,23 +117,38 @@ def routes(context: Context) -> ProtocolRoutes:
         -1. `null_score` is how probable it is that the context holds no answer. Tensors may travel as bytes behind the
         JSON, in either direction: the binary tensor extension.
         """
-        context.check_model(model)
+        chosen = context.named(model)
         columns = tensors.columns(body.inputs)
         given = body.parameters.model_dump(exclude_none=True, exclude={"binary_data_output"})
         if "text" in columns:
             tensors.check_outputs(body.outputs, EMBEDDINGS)
             _check_parameters(given, {"normalize"}, "embeds")
-            embedding = context.embedding.model_copy(update=given)
-            outputs = tensors.embedded(await ask(context, http, "embed", columns["text"], embedding=embedding))
+            embedding = chosen.embedding.model_copy(update=given)
+            outputs = tensors.embedded(await ask(chosen, http, "embed", columns["text"], embedding=embedding))
         else:
             tensors.check_outputs(body.outputs, ANSWERS)
             _check_parameters(given, set(PipelineParameters.model_fields), "answers")
-            qa = with_parameters(context.qa, **given | {"top_k": 1})
-            reply = await ask(context, http, "answer", columns["context"], columns["question"], qa=qa)
+            qa = with_parameters(chosen.qa, **given | {"top_k": 1})
+            reply = await ask(chosen, http, "answer", columns["context"], columns["question"], qa=qa)
             outputs = tensors.answered(reply)
-        return _response(body, context.model, outputs)
+        return _response(body, chosen.model, outputs)
+
+    if context.others:
+
+        @router.post("/repository/index", include_in_schema=False)
+        async def index() -> list[dict[str, str]]:
+            """The models, as Triton's model repository lists them."""
+            return await asyncio.gather(*(_state(one) for one in (context, *context.others)))
 
     return ProtocolRoutes("Open Inference Protocol", router, lambda refusal: {"error": refusal.message})
+
+
+async def _state(context: Context) -> dict[str, str]:
+    try:
+        await context.client.ready()
+    except Refused as refused:
+        return {"name": context.model, "state": "UNAVAILABLE", "reason": refused.refusal.message}
+    return {"name": context.model, "state": "READY"}
 
 
 def _check_parameters(given: dict[str, object], known: set[str], does: str) -> None:

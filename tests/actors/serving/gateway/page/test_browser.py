@@ -2,12 +2,16 @@
 
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from actors.serving.gateway.context import Context
 from actors.serving.parameters import KeyParameters
+from actors.serving.replica.replica import Replica
 from tests.actors.serving.conftest import Serve
+from tests.actors.serving.helpers import InProcess
 from tests.browser import PHONE, Browser
 from tests.waiting import until
 
@@ -113,4 +117,23 @@ def test_the_routes_can_be_tried_with_a_key(browser: Browser, serve: Serve, monk
     browser.shown(f"{route} .execute").click()
     browser.shown(f"{route} .live-responses-table")
     assert "London" in browser.text(f"{route} .live-responses-table")
+    assert not browser.faults()
+
+
+def test_one_of_several_models_is_chosen(browser: Browser, context: Context, replica: Replica, serve: Serve) -> None:
+    plain = Replica(replica.actor, replace(replica.card, name="texts/plain", answers=False))
+    browser.open(serve(others=(replace(context, client=InProcess(plain), model="texts/plain"),)))
+    browser.shown("#passage")
+    assert browser.run("return [...document.querySelectorAll('#model option')].map((one) => one.value)") == [
+        "minilm-qa",
+        "texts/plain",
+    ]
+    browser.choose("#model-choice", "texts/plain")
+    browser.shown("#source")
+    assert "texts/plain embeds texts; it has no QA head" in browser.text("#served")
+    assert browser.texts("#views a") == ["Compare texts"]
+    browser.shown("main button[type=submit]").click()
+    browser.shown(".similar li")
+    assert "/models/texts/plain/" in browser.text("#code [data-code=curl] code")
+    assert max(_by_curl(browser)) > 0
     assert not browser.faults()

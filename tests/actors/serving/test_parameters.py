@@ -1,0 +1,81 @@
+"""The keys of a service with several models; tests/pipelines/config has how files and --set are read."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from actors.parameters import EmbeddingParameters, ModelParameters
+from actors.serving.parameters import ServedModel, ServiceParameters
+
+
+def _service(**keys: Any) -> ServiceParameters:
+    return ServiceParameters.model_validate(keys)
+
+
+def test_what_an_entry_leaves_out_is_what_the_service_says() -> None:
+    service = _service(
+        model={
+            "name": "of-nobody",
+            "revision": "v3",
+            "backend": "onnxruntime",
+            "threads": 2,
+            "storage": {"anon": True},
+        },
+        replicas={"cpus": 0.5, "max": 3},
+        qa={"top_k": 2},
+        models=[
+            {"model": {"name": "org/a"}},
+            {"name": "b", "model": {"name": "s3://x/y", "threads": 1, "storage": {"key": "k"}}, "replicas": {"max": 1}},
+            "org/c",
+        ],
+    )
+    a, b, c = service.served()
+    assert (a.model.name, a.model.revision, a.model.backend, a.model.threads) == ("org/a", None, "onnxruntime", 2)
+    assert (a.replicas.max, b.replicas.max, b.replicas.cpus, b.qa.top_k) == (3, 1, 0.5, 2)
+    assert (b.model.threads, b.model.backend, b.model.storage) == (1, "onnxruntime", {"key": "k"})
+    assert [one.public_name for one in (a, b, c)] == ["org/a", "b", "org/c"]
+    alone = service.of_one(b)
+    assert (alone.model, alone.replicas, alone.models) == (b.model, b.replicas, ())
+
+
+def test_one_model_is_served_as_ever() -> None:
+    service = _service(model={"name": "org/a"}, embedding={"pooling": "cls"})
+    (one,) = service.served()
+    assert (one.model, one.public_name, one.embedding.pooling) == (service.model, "org/a", "cls")
+    assert service.with_served([one]) == service
+
+
+def test_entries_may_be_made_in_python_too() -> None:
+    of_service = EmbeddingParameters(pooling="max")
+    service = ServiceParameters(
+        embedding=of_service,
+        models=({"model": ModelParameters(name="a")}, ServedModel(model=ModelParameters(name="b"))),  # type: ignore[arg-type]
+    )
+    assert [one.embedding.pooling for one in service.models] == ["max", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ([{"model": {"name": "x/mine"}}, {"model": {"name": "/srv/mine"}}], None),
+        (["/a/mine", "/b/mine"], "models: two models are called mine; give one of them a `name`"),
+        (
+            ["mine", {"name": "mine/embed", "model": {"name": "b"}}],
+            "could be a path of the model mine or of mine/embed",
+        ),
+        ([{"model": {"threads": 1}}], r"models\.0\.model\.name: it is missing; say which model this is"),
+        ([{"name": "a"}], r"models\.0\.model\.name: it is missing"),
+        ([{"name": "a b", "model": {"name": "b"}}], "letters, digits"),
+        ([{"model": {"name": "b"}, "replica": {}}], "models.0.replica"),
+        ([{"model": {"name": "b", "threads": 0}}], "models.0.model.threads"),
+        ([3], r"models\.0"),
+        ({"a": 1}, "models"),
+    ],
+)
+def test_models_that_cannot_be_are_refused(models: Any, said: str | None) -> None:
+    if said is None:
+        assert [one.public_name for one in _service(models=models).served()] == ["x/mine", "mine"]
+        return
+    with pytest.raises(ValidationError, match=said):
+        _service(models=models)
