@@ -6,6 +6,7 @@ A Ray Serve config file names `actors.serving.deployments:build`, with the keys 
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -29,9 +30,11 @@ from actors.serving.model_card import describe, settled
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
+from actors.serving.replica.offline_places import OfflinePlaces
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Reply, Request
+from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tracing.environment import tracing_here
 
@@ -47,6 +50,8 @@ _ONGOING_FACTOR = 2
 """A replica accepts this many times its queue from Ray Serve, so that it refuses by itself, and no request waits in Ray
 Serve, where deadlines have no effect."""
 
+_ONLINE_FIRST = Refusal(429, "online_first", "online requests need the room", 1)
+
 
 class ModelDeployment:
     """One model actor as a replica of Ray Serve."""
@@ -57,12 +62,13 @@ class ModelDeployment:
         folder = find_model(model)
         model = with_precision(folder, model)
         card = describe(folder, model)
-        actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
-        self._replica = Replica(actor, card, service.sharing, service.limits, tracing_here())
+        weights, places = service.weights, service.sharing.offline_calls
+        card = replace(card, tenants=tuple(weights.weights))
+        actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing, weights=weights)
+        self._replica = Replica(actor, card, service.sharing, service.limits, tracing_here(), weights)
         self._metrics = ReplicaMetrics(self._replica)
-        self._most_offline = service.sharing.offline_calls
-        self._offline = 0
-        self._threads = ThreadPoolExecutor(self._most_offline, thread_name_prefix="offline")
+        self._places = OfflinePlaces(places, weights)
+        self._threads = ThreadPoolExecutor(places, thread_name_prefix="offline")
         self._replica.warm_up()
         # Not before here: a constructor that raises tells Ray Serve why there is no replica.
         actor.engine.when_lost(_end_process)
@@ -71,32 +77,40 @@ class ModelDeployment:
         """Answers an online request; a probe is none, and does not count as one."""
         if request.is_probe:
             return await self._replica.ask(request)
-        with self._metrics.online() as record:
+        with self._metrics.online(request.tenant) as record:
             reply = await self._replica.ask(request)
             record(reply)
         return reply
 
-    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> PieceResult | Refusal:
+    async def process(
+        self, prepared: pa.Buffer, wanted: Wanted, owners: Ints, tenant: str = DEFAULT_TENANT
+    ) -> PieceResult | Refusal:
         """Runs these owners of a prepared shard, [n], in the offline class.
 
         Args:
             prepared: IPC stream of a `Tokenized`; callers pass a reference to it.
+            tenant: whose job it is.
         """
-        if self._offline >= self._most_offline:
-            return Refusal(429, "offline_full", f"{self._offline} chunks of shards are in hand already", 1)
+        if tenant not in self._replica.card.tenants:
+            return Refusal(422, "unknown_tenant", f"the service has no tenant {tenant!r}; name one of its config")
         if self._replica.busy:
-            return Refusal(429, "online_first", "online requests need the room", 1)
-        self._offline += 1
-        self._metrics.offline(self._offline)
-        rows = 0
+            return _ONLINE_FIRST
+        if not await self._places.take(tenant):
+            return Refusal(429, "offline_full", f"{self._places.in_hand} chunks of shards are in hand already", 1)
+        tokens = 0
         try:
+            # It may have waited for its place.
+            if self._replica.busy:
+                return _ONLINE_FIRST
+            self._metrics.offline(self._places.in_hand)
             result = await in_thread(self._threads, self._replica.actor.process_part, prepared, wanted, owners)
-            rows = len(owners)
+            tokens = result[1].total.tokens
+            self._metrics.finished(tenant, len(owners), tokens)
         except NoRoom as full:
             return Refusal(503, "no_room", str(full), 1)
         finally:
-            self._offline -= 1
-            self._metrics.offline(self._offline, rows)
+            self._places.give_back(tenant, tokens)
+            self._metrics.offline(self._places.in_hand)
         return result
 
     async def card(self) -> ModelCard:
@@ -113,7 +127,7 @@ class ModelDeployment:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The load, for `autoscaling.OnlineLoad`."""
-        return {ONLINE: float(self._replica.in_hand), OFFLINE: float(self._offline)}
+        return {ONLINE: float(self._replica.in_hand), OFFLINE: float(self._places.in_hand)}
 
 
 def build(args: dict[str, Any]) -> Application:

@@ -28,6 +28,8 @@ _REPLICA_MS: list[float] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
 _SIZES: list[float] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _TOKENS = [float(64 << i) for i in range(12)]
 _CLASS = ("class",)
+_CLASS_AND_TENANT = ("class", "tenant")
+_REQUEST_TAGS = ("route", "status", "tenant")
 _ONLINE, _OFFLINE = {"class": "online"}, {"class": "offline"}
 
 
@@ -47,7 +49,7 @@ PROBES = frozenset(
 
 
 class RequestMetrics:
-    """Metrics of one gateway: requests by route and status, and the time of those that are no probes.
+    """Metrics of one gateway: requests by route, status and tenant, and the time of those that are no probes.
 
     It is an `access_log.RequestObserver`.
     """
@@ -55,20 +57,20 @@ class RequestMetrics:
     def __init__(self, health_route: str | None = None) -> None:
         """Takes a further path of the probe /ready, where the service has one."""
         self._probes = PROBES if health_route is None else PROBES | {health_route}
-        self._requests = Counter("spanmill_requests", "Requests by route and status.", ("route", "status"))
+        self._requests = Counter("spanmill_requests", "Requests by route, status and tenant.", _REQUEST_TAGS)
         self._times = Histogram("spanmill_request_ms", "Time of a request in the gateway.", _REQUEST_MS, ("route",))
 
-    def __call__(self, path: str | None, status: int, seconds: float) -> None:
+    def __call__(self, path: str | None, status: int, seconds: float, tenant: str) -> None:
         """Counts one request."""
         # Paths that no route knows are anybody's to make up: they must not become labels.
         route = path or "none"
-        self._requests.inc(1, {"route": route, "status": str(status)})
+        self._requests.inc(1, {"route": route, "status": str(status), "tenant": tenant})
         if route not in self._probes:
             self._times.observe(seconds * 1000, {"route": route})
 
 
 class ReplicaMetrics:
-    """Metrics of one replica: queues, passes and rows by class (online, offline), and refusals."""
+    """Metrics of one replica: queues and passes by class (online, offline), rows, tokens and refusals by tenant too."""
 
     def __init__(self, replica: "Replica") -> None:
         """Has the replica's engine report its passes."""
@@ -83,33 +85,43 @@ class ReplicaMetrics:
         self._tokens = Histogram("spanmill_pass_tokens", "Tokens of a pass, padding included.", _TOKENS, _CLASS)
         self._padding = Counter("spanmill_padding_tokens", "Tokens of padding that were computed.", _CLASS)
         self._seconds = Histogram("spanmill_pass_ms", "Time of a pass.", _REPLICA_MS, _CLASS)
-        self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", _CLASS)
-        self._refused = Counter("spanmill_refused", "Online requests refused by a replica.", ("reason",))
+        self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", _CLASS_AND_TENANT)
+        self._served = Counter("spanmill_served_tokens", "Tokens of these rows, without padding.", _CLASS_AND_TENANT)
+        self._refused = Counter("spanmill_refused", "Online requests refused by a replica.", ("reason", "tenant"))
         self._replica = replica
         replica.actor.engine.watch(self._passed)
 
     @contextmanager
-    def online(self) -> Iterator[Callable[[Reply | Refusal], None]]:
+    def online(self, tenant: str) -> Iterator[Callable[[Reply | Refusal], None]]:
         """Counts an online request as in hand for the length of the block; call what it yields with the outcome."""
         self._in_hand.set(self._replica.in_hand + 1, _ONLINE)
         try:
-            yield self._answered
+            yield lambda outcome: self._answered(outcome, tenant)
         finally:
             self._in_hand.set(self._replica.in_hand, _ONLINE)
 
-    def offline(self, pieces: int, rows: int = 0) -> None:
-        """Records how many pieces of shards are in hand now, and the rows of one that has just been finished."""
+    def offline(self, pieces: int) -> None:
+        """Records how many pieces of shards are in hand now."""
         self._in_hand.set(pieces, _OFFLINE)
-        if rows:
-            self._rows.inc(rows, _OFFLINE)
 
-    def _answered(self, reply: Reply | Refusal) -> None:
-        if isinstance(reply, Refusal):
-            self._refused.inc(1, {"reason": reply.reason})
+    def finished(self, tenant: str, rows: int, tokens: int) -> None:
+        """Counts a piece of a shard that has just been finished."""
+        self._served_to(_OFFLINE, tenant, rows, tokens)
+
+    def _answered(self, outcome: Reply | Refusal, tenant: str) -> None:
+        if isinstance(outcome, Refusal):
+            self._refused.inc(1, {"reason": outcome.reason, "tenant": tenant})
             return
-        self._queued.observe(reply.timing.queue, _ONLINE)
-        if reply.tokens:
-            self._rows.inc(len(reply.tokens), _ONLINE)
+        self._queued.observe(outcome.timing.queue, _ONLINE)
+        self._served_to(_ONLINE, tenant, len(outcome.tokens), sum(outcome.tokens))
+
+    def _served_to(self, tags: dict[str, str], tenant: str, rows: int, tokens: int) -> None:
+        of_tenant = {**tags, "tenant": tenant}
+        # Ray refuses to count nothing.
+        if rows:
+            self._rows.inc(rows, of_tenant)
+        if tokens:
+            self._served.inc(tokens, of_tenant)
 
     def _passed(self, one: "Pass") -> None:
         tags = _ONLINE if one.online else _OFFLINE

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from pipelines.config.secrets import HIDDEN, hidden
 from pipelines.errors import ConfigError
@@ -229,6 +230,9 @@ def _nearest_value(value: str, expected: str) -> str:
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
+    if get_origin(annotation) is dict:
+        # Groups by names that are the user's own.
+        return None
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -269,7 +273,7 @@ def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = 
         lines += [f"{indent}# {line}" for line in textwrap.wrap(field.description or "", 110 - len(indent))]
         default = field.get_default(call_default_factory=True) if config is None else getattr(config, name)
         if nested is None:
-            lines.append(f"{indent}{name}: {_yaml_value(hidden(default, name))}")
+            lines.append(f"{indent}{name}: {_yaml_value(hidden(to_jsonable_python(default), name))}")
         elif default is None:
             body = as_yaml(nested, f"{indent}  ").splitlines()
             lines += [f"{indent}{name}: null", *(f"{indent}#{line.removeprefix(indent)}" for line in body)]

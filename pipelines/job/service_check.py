@@ -13,6 +13,7 @@ from actors.errors import last_line
 from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import MODEL
 from actors.serving.types import ModelCard
+from actors.tenants import DEFAULT_TENANT
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.deadline import within
 
@@ -30,11 +31,12 @@ def service_runtime(application: str) -> Candidate:
     return Candidate(card.backend, card.dtype)
 
 
-def check_service(application: str, fingerprint: str, runtime: Candidate) -> int:
+def check_service(application: str, fingerprint: str, runtime: Candidate, tenant: str = DEFAULT_TENANT) -> int:
     """Checks that an application of the connected cluster can run a job's shards.
 
     Args:
         runtime: of the job.
+        tenant: whose share of the replicas it is to take.
 
     Returns:
         Number of running replicas, which may change at any time.
@@ -42,9 +44,14 @@ def check_service(application: str, fingerprint: str, runtime: Candidate) -> int
     Raises:
         JobError: the application is not running, or does not answer.
         ConfigError: the application runs another model than the job was planned with, or in another runtime or
-            precision.
+            precision, or has no such tenant.
     """
     card, running = _asked(application)
+    if tenant not in card.tenants:
+        raise ConfigError(
+            f"--tenant: the application {application} has no tenant {tenant!r}; it has {', '.join(card.tenants)}. Name "
+            "one of these, or add it to the service's config, below tenants"
+        )
     if card.fingerprint != fingerprint:
         raise ConfigError(
             f"--pool serve: the application {application} runs {card.name} ({card.fingerprint[:12]}), the job was "

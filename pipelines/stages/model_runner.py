@@ -12,6 +12,7 @@ from actors.backends.base import ModelOutput
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.parameters import BatchingParameters, ModelParameters
+from actors.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from actors.model_actor import ModelActor
@@ -61,6 +62,8 @@ class SharedModel:
     application: str
     """Name of the Ray Serve application."""
     task: Wanted
+    tenant: str = DEFAULT_TENANT
+    """Whose share of the replicas it takes."""
 
     def open(self) -> RunShard:
         """Finds the replicas."""
@@ -70,4 +73,4 @@ class SharedModel:
         from actors.serving.deployments import MODEL
         from pipelines.stages.serve_client import ServeClient
 
-        return ServeClient(serve.get_deployment_handle(MODEL, self.application), self.task).process
+        return ServeClient(serve.get_deployment_handle(MODEL, self.application), self.task, self.tenant).process

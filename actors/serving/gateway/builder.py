@@ -27,10 +27,21 @@ def app_builder(service: ServiceParameters, deployment: str, name: str) -> Calla
             log_requests()
         application = serve.get_replica_context().app_name
         tracing = tracing_here()
-        client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits, tracing)
+        handle, weights = serve.get_deployment_handle(deployment, application), service.weights
+        client = HandleClient(handle, service.limits, tracing, weights)
         health_route = service.gateway.health_route
-        context = Context(client, service.limits, service.qa, service.embedding, name, service.batching, health_route)
-        metrics = RequestMetrics(health_route)
-        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=metrics, tracing=tracing)
+        context = Context(
+            client, service.limits, service.qa, service.embedding, name, service.batching, health_route, weights
+        )
+        return build_app(
+            context,
+            service.keys,
+            service.cors,
+            server_sets_id=True,
+            observer=RequestMetrics(health_route),
+            tracing=tracing,
+            tenants=service.tenants,
+            gateways=service.gateway.replicas,
+        )
 
     return build_in_replica

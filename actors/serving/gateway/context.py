@@ -8,6 +8,7 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, QAParamet
 from actors.serving.gateway.checks import check_dimensions
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
+from actors.tenants import TenantWeights
 from actors.tokenization.encoder_spec import EncoderSpec
 
 
@@ -67,6 +68,8 @@ class Context:
     """Of the model actors; /info tells it to clients."""
     health_route: str | None = None
     """A further path of the probe /ready."""
+    weights: TenantWeights = field(default_factory=TenantWeights)
+    """Of the tenants."""
 
     def check_model(self, name: str) -> None:
         """Raises Refused where a client names another model. `accepted_names` says which are this one's."""

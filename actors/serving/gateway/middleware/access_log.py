@@ -11,18 +11,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.gateway.errors import refusal_of
 from actors.serving.gateway.protocols.base import ErrorResponses
+from actors.serving.parameters import NO_TENANT
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, milliseconds, rows, the id of its trace, times; never its body,
-never its key."""
+"""A line of JSON for every request: id, route, status, milliseconds, rows, tenant, the id of its trace, times; never its
+body, never its key."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
 """Headers of responses by a model actor, and the names of the same times in the log."""
 
-RequestObserver = Callable[[str | None, int, float], None]
-"""Called at the end of a request with its route's path (None where no route has it), its status and its seconds."""
+RequestObserver = Callable[[str | None, int, float, str], None]
+"""Called at the end of a request with its route's path (None where no route has it), its status, its seconds and its
+tenant (NO_TENANT where it showed no known key)."""
 
 _LONGEST_ID = 128
 _CLIENT_GONE = 499
@@ -47,7 +49,8 @@ class AccessLogMiddleware:
         server_sets_id: bool = False,
         observer: RequestObserver | None = None,
     ) -> None:
-        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets, and `state.trace_id`.
+        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets, `state.tenant` and
+        `state.trace_id`.
 
         Args:
             server_sets_id: whether the server puts the id on responses by itself.
@@ -90,7 +93,7 @@ class AccessLogMiddleware:
             seconds, path = time.perf_counter() - started, getattr(scope.get("route"), "path", None)
             _log(scope, path, status, seconds)
             if self._observer is not None:
-                self._observer(path, status, seconds)
+                self._observer(path, status, seconds, state.get("tenant", NO_TENANT))
 
 
 def _id_of(scope: Scope, server_sets_id: bool) -> str:
@@ -116,6 +119,7 @@ def _log(scope: Scope, path: str | None, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),
+        **({"tenant": state["tenant"]} if "tenant" in state else {}),
         # The name that OpenTelemetry's conventions give it in logs.
         **({"trace_id": state["trace_id"]} if "trace_id" in state else {}),
         **{TIMES[name]: ms for name, ms in _times(state).items()},
