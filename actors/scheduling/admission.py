@@ -133,14 +133,13 @@ class Admission:
         Those of other first slices of its tenant go before it, and so do remainders with their share, where there are
         enough of them: as many as wait now, or as have come of late. Other tenants have their shares meanwhile.
         """
-        own = backlogs.get(tenant, _Backlog())
+        own, available = backlogs.get(tenant, _Backlog()), self._available(tenant, backlogs, now)
         first = self._seconds(own.first_slices)
         most = first / (REMAINDER_PERIOD - 1)
-        of_its_time = self._uses[tenant].remainders.at(now) / self._available(tenant, backlogs, now)
-        of_late = min(of_its_time, 1 / REMAINDER_PERIOD)
+        of_late = min(self._uses[tenant].remainders.at(now) / available, 1 / REMAINDER_PERIOD)
         remainders = self._seconds(own.remainders + new_remainder)
         alone = first + min(most, max(remainders, first * of_late / (1 - of_late)))
-        return alone + sum(
+        beside = sum(
             min(
                 self._seconds(backlog.first_slices + backlog.remainders),
                 alone * self._weights.of(other) / self._weights.of(tenant),
@@ -148,6 +147,8 @@ class Admission:
             for other, backlog in backlogs.items()
             if other != tenant
         )
+        # Others may have little queued now, and go on coming.
+        return max(alone + beside, alone / available)
 
     def _available(self, tenant: str, waiting: Iterable[str], now: float) -> float:
         """The part of the device that a tenant may count on: its share beside those who are there, or what they leave.
