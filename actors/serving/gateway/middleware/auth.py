@@ -90,10 +90,12 @@ def key_uses(
     Raises:
         KeysError: the keys cannot be used.
     """
-    found: dict[bytes | None, str] = {None: DEFAULT_TENANT} if keys.none else {}
-    found.update(read_tenant_keys(keys, tenants))
     limits = {name: KeyLimits.of(tenant, gateways) for name, tenant in tenants.items()}
-    return {key: KeyUse(tenant, limits.get(tenant)) for key, tenant in found.items()}
+    known = read_tenant_keys(keys, tenants)
+    uses: dict[bytes | None, KeyUse] = {key: KeyUse(tenant, limits.get(tenant)) for key, tenant in known.items()}
+    if keys.none:
+        uses[None] = KeyUse(DEFAULT_TENANT, limits.get(DEFAULT_TENANT))
+    return uses
 
 
 class AuthMiddleware:
