@@ -19,6 +19,7 @@ from actors.parameters import BatchingParameters, ModelParameters, SharingParame
 from actors.scheduling.pass_log import PassLog
 from actors.scheduling.request import QueuedRequest
 from actors.scheduling.scheduler import OnlineScheduler
+from actors.tenants import DEFAULT_TENANT, TenantWeights
 from actors.tokenization.tokenized import Tokenized
 
 
@@ -32,6 +33,7 @@ class ModelActor:
         with_qa_head: bool,
         expected: str | None = None,
         sharing: SharingParameters | None = None,
+        weights: TenantWeights | None = None,
     ) -> None:
         """Loads the model.
 
@@ -39,6 +41,7 @@ class ModelActor:
             with_qa_head: whether answers will be asked for.
             expected: fingerprint that the model must have; None takes any.
             sharing: how online calls and shards share the device; None where there are only shards.
+            weights: of the tenants whose online calls share it; None for one tenant.
 
         Raises:
             ModelError: it cannot be found or used, or is another one than expected.
@@ -50,7 +53,7 @@ class ModelActor:
                 f"the job was planned with {expected[:12]}; pin model.revision, or copy the same folder everywhere"
             )
         self.engine = load_engine(self._folder, model, batching, with_qa_head, DeviceLock(sharing))
-        self.scheduler = None if sharing is None else _scheduler(self.engine, sharing)
+        self.scheduler = None if sharing is None else _scheduler(self.engine, sharing, weights)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -77,6 +80,7 @@ class ModelActor:
         *,
         is_probe: bool = False,
         log: PassLog | None = None,
+        tenant: str = DEFAULT_TENANT,
     ) -> QueuedRequest:
         """Queues an online request, which shares passes with others that wait; its future holds the results.
 
@@ -84,6 +88,7 @@ class ModelActor:
             seconds: after which it is not wanted any more; None waits for ever.
             is_probe: that it is no sign of online traffic, and offline passes stay as long as they are.
             log: is told of its passes; None where it is not traced.
+            tenant: whose it is.
 
         Raises:
             QueueFull: too many wait already, or it would wait for too long.
@@ -92,7 +97,7 @@ class ModelActor:
             raise ValueError("an actor without `sharing` takes shards only")
         task = self.engine.begin(prepared, wanted)
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        return self.scheduler.submit(task, deadline, is_probe=is_probe, log=log)
+        return self.scheduler.submit(task, deadline, is_probe=is_probe, log=log, tenant=tenant)
 
     def _process(self, prepared: Tokenized, wanted: Wanted) -> tuple[pa.Table, PassStats]:
         columns = wanted_columns(wanted)
@@ -100,5 +105,6 @@ class ModelActor:
         return to_table(columns, results, wanted), results.stats
 
 
-def _scheduler(engine: Engine, sharing: SharingParameters) -> OnlineScheduler:
-    return OnlineScheduler(engine, sharing.quantum_ms / 1000, sharing.queue_requests, sharing.queue_ms / 1000)
+def _scheduler(engine: Engine, sharing: SharingParameters, weights: TenantWeights | None) -> OnlineScheduler:
+    quantum, max_wait = sharing.quantum_ms / 1000, sharing.queue_ms / 1000
+    return OnlineScheduler(engine, quantum, sharing.queue_requests, max_wait, weights=weights)

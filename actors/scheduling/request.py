@@ -13,6 +13,7 @@ from actors.arrays import Ints, Longs
 from actors.engine.inference_task import InferenceTask, Results
 from actors.errors import DeadlinePassed
 from actors.scheduling.pass_log import PassLog
+from actors.tenants import DEFAULT_TENANT
 
 
 class WindowSizes(NamedTuple):
@@ -59,6 +60,8 @@ class QueuedRequest:
     """Whether it is a readiness probe, which does not count as online traffic."""
     log: PassLog | None = None
     """Of its passes, where it is traced."""
+    tenant: str = DEFAULT_TENANT
+    """Whose it is."""
     lengths: Ints = field(init=False)
     """[W] tokens of every window."""
     pending: Longs = field(init=False)

@@ -16,8 +16,9 @@ from actors.errors import DeviceLost, ModelError, NoRoom, QueueFull, WindowTooLa
 from actors.scheduling.admission import Admission
 from actors.scheduling.coalescing import next_pass
 from actors.scheduling.pass_log import PassLog, log_pass
-from actors.scheduling.policy import SchedulingPolicy
 from actors.scheduling.request import QueuedRequest, WindowSizes
+from actors.scheduling.tenant_policy import TenantPolicy
+from actors.tenants import DEFAULT_TENANT, TenantWeights
 
 _FINAL = (ModelError, WindowTooLarge, NoRoom, DeviceLost)
 """Errors of a request's pass that another try of its own would not mend."""
@@ -27,7 +28,7 @@ class OnlineScheduler:
     """Runs online requests pass by pass in one thread; requests that wait at the same time share passes.
 
     Every pass is chosen when the device is free for it, so that requests which arrived during the last pass are
-    considered too. `SchedulingPolicy` chooses the request that a pass is for, and `next_pass` chooses which windows
+    considered too. `TenantPolicy` chooses the request that a pass is for, and `next_pass` chooses which windows
     of the others share it. The thread is a daemon, and ends with the process.
 
     What a pass gave is read in another thread: spans are found there, and the candidates of a request that has had its
@@ -41,6 +42,7 @@ class OnlineScheduler:
         max_requests: int,
         max_wait: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
+        weights: TenantWeights | None = None,
     ) -> None:
         """Starts the thread.
 
@@ -49,15 +51,17 @@ class OnlineScheduler:
             max_requests: requests that may be queued or in a pass.
             max_wait: seconds that a request may be predicted to wait for others; see `Admission`.
             clock: in seconds; deadlines are by the monotonic clock always.
+            weights: of the tenants; None for one tenant.
         """
+        weights = weights or TenantWeights()
         self._engine = engine
         self._quantum = quantum
         self._clock = clock
-        self._admission = Admission(engine, max_requests, max_wait)
-        self._load = 0.0
+        self._admission = Admission(engine, max_requests, max_wait, weights)
+        self._loads: Mapping[str, float] = {}
         self._submitted = threading.Condition()
         self._requests: list[QueuedRequest] = []
-        self._policy = SchedulingPolicy()
+        self._policy = TenantPolicy(weights)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._last_read: Future[None] = Future()
         self._last_read.set_result(None)
@@ -75,16 +79,25 @@ class OnlineScheduler:
 
     @property
     def load(self) -> float:
-        """The predicted wait of a small request that came now, in parts of the longest that is allowed."""
-        return self._load
+        """The predicted wait of a small request behind all that is queued, in parts of the longest that is allowed."""
+        return max(self._loads.values(), default=0.0)
 
-    def check_room(self) -> None:
-        """Raises QueueFull where even a request of one token would be refused; costs next to nothing."""
-        if self._load > 1 and (waiting := len(self)) > 1:
+    def check_room(self, tenant: str = DEFAULT_TENANT) -> None:
+        """Raises QueueFull where even a request of one token would be refused to a tenant; costs next to nothing."""
+        if self._loads.get(tenant, 0.0) <= 1:
+            return
+        waiting = sum(request.tenant == tenant and not request.future.done() for request in list(self._requests))
+        if waiting > 1:
             raise QueueFull(f"{waiting} requests wait already, and no other is predicted to have its turn in time")
 
     def submit(
-        self, task: InferenceTask, deadline: float = math.inf, *, is_probe: bool = False, log: PassLog | None = None
+        self,
+        task: InferenceTask,
+        deadline: float = math.inf,
+        *,
+        is_probe: bool = False,
+        log: PassLog | None = None,
+        tenant: str = DEFAULT_TENANT,
     ) -> QueuedRequest:
         """Queues a request; its future holds the results. Whoever waits for them may cancel it.
 
@@ -92,19 +105,20 @@ class OnlineScheduler:
             deadline: by the monotonic clock, in seconds; past it the request is settled with `DeadlinePassed`.
             is_probe: whether it is a readiness probe: it is always taken, and offline passes stay as long as they are.
             log: is told of its passes; None where it is not traced.
+            tenant: whose it is.
 
         Raises:
             QueueFull: the queue is full, or the request would have to wait for too long.
         """
-        request = QueuedRequest(task, deadline, self._clock(), is_probe=is_probe, log=log)
+        request = QueuedRequest(task, deadline, self._clock(), is_probe=is_probe, log=log, tenant=tenant)
         self._plan_slice(request)
         request.first_slice_pending = request.slice_windows
-        request.due = self._admission.due(request)
         with self._submitted:
+            queued = [other for other in self._requests if not other.future.done() and not other.is_probe]
+            request.due = self._admission.due(request, queued, request.arrived)
             if not is_probe:
-                queued = [other for other in self._requests if not other.future.done() and not other.is_probe]
                 self._admission.check(request, queued, request.arrived)
-                self._load = self._admission.load([*queued, request], request.arrived)
+                self._loads = self._admission.loads([*queued, request], request.arrived)
             self._note_traffic([request])
             if len(request.pending):
                 self._requests.append(request)
@@ -135,7 +149,7 @@ class OnlineScheduler:
                 if first.is_wanted():
                     first.settle(error=error)
             if is_remainder:
-                self._policy.ran_remainder(self._clock() - began)
+                self._policy.ran_remainder(first, requests, self._clock() - began)
             self._note_traffic(requests)
 
     def _wait_for_room(self) -> None:
@@ -150,7 +164,7 @@ class OnlineScheduler:
         wanted = [request for request in list(self._requests) if request.is_wanted()]
         with self._submitted:
             self._requests = [request for request in self._requests if not request.future.done()]
-            self._load = self._admission.load(self._requests, self._clock())
+            self._loads = self._admission.loads(self._requests, self._clock())
         return wanted
 
     def _note_traffic(self, requests: Sequence[QueuedRequest]) -> None:
@@ -173,6 +187,7 @@ class OnlineScheduler:
             output = None if flight is None else self._engine.wait(flight)
         except Exception as error:
             log_pass(windows, began, self._clock(), type(error).__name__)
+            self._policy.ran(windows)
             if len(windows) == 1:
                 (request,) = windows
                 if request.has_failed or isinstance(error, _FINAL):
@@ -191,9 +206,10 @@ class OnlineScheduler:
                 request.not_before = time.monotonic() + request.task.pause
             return
         log_pass(windows, began, self._clock())
+        self._policy.ran(windows)
         queued = [request for request in list(self._requests) if not request.is_probe]
         before = self._admission.backlog(queued)
-        of_first = sum(min(len(own), request.first_slice_pending) for request, own in windows.items())
+        parts = _parts_of(windows)
         for request, own in windows.items():
             request.has_failed = False
             request.complete(own)
@@ -202,7 +218,7 @@ class OnlineScheduler:
             self._plan_slice(request)
         ended = self._clock()
         worked_off = before - self._admission.backlog(queued)
-        self._admission.observe(worked_off, ended - began, of_first / sum(map(len, windows.values())), ended)
+        self._admission.observe(worked_off, ended - began, parts, ended)
 
     def _read(self, flight: PassInFlight, output: PassOutput, requests: Sequence[QueuedRequest]) -> None:
         """Has what a pass gave read, once what the one before gave was read: passes wait where that takes longer."""
@@ -243,6 +259,17 @@ class OnlineScheduler:
         request.slice_size = WindowSizes.of(lengths[: request.slice_windows])
         request.slice_decoding = engine.decoding_seconds(request.task, request.slice_windows, longest)
         request.seconds_per_window = engine.predicted(lengths, request.task) / number
+
+
+def _parts_of(windows: Mapping[QueuedRequest, Longs]) -> dict[str, tuple[float, float]]:
+    """By tenant: which part of the windows of a pass are of first slices, and which of remainders."""
+    all_windows = sum(map(len, windows.values()))
+    parts: dict[str, tuple[float, float]] = {}
+    for request, own in windows.items():
+        of_first = min(len(own), request.first_slice_pending)
+        first, remainders = parts.get(request.tenant, (0.0, 0.0))
+        parts[request.tenant] = first + of_first / all_windows, remainders + (len(own) - of_first) / all_windows
+    return parts
 
 
 def _settle_with_results(request: QueuedRequest) -> None:

@@ -32,9 +32,11 @@ from actors.serving.model_card import describe, settled
 from actors.serving.parameters import ReplicaParameters, ServedModel, ServiceParameters
 from actors.serving.placement import Replicas, replicas_here, shortage, threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
+from actors.serving.replica.offline_places import OfflinePlaces
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import in_thread
 from actors.serving.types import ModelCard, Refusal, Reply, Request
+from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tracing.environment import tracing_here
 
@@ -49,6 +51,8 @@ _SPARE_SECONDS = 5.0
 _ONGOING_FACTOR = 2
 """A replica accepts this many times its queue from Ray Serve, so that it refuses by itself, and no request waits in Ray
 Serve, where deadlines have no effect."""
+
+_ONLINE_FIRST = Refusal(429, "online_first", "online requests need the room", 1)
 
 
 class ModelDeployment:
@@ -72,13 +76,13 @@ class ModelDeployment:
         model = _placed_model(service, beside)
         folder = find_model(model)
         model = with_precision(folder, model)
-        card = replace(describe(folder, model), name=name)
-        actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing)
-        self._replica = Replica(actor, card, service.sharing, service.limits, tracing_here())
+        weights, places = service.weights, service.sharing.offline_calls
+        card = replace(describe(folder, model), name=name, tenants=tuple(weights.weights))
+        actor = ModelActor(model, service.batching, with_qa_head=card.answers, sharing=service.sharing, weights=weights)
+        self._replica = Replica(actor, card, service.sharing, service.limits, tracing_here(), weights)
         self._metrics = ReplicaMetrics(self._replica, labels)
-        self._most_offline = service.sharing.offline_calls
-        self._offline = 0
-        self._threads = ThreadPoolExecutor(self._most_offline, thread_name_prefix="offline")
+        self._places = OfflinePlaces(places, weights)
+        self._threads = ThreadPoolExecutor(places, thread_name_prefix="offline")
         self._replica.warm_up()
         # Not before here: a constructor that raises tells Ray Serve why there is no replica.
         actor.engine.when_lost(_end_process)
@@ -87,32 +91,40 @@ class ModelDeployment:
         """Answers an online request; a probe is none, and does not count as one."""
         if request.is_probe:
             return await self._replica.ask(request)
-        with self._metrics.online() as record:
+        with self._metrics.online(request.tenant) as record:
             reply = await self._replica.ask(request)
             record(reply)
         return reply
 
-    async def process(self, prepared: pa.Buffer, wanted: Wanted, owners: Ints) -> PieceResult | Refusal:
+    async def process(
+        self, prepared: pa.Buffer, wanted: Wanted, owners: Ints, tenant: str = DEFAULT_TENANT
+    ) -> PieceResult | Refusal:
         """Runs these owners of a prepared shard, [n], in the offline class.
 
         Args:
             prepared: IPC stream of a `Tokenized`; callers pass a reference to it.
+            tenant: whose job it is.
         """
-        if self._offline >= self._most_offline:
-            return Refusal(429, "offline_full", f"{self._offline} chunks of shards are in hand already", 1)
+        if tenant not in self._replica.card.tenants:
+            return Refusal(422, "unknown_tenant", f"the service has no tenant {tenant!r}; name one of its config")
         if self._replica.busy:
-            return Refusal(429, "online_first", "online requests need the room", 1)
-        self._offline += 1
-        self._metrics.offline(self._offline)
-        rows = 0
+            return _ONLINE_FIRST
+        if not await self._places.take(tenant):
+            return Refusal(429, "offline_full", f"{self._places.in_hand} chunks of shards are in hand already", 1)
+        tokens = 0
         try:
+            # It may have waited for its place.
+            if self._replica.busy:
+                return _ONLINE_FIRST
+            self._metrics.offline(self._places.in_hand)
             result = await in_thread(self._threads, self._replica.actor.process_part, prepared, wanted, owners)
-            rows = len(owners)
+            tokens = result[1].total.tokens
+            self._metrics.finished(tenant, len(owners), tokens)
         except NoRoom as full:
             return Refusal(503, "no_room", str(full), 1)
         finally:
-            self._offline -= 1
-            self._metrics.offline(self._offline, rows)
+            self._places.give_back(tenant, tokens)
+            self._metrics.offline(self._places.in_hand)
         return result
 
     async def card(self) -> ModelCard:
@@ -129,7 +141,7 @@ class ModelDeployment:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The load, for `autoscaling.OnlineLoad`."""
-        return {ONLINE: float(self._replica.in_hand), OFFLINE: float(self._offline)}
+        return {ONLINE: float(self._replica.in_hand), OFFLINE: float(self._places.in_hand)}
 
 
 def build(args: dict[str, Any]) -> Application:

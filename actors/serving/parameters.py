@@ -16,9 +16,13 @@ from actors.parameters import (
     SharingParameters,
     SingleEmbedding,
 )
+from actors.tenants import DEFAULT_TENANT, TenantWeights
 
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+NO_TENANT = "none"
+"""In metrics, the tenant of requests that showed no known key."""
 
 
 class LimitParameters(Settings):
@@ -90,6 +94,31 @@ class KeyParameters(Settings):
         if self.none and (self.file is not None or self.variable is not None):
             raise ValueError("none lets anybody ask, and file or variable name keys; leave one of them out")
         return self
+
+
+class TenantParameters(Settings):
+    """A team that shares the service with others: its keys, its weight, and the limits of each of its keys."""
+
+    file: str | None = None
+    """File with one API key of the tenant a line; lines that begin with # are left out."""
+
+    variable: str | None = None
+    """Environment variable that holds API keys of the tenant, with commas between them."""
+
+    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    """Its share of the replicas, beside the weights of the other tenants that wait at the same time."""
+
+    requests_in_hand: int | None = Field(default=None, ge=1)
+    """Requests that each of its keys may have in hand at once: 429 beyond. null sets no limit."""
+
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens, as the model reads them, that each of its keys may have computed a minute: 429 beyond. A key that has
+    used none of late may use those of a minute at once. null sets no limit."""
+
+    @property
+    def names_keys(self) -> bool:
+        """Whether it says where keys of its own are."""
+        return self.file is not None or self.variable is not None
 
 
 class CorsParameters(Settings):
@@ -237,6 +266,11 @@ class ServiceParameters(Settings):
     keys: KeyParameters = KeyParameters()
     """Who may ask."""
 
+    tenants: dict[str, TenantParameters] = {}
+    """Teams that share the service, by name: {search: {file: /run/secrets/search, weight: 2}}. Each may have file or
+    variable (where its keys are), weight, and for each key requests_in_hand and tokens_per_minute; docs/tenants.md has
+    more. Keys of the section keys are those of the tenant default."""
+
     cors: CorsParameters = CorsParameters()
     """Which web pages may ask."""
 
@@ -266,6 +300,36 @@ class ServiceParameters(Settings):
             check_distinct([one.public_name for one in self.models])
         except ValueError as error:
             raise ValueError(f"models: {error}") from error
+        return self
+
+    @property
+    def weights(self) -> TenantWeights:
+        """The tenants, `default` among them, and their weights."""
+        named = {name: tenant.weight for name, tenant in self.tenants.items()}
+        return TenantWeights({DEFAULT_TENANT: 1.0} | named)
+
+    @field_validator("tenants")
+    @classmethod
+    def _are_named_and_have_keys(cls, tenants: dict[str, TenantParameters]) -> dict[str, TenantParameters]:
+        for name, tenant in tenants.items():
+            if _TENANT.fullmatch(name) is None or name == NO_TENANT:
+                raise ValueError(
+                    f"{name!r} is no name of a tenant: use at most 63 of a-z, 0-9, - and _, a letter or digit first, "
+                    f"and not {NO_TENANT}"
+                )
+            if not tenant.names_keys and name != DEFAULT_TENANT:
+                raise ValueError(f"the tenant {name} has no key; name some by tenants.{name}.file or .variable")
+        return tenants
+
+    @model_validator(mode="after")
+    def _bodies_fit(self) -> "ServiceParameters":
+        limits = self.limits
+        if len(self.weights.weights) > 1 and limits.max_bytes_in_flight < 2 * limits.max_request_bytes:
+            raise ValueError(
+                f"limits.max_bytes_in_flight ({limits.max_bytes_in_flight}) is less than twice "
+                f"limits.max_request_bytes ({limits.max_request_bytes}), and half of it is kept for the tenants by "
+                "their weights, so that a request of that size might never come in; raise it"
+            )
         return self
 
 

@@ -28,6 +28,8 @@ _REPLICA_MS: list[float] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
 _SIZES: list[float] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _TOKENS = [float(64 << i) for i in range(12)]
 _CLASS = ("class",)
+_CLASS_AND_TENANT = ("class", "tenant")
+_REQUEST_TAGS = ("route", "status", "tenant")
 _ONLINE, _OFFLINE = {"class": "online"}, {"class": "offline"}
 
 
@@ -47,7 +49,7 @@ PROBES = frozenset(
 
 
 class RequestMetrics:
-    """Metrics of one gateway: requests by route and status, and the time of those that are no probes.
+    """Metrics of one gateway: requests by route, status and tenant, and the time of those that are no probes.
 
     It is an `access_log.RequestObserver`.
     """
@@ -61,25 +63,27 @@ class RequestMetrics:
         self._probes = PROBES if health_route is None else PROBES | {health_route}
         self._names_models = names_models
         by = ("route", "model") if names_models else ("route",)
-        self._requests = Counter("spanmill_requests", "Requests by route and status.", (*by, "status"))
+        self._requests = Counter(
+            "spanmill_requests", "Requests by route, status and tenant.", (*by, "status", "tenant")
+        )
         self._times = Histogram("spanmill_request_ms", "Time of a request in the gateway.", _REQUEST_MS, by)
 
-    def __call__(self, path: str | None, status: int, seconds: float, model: str | None = None) -> None:
+    def __call__(self, path: str | None, status: int, seconds: float, tenant: str, model: str | None = None) -> None:
         """Counts one request."""
         # Paths that no route knows are anybody's to make up: they must not become labels.
         tags = {"route": path or "none"} | ({"model": model or "none"} if self._names_models else {})
-        self._requests.inc(1, tags | {"status": str(status)})
+        self._requests.inc(1, tags | {"status": str(status), "tenant": tenant})
         if tags["route"] not in self._probes:
             self._times.observe(seconds * 1000, tags)
 
 
 class ReplicaMetrics:
-    """Metrics of one replica: queues, passes and rows by class (online, offline), and refusals."""
+    """Metrics of one replica: queues and passes by class (online, offline), rows, tokens and refusals by tenant too."""
 
     def __init__(self, replica: "Replica", labels: Mapping[str, str] | None = None) -> None:
         """Has the replica's engine report its passes; all metrics have the labels, too."""
         more = dict(labels or {})
-        by_class, by_reason = (*_CLASS, *more), ("reason", *more)
+        by_class, by_reason = (*_CLASS, *more), ("reason", "tenant", *more)
         self._in_hand = Gauge("spanmill_in_hand", "Online requests and pieces of shards in a replica.", by_class)
         self._queued = Histogram(
             "spanmill_queue_ms",
@@ -87,42 +91,53 @@ class ReplicaMetrics:
             _REPLICA_MS,
             by_class,
         )
+        by_tenant = (*_CLASS_AND_TENANT, *more)
         self._windows = Histogram("spanmill_pass_windows", "Windows of a pass.", _SIZES, by_class)
         self._tokens = Histogram("spanmill_pass_tokens", "Tokens of a pass, padding included.", _TOKENS, by_class)
         self._padding = Counter("spanmill_padding_tokens", "Tokens of padding that were computed.", by_class)
         self._seconds = Histogram("spanmill_pass_ms", "Time of a pass.", _REPLICA_MS, by_class)
-        self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", by_class)
+        self._rows = Counter("spanmill_served_rows", "Rows answered or embedded.", by_tenant)
+        self._served = Counter("spanmill_served_tokens", "Tokens of these rows, without padding.", by_tenant)
         self._refused = Counter("spanmill_refused", "Online requests refused by a replica.", by_reason)
         for metric in (
-            *(self._in_hand, self._queued, self._windows, self._tokens),
-            *(self._padding, self._seconds, self._rows, self._refused),
+            *(self._in_hand, self._queued, self._windows, self._tokens, self._padding),
+            *(self._seconds, self._rows, self._served, self._refused),
         ):
             metric.set_default_tags(more)
         self._replica = replica
         replica.actor.engine.watch(self._passed)
 
     @contextmanager
-    def online(self) -> Iterator[Callable[[Reply | Refusal], None]]:
+    def online(self, tenant: str) -> Iterator[Callable[[Reply | Refusal], None]]:
         """Counts an online request as in hand for the length of the block; call what it yields with the outcome."""
         self._in_hand.set(self._replica.in_hand + 1, _ONLINE)
         try:
-            yield self._answered
+            yield lambda outcome: self._answered(outcome, tenant)
         finally:
             self._in_hand.set(self._replica.in_hand, _ONLINE)
 
-    def offline(self, pieces: int, rows: int = 0) -> None:
-        """Records how many pieces of shards are in hand now, and the rows of one that has just been finished."""
+    def offline(self, pieces: int) -> None:
+        """Records how many pieces of shards are in hand now."""
         self._in_hand.set(pieces, _OFFLINE)
-        if rows:
-            self._rows.inc(rows, _OFFLINE)
 
-    def _answered(self, reply: Reply | Refusal) -> None:
-        if isinstance(reply, Refusal):
-            self._refused.inc(1, {"reason": reply.reason})
+    def finished(self, tenant: str, rows: int, tokens: int) -> None:
+        """Counts a piece of a shard that has just been finished."""
+        self._served_to(_OFFLINE, tenant, rows, tokens)
+
+    def _answered(self, outcome: Reply | Refusal, tenant: str) -> None:
+        if isinstance(outcome, Refusal):
+            self._refused.inc(1, {"reason": outcome.reason, "tenant": tenant})
             return
-        self._queued.observe(reply.timing.queue, _ONLINE)
-        if reply.tokens:
-            self._rows.inc(len(reply.tokens), _ONLINE)
+        self._queued.observe(outcome.timing.queue, _ONLINE)
+        self._served_to(_ONLINE, tenant, len(outcome.tokens), sum(outcome.tokens))
+
+    def _served_to(self, tags: dict[str, str], tenant: str, rows: int, tokens: int) -> None:
+        of_tenant = {**tags, "tenant": tenant}
+        # Ray refuses to count nothing.
+        if rows:
+            self._rows.inc(rows, of_tenant)
+        if tokens:
+            self._served.inc(tokens, of_tenant)
 
     def _passed(self, one: "Pass") -> None:
         tags = _ONLINE if one.online else _OFFLINE

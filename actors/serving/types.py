@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from actors.arrays import Floats
 from actors.parameters import AttentionParameters, EmbeddingParameters, QAParameters, TokenVectorParameters
+from actors.tenants import DEFAULT_TENANT
 from actors.tracing.context import TraceContext
 
 Task = Literal["answer", "embed", "tokens", "encode"]
@@ -53,6 +54,8 @@ class Request:
     """Whether it is a readiness probe, which does not count as online traffic."""
     trace: TraceContext | None = None
     """The span that it is part of; None where it is not traced."""
+    tenant: str = DEFAULT_TENANT
+    """Whose it is: by its API key."""
 
 
 @dataclass(frozen=True)
@@ -153,3 +156,5 @@ class ModelCard:
     """Attention heads of a layer; 0 where its config does not say."""
     columns: tuple[str, ...] = ()
     """What it can give of the encoder itself, beside answers: names of `WantedColumns`."""
+    tenants: tuple[str, ...] = (DEFAULT_TENANT,)
+    """Whose requests and jobs the service takes."""

@@ -37,6 +37,7 @@ from pipelines.cli.options import (
     Pool,
     Port,
     ServedModels,
+    Tenant,
     config_option,
     epilog,
     job_overrides,
@@ -92,6 +93,7 @@ def _add_job_command(
         config: Annotated[Path | None, config_option(name)] = None,
         model: ModelName = None,
         pool: Pool = None,
+        tenant: Tenant = None,
         overrides: Annotated[list[str] | None, set_option(key)] = None,
         limit: Limit = None,
         dry_run: DryRun = False,
@@ -104,7 +106,7 @@ def _add_job_command(
         from pipelines.cli.commands.run_job import run_job
         from pipelines.reporting.json_log import logging_to
 
-        chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool))
+        chosen = load_config(kind, config, job_overrides(overrides, model, max_quarantined, pool, tenant))
         with heard_at_any_moment(NOTHING_WRITTEN if dry_run or estimate else GOES_ON), logging_to(log):
             raise typer.Exit(run_job(chosen, inputs, output, limit, dry_run, overwrite, extend, estimate))
 

@@ -95,6 +95,12 @@ Pool = Annotated[
         help="serve: run on the replicas of a running `spanmill serve`, after its online requests: sets pool.kind.",
     ),
 ]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant", metavar="NAME", help="With --pool serve: whose share of its replicas to take: sets pool.tenant."
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N rows.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show plan, schema and a few rows as they go in; write nothing.")
@@ -152,10 +158,15 @@ Port = Annotated[int | None, typer.Option("--port", metavar="N", help="Listen on
 
 
 def job_overrides(
-    overrides: list[str] | None, model: str | None, max_quarantined: str | None, pool: str | None = None
+    overrides: list[str] | None,
+    model: str | None,
+    max_quarantined: str | None,
+    pool: str | None = None,
+    tenant: str | None = None,
 ) -> list[str]:
     """The KEY=VALUE overrides of a command that runs a job: those of --set, and its options that stand for a key."""
-    return with_options(overrides, {"model.name": model, "max_quarantined": max_quarantined, "pool.kind": pool})
+    options = {"model.name": model, "max_quarantined": max_quarantined, "pool.kind": pool, "pool.tenant": tenant}
+    return with_options(overrides, options)
 
 
 def served_models(names: Sequence[str]) -> dict[str, object]:

@@ -155,6 +155,9 @@ class PoolParameters(Settings):
     application: str = "spanmill"
     """Name of the Ray Serve application (kind serve)."""
 
+    tenant: str | None = None
+    """Tenant of the service whose share of the replicas the job takes (kind serve, docs/tenants.md); null: default."""
+
     size: int | None = Field(default=None, ge=1)
     """Model actors; with max_size, the fewest. null: one per GPU of the cluster, or one where there is none."""
 
@@ -169,6 +172,15 @@ class PoolParameters(Settings):
 
     price_per_hour: float | None = Field(default=None, ge=0.0)
     """Price of one actor's share of a machine per hour, in any currency: `--estimate` makes costs of it."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> "PoolParameters":
+        if self.tenant is not None and self.kind == "own":
+            raise ValueError(
+                f"tenant ({self.tenant}) says whose share of a service's replicas a job takes, and this one has actors "
+                "of its own; leave it out, or share a service with --pool serve (pool.kind: serve)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grows(self) -> "PoolParameters":

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from pipelines.config.secrets import HIDDEN, hidden
 from pipelines.errors import ConfigError
@@ -237,8 +238,9 @@ def _entry(annotation: Any) -> type[BaseModel] | None:
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
-    """The group that a key holds, or may hold; None where it holds none."""
-    return _group((annotation, *get_args(annotation))) if get_origin(annotation) not in (tuple, list) else None
+    """The group that a key holds, or may hold; None where it holds none, or several."""
+    holds_several = get_origin(annotation) in (tuple, list, dict)
+    return None if holds_several else _group((annotation, *get_args(annotation)))
 
 
 def _group(candidates: Iterable[Any]) -> type[BaseModel] | None:
@@ -282,8 +284,7 @@ def as_yaml(kind: type[BaseModel], indent: str = "", config: BaseModel | None = 
         lines += [f"{indent}# {line}" for line in textwrap.wrap(field.description or "", 110 - len(indent))]
         default = field.get_default(call_default_factory=True) if config is None else getattr(config, name)
         if nested is None:
-            value = config.model_dump(mode="json")[name] if config and _entry(field.annotation) else default
-            lines.append(f"{indent}{name}: {_yaml_value(hidden(value, name))}")
+            lines.append(f"{indent}{name}: {_yaml_value(hidden(to_jsonable_python(default), name))}")
         elif default is None:
             body = as_yaml(nested, f"{indent}  ").splitlines()
             lines += [f"{indent}{name}: null", *(f"{indent}#{line.removeprefix(indent)}" for line in body)]

@@ -2,6 +2,7 @@
 
 from actors.engine.decoding.compact_vectors import described
 from actors.models.hub import from_anywhere
+from actors.tenants import DEFAULT_TENANT
 from actors.tracing.context import TraceContext
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
@@ -25,7 +26,9 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: Trace
     """
     layout, task, config = job.plan.layout, job.task, job.config
     own = own_model(job, pool)
-    model = SharedModel(config.pool.application, task, pool.deployment) if config.pool.kind == "serve" else own
+    tenant = config.pool.tenant or DEFAULT_TENANT
+    shared = SharedModel(config.pool.application, task, tenant, pool.deployment)
+    model = shared if config.pool.kind == "serve" else own
     check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)
     metadata = {"model": job.model.fingerprint, "config": job.manifest.job_id, "version": job.manifest.spanmill}

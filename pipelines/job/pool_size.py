@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.models.runtime_choice import Candidate
+from actors.tenants import DEFAULT_TENANT
 from pipelines.config.job import PoolParameters
 from pipelines.errors import ConfigError
 
@@ -34,14 +35,15 @@ def shared_replicas(parameters: PoolParameters, fingerprint: str, runtime: Candi
 
     Raises:
         JobError: the service is not running, or does not answer.
-        ConfigError: it has no model of the fingerprint, or runs it in another runtime or type than the job's.
+        ConfigError: it has no model of the fingerprint, or runs it in another runtime or type than the job's, or has no
+            such tenant.
     """
     if parameters.kind == "own":
         return None
     # Imported here, because other jobs need not load Ray Serve and FastAPI.
     from pipelines.job.service_check import check_service
 
-    return check_service(parameters.application, fingerprint, runtime)
+    return check_service(parameters.application, fingerprint, runtime, parameters.tenant or DEFAULT_TENANT)
 
 
 def plan_pool(

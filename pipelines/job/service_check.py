@@ -20,6 +20,7 @@ from actors.parameters import ModelParameters
 from actors.registry import AUTO
 from actors.serving.deployments import MODEL, holds_model
 from actors.serving.types import ModelCard
+from actors.tenants import DEFAULT_TENANT
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.deadline import within
 
@@ -90,18 +91,26 @@ def service_runtime(application: str, model: ModelParameters) -> Candidate:
     return runtimes.pop()
 
 
-def check_service(application: str, expected: str, runtime: Candidate) -> SharedReplicas:
+def check_service(application: str, expected: str, runtime: Candidate, tenant: str = DEFAULT_TENANT) -> SharedReplicas:
     """Finds the replicas of an application of the connected cluster that can run a job's shards.
 
     Args:
         expected: fingerprint of the job's model.
         runtime: of the job.
+        tenant: whose share of the replicas it is to take.
 
     Raises:
         JobError: the application is not running, or does not answer.
-        ConfigError: the application has no such model, or runs it in other runtimes or precisions.
+        ConfigError: the application has no such model, or runs it in other runtimes or precisions, or it has no such
+            tenant.
     """
     found = _asked(application)
+    tenants = found.models[0].card.tenants
+    if tenant not in tenants:
+        raise ConfigError(
+            f"--tenant: the application {application} has no tenant {tenant!r}; it has {', '.join(tenants)}. Name one "
+            "of these, or add it to the service's config, below tenants"
+        )
     same = [one for one in found.models if one.card.fingerprint == expected]
     if not same:
         other = "another model" if len(found.models) == 1 else "a model that is none of these"

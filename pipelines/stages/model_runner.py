@@ -12,6 +12,7 @@ from actors.backends.base import ModelOutput
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.parameters import BatchingParameters, ModelParameters
+from actors.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from actors.model_actor import ModelActor
@@ -61,6 +62,8 @@ class SharedModel:
     application: str
     """Name of the Ray Serve application."""
     task: Wanted
+    tenant: str = DEFAULT_TENANT
+    """Whose share of the replicas it takes."""
     deployment: str | None = None
     """Of the application, whose replicas hold the model; None for that of its first model."""
 
@@ -73,4 +76,4 @@ class SharedModel:
         from pipelines.stages.serve_client import ServeClient
 
         handle = serve.get_deployment_handle(self.deployment or MODEL, self.application)
-        return ServeClient(handle, self.task).process
+        return ServeClient(handle, self.task, self.tenant).process

@@ -17,6 +17,7 @@ from actors.errors import ModelError, NoRoom
 from actors.serving.deployments import PieceResult
 from actors.serving.gateway.handle_client import DEATHS, MOST_CRASHES
 from actors.serving.types import Refusal
+from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.tokenized import Tokenized
 from pipelines.stages.shard_pieces import ShardPieces
 
@@ -39,10 +40,11 @@ class _ReplicaBusyError(Exception):
 class ServeClient:
     """The model stage of a job on a running service; it always has a few pieces of a shard at the replicas."""
 
-    def __init__(self, handle: Any, task: Wanted) -> None:
-        """Takes a DeploymentHandle of the model's replicas; `check_service` checks that they fit the task."""
+    def __init__(self, handle: Any, task: Wanted, tenant: str = DEFAULT_TENANT) -> None:
+        """Takes a DeploymentHandle of the model's replicas; `check_service` checks task and tenant."""
         self._handle = handle
         self._task = task
+        self._tenant = tenant
         self._tokens_per_second = _FIRST_TOKENS / _PIECE_SECONDS
         self._threads = ThreadPoolExecutor(_CREDITS, thread_name_prefix="feed")
 
@@ -91,7 +93,7 @@ class ServeClient:
         ):
             with attempt:
                 try:
-                    result = self._handle.process.remote(reference, self._task, owners).result()
+                    result = self._handle.process.remote(reference, self._task, owners, self._tenant).result()
                 except ActorUnavailableError:
                     raise
                 except DEATHS as dead:

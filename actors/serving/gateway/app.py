@@ -1,6 +1,6 @@
 """The HTTP application of a gateway: the routes of all protocols, behind request ids, API keys and limits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.errors import refusal_of
 from actors.serving.gateway.middleware.access_log import REQUEST_ID, TIMES, AccessLogMiddleware, RequestObserver
-from actors.serving.gateway.middleware.auth import MISSING, OPEN, AuthMiddleware, needs_no_key, read_keys
+from actors.serving.gateway.middleware.auth import MISSING, OPEN, AuthMiddleware, key_uses, needs_no_key
 from actors.serving.gateway.middleware.body_limit import BodyLimitMiddleware
 from actors.serving.gateway.middleware.disconnect import DisconnectMiddleware
 from actors.serving.gateway.model_paths import ModelPathMiddleware, ModelRoutes
@@ -21,7 +21,7 @@ from actors.serving.gateway.page.routes import page_router
 from actors.serving.gateway.protocols import encode, health, huggingface, native, openai, sagemaker, tei
 from actors.serving.gateway.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.gateway.protocols.oip import routes as oip
-from actors.serving.parameters import CorsParameters, KeyParameters
+from actors.serving.parameters import CorsParameters, KeyParameters, TenantParameters
 from actors.serving.types import Refusal, Refused
 from actors.version import release
 
@@ -57,6 +57,8 @@ def build_app(
     server_sets_id: bool = False,
     observer: RequestObserver | None = None,
     tracing: "Tracing | None" = None,
+    tenants: Mapping[str, TenantParameters] | None = None,
+    gateways: int = 1,
 ) -> FastAPI:
     """The HTTP application: the routes of the first model, and where there are several, those of each below its name.
 
@@ -64,26 +66,28 @@ def build_app(
         server_sets_id: whether the server puts the request's id on responses by itself, as Ray Serve's proxy does.
         observer: is called for every request when it has ended.
         tracing: exports spans of requests; None exports none.
+        tenants: who has keys of their own; None for nobody.
+        gateways: how many there are of this one's kind; each allows its part of the limits of a key.
 
     Raises:
         NoKeysError: there are no keys, and `keys.none` does not say that none are wanted.
+        KeysError: the keys cannot be used for another reason.
         ValueError: the health route is the path of something else.
     """
     protocols = [routes(context) for routes in PROTOCOLS]
     error_responses = ErrorResponses(protocols, context.limits.retry_after_seconds)
-    known = read_keys(keys)
+    uses = key_uses(keys, tenants or {}, gateways)
     _check_health_route(context.health_route, protocols)
-    app = _routed(context, protocols, wants_key=bool(known))
+    app = _routed(context, protocols, wants_key=not keys.none)
     if context.others:
-        _add_models(app, context, wants_key=bool(known))
+        _add_models(app, context, wants_key=not keys.none)
     _handle_errors(app, error_responses)
     # What is added last runs first.
     app.add_middleware(DisconnectMiddleware)
-    app.add_middleware(BodyLimitMiddleware, limits=context.limits, error_responses=error_responses)
-    if known:
-        app.add_middleware(
-            AuthMiddleware, keys=known, error_responses=error_responses, health_route=context.health_route
-        )
+    app.add_middleware(
+        BodyLimitMiddleware, limits=context.limits, error_responses=error_responses, weights=context.weights
+    )
+    app.add_middleware(AuthMiddleware, keys=uses, error_responses=error_responses, health_route=context.health_route)
     if cors.origins:
         app.add_middleware(
             CORSMiddleware,

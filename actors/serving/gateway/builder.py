@@ -28,16 +28,24 @@ def app_builder(service: ServiceParameters, deployments: Mapping[str, ServedMode
             log_requests()
         application = serve.get_replica_context().app_name
         tracing = tracing_here()
-        health_route = service.gateway.health_route
+        health_route, weights = service.gateway.health_route, service.weights
 
         def context_of(deployment: str, one: ServedModel) -> Context:
-            client = HandleClient(serve.get_deployment_handle(deployment, application), service.limits, tracing)
+            handle = serve.get_deployment_handle(deployment, application)
+            client = HandleClient(handle, service.limits, tracing, weights)
             name, limits = one.public_name, service.limits
-            return Context(client, limits, one.qa, one.embedding, name, one.batching, health_route)
+            return Context(client, limits, one.qa, one.embedding, name, one.batching, health_route, weights=weights)
 
         first, *others = (context_of(deployment, one) for deployment, one in deployments.items())
-        context = replace(first, others=tuple(others))
-        metrics = RequestMetrics(health_route, names_models=bool(others))
-        return build_app(context, service.keys, service.cors, server_sets_id=True, observer=metrics, tracing=tracing)
+        return build_app(
+            replace(first, others=tuple(others)),
+            service.keys,
+            service.cors,
+            server_sets_id=True,
+            observer=RequestMetrics(health_route, names_models=bool(others)),
+            tracing=tracing,
+            tenants=service.tenants,
+            gateways=service.gateway.replicas,
+        )
 
     return build_in_replica

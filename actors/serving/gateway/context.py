@@ -10,6 +10,7 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, QAParamet
 from actors.serving.gateway.checks import check_dimensions
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
+from actors.tenants import TenantWeights
 from actors.tokenization.encoder_spec import EncoderSpec
 
 
@@ -71,6 +72,8 @@ class Context:
     """A further path of the probe /ready."""
     others: tuple["Context", ...] = ()
     """The service's further models, for requests that name one of them."""
+    weights: TenantWeights = field(default_factory=TenantWeights)
+    """Of the tenants."""
 
     @property
     def models(self) -> Sequence[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from actors.serving.gateway.single_flight import SingleFlight
 from actors.serving.parameters import LimitParameters
 from actors.serving.prometheus import application_metrics
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
+from actors.tenants import TenantWeights
 from actors.tokenization.encoder_spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -39,16 +41,24 @@ _PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECO
 class HandleClient:
     """A `ModelClient` of the replicas of the model deployment."""
 
-    def __init__(self, handle: Any, limits: LimitParameters, tracing: "Tracing | None" = None) -> None:
+    def __init__(
+        self,
+        handle: Any,
+        limits: LimitParameters,
+        tracing: "Tracing | None" = None,
+        weights: TenantWeights | None = None,
+    ) -> None:
         """Takes a DeploymentHandle of the model's deployment.
 
         Args:
             tracing: exports a span for every call of a traced request; None exports none.
+            weights: of the tenants, between which `limits.max_in_flight` is divided; None for one tenant.
         """
+        self._weights = weights or TenantWeights()
         self._tracing = tracing
         self._handle = handle
         self._limits = limits
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
         self._suspects = asyncio.Lock()
         self._died: list[object] = []
         self._ready = SingleFlight(self._probe, _KEEP_SECONDS)
@@ -62,13 +72,15 @@ class HandleClient:
         Raises:
             Refused: too many requests are in flight, the deadline passed, a replica refused, or two replicas died.
         """
-        if self._in_flight >= self._limits.max_in_flight:
-            raise Refused(self._later(429, "queue_full", f"{self._in_flight} requests are on their way already"))
-        self._in_flight += 1
+        if not self._weights.fits(request.tenant, 1, self._in_flight, self._limits.max_in_flight):
+            raise Refused(
+                self._later(429, "queue_full", f"{self._in_flight.total()} requests are on their way already")
+            )
+        self._in_flight[request.tenant] += 1
         try:
             reply = await self._ask_with_retries(request)
         finally:
-            self._in_flight -= 1
+            self._in_flight[request.tenant] -= 1
         if isinstance(reply, Refusal):
             if reply.status in (429, 503):
                 reply = replace(reply, retry_after=self._limits.retry_after_seconds)

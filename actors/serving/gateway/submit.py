@@ -7,6 +7,7 @@ from starlette.requests import Request as HTTPRequest
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.gateway.checks import check_inputs
 from actors.serving.gateway.context import Context
+from actors.serving.gateway.key_limits import KeyUse
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import LongTexts, Refusal, Refused, Reply, Request, Task, WantedColumns
 
@@ -36,6 +37,7 @@ async def ask(
         Refused: a limit is exceeded, or the model actors cannot answer.
     """
     http.state.rows, http.state.model = len(texts), context.model
+    key: KeyUse = http.scope["state"]["key"]
     request = Request(
         id=http.state.request_id,
         task=task,
@@ -48,9 +50,12 @@ async def ask(
         seconds=_seconds(http, context.limits),
         # Not http.state.trace: where there is none, Starlette takes many times as long to say so.
         trace=http.scope["state"].get("trace"),
+        tenant=key.tenant,
     )
     check_inputs(request, context.limits)
-    reply = await context.client.ask(request)
+    with key.request(sum(map(len, request.texts)) + sum(map(len, request.questions))) as computed:
+        reply = await context.client.ask(request)
+        computed(sum(reply.tokens))
     http.state.timing = reply.timing
     return reply
 

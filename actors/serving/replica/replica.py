@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from actors.serving.replica.column_checks import check_columns, check_kept_size,
 from actors.serving.replica.request_trace import RequestTrace
 from actors.serving.replica.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
+from actors.tenants import TenantWeights
 from actors.tokenization.tokenized import Tokenized
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Replica:
         sharing: SharingParameters | None = None,
         limits: LimitParameters | None = None,
         tracing: "Tracing | None" = None,
+        weights: TenantWeights | None = None,
     ) -> None:
         """Takes a loaded model actor with `sharing`.
 
@@ -46,13 +49,16 @@ class Replica:
             sharing: how many requests may be in hand at once, and how long they may wait; None takes the defaults.
             limits: of one request; None takes the defaults.
             tracing: exports spans of the requests that bring a trace; None exports none.
+            weights: of the tenants, between which its room is divided; None for one tenant.
         """
         self.actor = actor
         self.card = card
-        self.in_hand = 0
+        self._weights = weights or TenantWeights()
+        self._in_hand: Counter[str] = Counter()
         sharing = sharing or SharingParameters()
         self._max_requests, self._max_wait = sharing.queue_requests, sharing.queue_ms / 1000
-        self._to_tokenise = self._tokenising = 0
+        self._to_tokenise: Counter[str] = Counter()
+        self._tokenising = 0
         self._tokenised = Pace(0.0)
         self._limits = limits or LimitParameters()
         self._tracing = tracing
@@ -77,14 +83,19 @@ class Replica:
             return await self._reply_or_refusal(request, trace)
         # Before anything is tokenised: a refusal must cost nothing.
         try:
-            self._check_room()
+            self._check_room(request.tenant)
         except QueueFull as full:
             return _queue_full(full)
-        self.in_hand += 1
+        self._in_hand[request.tenant] += 1
         try:
             return await self._reply_or_refusal(request, trace)
         finally:
-            self.in_hand -= 1
+            self._in_hand[request.tenant] -= 1
+
+    @property
+    def in_hand(self) -> int:
+        """Requests that wait or are computed, probes left out."""
+        return self._in_hand.total()
 
     @property
     def busy(self) -> bool:
@@ -128,14 +139,16 @@ class Replica:
             raise RuntimeError("the thread of the online passes is gone")
         self.actor.engine.check_device()
 
-    def _check_room(self) -> None:
-        if self.in_hand >= self._max_requests:
+    def _check_room(self, tenant: str) -> None:
+        if not self._weights.fits(tenant, 1, self._in_hand, self._max_requests):
             raise QueueFull(f"{self.in_hand} requests wait already")
-        seconds = self._tokenised.seconds_per_unit * self._to_tokenise / TOKENISERS
-        if seconds > self._max_wait and self._tokenising >= TOKENISERS:
-            raise QueueFull(f"{self.in_hand} requests wait already, and {seconds:.1f} s of tokenising go first")
+        pace = self._tokenised.seconds_per_unit / TOKENISERS
+        seconds = {name: pace * size for name, size in self._to_tokenise.items()}
+        if self._tokenising >= TOKENISERS and not self._weights.fits(tenant, 0, seconds, self._max_wait):
+            before = sum(seconds.values())
+            raise QueueFull(f"{self.in_hand} requests wait already, and {before:.1f} s of tokenising go first")
         if self.actor.scheduler is not None:
-            self.actor.scheduler.check_room()
+            self.actor.scheduler.check_room(tenant)
 
     async def _reply_or_refusal(self, request: Request, trace: RequestTrace | None) -> Reply | Refusal:
         try:
@@ -169,12 +182,12 @@ class Replica:
                 trace.tokenised(began, ended)
             return prepared
 
-        self._to_tokenise += size
+        self._to_tokenise[request.tenant] += size
         self._tokenising += 1
         try:
             return await in_thread(self._threads, prepare)
         finally:
-            self._to_tokenise -= size
+            self._to_tokenise[request.tenant] -= size
             self._tokenising -= 1
 
     async def _compute(self, request: Request, trace: RequestTrace | None) -> Reply:
@@ -196,7 +209,7 @@ class Replica:
         tokenised = time.monotonic()
         left = None if request.seconds is None else request.seconds - (tokenised - started)
         log = None if trace is None else trace.passes
-        queued = self.actor.ask(prepared, wanted, left, is_probe=request.is_probe, log=log)
+        queued = self.actor.ask(prepared, wanted, left, is_probe=request.is_probe, log=log, tenant=request.tenant)
         if trace is not None:
             trace.queued(queued)
         try:

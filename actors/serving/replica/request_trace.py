@@ -31,7 +31,11 @@ class RequestTrace:
         """Starts the span of a request; None where it is not traced."""
         if tracing is None or request.trace is None:
             return None
-        attributes = {"spanmill.task": request.task, "spanmill.rows": len(request.texts)}
+        attributes = {
+            "spanmill.task": request.task,
+            "spanmill.rows": len(request.texts),
+            "spanmill.tenant": request.tenant,
+        }
         span = tracing.start("replica", request.trace, attributes, "server")
         return cls(tracing, span) if span.is_recording() else None
 

@@ -2,7 +2,7 @@
 
 import os
 
-from actors.serving.gateway.middleware.auth import NO_KEYS, NoKeysError, read_keys
+from actors.serving.gateway.middleware.auth import NO_KEYS, KeysError, read_tenant_keys
 from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
 from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.config.environment import is_open
@@ -13,6 +13,8 @@ from pipelines.job.ray_cluster import address_of
 
 def keys_of(config: ServeConfig) -> KeyParameters:
     """The keys of the config; where it names none, the variable of this process, or none where nobody else can ask.
+
+    Where tenants have keys, nobody may ask without one, unless the config says so: `KeyParameters()` then.
 
     The environment of this process may say that nobody needs one (`environment.OPEN`), as a container does whose host
     checks who asks.
@@ -27,8 +29,8 @@ def keys_of(config: ServeConfig) -> KeyParameters:
     keys = _named(config)
     if address_of(config.ray) == "local":
         try:
-            read_keys(keys)
-        except NoKeysError as error:
+            read_tenant_keys(keys, config.tenants)
+        except KeysError as error:
             raise ConfigError(str(error)) from error
     return keys
 
@@ -40,6 +42,8 @@ def _named(config: ServeConfig) -> KeyParameters:
     if KEYS_VARIABLE in os.environ:
         # By its name: a machine of the cluster that lacks it must not serve everybody.
         return KeyParameters(variable=KEYS_VARIABLE)
+    if any(tenant.names_keys for tenant in config.tenants.values()):
+        return keys
     if is_open(os.environ):
         return KeyParameters(none=True)
     if not is_loopback(config.http.host):

@@ -10,10 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from actors.serving.gateway.errors import refusal_of
+from actors.serving.gateway.key_limits import KeyUse
 from actors.serving.gateway.middleware.auth import AuthMiddleware
 from actors.serving.gateway.page.files import PAGE_FOLDER, PAGE_POLICY, SECURITY, PageFiles
 from actors.serving.gateway.protocols.base import ErrorResponses
 from actors.serving.types import Refusal
+from actors.tenants import DEFAULT_TENANT
 from actors.version import release
 from pipelines.errors import MissingError, StorageError
 from pipelines.output.parts import REPORT_HTML
@@ -67,7 +69,8 @@ def build_view(catalog: Catalog, keys: tuple[bytes, ...], names: Collection[str]
     _add_jobs(app, asker, has_keys=bool(keys))
     _handle_errors(app, errors)
     if keys:
-        app.add_middleware(AuthMiddleware, keys=keys, error_responses=errors)
+        uses = {key: KeyUse(DEFAULT_TENANT) for key in keys}
+        app.add_middleware(AuthMiddleware, keys=uses, error_responses=errors)
     if names is not None:
         app.add_middleware(HostCheckMiddleware, names=names)
     return app, asker

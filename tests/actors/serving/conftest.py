@@ -62,12 +62,18 @@ def server(context: Context) -> Iterator[str]:
 
 @pytest.fixture
 def serve(context: Context) -> Iterator[Serve]:
-    """Serves another context for the length of a test: `serve(limits=..., keys=..., cors=...)` gives its URL."""
+    """Serves another context for the length of a test: `serve(limits=..., keys=..., tenants=...)` gives its URL."""
     with ExitStack() as stack:
 
-        def start(keys: Any = None, cors: Any = None, server_sets_id: bool = False, **changes: Any) -> str:
+        def start(
+            keys: Any = None, cors: Any = None, server_sets_id: bool = False, tenants: Any = None, **changes: Any
+        ) -> str:
             app = build_app(
-                replace(context, **changes), keys or KeyParameters(none=True), cors or CorsParameters(), server_sets_id
+                replace(context, **changes),
+                keys or KeyParameters(none=True),
+                cors or CorsParameters(),
+                server_sets_id,
+                tenants=tenants,
             )
             running: AbstractContextManager[str] = serving(app)
             return stack.enter_context(running)

@@ -37,10 +37,10 @@ def test_probes_are_counted_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(prometheus, "Histogram", lambda *_: timed)
     metrics = RequestMetrics()
     for path in (*sorted(PROBES), "/answer", None):
-        metrics(path, 200, 0.01)
+        metrics(path, 200, 0.01, "default")
     assert counted.told == [*sorted(PROBES), "/answer", "none"]
     assert timed.told == ["/answer", "none"]
-    RequestMetrics("/ours/up")("/ours/up", 200, 0.01)
+    RequestMetrics("/ours/up")("/ours/up", 200, 0.01, "default")
     assert (counted.told[-1], timed.told[-1]) == ("/ours/up", "none")
 
 

@@ -169,3 +169,9 @@ def test_a_carried_column_may_be_named_like_vectors_of_another_pooling() -> None
 def test_a_list_of_one_pooling_is_that_pooling() -> None:
     assert load_config(EmbedConfig, None, ["embedding.pooling=[max]"]).embedding.columns == ("embedding",)
     assert load_config(EmbedConfig, None, ["embedding.pooling=[last, mean]"]).embedding.pooling == ("mean", "last")
+
+
+def test_a_tenant_is_for_jobs_that_share_a_service() -> None:
+    assert load_config(AnswerConfig, None, ["pool.kind=serve", "pool.tenant=search"]).pool.tenant == "search"
+    with pytest.raises(ConfigError, match=r"tenant \(search\) says whose share .* share a service with --pool serve"):
+        load_config(AnswerConfig, None, ["pool.tenant=search"])

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.config.loader import as_yaml, changed_yaml, list_keys, load_config
+from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError
 
 
@@ -242,3 +243,14 @@ def test_what_is_said_otherwise_fills_what_neither_file_nor_words_have(file: Pat
     assert load_config(AnswerConfig, None, ["qa.max_seq_len=null"], otherwise).qa.max_seq_len is None
     with pytest.raises(ConfigError, match="qa"):
         load_config(AnswerConfig, None, ["qa=3"], otherwise)
+
+
+def test_groups_by_names_of_ones_own_are_set_shown_and_read_back(tmp_path: Path) -> None:
+    words = ["tenants.search.variable=SEARCH", "tenants.search.weight=2", "tenants.mining={file: /run/keys}"]
+    config = load_config(ServeConfig, None, words)
+    assert (config.tenants["search"].weight, config.tenants["mining"].file) == (2.0, "/run/keys")
+    for shown in (as_yaml(ServeConfig, config=config), changed_yaml(config)):
+        (tmp_path / "serve.yaml").write_text(shown)
+        assert load_config(ServeConfig, tmp_path / "serve.yaml", []) == config
+    with pytest.raises(ConfigError, match=r"unknown key tenants\.search\.wieght"):
+        load_config(ServeConfig, None, ["tenants.search.wieght=2"])

@@ -65,6 +65,9 @@ def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     shared = make_stages(job, replace(CPU_POOL, deployment="model-b"))
     assert _model_stage(shared).arguments == (SharedModel("both", job.task, "model-b"), job.parts, True, None)
     assert _own(shared) == _own(own)
+    job = _job(tmp_path / "ours", untrained_model, "pool.kind=serve", "pool.tenant=search", "model.precision=exact")
+    [runner, *_] = _model_stage(make_stages(job, CPU_POOL)).arguments
+    assert runner == SharedModel("spanmill", job.task, "search")
 
 
 @pytest.mark.parametrize("words", [("model.dtype=bfloat16",), ("model.dtype=bfloat16", "pool.kind=serve")])

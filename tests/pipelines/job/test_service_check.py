@@ -14,6 +14,7 @@ from pipelines.job import service_check
 from pipelines.job.service_check import SharedReplicas, _Service, check_service, service_runtime
 
 CARD = ModelCard("mill", "0" * 64, "BertModel", "bfloat16", 512, 384, answers=False, backend="torch")
+CARD = replace(CARD, tenants=("default", "search"))
 OTHER = replace(CARD, name="other", fingerprint="2" * 64, dtype="float32")
 MILL = Candidate("torch", "bfloat16")
 SHIPPED = ModelParameters(name="minilm-qa")
@@ -70,3 +71,10 @@ def test_of_several_models_the_runtime_is_that_of_the_job_s(monkeypatch: pytest.
     _serve(monkeypatch, CARD, OTHER)
     with pytest.raises(ConfigError, match=r"and none of them is minilm-qa; set model\.name to one that"):
         service_runtime("mill", SHIPPED)
+
+
+def test_a_tenant_has_to_be_one_of_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, CARD)
+    assert check_service("mill", CARD.fingerprint, MILL, "search").running == 2
+    with pytest.raises(ConfigError, match=r"has no tenant 'ads'; it has default, search\. Name one of these"):
+        check_service("mill", CARD.fingerprint, MILL, "ads")

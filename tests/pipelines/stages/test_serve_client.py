@@ -32,7 +32,7 @@ class Handle:
         self._outcomes = outcomes
         self.process = self
 
-    def remote(self, reference: object, task: Wanted, owners: object) -> "Handle":
+    def remote(self, reference: object, task: Wanted, owners: object, tenant: str) -> "Handle":
         self.calls += 1
         return self
 

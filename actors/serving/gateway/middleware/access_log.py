@@ -11,19 +11,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.gateway.errors import refusal_of
 from actors.serving.gateway.protocols.base import ErrorResponses
+from actors.serving.parameters import NO_TENANT
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, milliseconds, rows, the model where there are several, the id of
-its trace, times; never its body, never its key."""
+"""A line of JSON for every request: id, route, status, milliseconds, rows, tenant, the model where there are several, the id
+of its trace, times; never its body, never its key."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
 """Headers of responses by a model actor, and the names of the same times in the log."""
 
-RequestObserver = Callable[[str | None, int, float, str | None], None]
-"""Called at the end of a request with its route's path (None where no route has it), its status, its seconds and the
-model that it is about (None where it is about none, or ended before that was known)."""
+RequestObserver = Callable[[str | None, int, float, str, str | None], None]
+"""Called at the end of a request with its route's path (None where no route has it), its status, its seconds, its
+tenant (NO_TENANT where it showed no known key) and the model that it is about (None where it is about none, or ended
+before that was known)."""
 
 _LONGEST_ID = 128
 _CLIENT_GONE = 499
@@ -49,7 +51,8 @@ class AccessLogMiddleware:
         observer: RequestObserver | None = None,
         names_models: bool = False,
     ) -> None:
-        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets, and `state.trace_id`.
+        """Sets `state.request_id`; logs `state.timing` and `state.rows`, which `submit.ask` sets, `state.tenant` and
+        `state.trace_id`.
 
         Args:
             server_sets_id: whether the server puts the id on responses by itself.
@@ -94,7 +97,7 @@ class AccessLogMiddleware:
             seconds, path = time.perf_counter() - started, getattr(scope.get("route"), "path", None)
             _log(scope, path, status, seconds, self._names_models)
             if self._observer is not None:
-                self._observer(path, status, seconds, state.get("model"))
+                self._observer(path, status, seconds, state.get("tenant", NO_TENANT), state.get("model"))
 
 
 def _id_of(scope: Scope, server_sets_id: bool) -> str:
@@ -121,6 +124,7 @@ def _log(scope: Scope, path: str | None, status: int, seconds: float, names_mode
         "ms": round(seconds * 1000, 1),
         "rows": state.get("rows", 0),
         **({"model": state["model"]} if names_model and "model" in state else {}),
+        **({"tenant": state["tenant"]} if "tenant" in state else {}),
         # The name that OpenTelemetry's conventions give it in logs.
         **({"trace_id": state["trace_id"]} if "trace_id" in state else {}),
         **{TIMES[name]: ms for name, ms in _times(state).items()},

@@ -1,13 +1,15 @@
 """The limits of size and time of request bodies, one by one and together."""
 
 import asyncio
+from collections import Counter
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.gateway.protocols.base import ErrorResponses
-from actors.serving.parameters import LimitParameters
+from actors.serving.parameters import NO_TENANT, LimitParameters
 from actors.serving.types import Refusal, Refused
+from actors.tenants import TenantWeights
 
 _NO_BODY = 1024
 """Most bytes of a body where the method has none; anybody may send one to a probe."""
@@ -20,12 +22,19 @@ class BodyLimitMiddleware:
     too much is refused: a gateway's memory is bounded by a number of bytes, not of requests.
     """
 
-    def __init__(self, app: ASGIApp, limits: LimitParameters, error_responses: ErrorResponses) -> None:
-        """Takes `max_request_bytes`, `max_bytes_in_flight` and `timeout_ms` from the limits."""
+    def __init__(
+        self, app: ASGIApp, limits: LimitParameters, error_responses: ErrorResponses, weights: TenantWeights
+    ) -> None:
+        """Takes `max_request_bytes`, `max_bytes_in_flight` and `timeout_ms` from the limits.
+
+        Args:
+            weights: of the tenants, between which the bytes in flight are divided.
+        """
         self._app = app
         self._most = limits.max_request_bytes
         self._most_together = limits.max_bytes_in_flight
-        self._together = 0
+        self._weights = weights
+        self._together: Counter[str] = Counter()
         self._seconds = limits.timeout_ms / 1000
         self._error_responses = error_responses
 
@@ -34,11 +43,11 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body()
+        body = _Body(scope.get("state", {}).get("tenant", NO_TENANT))
         try:
             await self._handle(body, scope, receive, send)
         finally:
-            self._together -= body.size
+            self._together[body.tenant] -= body.size
 
     async def _handle(self, body: "_Body", scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -62,26 +71,25 @@ class BodyLimitMiddleware:
             _check_encoding(headers.get("content-encoding", ""))
         else:
             most = min(_NO_BODY, self._most)
-        self._check(int(told[:18]) if told.isascii() and told.isdigit() else 0, 0, most)
+        self._check(body, int(told[:18]) if told.isascii() and told.isdigit() else 0, most)
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
             part = message.get("body", b"")
-            self._check(len(part), body.size, most)
+            self._check(body, len(part), most)
             body.add(part)
-            self._together += len(part)
+            self._together[body.tenant] += len(part)
             if not message.get("more_body", False):
                 return True
 
-    def _check(self, more: int, size: int, most: int) -> None:
-        """Raises Refused where so many more bytes than `size` are too many: for their request, or for the gateway."""
-        if size + more > most:
+    def _check(self, body: "_Body", more: int, most: int) -> None:
+        """Raises Refused where so many more bytes of a body are too many: for their request, or for the gateway."""
+        if body.size + more > most:
             raise Refused(Refusal(413, "too_large", f"the body is longer than {most} bytes; send its inputs in parts"))
-        if self._together + more > self._most_together:
-            raise Refused(
-                Refusal(429, "queue_full", f"bodies of {self._together} bytes are in hand already; try again later")
-            )
+        if not self._weights.fits(body.tenant, more, self._together, self._most_together):
+            held = self._together.total()
+            raise Refused(Refusal(429, "queue_full", f"bodies of {held} bytes are in hand already; try again later"))
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         response = self._error_responses.response(scope, refusal)
@@ -98,9 +106,10 @@ def _check_encoding(told: str) -> None:
 
 
 class _Body:
-    """A body as it arrives."""
+    """A body as it arrives, of a request of a tenant."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
         self.size = 0
         self._parts: list[bytes] = []
 

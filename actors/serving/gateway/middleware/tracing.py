@@ -11,7 +11,7 @@ from actors.tracing.tracing import STOPPED, Tracing, context_of, end_with, fail,
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 _OTHER = "_OTHER"
-_FROM_STATE = {"spanmill.rows": "rows", "spanmill.request.id": "request_id"}
+_FROM_STATE = {"spanmill.rows": "rows", "spanmill.request.id": "request_id", "spanmill.tenant": "tenant"}
 
 
 class TracingMiddleware:

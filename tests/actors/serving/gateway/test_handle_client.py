@@ -11,6 +11,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import Refusal, Refused, Reply, Request, Timing
+from actors.tenants import DEFAULT_TENANT
 from actors.tracing.context import TraceContext
 from actors.tracing.tracing import Tracing
 from tests.otlp_receiver import Collector
@@ -187,7 +188,7 @@ def test_a_thousand_probes_are_one_word_and_no_request(said: object, status: int
     handle = _Handle(*[(0.01, said)] * 2)
     client = HandleClient(handle, LimitParameters(max_in_flight=1))
     # As where all of the gateway's room is taken.
-    client._in_flight = 1
+    client._in_flight[DEFAULT_TENANT] = 1
     outcomes = _ready(client, 1000)
     assert {None if refusal is None else refusal.status for refusal in outcomes} == {status}
     assert handle.asked == (2 if isinstance(said, RayActorError) else 1)

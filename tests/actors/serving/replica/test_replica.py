@@ -27,6 +27,7 @@ from actors.serving.parameters import LimitParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import TOKENISERS
 from actors.serving.types import Refusal, Reply, Request, WantedColumns
+from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from tests.actors.helpers import GOLDEN, answers_of
 from tests.actors.serving.helpers import LOVELACE, WHERE
@@ -263,7 +264,7 @@ def test_more_token_vectors_than_fit_a_reply_are_refused(replica: Replica) -> No
 
 def test_a_probe_is_answered_where_all_room_is_taken_and_takes_none(replica: Replica) -> None:
     full = Replica(replica.actor, replica.card, SharingParameters(queue_requests=1))
-    full.in_hand = 1
+    full._in_hand[DEFAULT_TENANT] = 1
     assert refusal(full, Request("x", "embed", texts=("a word",))).reason == "queue_full"
     assert reply(full, Request("x", "embed", texts=("a word",), is_probe=True)).embeddings is not None
     assert full.in_hand == 1
@@ -272,10 +273,10 @@ def test_a_probe_is_answered_where_all_room_is_taken_and_takes_none(replica: Rep
 def test_texts_that_wait_for_a_tokeniser_count_by_their_time(replica: Replica) -> None:
     behind = Replica(replica.actor, replica.card, SharingParameters(queue_ms=100))
     behind._tokenised.observe(1000, 1.0)
-    behind._to_tokenise = 150
+    behind._to_tokenise[DEFAULT_TENANT] = 150
     assert isinstance(ask(behind, answering()), Reply)
     behind._tokenised.observe(1000, 1.0)
-    behind._to_tokenise = 1_000_000
+    behind._to_tokenise[DEFAULT_TENANT] = 1_000_000
     assert isinstance(ask(behind, answering()), Reply), "a thread is free"
     behind._tokenising = TOKENISERS
     behind._tokenised.observe(1000, 1.0)

@@ -57,6 +57,7 @@ def test_a_request_is_a_span_and_its_stages_lie_within_one_after_the_other(
     assert request.attributes == {
         "spanmill.task": "answer",
         "spanmill.rows": 2,
+        "spanmill.tenant": "default",
         "spanmill.windows": 2,
         "spanmill.tokens": sum(said.tokens),
     }

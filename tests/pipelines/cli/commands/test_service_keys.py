@@ -65,3 +65,14 @@ def test_the_environment_may_say_that_nobody_needs_one(monkeypatch: pytest.Monke
     monkeypatch.setenv("SPANMILL_OPEN", "0")
     with pytest.raises(ConfigError, match="set SPANMILL_KEYS"):
         _keys("http.host=0.0.0.0")
+
+
+def test_where_tenants_have_keys_nobody_may_ask_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_KEYS", "one")
+    tenant = "tenants.search.variable=SEARCH_KEYS"
+    for host in ("127.0.0.1", "0.0.0.0"):
+        assert _keys(f"http.host={host}", tenant) == KeyParameters()
+    assert _keys("keys.none=true", tenant) == KeyParameters(none=True)
+    monkeypatch.delenv("SEARCH_KEYS")
+    with pytest.raises(ConfigError, match=r"tenants\.search\.variable: SEARCH_KEYS is not set"):
+        _keys(tenant)

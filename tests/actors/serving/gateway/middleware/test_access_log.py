@@ -63,7 +63,7 @@ def test_every_request_is_a_line_of_the_log(server: str, caplog: pytest.LogCaptu
         ("two", "POST /models/{model:path}", 422, 3),
         ("three", "GET unknown", 404, 0),
     ]
-    usual = {"id", "route", "status", "ms", "rows"}
+    usual = {"id", "route", "status", "ms", "rows", "tenant"}
     times = {"queue_ms", "tokenise_ms", "inference_ms"}
     assert [set(line) for line in lines] == [usual | times, usual, usual]
     assert all(line["ms"] > 0 for line in lines)

@@ -11,10 +11,12 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
-from actors.serving.gateway.middleware.auth import NoKeysError, read_keys
-from actors.serving.parameters import CorsParameters, KeyParameters
+from actors.serving.gateway.middleware.auth import KeysError, NoKeysError, read_keys, read_tenant_keys
+from actors.serving.parameters import CorsParameters, KeyParameters, TenantParameters
+from actors.serving.replica.replica import Replica
+from actors.serving.types import Reply, Request
 from tests.actors.serving.conftest import Serve
-from tests.actors.serving.helpers import LOVELACE, WHERE, serving
+from tests.actors.serving.helpers import LOVELACE, WHERE, InProcess, serving
 
 KEYS = ("first-key", "schlüssel")
 BODY = {"context": LOVELACE, "questions": [WHERE]}
@@ -166,3 +168,99 @@ def test_a_service_that_should_be_closed_is_never_open(
     ):
         with pytest.raises(NoKeysError, match=said):
             serve(keys=keys)
+
+
+class _Recording(InProcess):
+    """Remembers whose requests it was asked."""
+
+    def __init__(self, replica: Replica) -> None:
+        super().__init__(replica)
+        self.tenants: list[str] = []
+
+    async def ask(self, request: Request) -> Reply:
+        self.tenants.append(request.tenant)
+        return await super().ask(request)
+
+
+def _ask(url: str, key: str | None) -> httpx2.Response:
+    return httpx2.post(f"{url}/answer", json=BODY, headers={} if key is None else {"Authorization": f"Bearer {key}"})
+
+
+@pytest.fixture
+def tenants(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, TenantParameters]:
+    monkeypatch.setenv("SEARCH_KEYS", "s-1,s-2")
+    (tmp_path / "mining").write_text("m-1\n", encoding="utf-8")
+    return {
+        "search": TenantParameters(variable="SEARCH_KEYS", weight=2.0),
+        "mining": TenantParameters(file=str(tmp_path / "mining")),
+    }
+
+
+def test_a_request_is_its_keys_tenants(
+    serve: Serve,
+    replica: Replica,
+    tenants: dict[str, TenantParameters],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("SPANMILL_KEYS", "d-1")
+    caplog.set_level(logging.INFO, "spanmill.requests")
+    recording = _Recording(replica)
+    url = serve(keys=KeyParameters(), tenants=tenants, client=recording)
+    assert [_ask(url, key).status_code for key in ("s-2", "m-1", "d-1", "wrong", None)] == [200, 200, 200, 401, 401]
+    assert recording.tenants == ["search", "mining", "default"]
+    logged = [line for line in caplog.messages if "POST /answer" in line]
+    assert ['"tenant":"search"' in line for line in logged] == [True, False, False, False, False]
+    assert ['"tenant"' in line for line in logged] == [True, True, True, False, False]
+
+
+def test_where_tenants_have_keys_nobody_else_needs_one_and_nobody_may_ask_without(
+    serve: Serve, tenants: dict[str, TenantParameters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPANMILL_KEYS", raising=False)
+    assert read_tenant_keys(KeyParameters(), tenants) == {b"s-1": "search", b"s-2": "search", b"m-1": "mining"}
+    assert _ask(serve(keys=KeyParameters(), tenants=tenants), None).status_code == 401
+
+
+def test_where_anybody_may_ask_a_key_still_says_whose_a_request_is(
+    serve: Serve, replica: Replica, tenants: dict[str, TenantParameters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPANMILL_KEYS", raising=False)
+    recording = _Recording(replica)
+    url = serve(tenants=tenants, client=recording)
+    assert [_ask(url, key).status_code for key in ("s-1", "wrong", None)] == [200] * 3
+    assert recording.tenants == ["search", "default", "default"]
+
+
+def test_keys_of_a_tenant_that_cannot_be_used_are_named(
+    tenants: dict[str, TenantParameters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant, said in (
+        (TenantParameters(file="/no/keys"), r"tenants\.ads\.file: /no/keys cannot be read"),
+        (TenantParameters(variable="ADS_KEYS"), r"tenants\.ads\.variable: ADS_KEYS is not set"),
+    ):
+        with pytest.raises(NoKeysError, match=said):
+            read_tenant_keys(KeyParameters(none=True), {"ads": tenant})
+    monkeypatch.setenv("ADS_KEYS", "a-1,s-1")
+    both = tenants | {"ads": TenantParameters(variable="ADS_KEYS")}
+    with pytest.raises(KeysError, match="search and ads have a key in common; give each its own"):
+        read_tenant_keys(KeyParameters(none=True), both)
+
+
+def test_a_key_that_used_its_tokens_is_told_when_to_come_again_in_the_form_of_its_protocol(
+    serve: Serve, tenants: dict[str, TenantParameters]
+) -> None:
+    limited = tenants | {"mining": tenants["mining"].model_copy(update={"tokens_per_minute": 10})}
+    url = serve(keys=KeyParameters(none=True), tenants=limited)
+    assert _ask(url, "m-1").status_code == 200
+    refused = _ask(url, "m-1")
+    assert (refused.status_code, refused.json()["reason"]) == (429, "tokens_per_minute")
+    # Some thirty tokens at ten a minute: twenty of debt.
+    assert 60 < int(refused.headers["Retry-After"]) < 240
+    embeddings = httpx2.post(
+        f"{url}/v1/embeddings",
+        json={"model": "minilm-qa", "input": "a text"},
+        headers={"Authorization": "Bearer m-1"},
+    )
+    assert (embeddings.status_code, "used up its tokens" in embeddings.json()["error"]["message"]) == (429, True)
+    assert [_ask(url, key).status_code for key in ("s-1", None)] == [200, 200], "limits are of one key"

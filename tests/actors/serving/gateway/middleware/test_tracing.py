@@ -74,6 +74,7 @@ def test_a_trace_goes_on_from_the_client_to_the_passes(url: str, collector: Coll
         "url.scheme": "http",
         "spanmill.rows": 2,
         "spanmill.request.id": "my-id",
+        "spanmill.tenant": "default",
     }
 
 
