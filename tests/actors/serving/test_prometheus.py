@@ -48,10 +48,10 @@ def test_the_model_is_a_label_where_there_are_several(monkeypatch: pytest.Monkey
     counted, timed = _Metric(), _Metric()
     monkeypatch.setattr(prometheus, "Counter", lambda *_: counted)
     monkeypatch.setattr(prometheus, "Histogram", lambda *_: timed)
-    RequestMetrics()("/embed", 200, 0.01, "mine")
+    RequestMetrics()("/embed", 200, 0.01, "search", "mine")
     several = RequestMetrics(names_models=True)
-    several("/embed", 200, 0.01, "mine")
-    several("/live", 200, 0.01)
+    several("/embed", 200, 0.01, "search", "mine")
+    several("/live", 200, 0.01, "none")
     of_one, *of_several = ({key: tags.get(key) for key in ("route", "model")} for tags in counted.tags)
     assert of_one == {"route": "/embed", "model": None}
     assert of_several == [{"route": "/embed", "model": "mine"}, {"route": "/live", "model": "none"}]

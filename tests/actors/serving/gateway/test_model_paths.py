@@ -195,7 +195,7 @@ def test_the_log_and_the_metrics_name_the_model(
         replace(context, others=(other,)),
         KeyParameters(none=True),
         CorsParameters(),
-        observer=lambda path, status, _, model: seen.append((path, status, model)),
+        observer=lambda path, status, _seconds, _tenant, model: seen.append((path, status, model)),
     )
     with serving(app) as url:
         httpx2.post(f"{url}/embed", json=EMBED)
