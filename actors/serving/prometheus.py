@@ -29,7 +29,6 @@ _SIZES: list[float] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _TOKENS = [float(64 << i) for i in range(12)]
 _CLASS = ("class",)
 _CLASS_AND_TENANT = ("class", "tenant")
-_REQUEST_TAGS = ("route", "status", "tenant")
 _ONLINE, _OFFLINE = {"class": "online"}, {"class": "offline"}
 
 
