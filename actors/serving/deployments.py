@@ -5,6 +5,7 @@ A Ray Serve config file names `actors.serving.deployments:build`, with the keys 
 
 import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +27,7 @@ from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway.builder import app_builder
 from actors.serving.model_card import describe, settled
+from actors.serving.node_check import check_versions, service_versions
 from actors.serving.parameters import ServiceParameters
 from actors.serving.placement import threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
@@ -51,8 +53,13 @@ Serve, where deadlines have no effect."""
 class ModelDeployment:
     """One model actor as a replica of Ray Serve."""
 
-    def __init__(self, service: ServiceParameters) -> None:
-        """Loads the model, and runs real forward passes; the replica is ready after them."""
+    def __init__(self, service: ServiceParameters, versions: Mapping[str, str]) -> None:
+        """Loads the model, and runs real forward passes; the replica is ready after them.
+
+        Args:
+            versions: of packages, that the node must have.
+        """
+        check_versions(versions)
         model = _placed_model(service)
         folder = find_model(model)
         model = with_precision(folder, model)
@@ -122,11 +129,17 @@ def build(args: dict[str, Any]) -> Application:
     Raises:
         pydantic.ValidationError: an unknown key, or a value that does not fit.
     """
-    return bind(ServiceParameters.model_validate(args))
+    return bind(ServiceParameters.model_validate(args), service_versions(sends_code=False))
 
 
-def bind(service: ServiceParameters) -> Application:
+def bind(
+    service: ServiceParameters, versions: Mapping[str, str] | None = None, placement: Mapping[str, Any] | None = None
+) -> Application:
     """The application of checked parameters.
+
+    Args:
+        versions: of packages, that every node with a replica must have; None asks for none.
+        placement: options of Ray that say on which nodes replicas and gateways may lie; None takes any.
 
     Raises:
         ModelError: `model.backend: auto` of a model that cannot be found.
@@ -141,7 +154,7 @@ def bind(service: ServiceParameters) -> Application:
     deployment: Any = serve.deployment
     model = deployment(ModelDeployment, name=MODEL).options(
         **scaled,
-        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus, **(placement or {})},
         max_ongoing_requests=_ONGOING_FACTOR * sharing.queue_requests + sharing.offline_calls,
         graceful_shutdown_timeout_s=replicas.drain_seconds,
         graceful_shutdown_wait_loop_s=0.5,
@@ -150,7 +163,7 @@ def bind(service: ServiceParameters) -> Application:
     build_app = app_builder(service, MODEL, public_name(service.model.name))
     gateway = deployment(serve.ingress(build_app)(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
-        ray_actor_options={"num_cpus": service.gateway.cpus},
+        ray_actor_options={"num_cpus": service.gateway.cpus, **(placement or {})},
         # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
         max_ongoing_requests=_ONGOING_FACTOR * service.limits.max_in_flight,
         # While there is no gateway, the proxy queues this many requests, and answers further ones with 503.
@@ -158,7 +171,7 @@ def bind(service: ServiceParameters) -> Application:
         # A request that a gateway holds is lost where the gateway is stopped, since no other one repeats it.
         graceful_shutdown_timeout_s=max(replicas.drain_seconds, service.limits.timeout_ms / 1000 + _SPARE_SECONDS),
     )
-    application: Application = gateway.bind(model.bind(service))
+    application: Application = gateway.bind(model.bind(service, versions or {}))
     return application
 
 

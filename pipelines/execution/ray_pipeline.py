@@ -38,10 +38,15 @@ def build(stages: StageList, pending: Sequence[PendingUnit]) -> Dataset:
 def _pipeline(stages: StageList, pending: Sequence[PendingUnit]) -> Dataset:
     # Not from_arrow, which has a task of one CPU look at every table: beside a service there may be none to have.
     dataset: Dataset = from_blocks(_shares(pending)).map_batches(
-        stages.read.stage, batch_size=None, batch_format="pyarrow", num_cpus=stages.read.cpus, max_retries=_RETRIES
+        stages.read.stage,
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=stages.read.cpus,
+        max_retries=_RETRIES,
+        **stages.placement,
     )
     for stage in (*stages.compute, stages.write):
-        dataset = dataset.map_batches(**_place(stage), **_ONE_SHARD)
+        dataset = dataset.map_batches(**_place(stage), **stages.placement, **_ONE_SHARD)
     return dataset
 
 

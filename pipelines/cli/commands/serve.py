@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -21,6 +21,7 @@ from actors.models.hub import from_anywhere
 from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind
 from actors.serving.model_card import describe_named
+from actors.serving.node_check import service_versions
 from actors.serving.parameters import ServiceParameters
 from actors.tracing.environment import is_wanted, obstacle_in
 from pipelines.cli.commands.page_keys import is_loopback
@@ -28,6 +29,15 @@ from pipelines.cli.commands.service_keys import keys_of
 from pipelines.cli.stop_signals import heard_at_any_moment
 from pipelines.config.service import ServeConfig
 from pipelines.errors import JobError
+from pipelines.job.node_check import (
+    ask,
+    away_from,
+    check_some_left,
+    findings,
+    living_nodes,
+    model_questions,
+    refused_ids,
+)
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 from pipelines.job.side_process import in_side_process
@@ -97,10 +107,23 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     started.enter_context(_announced(config))
     console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")
     try:
-        _deploy(config, service)
+        _deploy(config, service, _placement(config, console))
     except BaseException:
         _give_up(config)
         raise
+
+
+def _placement(config: ServeConfig, console: Console) -> Mapping[str, Any]:
+    """Which nodes the replicas stay away from: those with other versions, or from which the model cannot be read."""
+    if address_of(config.ray) == "local":
+        return {}
+    nodes = [node for node in living_nodes() if node.can_work]
+    questions = model_questions(config.model)
+    found = findings(ask(nodes, questions), questions)
+    for finding in found:
+        console.print(f"warning: {finding}", soft_wrap=True, markup=False)
+    check_some_left(nodes, found)
+    return away_from(refused_ids(found))
 
 
 def _warn_of_lost_traces(console: Console) -> None:
@@ -117,13 +140,14 @@ def _give_up(config: ServeConfig) -> None:
             serve.delete(APPLICATION, _blocking=False)
 
 
-def _deploy(config: ServeConfig, service: ServiceParameters) -> None:
+def _deploy(config: ServeConfig, service: ServiceParameters, placement: Mapping[str, Any]) -> None:
     quiet: Any = LoggingConfig(log_level="WARNING", enable_access_log=False)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    versions = service_versions(sends_code=address_of(config.ray) != "local")
     options = HTTPOptions(host=config.http.host, port=config.http.port)
     try:
         serve.start(http_options=options, logging_config=quiet)
-        serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
+        serve.run(bind(service, versions, placement), name=APPLICATION, route_prefix="/", logging_config=quiet)
     except (RuntimeError, RayServeException, RayError) as error:
         raise JobError(f"the service could not be started: {_why(error, _messages())}") from error
 
