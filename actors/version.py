@@ -23,7 +23,9 @@ class VersionDifference:
         return f"pip install '{self.package}=={public_version(self.wanted)}'"
 
     def __str__(self) -> str:
-        return f"{self.package} {self.found or 'is missing'}{' in place of' if self.found else ', wanted is'} {self.wanted}"
+        if self.found is None:
+            return f"no {self.package}, wanted is {self.wanted}"
+        return f"{self.package} {self.found} in place of {self.wanted}"
 
 
 def release() -> str:

@@ -26,6 +26,6 @@ def check_versions(wanted: Mapping[str, str]) -> None:
     if differences:
         listed, mends = ", ".join(map(str, differences)), " ".join(one.mend for one in differences)
         raise ModelError(
-            f"node {socket.gethostname()} is refused, since it has other versions than those that the service was started "
-            f"with: {listed}. Use the same image on all nodes, or there: {mends}; then start the node again"
+            f"node {socket.gethostname()} is refused, since the service was started with other versions: it has "
+            f"{listed}. Use the same image on all nodes, or there: {mends}; then start the node again"
         )

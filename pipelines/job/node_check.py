@@ -199,15 +199,15 @@ def _reach_mend(what: str) -> str:
 def _skewed(seconds: float) -> str:
     side = "ahead of" if seconds > 0 else "behind"
     return (
-        f"its clock is {abs(seconds):,.0f} s {side} the driver's; S3 refuses requests (RequestTimeTooSkewed) past 900 s, "
-        "and times in the report are wrong. Run NTP on all nodes (`timedatectl set-ntp true`)"
+        f"its clock is {abs(seconds):,.0f} s {side} the driver's; past 900 s S3 refuses requests "
+        "(RequestTimeTooSkewed), and times in the report are wrong. Run NTP on all nodes (`timedatectl set-ntp true`)"
     )
 
 
 def _full(disk: Disk) -> str:
     mib = 1 << 20
     return (
-        f"its disk is nearly full: {disk.free / mib:,.0f} of {disk.total / mib:,.0f} MiB left in {disk.folder}, where Ray "
-        "spills shards and models are unpacked. Make room there, or start the node with --temp-dir, TMPDIR or "
+        f"its disk is nearly full: {disk.free / mib:,.0f} of {disk.total / mib:,.0f} MiB left in {disk.folder}, where "
+        "Ray spills shards and models are unpacked. Make room there, or start the node with --temp-dir, TMPDIR or "
         "RAY_TMPDIR on another disk"
     )

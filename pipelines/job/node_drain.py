@@ -1,4 +1,4 @@
-"""Draining a node that is to go: Ray gives it nothing more, what it has is finished or handed back, and then it ends."""
+"""Draining a node that is to go: Ray gives it nothing more, and ends it once what it has is finished or handed back."""
 
 import socket
 import time
@@ -10,8 +10,8 @@ from typing import Any
 
 from ray._private import services
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
-from ray.core.generated.autoscaler_pb2 import DrainNodeReason
-from ray.core.generated.gcs_pb2 import GcsNodeInfo
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
+from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
 
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.cluster_check import check_answers
@@ -134,7 +134,7 @@ def _chosen(nodes: list[LivingNode], node_id: str | None, started: frozenset[str
         found = [node for node in nodes if node.id in started]
         named = "the node that this command has started is not in the cluster"
     else:
-        here = set(services.find_node_ids())
+        here = set(services.find_node_ids())  # type: ignore[no-untyped-call]
         found = [node for node in nodes if node.id in here and _is_own(node.address)]
         named = "no living node of this cluster runs on this machine; run it there, or name the node with --node ID"
     if not found:
