@@ -19,6 +19,8 @@ def test_the_same_versions_are_taken() -> None:
 def test_another_one_is_refused_by_name_with_the_mend() -> None:
     wanted = service_versions(sends_code=True)
     here = re.escape(socket.gethostname())
-    said = rf"node {here} is refused.* it has transformers {re.escape(wanted['transformers'])} in place of 4\.0\.0\. .*pip"
+    said = (
+        rf"node {here} is refused.* it has transformers {re.escape(wanted['transformers'])} in place of 4\.0\.0\. .*pip"
+    )
     with pytest.raises(ModelError, match=said):
         check_versions(wanted | {"transformers": "4.0.0"})

@@ -101,7 +101,7 @@ def test_what_is_refused_is_kept_away_from(refused: frozenset[str], options: Map
 
 def test_what_is_asked_depends_on_who_computes(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    own = load_config(AnswerConfig, None, [f"model.name={tmp_path}/mine", "model.backend=onnx"])
+    own = load_config(AnswerConfig, None, [f"model.name={tmp_path}/mine", "model.backend=onnxruntime"])
     asked = questions_of(own)
     assert asked.model_folder == f"{tmp_path}/mine"
     assert {"torch", "transformers", "tokenizers", "pyarrow", "onnxruntime"} <= set(asked.packages)

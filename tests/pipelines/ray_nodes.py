@@ -1,0 +1,79 @@
+"""Nodes of this machine for tests: `spanmill node` joins a cluster whose head runs already."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.clusters import SETTINGS, Cluster, cluster
+from tests.chaos.workers import end_all
+from tests.pipelines.processes import Command
+
+_ROOT = Path(__file__).parents[2]
+_WORDS = ("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=134217728")
+
+
+@dataclass
+class Nodes:
+    """A head, and nodes that come and go."""
+
+    head: Cluster
+    folder: Path
+    joined: list[Command] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return self.head.address
+
+    def join(self, cpus: int = 2, seconds: float = 100.0, env: Mapping[str, str] | None = None) -> Command:
+        """Starts a node, and returns when the cluster has it."""
+        before = self.ids()
+        words = ("spanmill", "node", f"--address={self.address}", f"--seconds={seconds}", f"--num-cpus={cpus}", *_WORDS)
+        command = Command(words, self.folder, {**SETTINGS, **settings(), **(env or {})})
+        self.joined.append(command)
+        command.wait_until(lambda: len(self.ids() - before) > 0)
+        return command
+
+    def ids(self) -> set[str]:
+        """Ids of the nodes that live."""
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+        from pipelines.job.node_drain import living
+
+        return {node.id for node in living(GcsClient(address=self.address))}
+
+    def job(self, *words: str) -> Command:
+        """Starts the installed command on this cluster."""
+        return Command(("spanmill", *words), self.folder, {**SETTINGS, **settings(), "RAY_ADDRESS": self.address})
+
+
+def settings() -> dict[str, str]:
+    """With which workers import modules of the tests."""
+    return {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+@contextmanager
+def nodes(folder: Path, cpus: int) -> Iterator[Nodes]:
+    """A cluster until the block ends. Ray's sockets lie in `folder`, whose path must be short.
+
+    The environment must have `settings()` and `SETTINGS` when it is entered: the head is started with it.
+    """
+    work = folder.with_name(f"{folder.name}-work")
+    work.mkdir()
+    with cluster(folder, cpus) as head:
+        made = Nodes(head, work)
+        try:
+            yield made
+        finally:
+            for command in made.joined:
+                end_all(command)
+
+
+def with_other_version(folder: Path, package: str, version: str) -> str:
+    """A PYTHONPATH with which a process takes another version of a package to be installed."""
+    told = folder / f"{package}-{version}.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    return os.pathsep.join([str(folder), settings()["PYTHONPATH"]])

@@ -1,0 +1,124 @@
+"""Jobs on a cluster of several nodes, some of which do not fit, or go."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from actors.version import versions_of
+from pipelines.output.receipt import Receipt
+from pipelines.output.receipt_log import read_ledger
+from tests.actors.counting_runtime import passes_in
+from tests.chaos.clusters import SETTINGS
+from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
+from tests.pipelines.processes import Command
+from tests.pipelines.ray_nodes import Nodes, nodes, settings, with_other_version
+
+pytestmark = pytest.mark.ray
+
+COUNTING = "tests.actors.counting_runtime:RUNTIME"
+_JOB = (f"model.backend={COUNTING}", "model.device=cpu", "corpus.shard_rows=12", "pool.size=2", "pool.cpus=1.4")
+"""Two actors, for each of which a node of two CPUs has room."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """A head of two CPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (SETTINGS | settings()).items():
+            patch.setenv(name, value)
+        with nodes(tmp_path_factory.getbasetemp() / "n", cpus=2) as made:
+            yield made
+
+
+@pytest.fixture
+def counting(untrained_model: Path, tmp_path: Path) -> Path:
+    """A model in a folder of its own, which the runtime tells of its passes."""
+    copytree(untrained_model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def _start(running: Nodes, corpus: Path, output: Path, model: Path, *more: str) -> Command:
+    sets = [word for setting in (*_JOB, *more) for word in ("--set", setting)]
+    return running.job("answer", str(corpus), str(output), "--model", str(model), *sets)
+
+
+def _corpus(path: Path, times: int) -> Path:
+    rows = [row | {"id": f"{row['id']}-{turn}"} for turn in range(times) for row in mixed_rows(60)]
+    return write_jsonl(path, rows)
+
+
+def _computed_by(model: Path) -> Callable[[], set[str]]:
+    return lambda: {node for node, _, _ in passes_in(model)}
+
+
+def _receipts(corpus: Path, output: Path, model: Path) -> list[Receipt]:
+    """Of the shards that are committed."""
+    job = make_job([corpus], output, model, *_JOB)
+    parts = job.parts
+    [manifest] = output.glob("_manifest.json")
+    assert manifest.exists()
+    ledger = read_ledger(parts)
+    return [one for one in Receipt.from_table(ledger.drop_columns(["run"])) if not one.failed_in]
+
+
+@pytest.mark.more
+def test_a_node_that_goes_hands_back_what_it_has_not_begun_and_nothing_is_computed_twice(
+    running: Nodes, tmp_path: Path, counting: Path
+) -> None:
+    corpus = _corpus(tmp_path / "in.jsonl", 40)
+    node = running.join(seconds=120)
+    job = _start(running, corpus, tmp_path / "out", counting)
+    job.wait_until(lambda: len(_computed_by(counting)()) == 2)
+    node.process.send_signal(signal.SIGTERM)
+    code, _, said = node.end()
+    assert code == 0, said
+    assert re.search(r"drained: node \S+ has left the cluster after \d+ s", said), said
+    code, _, said = job.end(600)
+    assert code == 0, said
+    assert "came back uncomputed from nodes that go" in said
+    told = sum(receipt.stats.total.windows for receipt in _receipts(corpus, tmp_path / "out", counting))
+    assert sum(windows for _, _, windows in passes_in(counting)) == told
+    copytree(counting, tmp_path / "again", ignore=lambda *_: ["passes"])
+    undisturbed = _start(running, corpus, tmp_path / "undisturbed", tmp_path / "again", "pool.size=1")
+    assert undisturbed.end(600)[0] == 0, undisturbed.said()
+    assert part_rows(tmp_path / "out") == part_rows(tmp_path / "undisturbed")
+
+
+def test_a_node_with_another_version_gets_no_work_and_is_named(running: Nodes, tmp_path: Path, counting: Path) -> None:
+    before = running.ids()
+    path = with_other_version(tmp_path / "other", "transformers", "4.0.0")
+    node = running.join(env={"PYTHONPATH": path})
+    corpus = _corpus(tmp_path / "in.jsonl", 2)
+    code, _, said = _start(running, corpus, tmp_path / "out", counting, "pool.size=1").end()
+    assert code == 0, said
+    mine = versions_of(["transformers"])["transformers"]
+    assert f"gets no work: it has transformers 4.0.0 in place of {mine}" in " ".join(said.split()), said
+    assert _computed_by(counting)() <= before
+    node.process.send_signal(signal.SIGTERM)
+    assert node.end()[0] == 0
+
+
+def test_pools_that_no_node_has_room_for_and_the_doctor(running: Nodes, tmp_path: Path, counting: Path) -> None:
+    corpus = _corpus(tmp_path / "in.jsonl", 1)
+    node = running.join()
+    code, _, said = _start(running, corpus, tmp_path / "out", counting, "pool.size=1", "pool.cpus=3").end()
+    assert (code, "an actor lies on one node" in said) == (2, True), said
+    code, _, said = _start(running, corpus, tmp_path / "out", counting, "pool.gpus=1").end()
+    assert (code, "the cluster has 0" in said) == (2, True), said
+    code, out, said = running.job("doctor", "--address", running.address, "--store", str(tmp_path / "none")).end()
+    assert code == 1, said
+    assert " ".join(out.split()).count("cannot read store") == 2, out
+    code, out, said = running.job("doctor", "--address", running.address, "--store", str(tmp_path)).end()
+    assert len(re.findall(r"ok +node \S+ \(127", out)) + len(re.findall(r"ok +node \S+", out)) >= 2, out
+    # Two nodes lie on this machine, and which of them goes has to be said.
+    code, _, said = running.job("drain", "--address", running.address, "--seconds", "5").end()
+    assert (code, "name one with --node ID" in " ".join(said.split())) == (2, True), said
+    node.process.send_signal(signal.SIGTERM)
+    code, _, said = node.end()
+    assert code == 0, said
+    code, _, said = running.job("drain", "--address", running.address, "--seconds", "5").end()
+    assert (code, "is the head" in " ".join(said.split())) == (2, True), said
