@@ -1,6 +1,8 @@
 """Nodes of this machine for tests: `spanmill node` joins a cluster whose head runs already."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,11 +40,16 @@ class Nodes:
 
     def ids(self) -> set[str]:
         """Ids of the nodes that live."""
-        from ray._raylet import GcsClient  # type: ignore[attr-defined]
-
-        from pipelines.job.node_drain import living
-
-        return {node.id for node in living(GcsClient(address=self.address))}
+        # In a process of its own: whether it sends the cluster's token, Ray decides when it is first used in one.
+        code = (
+            "import sys\n"
+            "from ray._raylet import GcsClient\n"
+            "from pipelines.job.node_drain import living\n"
+            "print(*(node.id for node in living(GcsClient(address=sys.argv[1]))))\n"
+        )
+        env = {**os.environ, **SETTINGS, **settings()}
+        words = (sys.executable, "-c", code, self.address)
+        return set(subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.split())
 
     def job(self, *words: str) -> Command:
         """Starts the installed command on this cluster."""
