@@ -196,7 +196,7 @@ class _Run:
     def _tell_of_handed_back(self) -> None:
         if self.handed_back:
             count = counted(len(self.handed_back), "shard")
-            text = f"{count} came back uncomputed from nodes that go or may not compute; the next pass does them"
+            text = f"{count} came back uncomputed from nodes that go or may not compute; the next round does them"
             self.progress.note(text, is_failure=False)
             self.observer.note(text)
 

@@ -1,11 +1,15 @@
 """Jobs on a cluster of several nodes, some of which do not fit, or go."""
 
+import json
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
+from typing import Any, Self
 
+import httpx2
 import pytest
 
 from actors.version import versions_of
@@ -14,7 +18,7 @@ from pipelines.output.receipt_log import read_ledger
 from tests.actors.counting_runtime import passes_in
 from tests.chaos.clusters import SETTINGS
 from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
-from tests.pipelines.processes import Command
+from tests.pipelines.processes import Command, free_port
 from tests.pipelines.ray_nodes import Nodes, nodes, settings, with_other_version
 
 pytestmark = pytest.mark.ray
@@ -122,3 +126,79 @@ def test_pools_that_no_node_has_room_for_and_the_doctor(running: Nodes, tmp_path
     assert code == 0, said
     code, _, said = running.job("drain", "--address", running.address, "--seconds", "5").end()
     assert (code, "is the head" in " ".join(said.split())) == (2, True), said
+
+
+@pytest.mark.more
+def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_is_lost(
+    running: Nodes, tmp_path: Path, untrained_model: Path
+) -> None:
+    """Two replicas, on the head and on a node; a third node takes the one over while requests and a job go on."""
+    going, port = running.join(), free_port()
+    keys = (
+        "--set",
+        "keys={none: true}",
+        "--set",
+        "replicas.min=2",
+        "--set",
+        "replicas.cpus=1.4",
+        "--set",
+        "model.threads=1",
+    )
+    service = running.job("serve", "--model", str(untrained_model), "--port", str(port), *keys)
+    try:
+        service.wait_until(lambda: "ready: " in service.said()[1], 400)
+        running.join()
+        with Asking(f"http://127.0.0.1:{port}/answer") as asking:
+            corpus = _corpus(tmp_path / "in.jsonl", 5)
+            words = ("--pool", "serve", "--set", f"model.name={untrained_model}", "--set", "corpus.shard_rows=12")
+            job = running.job("answer", str(corpus), str(tmp_path / "out"), *words)
+            job.wait_until(lambda: any((tmp_path / "out").glob("part-*")))
+            asked = asking.answered
+            going.process.send_signal(signal.SIGTERM)
+            code, _, said = going.end()
+            assert code == 0, said
+            assert "has left the cluster" in said
+            code, _, said = job.end(600)
+            assert code == 0, said
+        assert asking.failures == []
+        assert asking.answered > asked
+        rows = part_rows(tmp_path / "out")
+        assert [row["id"] for row in rows] == [row["id"] for row in read_jsonl(corpus)]
+    finally:
+        service.signal(signal.SIGINT)
+        service.end()
+
+
+class Asking:
+    """Somebody who asks a service one question after the other, for as long as the block runs."""
+
+    def __init__(self, url: str) -> None:
+        self.answered, self.failures = 0, list[str]()
+        self._url, self._stop = url, threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        body = {"inputs": [{"question": "Who asks?", "context": "A test asks, again and again."}]}
+        while not self._stop.is_set():
+            try:
+                reply = httpx2.post(self._url, json=body, timeout=60)
+            except httpx2.HTTPError as error:
+                self.failures.append(repr(error))
+                continue
+            if reply.status_code == 200:
+                self.answered += 1
+            else:
+                self.failures.append(f"{reply.status_code} {reply.text}")
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file of JSON Lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
