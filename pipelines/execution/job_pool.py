@@ -24,5 +24,5 @@ def pool_of(job: Job, resources: Mapping[str, float], nodes: int, without: froze
     # Threads that are given are those of as many actors as there would be without.
     actors = 1 if runtime is None or config.model.threads is not None else runtime.actors
     pool = plan_pool(config.pool, config.model.threads, resources, nodes, replicas, actors)
-    check_placement(pool, {node.address: node.resources for node in living_nodes() if node.id not in without})
+    check_placement(pool, [(node.address, node.resources) for node in living_nodes() if node.id not in without])
     return pool

@@ -1,7 +1,7 @@
 """The size of a job's actor pool, and the CPUs, GPUs and threads of each actor."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.models.runtime_choice import Candidate
@@ -93,23 +93,23 @@ def plan_pool(
     )
 
 
-def check_placement(pool: ActorPool, nodes: Mapping[str, Mapping[str, float]]) -> None:
+def check_placement(pool: ActorPool, nodes: Sequence[tuple[str, Mapping[str, float]]]) -> None:
     """Checks that the actors fit into single nodes: each lies on one of them.
 
     Args:
-        nodes: resources of each, as Ray names them, by the node's name.
+        nodes: name of each, and its resources as Ray names them.
 
     Raises:
         ConfigError: fewer actors than the smallest pool has find room; the message names the largest nodes.
     """
-    rooms = {name: _room(pool, resources) for name, resources in nodes.items()}
-    if sum(rooms.values()) >= pool.size:
+    room = sum(_room(pool, resources) for _, resources in nodes)
+    if room >= pool.size:
         return
     each = f"{pool.cpus:g} CPU" + (f" and {pool.gpus:g} GPU" if pool.gpus else "")
-    largest = sorted(nodes.items(), key=lambda one: (-one[1].get("GPU", 0.0), -one[1].get("CPU", 0.0)))[:_MOST_NAMED]
+    largest = sorted(nodes, key=lambda one: (-one[1].get("GPU", 0.0), -one[1].get("CPU", 0.0)))[:_MOST_NAMED]
     listed = ", ".join(f"{name} ({one.get('CPU', 0.0):g} CPU, {one.get('GPU', 0.0):g} GPU)" for name, one in largest)
     raise ConfigError(
-        f"pool: an actor lies on one node, and of {pool.size} actors of {each} each {sum(rooms.values())} find room; "
+        f"pool: an actor lies on one node, and of {pool.size} actors of {each} each {room} find room; "
         f"the largest nodes are {listed or 'not there'}. Lower pool.size, pool.cpus or pool.gpus, or start larger nodes"
     )
 

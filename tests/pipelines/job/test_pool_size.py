@@ -87,7 +87,7 @@ def test_actors_that_are_given_are_not_multiplied() -> None:
 
 def test_an_actor_must_fit_into_one_node() -> None:
     """Four CPUs in all are not four in one place."""
-    small = {"10.0.0.1": {"CPU": 2.0}, "10.0.0.2": {"CPU": 2.0, "GPU": 1.0}}
+    small = [("10.0.0.1", {"CPU": 2.0}), ("10.0.0.2", {"CPU": 2.0, "GPU": 1.0})]
     said = r"of 1 actors of 3 CPU each 0 find room; the largest nodes are 10\.0\.0\.2 \(2 CPU, 1 GPU\), 10\.0\.0\.1"
     with pytest.raises(ConfigError, match=said):
         check_placement(ActorPool(1, 1, cpus=3.0, gpus=0.0, threads=1), small)
@@ -96,5 +96,5 @@ def test_an_actor_must_fit_into_one_node() -> None:
 
 
 def test_fractions_of_a_gpu_and_feeders_fit() -> None:
-    check_placement(ActorPool(3, 3, cpus=0.1, gpus=1 / 3, threads=1), {"one": {"CPU": 1.0, "GPU": 1.0}})
-    check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), {"one": {"CPU": 0.25}})
+    check_placement(ActorPool(3, 3, cpus=0.1, gpus=1 / 3, threads=1), [("one", {"CPU": 1.0, "GPU": 1.0})])
+    check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), [("one", {"CPU": 0.125})] * 2)
