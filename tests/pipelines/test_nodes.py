@@ -202,3 +202,19 @@ class Asking:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Rows of a file of JSON Lines."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.more
+def test_a_node_that_dies_and_is_not_replaced_does_not_hold_the_job_up(
+    running: Nodes, tmp_path: Path, counting: Path
+) -> None:
+    """What the actor of the dead node had in hand is bound to it, and there is no room for it elsewhere."""
+    corpus = _corpus(tmp_path / "in.jsonl", 12)
+    node = running.join()
+    job = _start(running, corpus, tmp_path / "out", counting)
+    job.wait_until(lambda: len(_computed_by(counting)()) == 2)
+    node.clean_up()
+    code, _, said = job.end(900)
+    assert code == 0, said
+    assert "wait for an actor of node" in said
+    assert len(part_rows(tmp_path / "out")) == 12 * 60

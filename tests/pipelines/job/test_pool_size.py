@@ -97,4 +97,4 @@ def test_an_actor_must_fit_into_one_node() -> None:
 
 def test_fractions_of_a_gpu_and_feeders_fit() -> None:
     check_placement(ActorPool(3, 3, cpus=0.1, gpus=1 / 3, threads=1), [("one", {"CPU": 1.0, "GPU": 1.0})])
-    check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), [("one", {"CPU": 0.125})] * 2)
+    check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), [("one", {"CPU": 0.16})] * 2)
