@@ -13,7 +13,7 @@ from actors.parameters import ModelParameters
 
 PASSES = "passes"
 """The file in the model's folder: a line for each pass of a worker, with its node, its process and the windows."""
-SECONDS = 0.02
+SECONDS = 0.1
 """That a worker sleeps for each window of a pass, so that a job lasts however fast the machine is."""
 
 

@@ -73,7 +73,7 @@ def _receipts(corpus: Path, output: Path, model: Path) -> list[Receipt]:
 def test_a_node_that_goes_hands_back_what_it_has_not_begun_and_nothing_is_computed_twice(
     running: Nodes, tmp_path: Path, counting: Path
 ) -> None:
-    corpus = _corpus(tmp_path / "in.jsonl", 40)
+    corpus = _corpus(tmp_path / "in.jsonl", 12)
     node = running.join(seconds=120)
     job = _start(running, corpus, tmp_path / "out", counting)
     job.wait_until(lambda: len(_computed_by(counting)()) == 2)
@@ -132,7 +132,11 @@ def test_pools_that_no_node_has_room_for_and_the_doctor(running: Nodes, tmp_path
 def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_is_lost(
     running: Nodes, tmp_path: Path, untrained_model: Path
 ) -> None:
-    """Two replicas, on the head and on a node; a third node takes the one over while requests and a job go on."""
+    """Two replicas, on the head and on a node; another node takes the one over while requests and a job go on.
+
+    It is the one that joins later, and not the one with other versions, which would have room as well.
+    """
+    refused = running.join(env={"PYTHONPATH": with_other_version(tmp_path / "other", "transformers", "4.0.0")})
     going, port = running.join(), free_port()
     keys = (
         "--set",
@@ -147,6 +151,7 @@ def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_
     service = running.job("serve", "--model", str(untrained_model), "--port", str(port), *keys)
     try:
         service.wait_until(lambda: "ready: " in service.said()[1], 400)
+        assert "gets no work: it has transformers 4.0.0 in place of" in " ".join(service.said()[1].split())
         running.join()
         with Asking(f"http://127.0.0.1:{port}/answer") as asking:
             corpus = _corpus(tmp_path / "in.jsonl", 5)
@@ -167,6 +172,7 @@ def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_
     finally:
         service.signal(signal.SIGINT)
         service.end()
+        refused.clean_up()
 
 
 class Asking:
@@ -209,7 +215,7 @@ def test_a_node_that_dies_and_is_not_replaced_does_not_hold_the_job_up(
     running: Nodes, tmp_path: Path, counting: Path
 ) -> None:
     """What the actor of the dead node had in hand is bound to it, and there is no room for it elsewhere."""
-    corpus = _corpus(tmp_path / "in.jsonl", 12)
+    corpus = _corpus(tmp_path / "in.jsonl", 6)
     node = running.join()
     job = _start(running, corpus, tmp_path / "out", counting)
     job.wait_until(lambda: len(_computed_by(counting)()) == 2)
@@ -217,4 +223,4 @@ def test_a_node_that_dies_and_is_not_replaced_does_not_hold_the_job_up(
     code, _, said = job.end(900)
     assert code == 0, said
     assert "wait for an actor of node" in said
-    assert len(part_rows(tmp_path / "out")) == 12 * 60
+    assert len(part_rows(tmp_path / "out")) == 6 * 60
