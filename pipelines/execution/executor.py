@@ -161,7 +161,7 @@ class _Run:
             is_cut = not self._one_pass(pending) or bool(self.handed_back)
             pending = PendingUnit.left(self.job.plan, self.job.committed())
             if pending:
-                if self.watch is not None and not is_cut:
+                if self.watch is not None and not self.handed_back:
                     self.watch.look_again()
                 # What a service that is gone could not do must not be put down to shards.
                 shared_replicas(self.job.config.pool, self.job.model.fingerprint, self.job.runtime)

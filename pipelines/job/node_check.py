@@ -19,6 +19,7 @@ from actors.version import RESULT_PACKAGES, version_differences, versions_of
 from pipelines.config.job import OfflineConfig
 from pipelines.errors import JobError
 from pipelines.job.node_facts import Disk, NodeFacts, Questions, WantedFile, look
+from pipelines.storage.filesystem import resolve
 
 _ANSWER_SECONDS = 60.0
 """Longest that nodes are waited for: what they are asked takes a worker, which some seconds start, and some calls."""
@@ -29,6 +30,8 @@ _LEAST_FREE, _LEAST_SHARE = 1 << 30, 0.05
 there only while a twentieth of it is free."""
 _FEEDER_PACKAGES = ("tokenizers", "pyarrow")
 """What matters where a job only feeds a service, whose replicas look at the other packages of their nodes."""
+_LISTED_STORES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://")
+"""Those that tell whether a folder is there. Of other servers only files can be asked for."""
 _SAME_EVERYWHERE = "Use the same image or the same constraints.txt on all nodes, and start the node again"
 
 
@@ -105,6 +108,9 @@ def model_questions(model: ModelParameters, files: Sequence[WantedFile] = ()) ->
     name = from_anywhere(model.name)
     is_folder = os.path.isabs(name) and not is_shipped(name)
     runtime = () if model.backend == AUTO else find_runtime(model.backend).packages
+    if name.startswith(_LISTED_STORES):
+        store = resolve(name, model.storage)
+        files = (*files, WantedFile("the model", store, store.root))
     return Questions(tuple(dict.fromkeys((*RESULT_PACKAGES, *runtime))), name if is_folder else None, tuple(files))
 
 
@@ -189,9 +195,9 @@ def _cannot_run(error: str) -> str:
 
 
 def _reach_mend(what: str) -> str:
-    if what.startswith("the model"):
-        return "Copy the folder there, to the same path, or name a model that all nodes find: a hub id or a URL"
     if "://" not in what:
+        if what.startswith("the model"):
+            return "Copy the folder there, to the same path, or name a model that all nodes find: a hub id or a URL"
         return "A local folder must be shared by all nodes; else name a store: s3://, gs://, abfs://"
     return "Check the route, the firewall and the credentials of that node (environment or role), then run this again"
 

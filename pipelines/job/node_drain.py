@@ -12,6 +12,7 @@ from ray._private import services
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
+from ray.exceptions import RpcError
 
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.cluster_check import check_answers
@@ -78,7 +79,7 @@ def drain(
         raise JobError(f"the cluster does not let node {node.address} go: {why}")
     say(f"node {node.address} gets no more work; what it has is finished or handed back, for at most {seconds:g} s ...")
     said = time.monotonic()
-    while any(one.id == node.id for one in living(gcs)):
+    while _lives(gcs, node):
         spent = time.monotonic() - began
         if spent >= seconds:
             return Drained(node, spent, in_time=False)
@@ -87,6 +88,14 @@ def drain(
             say(f"something still runs there, or is wanted from there; {seconds - spent:.0f} s are left")
         time.sleep(min(_LOOK_SECONDS, max(seconds - spent, 0.01)))
     return Drained(node, time.monotonic() - began, in_time=True)
+
+
+def _lives(gcs: Any, node: LivingNode) -> bool:
+    try:
+        return any(one.id == node.id for one in living(gcs))
+    except RpcError:
+        # The head is away: with fault tolerance it comes back, and the node goes on meanwhile.
+        return True
 
 
 def living(gcs: Any) -> list[LivingNode]:

@@ -47,6 +47,7 @@ def test_other_versions_are_refused_with_both_and_the_mend() -> None:
     ("what", "mend"),
     [
         ("the model /models/mine", "Copy the folder there"),
+        ("the model s3://bucket/models/mine", "the route, the firewall and the credentials"),
         ("OUTPUT /data/out", "must be shared by all nodes"),
         ("INPUT s3://bucket/in.jsonl", "the route, the firewall and the credentials"),
     ],
@@ -106,5 +107,7 @@ def test_what_is_asked_depends_on_who_computes(tmp_path: Path) -> None:
     assert asked.model_folder == f"{tmp_path}/mine"
     assert {"torch", "transformers", "tokenizers", "pyarrow", "onnxruntime"} <= set(asked.packages)
     assert questions_of(load_config(AnswerConfig, None, ["model.name=minilm-qa"])).model_folder is None
+    stored = questions_of(load_config(AnswerConfig, None, ["model.name=s3://bucket/models/mine"]))
+    assert [(file.what, file.path) for file in stored.files] == [("the model", "bucket/models/mine")]
     shared = load_config(AnswerConfig, None, [f"model.name={tmp_path}/mine", "pool.kind=serve"])
     assert questions_of(shared) == Questions(("tokenizers", "pyarrow"))
