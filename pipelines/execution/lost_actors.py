@@ -18,7 +18,7 @@ class ActorsLost(Exception):
     """Shards wait for actors of a node that is gone."""
 
 
-class LostActorWatch(ExecutionCallback):  # type: ignore[misc]
+class LostActorWatch(ExecutionCallback):
     """Looks at the actor pools of a pass, step by step.
 
     Ray binds the calls in an actor's hands to it, also while it waits for room to be started anew; on a cluster that
@@ -63,7 +63,8 @@ def _in_hand(executor: Any) -> tuple[int, int]:
     waiting = worked_on = 0
     for operator in executor._topology:
         if isinstance(operator, ActorPoolMapOperator):
-            for state in operator._actor_pool._running_actors.values():
+            pool: Any = operator._actor_pool
+            for state in pool._running_actors.values():
                 if state.is_restarting:
                     waiting += state.num_tasks_in_flight
                 else:

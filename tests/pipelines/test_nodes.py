@@ -17,7 +17,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.output.receipt_log import read_ledger
 from tests.actors.counting_runtime import passes_in
 from tests.chaos.clusters import SETTINGS
-from tests.pipelines.jobs import make_job, mixed_rows, part_rows, write_jsonl
+from tests.pipelines.jobs import make_job, mixed_rows, part_rows, same_answer, write_jsonl
 from tests.pipelines.processes import Command, free_port
 from tests.pipelines.ray_nodes import Nodes, nodes, settings, with_other_version
 
@@ -89,7 +89,10 @@ def test_a_node_that_goes_hands_back_what_it_has_not_begun_and_nothing_is_comput
     copytree(counting, tmp_path / "again", ignore=lambda *_: ["passes"])
     undisturbed = _start(running, corpus, tmp_path / "undisturbed", tmp_path / "again", "pool.size=1")
     assert undisturbed.end(600)[0] == 0, undisturbed.said()
-    assert part_rows(tmp_path / "out") == part_rows(tmp_path / "undisturbed")
+    found, expected = part_rows(tmp_path / "out"), part_rows(tmp_path / "undisturbed")
+    assert [row["id"] for row in found] == [row["id"] for row in expected] == [row["id"] for row in read_jsonl(corpus)]
+    # What shares a pass with a row may change the last digit of its score.
+    assert all(same_answer(row, other) for row, other in zip(found, expected, strict=True))
 
 
 def test_a_node_with_another_version_gets_no_work_and_is_named(running: Nodes, tmp_path: Path, counting: Path) -> None:
@@ -223,4 +226,4 @@ def test_a_node_that_dies_and_is_not_replaced_does_not_hold_the_job_up(
     code, _, said = job.end(900)
     assert code == 0, said
     assert "wait for an actor of node" in said
-    assert len(part_rows(tmp_path / "out")) == 6 * 60
+    assert [row["id"] for row in part_rows(tmp_path / "out")] == [row["id"] for row in read_jsonl(corpus)]
