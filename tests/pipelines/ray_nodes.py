@@ -22,7 +22,8 @@ class Nodes:
 
     head: Cluster
     folder: Path
-    joined: list[Command] = field(default_factory=list)
+    started: list[Command] = field(default_factory=list)
+    """Nodes and jobs."""
 
     @property
     def address(self) -> str:
@@ -34,9 +35,16 @@ class Nodes:
         before = self.ids()
         words = ("spanmill", "node", f"--address={self.address}", f"--seconds={seconds}", f"--num-cpus={cpus}", *_WORDS)
         command = Command(words, self.folder, {**SETTINGS, **settings(), **(env or {})})
-        self.joined.append(command)
+        self.started.append(command)
         command.wait_until(lambda: len(self.ids() - before) > 0)
         return command
+
+    def leave(self) -> None:
+        """Ends the nodes that have joined, and all jobs; returns when the cluster has noticed."""
+        for command in reversed(self.started):
+            end_all(command)
+        self.started.clear()
+        self.head.head.wait_until(lambda: len(self.ids()) == 1)
 
     def ids(self) -> set[str]:
         """Ids of the nodes that live."""
@@ -53,7 +61,9 @@ class Nodes:
 
     def job(self, *words: str) -> Command:
         """Starts the installed command on this cluster."""
-        return Command(("spanmill", *words), self.folder, {**SETTINGS, **settings(), "RAY_ADDRESS": self.address})
+        command = Command(("spanmill", *words), self.folder, {**SETTINGS, **settings(), "RAY_ADDRESS": self.address})
+        self.started.append(command)
+        return command
 
 
 def settings() -> dict[str, str]:
@@ -74,7 +84,7 @@ def nodes(folder: Path, cpus: int) -> Iterator[Nodes]:
         try:
             yield made
         finally:
-            for command in made.joined:
+            for command in reversed(made.started):
                 end_all(command)
 
 

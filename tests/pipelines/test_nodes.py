@@ -38,6 +38,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             yield made
 
 
+@pytest.fixture(autouse=True)
+def _only_the_head_is_left(running: Nodes) -> Iterator[None]:
+    """Room on a node of the test before would make another test of the next one."""
+    yield
+    running.leave()
+
+
 @pytest.fixture
 def counting(untrained_model: Path, tmp_path: Path) -> Path:
     """A model in a folder of its own, which the runtime tells of its passes."""
@@ -139,19 +146,11 @@ def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_
 
     It is the one that joins later, and not the one with other versions, which would have room as well.
     """
-    refused = running.join(env={"PYTHONPATH": with_other_version(tmp_path / "other", "transformers", "4.0.0")})
+    running.join(env={"PYTHONPATH": with_other_version(tmp_path / "other", "transformers", "4.0.0")})
     going, port = running.join(), free_port()
-    keys = (
-        "--set",
-        "keys={none: true}",
-        "--set",
-        "replicas.min=2",
-        "--set",
-        "replicas.cpus=1.4",
-        "--set",
-        "model.threads=1",
-    )
-    service = running.job("serve", "--model", str(untrained_model), "--port", str(port), *keys)
+    settings = ("keys={none: true}", "replicas={min: 2, max: 2, cpus: 1.4}", "model.threads=1")
+    sets = [word for setting in settings for word in ("--set", setting)]
+    service = running.job("serve", "--model", str(untrained_model), "--port", str(port), *sets)
     try:
         service.wait_until(lambda: "ready: " in service.said()[1], 400)
         assert "gets no work: it has transformers 4.0.0 in place of" in " ".join(service.said()[1].split())
@@ -173,9 +172,7 @@ def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_
         rows = part_rows(tmp_path / "out")
         assert [row["id"] for row in rows] == [row["id"] for row in read_jsonl(corpus)]
     finally:
-        service.signal(signal.SIGINT)
-        service.end()
-        refused.clean_up()
+        service.clean_up()
 
 
 class Asking:
