@@ -29,6 +29,7 @@ from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway.builder import app_builder
 from actors.serving.model_card import describe, settled
+from actors.serving.node_check import check_versions, service_versions
 from actors.serving.parameters import ReplicaParameters, ServedModel, ServiceParameters
 from actors.serving.placement import Replicas, replicas_here, shortage, threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
@@ -62,6 +63,7 @@ class ModelDeployment:
         self,
         service: ServiceParameters,
         name: str,
+        versions: Mapping[str, str],
         labels: Mapping[str, str] | None = None,
         beside: Sequence[ReplicaParameters] = (),
     ) -> None:
@@ -70,9 +72,11 @@ class ModelDeployment:
         Args:
             service: as if it served this model alone.
             name: what clients call the model.
+            versions: of packages, that the node must have.
             labels: of its metrics.
             beside: the replicas of other models that share the CPUs of the machines.
         """
+        check_versions(versions)
         model = _placed_model(service, beside)
         folder = find_model(model)
         model = with_precision(folder, model)
@@ -150,21 +154,28 @@ def build(args: dict[str, Any]) -> Application:
     Raises:
         pydantic.ValidationError: an unknown key, or a value that does not fit.
     """
-    return bind(ServiceParameters.model_validate(args))
+    return bind(ServiceParameters.model_validate(args), service_versions(sends_code=False))
 
 
-def bind(service: ServiceParameters) -> Application:
+def bind(
+    service: ServiceParameters, versions: Mapping[str, str] | None = None, placement: Mapping[str, Any] | None = None
+) -> Application:
     """The application of checked parameters.
+
+    Args:
+        versions: of packages, that every node with a replica must have; None asks for none.
+        placement: options of Ray that say on which nodes replicas and gateways may lie; None takes any.
 
     Raises:
         ModelError: `model.backend: auto` of a model that cannot be found.
     """
     served = service.served()
     deployments = dict(zip(deployment_names(served), map(_settled, served), strict=True))
+    placed, wanted = dict(placement or {}), dict(versions or {})
     deployment: Any = serve.deployment
     gateway = deployment(serve.ingress(app_builder(service, deployments))(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
-        ray_actor_options={"num_cpus": service.gateway.cpus},
+        ray_actor_options={"num_cpus": service.gateway.cpus, **placed},
         # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
         max_ongoing_requests=_ONGOING_FACTOR * service.limits.max_in_flight * len(served),
         # While there is no gateway, the proxy queues this many requests, and answers further ones with 503.
@@ -174,11 +185,18 @@ def bind(service: ServiceParameters) -> Application:
             *(one.replicas.drain_seconds for one in served), service.limits.timeout_ms / 1000 + _SPARE_SECONDS
         ),
     )
-    application: Application = gateway.bind(*(_bind_model(service, name, deployments) for name in deployments))
+    models = (_bind_model(service, name, deployments, wanted, placed) for name in deployments)
+    application: Application = gateway.bind(*models)
     return application
 
 
-def _bind_model(service: ServiceParameters, name: str, deployments: Mapping[str, ServedModel]) -> Application:
+def _bind_model(
+    service: ServiceParameters,
+    name: str,
+    deployments: Mapping[str, ServedModel],
+    versions: Mapping[str, str],
+    placed: Mapping[str, Any],
+) -> Application:
     """The deployment of one model among these, by their names."""
     one = deployments[name]
     replicas, sharing = one.replicas, service.sharing
@@ -189,7 +207,7 @@ def _bind_model(service: ServiceParameters, name: str, deployments: Mapping[str,
     deployment: Any = serve.deployment
     model = deployment(ModelDeployment, name=name).options(
         **scaled,
-        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus, **placed},
         max_ongoing_requests=_ONGOING_FACTOR * sharing.queue_requests + sharing.offline_calls,
         graceful_shutdown_timeout_s=replicas.drain_seconds,
         graceful_shutdown_wait_loop_s=0.5,
@@ -198,7 +216,8 @@ def _bind_model(service: ServiceParameters, name: str, deployments: Mapping[str,
     others = tuple(other.replicas for key, other in deployments.items() if key != name)
     labels = {"model": public} if others else {}
     # Nothing that does not matter to it: replicas whose arguments change are replaced.
-    bound: Application = model.bind(alone, public, labels, others if one.model.threads is None else ())
+    beside = others if one.model.threads is None else ()
+    bound: Application = model.bind(alone, public, versions, labels, beside)
     return bound
 
 

@@ -17,6 +17,7 @@ from pipelines.cli.commands import model_commands
 from pipelines.cli.commands.bench import bench
 from pipelines.cli.commands.bundle import bundle
 from pipelines.cli.commands.export import export
+from pipelines.cli.commands.node import drain, node
 from pipelines.cli.commands.view import view
 from pipelines.cli.native_stderr import without_ray_lines
 from pipelines.cli.options import (
@@ -228,13 +229,45 @@ app.command(
         "Exit codes: 0 nothing is wrong; 1 something is.",
         "spanmill doctor",
         "spanmill doctor --model distilbert/distilbert-base-cased-distilled-squad",
+        "spanmill doctor --address 10.0.0.1:6379 --store s3://bucket/corpus",
     )
 )
-def doctor(model: ModelName = None) -> None:
-    """Look at what this machine has and lacks: packages, devices, memory, model, stores, ports, cluster."""
+def doctor(
+    model: ModelName = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Ask every node of this cluster, too; else RAY_ADDRESS."),
+    ] = None,
+    stores: Annotated[
+        list[str] | None,
+        typer.Option("--store", metavar="URL", help="That every node has to reach; can be given again."),
+    ] = None,
+) -> None:
+    """Look at what this machine has and lacks: packages, devices, memory, model, stores, ports, and a cluster's nodes.
+
+    Of each node of a cluster: versions of packages, its clock, room on its disks, and whether it reaches the model's
+    folder and the stores.
+    """
     from pipelines.cli.commands.doctor import show
 
-    raise typer.Exit(0 if show(model or ModelParameters().name) else 1)
+    raise typer.Exit(0 if show(model or ModelParameters().name, address, stores or ()) else 1)
+
+
+app.command(
+    epilog=epilog(
+        "Exit codes: 0 the node has left, or the time is over; 1 the cluster does not answer; 2 there is no such node.",
+        "spanmill drain",
+        "spanmill drain --address 10.0.0.1:6379 --seconds 25",
+    )
+)(drain)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog=epilog(
+        "Exit codes: 0 ended after SIGTERM or Ctrl-C; else that of `ray start`.",
+        "spanmill node --address 10.0.0.1:6379",
+        "spanmill node --address 10.0.0.1:6379 --seconds 25 --num-cpus=8 --num-gpus=1",
+    ),
+)(node)
 
 
 @app.command(

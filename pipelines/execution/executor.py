@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rich.console import Console
@@ -12,12 +12,14 @@ from actors.errors import last_line
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
 from pipelines.execution.job_pool import pool_of
+from pipelines.execution.node_watch import NodeWatch, watch_of
 from pipelines.execution.outcome import Outcome
 from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import StageList
 from pipelines.job.job import Job, check_complete
+from pipelines.job.node_check import away_from
 from pipelines.job.pool_size import ActorPool, shared_replicas
 from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.parts import REPORT_JSON, ShardId, has_success, remove_success
@@ -28,6 +30,7 @@ from pipelines.reporting.run_observer import RunObserver
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.tracing import JobTrace, traced_job
 from pipelines.storage.filesystem import exists
+from pipelines.words import counted
 
 _MOST_LOST_SHARDS = 6
 """Shards in a row at which a device may be lost while none is committed; then the job ends. Each one costs a start of
@@ -77,12 +80,17 @@ def _execute(job: Job, console: Console, trace: JobTrace) -> Outcome:
             watchers: list[Watcher] = [progress, observer, _DeviceWatch()]
             if limit is not None:
                 watchers.append(_Guard(limit, earlier, job.plan.exact_rows))
-            with connected_for(job.config), progress.shown():
-                resources, nodes = cluster_size()
-                pool = pool_of(job, resources, nodes)
+            with connected_for(job.config), progress.shown(), ExitStack() as watching:
+                watch = watch_of(job, pending, _Teller(progress, observer).warn)
+                if watch is not None:
+                    watch.begin()
+                    watching.enter_context(watch.running())
+                refused = frozenset[str]() if watch is None else watch.refused
+                resources, nodes = cluster_size(refused)
+                pool = pool_of(job, resources, nodes, refused)
                 observer.begin(pool, resources, nodes)
                 stages = make_stages(job, pool, trace=trace.context)
-                _Run(job, pool, stages, progress, observer, watchers).to_the_end(pending)
+                _Run(job, pool, stages, progress, observer, watchers, watch).to_the_end(pending)
                 trace.spare_workers()
         observer.settle()
         committed = check_complete(job, progress.tally.reasons_of_failure())
@@ -119,6 +127,18 @@ def _check_quarantine(job: Job, counts: RowCounts) -> None:
 
 
 @dataclass(frozen=True)
+class _Teller:
+    """Tells of what concerns the run and is no failure of it."""
+
+    progress: Progress
+    observer: RunObserver
+
+    def warn(self, text: str) -> None:
+        self.progress.note(f"warning: {text}", is_failure=False)
+        self.observer.note(text)
+
+
+@dataclass(frozen=True)
 class _Run:
     """The passes of one run."""
 
@@ -128,27 +148,34 @@ class _Run:
     progress: Progress
     observer: RunObserver
     watchers: Sequence[Watcher]
+    watch: NodeWatch | None = None
+    """Of the cluster's nodes; None where there is only this machine."""
+    handed_back: set[ShardId] = field(default_factory=set)
+    """Shards of the last pass that nobody has begun, since their actor's node went or may not compute."""
 
     def to_the_end(self, pending: list[PendingUnit]) -> None:
         """Passes over what is missing while that helps; then the search for the rows that break what still fails."""
         passes = 0
         while pending and passes < self.job.config.ray.passes:
             before = self.progress.tally.shards
-            broken_off = not self._one_pass(pending)
+            is_cut = not self._one_pass(pending) or bool(self.handed_back)
             pending = PendingUnit.left(self.job.plan, self.job.committed())
             if pending:
+                if self.watch is not None and not self.handed_back:
+                    self.watch.look_again()
                 # What a service that is gone could not do must not be put down to shards.
                 shared_replicas(self.job.config.pool, self.job.model.fingerprint, self.job.runtime)
-            # A pass that was broken off while it got on does not count: the next one goes on.
-            passes += 0 if broken_off and self.progress.tally.shards > before else 1
+            # A pass that was cut short while it got on does not count: the next one goes on.
+            passes += 0 if is_cut and self.progress.tally.shards > before else 1
         suspects = [unit for unit in pending if self._is_suspect_unit(unit)]
         if suspects:
             self._search(suspects)
 
     def _one_pass(self, pending: list[PendingUnit]) -> bool:
         """True when it came to its end."""
+        self.handed_back.clear()
         try:
-            with closing(receipts(build(self.stages, pending))) as stream:
+            with closing(receipts(build(self._placed_stages(), pending))) as stream:
                 for receipt in stream:
                     self._add(receipt)
         except SpanmillError:
@@ -158,9 +185,25 @@ class _Run:
             self.progress.note(text)
             self.observer.note(text)
             return False
+        finally:
+            self._tell_of_handed_back()
         return True
 
+    def _placed_stages(self) -> StageList:
+        refused = frozenset[str]() if self.watch is None else self.watch.refused
+        return replace(self.stages, placement=away_from(refused))
+
+    def _tell_of_handed_back(self) -> None:
+        if self.handed_back:
+            count = counted(len(self.handed_back), "shard")
+            text = f"{count} came back uncomputed from nodes that go or may not compute; the next round does them"
+            self.progress.note(text, is_failure=False)
+            self.observer.note(text)
+
     def _add(self, receipt: Receipt) -> None:
+        if receipt.handed_back:
+            self.handed_back.add(receipt.shard)
+            return
         for watcher in self.watchers:
             watcher.add(receipt)
         if receipt.permanent and receipt.failed_in == self.stages.write.name:
@@ -178,7 +221,9 @@ class _Run:
 
     def _search(self, pending: list[PendingUnit]) -> None:
         self.progress.note("shards are lost or fail every time: trying them one by one", is_failure=False)
-        search = PoisonRowSearch(self.stages, self.pool, lambda text: self.progress.note(text, is_failure=False))
+        search = PoisonRowSearch(
+            self._placed_stages(), self.pool, lambda text: self.progress.note(text, is_failure=False)
+        )
         try:
             for receipt in search.receipts(pending, self._is_suspect):
                 self._add(receipt)

@@ -71,7 +71,7 @@ class PoisonRowSearch:
         self._stages = stages
         self._write = stages.write.stage
         self._say = say
-        self._resources: dict[str, Any] = {"num_cpus": pool.cpus, "num_gpus": pool.gpus}
+        self._resources: dict[str, Any] = {"num_cpus": pool.cpus, "num_gpus": pool.gpus, **stages.placement}
         self._worker: Any = None
         self._poison_rows = 0
         """Of the shard at hand."""
@@ -105,7 +105,7 @@ class PoisonRowSearch:
 
     def _read(self, pending: PendingUnit) -> Iterator[RawMessage | SettledMessage]:
         """The shards of a unit, read by a worker of its own: the file may be what crashes it."""
-        read: Any = ray.remote(num_cpus=0, num_returns="streaming", max_retries=0)(_read)
+        read: Any = ray.remote(num_cpus=0, num_returns="streaming", max_retries=0, **self._stages.placement)(_read)
         try:
             for reference in read.remote(self._stages, PendingUnit.to_table([pending])):
                 table = ray.get(reference)

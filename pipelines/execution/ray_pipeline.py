@@ -10,6 +10,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.read_api import from_blocks
 from ray.util.annotations import RayDeprecationWarning
 
+from pipelines.execution.lost_actors import LostActorWatch
 from pipelines.execution.stage_list import ActorStage, AnyShardStage, StageList, TaskStage
 from pipelines.output.receipt import Receipt
 from pipelines.stages.pending_units import PendingUnit
@@ -38,10 +39,15 @@ def build(stages: StageList, pending: Sequence[PendingUnit]) -> Dataset:
 def _pipeline(stages: StageList, pending: Sequence[PendingUnit]) -> Dataset:
     # Not from_arrow, which has a task of one CPU look at every table: beside a service there may be none to have.
     dataset: Dataset = from_blocks(_shares(pending)).map_batches(
-        stages.read.stage, batch_size=None, batch_format="pyarrow", num_cpus=stages.read.cpus, max_retries=_RETRIES
+        stages.read.stage,
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=stages.read.cpus,
+        max_retries=_RETRIES,
+        **stages.placement,
     )
     for stage in (*stages.compute, stages.write):
-        dataset = dataset.map_batches(**_place(stage), **_ONE_SHARD)
+        dataset = dataset.map_batches(**_place(stage), **stages.placement, **_ONE_SHARD)
     return dataset
 
 
@@ -99,5 +105,6 @@ def _context() -> DataContext:
     context.raise_original_map_exception = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, LostActorWatch]
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     return context

@@ -4,12 +4,15 @@ from actors.engine.decoding.compact_vectors import described
 from actors.models.hub import from_anywhere
 from actors.tenants import DEFAULT_TENANT
 from actors.tracing.context import TraceContext
+from actors.version import versions_of
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
+from pipelines.job.node_check import questions_of
 from pipelines.job.pool_size import ActorPool
 from pipelines.output.row_samples import Sampling
 from pipelines.stages.model import ModelStage
 from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.node_guard import NodeGuard
 from pipelines.stages.precision_check import PrecisionCheck
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
@@ -35,11 +38,12 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: Trace
     if task.embedding is not None and task.gives_embeddings:
         metadata |= described(task.embedding, job.model.hidden_size)
     prepare = PrepareStage(layout, job.model.spec, task.qa, task.embedding, sampling, task.needs_texts, job.chunk)
+    guard = NodeGuard(versions_of(questions_of(config).packages))
     return StageList(
         read=TaskStage(ReadStage(layout, config.corpus.storage, trace), _READ_CPUS),
         compute=(
             TaskStage(prepare, _PREPARE_CPUS),
-            ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check), (own,), pool),
+            ActorStage(ModelStage, (model, None if rehearsal else job.parts, True, check, guard), (own,), pool),
         ),
         write=TaskStage(WriteStage(job.parts, job.schema, metadata, rehearsal, trace), _WRITE_CPUS),
     )

@@ -1,7 +1,7 @@
 """The stages of a job in order, each with what it runs on; passes, the search for poison rows and estimates run it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pipelines.job.pool_size import ActorPool
@@ -69,6 +69,8 @@ class StageList:
     """From a `RawMessage` to a `ResultsMessage`. A row can break one of these, so the search for a poison row runs
     them all; a stage of one's own belongs here."""
     write: TaskStage[WriteStage]
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    """Options of Ray for all of their tasks and actors: which nodes they stay away from (`node_check.away_from`)."""
 
     def __iter__(self) -> Iterator[TaskStage[ReadStage | AnyShardStage] | ActorStage]:
         yield self.read

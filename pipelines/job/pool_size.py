@@ -1,7 +1,7 @@
 """The size of a job's actor pool, and the CPUs, GPUs and threads of each actor."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,36 @@ def plan_pool(
     )
 
 
+def check_placement(pool: ActorPool, nodes: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+    """Checks that the actors fit into single nodes: each lies on one of them.
+
+    Args:
+        nodes: name of each, and its resources as Ray names them.
+
+    Raises:
+        ConfigError: fewer actors than the smallest pool has find room; the message names the largest nodes.
+    """
+    room = sum(_room(pool, resources) for _, resources in nodes)
+    if room >= pool.size:
+        return
+    each = f"{pool.cpus:g} CPU" + (f" and {pool.gpus:g} GPU" if pool.gpus else "")
+    largest = sorted(nodes, key=lambda one: (-one[1].get("GPU", 0.0), -one[1].get("CPU", 0.0)))[:_MOST_NAMED]
+    listed = ", ".join(f"{name} ({one.get('CPU', 0.0):g} CPU, {one.get('GPU', 0.0):g} GPU)" for name, one in largest)
+    raise ConfigError(
+        f"pool: an actor lies on one node, and of {pool.size} actors of {each} each {room} find room; "
+        f"the largest nodes are {listed or 'not there'}. Lower pool.size, pool.cpus or pool.gpus, or start larger nodes"
+    )
+
+
+def _room(pool: ActorPool, resources: Mapping[str, float]) -> int:
+    """Actors that fit into one node."""
+    wanted = (("CPU", pool.cpus), ("GPU", pool.gpus))
+    # Ray counts in ten-thousandths; what is left of sums of fractions must not cost an actor.
+    rooms = [math.floor(resources.get(name, 0.0) / amount + 1e-6) for name, amount in wanted if amount]
+    return min(rooms, default=pool.size)
+
+
+_MOST_NAMED = 3
 _FEEDER_CPUS = 0.05
 """CPUs of a feeder, which waits for replicas most of the time. No stage in `pipelines.execution.ray_pipeline` asks for
 the same number, so that Ray Data does not fuse feeders with a stage."""

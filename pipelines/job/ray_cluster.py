@@ -112,11 +112,18 @@ def _handle_sigterm(handler: Any) -> None:
         signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
 
-def cluster_size() -> tuple[Mapping[str, float], int]:
-    """Resources of the connected cluster as Ray names them (CPU, GPU), and its number of machines."""
-    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+def cluster_size(without: frozenset[str] = frozenset()) -> tuple[Mapping[str, float], int]:
+    """Resources of the connected cluster as Ray names them (CPU, GPU), and its number of machines.
+
+    Args:
+        without: ids of nodes that do not count.
+    """
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return resources, len(nodes)
+    if not without:
+        resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return resources, len(nodes)
+    left = [node["Resources"] for node in nodes if node["NodeID"] not in without]
+    return {name: sum(one.get(name, 0.0) for one in left) for name in ("CPU", "GPU")}, len(left)
 
 
 def count_gpus(parameters: ClusterParameters) -> float:

@@ -25,6 +25,7 @@ RECEIPT_SCHEMA = pa.schema(
         ("error", pa.string()),
         ("permanent", pa.bool_()),
         ("device_lost", pa.bool_()),
+        ("handed_back", pa.bool_()),
         ("store_errors", pa.int32()),
         ("rows", pa.int64()),
         ("quarantined", pa.int64()),
@@ -49,7 +50,7 @@ JSON."""
 
 @dataclass(frozen=True)
 class Receipt:
-    """A shard is committed, or was found to be, or could not be."""
+    """A shard is committed, or was found to be, or could not be, or was handed back untouched."""
 
     shard: ShardId
     file: str
@@ -64,6 +65,8 @@ class Receipt:
     """The error will be the same for every other shard: a full disk, no rights."""
     device_lost: bool = False
     """The error is that of the actor's device."""
+    handed_back: bool = False
+    """Nothing was begun, since the actor's node goes or may not compute; the shard is missing still."""
     store_errors: int = 0
     """Calls to a store that failed on its way, tried again or not."""
     rows: int = 0
@@ -125,6 +128,7 @@ class Receipt:
                 misfits=misfits_from_json(row.pop("misfits") or "[]"),
                 samples=row.pop("samples") or "",
                 agreement=row.pop("agreement") or "",
+                handed_back=bool(row.pop("handed_back", False)),
                 **row,
             )
             for row in table.to_pylist()

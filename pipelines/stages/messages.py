@@ -17,6 +17,7 @@ from pipelines.errors import SpanmillError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.row_samples import CANDIDATE_SCHEMA
+from pipelines.storage.retry import full_disk_mend, is_full
 from pipelines.storage.url import redact
 
 _PAYLOAD = "payload."
@@ -35,6 +36,7 @@ _PLAIN = pa.schema(
         ("permanent", pa.bool_()),
         ("device_lost", pa.bool_()),
         ("no_room", pa.bool_()),
+        ("handed_back", pa.bool_()),
     ]
 )
 _ON_ITS_WAY: dict[str, object] = {
@@ -44,6 +46,7 @@ _ON_ITS_WAY: dict[str, object] = {
     "permanent": False,
     "device_lost": False,
     "no_room": False,
+    "handed_back": False,
 }
 
 
@@ -182,15 +185,18 @@ class SettledMessage(ShardMessage):
     """The error is that of the actor's device, which ends with the actor; another one may compute the shard."""
     no_room: bool = False
     """The device had no room for a window that fitted before; it may have some later."""
+    handed_back: bool = False
+    """The actor's node goes, or may not compute: nothing was begun, and the next pass does it on another one."""
 
     @classmethod
     def failed(cls, header: ShardHeader, stage: str, error: Exception) -> "SettledMessage":
         """A shard that a stage gave up. Our own errors say what to do; of others, the kind says most."""
         named = isinstance(error, SpanmillError | ModelError | NoRoom | DeviceLost)
+        said = str(error) if named else f"{type(error).__name__}: {error}"
         return cls(
             header,
             failed_in=stage,
-            error=redact(str(error) if named else f"{type(error).__name__}: {error}"),
+            error=redact(f"{said}. {full_disk_mend()}" if is_full(error) else said),
             permanent=isinstance(error, StorageError) and error.permanent,
             device_lost=isinstance(error, DeviceLost),
             no_room=isinstance(error, NoRoom),
@@ -209,7 +215,7 @@ class SettledMessage(ShardMessage):
     def found_in(cls, table: pa.Table) -> "SettledMessage | None":
         """The message in a one-row table where it is a settled one, else None."""
         message = cls.from_table(table)
-        return message if message.found or message.failed_in else None
+        return message if message.found or message.failed_in or message.handed_back else None
 
     def receipt(self, committed: float) -> Receipt:
         """What the driver is told; `committed` is the time, seconds of the epoch."""
@@ -221,6 +227,7 @@ class SettledMessage(ShardMessage):
             error=self.error,
             permanent=self.permanent,
             device_lost=self.device_lost,
+            handed_back=self.handed_back,
             store_errors=self.header.store_errors,
             committed=committed,
         )

@@ -13,9 +13,11 @@ from pipelines.errors import StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.sinks.base import Sink
 from pipelines.stages.base import ShardStage
+from pipelines.stages.departure import Departure
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, TokenizedMessage
 from pipelines.stages.model_run import ModelRun
 from pipelines.stages.model_runner import OwnModel, RunShard, SharedModel
+from pipelines.stages.node_guard import NodeGuard
 from pipelines.stages.precision_check import PrecisionCheck
 
 _FAREWELL_SECONDS = 3.0
@@ -35,6 +37,7 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
         parts: Sink | None = None,
         ends_with_device: bool = False,
         check: PrecisionCheck | None = None,
+        guard: NodeGuard | None = None,
     ) -> None:
         """Loads the model, or finds the service that has one; it must be the one that the driver saw.
 
@@ -42,12 +45,17 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             parts: where to look, just before the work, whether another run has done it; None does not look.
             ends_with_device: whether the process, an actor of a pool, ends when its device is lost.
             check: compares some rows with float32; None where that is not wanted.
+            guard: says whether the node may compute; None lets every one.
         """
+        self._guard = guard if guard is not None and not guard.admits(_is_restarted()) else None
+        self._departure = Departure.watched() if ends_with_device else None
         self._check = check
         self._parts = parts
         self._ends_with_device = ends_with_device
         self._first_to_lose = threading.Lock()
         self._run: RunShard
+        if self._guard is not None:
+            return
         try:
             self._run = model.open()
         except Exception as error:
@@ -58,7 +66,16 @@ class ModelStage(ShardStage[TokenizedMessage, ResultsMessage]):
             self._run = _Lost(str(error) if isinstance(error, DeviceLost) else f"{type(error).__name__}: {error}")
 
     def process(self, message: TokenizedMessage) -> ResultsMessage | SettledMessage:
-        """Runs one shard, unless another run has committed it."""
+        """Runs one shard, unless another run has committed it, or the node goes or may not compute."""
+        if self._guard is not None:
+            self._guard.hold()
+            return SettledMessage(message.header, handed_back=True)
+        if self._departure is None:
+            return self._compute(message)
+        with self._departure.working() as may_begin:
+            return self._compute(message) if may_begin else SettledMessage(message.header, handed_back=True)
+
+    def _compute(self, message: TokenizedMessage) -> ResultsMessage | SettledMessage:
         if self._is_committed(message.header.shard):
             return SettledMessage(message.header, found=True)
         begun = ModelRun.begin()

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,6 +54,13 @@ _SETTINGS_WORDS = ("Auth", "Credential", "Refresh", "NotFound", "Validation", "I
 _RETRIED_STATUS = frozenset((408, 409, 425, 429))
 # S3 says 400 to these accidents of the way too.
 _RETRIED_CODES = ("IncompleteBody", "BadDigest", "RequestTimeout", "XAmzContentSHA256Mismatch")
+
+
+# What S3, Azure and Google say where the clock of whoever asks is wrong.
+_CLOCK_WORDS = (
+    *("RequestTimeTooSkewed", "request time and the current time", "date header too old", "Token used too early"),
+    "Check your iat and exp values",
+)
 
 
 @dataclass
@@ -154,6 +162,16 @@ def http_status(error: BaseException) -> int | None:
     return None
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, or what a user may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def full_disk_mend() -> str:
+    """What to do about a disk that is full for this process: on a cluster only this node's may be."""
+    return f"Free some space on node {socket.gethostname()}"
+
+
 def _count() -> None:
     count = _counting.get()
     if count is not None:
@@ -190,8 +208,13 @@ def _explained(action: str, place: str, error: Exception) -> StorageError:
     reason = f"{place}: {action} failed: {_said(error)}"
     if is_transient(error):
         return StorageError(f"{reason} (after several tries). Check network and endpoint, then run the command again.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        mend = "Free some space and run the same command again: it goes on where it stopped."
+    if is_full(error):
+        mend = f"{full_disk_mend()} and run the same command again: it goes on where it stopped."
+    elif any(words in f"{error} {error.__cause__}" for words in _CLOCK_WORDS):
+        mend = (
+            f"The clock of node {socket.gethostname()} is wrong by minutes: run NTP there "
+            "(`timedatectl set-ntp true`), then the same command again."
+        )
     else:
         mend = "Check rights and credentials: corpus.storage, output.storage or the store's environment variables."
     return StorageError(f"{reason}. {mend}", permanent=True)

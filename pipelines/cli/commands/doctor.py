@@ -4,7 +4,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -20,6 +20,8 @@ from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
 from pipelines.config.service import ServeConfig
 from pipelines.console import open_console
+from pipelines.errors import SpanmillError
+from pipelines.storage.filesystem import resolve
 
 State = Literal["ok", "note", "wrong"]
 _STORES = {"s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs"}
@@ -39,8 +41,13 @@ class Finding:
     mend: str = ""
 
 
-def examine(model: str) -> Iterator[Finding]:
-    """Looks at packages, devices, memory, the model, stores and ports; quick things first. Starts no Ray."""
+def examine(model: str, address: str | None = None, stores: Sequence[str] = ()) -> Iterator[Finding]:
+    """Looks at packages, devices, memory, the model, stores and ports; quick things first. Starts no Ray.
+
+    Args:
+        address: of a cluster whose nodes are asked, too.
+        stores: URLs that each of them has to reach.
+    """
     yield Finding("python", "ok", f"{platform.python_version()}, {sys.executable}")
     for package in ("spanmill", "ray", "torch", "transformers", "tokenizers", "pyarrow", "fsspec"):
         yield _package(package)
@@ -52,17 +59,20 @@ def examine(model: str) -> Iterator[Finding]:
     yield _memory()
     yield _room(Path(os.environ.get("RAY_TMPDIR", "/tmp")))
     yield _port(ServeConfig().http.port)
-    yield _cluster()
+    cluster = _cluster(address)
+    yield cluster
+    if address is not None and cluster.state == "ok":
+        yield from _nodes(address, model, stores)
     yield _devices()
 
 
-def show(model: str) -> bool:
-    """Prints the findings; True where nothing is wrong."""
+def show(model: str, address: str | None = None, stores: Sequence[str] = ()) -> bool:
+    """Prints the findings, as `examine` gives them; True where nothing is wrong."""
     table = Table(box=None, show_header=False)
     for _ in range(3):
         table.add_column(overflow="fold")
     fine = True
-    for finding in examine(model):
+    for finding in examine(model, address, stores):
         fine &= finding.state != "wrong"
         mark = {"ok": "ok", "note": "-", "wrong": "WRONG"}[finding.state]
         table.add_row(mark, finding.what, f"{finding.found}{'; ' if finding.mend else ''}{finding.mend}")
@@ -129,8 +139,9 @@ def _port(port: int) -> Finding:
     return Finding("port", "ok", f"{port} is free for `spanmill serve`")
 
 
-def _cluster() -> Finding:
-    address = os.environ.get("RAY_ADDRESS")
+def _cluster(named: str | None) -> Finding:
+    address = named or os.environ.get("RAY_ADDRESS")
+    source = "--address " if named else "RAY_ADDRESS="
     if address is None:
         return Finding("cluster", "ok", "none is named (RAY_ADDRESS), so a job starts a local one")
     from pipelines.job.cluster_check import check_answers
@@ -138,8 +149,32 @@ def _cluster() -> Finding:
     try:
         check_answers(address)
     except (ConnectionError, ValueError) as error:
-        return Finding("cluster", "wrong", f"RAY_ADDRESS={address}: {first_line(error)}")
-    return Finding("cluster", "ok", f"RAY_ADDRESS={address} answers")
+        return Finding("cluster", "wrong", f"{source}{address}: {first_line(error)}")
+    return Finding("cluster", "ok", f"{source}{address} answers")
+
+
+def _nodes(address: str, model: str, stores: Sequence[str]) -> Iterator[Finding]:
+    """What the nodes of a cluster say of themselves."""
+    from pipelines.config.job import ClusterParameters
+    from pipelines.job.node_check import ask, findings, living_nodes, model_questions
+    from pipelines.job.node_facts import WantedFile
+    from pipelines.job.ray_cluster import connected
+
+    try:
+        files = [WantedFile("store", store, store.root) for store in map(resolve, stores)]
+        with connected(ClusterParameters(address=address)):
+            questions = model_questions(ModelParameters(name=model), files)
+            asked = ask([node for node in living_nodes() if node.can_work], questions)
+    except SpanmillError as error:
+        yield Finding("nodes", "wrong", str(error))
+        return
+    found = findings(asked, questions)
+    for finding in found:
+        yield Finding(f"node {finding.name}", "wrong" if finding.refused else "note", finding.text)
+    for one in asked:
+        if one.facts is not None and one.node.id not in {finding.node.id for finding in found}:
+            listed = ", ".join(f"{package} {version}" for package, version in one.facts.versions.items())
+            yield Finding(f"node {one.facts.host} ({one.node.address})", "ok", f"{listed}; clock, disks and stores too")
 
 
 def _devices() -> Finding:

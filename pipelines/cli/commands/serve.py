@@ -21,6 +21,7 @@ from actors.models.hub import from_anywhere
 from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind, deployment_names, what_does_not_fit
 from actors.serving.model_card import describe_each
+from actors.serving.node_check import service_versions
 from actors.serving.parameters import ServedModel, ServiceParameters
 from actors.serving.types import ModelCard
 from actors.tracing.environment import is_wanted, obstacle_in
@@ -30,6 +31,15 @@ from pipelines.cli.stop_signals import heard_at_any_moment
 from pipelines.config.loader import check_config
 from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError, JobError
+from pipelines.job.node_check import (
+    ask,
+    away_from,
+    check_some_left,
+    findings,
+    living_nodes,
+    model_questions,
+    refused_ids,
+)
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 from pipelines.job.side_process import in_side_process
@@ -101,7 +111,7 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     runtimes = " and ".join(f"{card.name}, with {card.backend} in {card.dtype}" for card in cards)
     console.print(f"starting Ray Serve and {runtimes} ...")
     try:
-        _deploy(config, service)
+        _deploy(config, service, _placement(config, console))
     except BaseException:
         _give_up(config)
         raise
@@ -122,6 +132,21 @@ def _check_room(config: ServeConfig, service: ServiceParameters, console: Consol
     console.print(f"{missing}; the service is not ready until machines join that have it, or {mend}", markup=False)
 
 
+def _placement(config: ServeConfig, console: Console) -> Mapping[str, Any]:
+    """Which nodes the replicas stay away from: those with other versions, or from which a model cannot be read."""
+    if address_of(config.ray) == "local":
+        return {}
+    nodes = [node for node in living_nodes() if node.can_work]
+    asked = [model_questions(one.model) for one in config.served()]
+    found = list(
+        dict.fromkeys(finding for questions in asked for finding in findings(ask(nodes, questions), questions))
+    )
+    for finding in found:
+        console.print(f"warning: {finding}", soft_wrap=True, markup=False)
+    check_some_left(nodes, found)
+    return away_from(refused_ids(found))
+
+
 def _warn_of_lost_traces(console: Console) -> None:
     """Says it where traces are wanted and cannot be exported; gateway and replicas say it in Ray's logs only."""
     obstacle = obstacle_in(os.environ) if is_wanted(os.environ) else None
@@ -136,13 +161,14 @@ def _give_up(config: ServeConfig) -> None:
             serve.delete(APPLICATION, _blocking=False)
 
 
-def _deploy(config: ServeConfig, service: ServiceParameters) -> None:
+def _deploy(config: ServeConfig, service: ServiceParameters, placement: Mapping[str, Any]) -> None:
     quiet: Any = LoggingConfig(log_level="WARNING", enable_access_log=False)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     options, served = HTTPOptions(host=config.http.host, port=config.http.port), service.served()
+    versions = service_versions(sends_code=address_of(config.ray) != "local")
     try:
         serve.start(http_options=options, logging_config=quiet)
-        serve.run(bind(service), name=APPLICATION, route_prefix="/", logging_config=quiet)
+        serve.run(bind(service, versions, placement), name=APPLICATION, route_prefix="/", logging_config=quiet)
     except (RuntimeError, RayServeException, RayError) as error:
         names = dict(zip(deployment_names(served), (one.public_name for one in served), strict=True))
         raise JobError(f"the service could not be started: {_cause(error, _messages(), names)}") from error

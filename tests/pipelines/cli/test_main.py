@@ -122,7 +122,9 @@ def test_config_prints_a_config(spanmill: Spanmill, kind: str, config: type[Base
     assert spanmill("config", kind) == Said(0, as_yaml(config), "")
 
 
-COMMANDS = ("answer", "embed", "bench", "status", "doctor", "config", "evaluate", "finetune", "serve")
+COMMANDS = (
+    *("answer", "embed", "bench", "status", "doctor", "config", "evaluate", "finetune", "serve", "drain", "node"),
+)
 CONFIGS = {"answer": "answer", "embed": "embed", "evaluate": "answer", "finetune": "finetune", "serve": "serve"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.config.job import PoolParameters
 from pipelines.errors import ConfigError
-from pipelines.job.pool_size import ActorPool, plan_pool
+from pipelines.job.pool_size import ActorPool, check_placement, plan_pool
 
 
 def _plan(resources: dict[str, float], threads: int | None = None, nodes: int = 1, **parameters: Any) -> ActorPool:
@@ -83,3 +83,18 @@ def test_actors_side_by_side_share_a_machine_or_a_gpu(
 def test_actors_that_are_given_are_not_multiplied() -> None:
     assert plan_pool(PoolParameters(size=1), None, {"CPU": 8}, side_by_side=4).size == 1
     assert plan_pool(PoolParameters(gpus=0.5), None, {"CPU": 8, "GPU": 1}, side_by_side=4).size == 2
+
+
+def test_an_actor_must_fit_into_one_node() -> None:
+    """Four CPUs in all are not four in one place."""
+    small = [("10.0.0.1", {"CPU": 2.0}), ("10.0.0.2", {"CPU": 2.0, "GPU": 1.0})]
+    said = r"of 1 actors of 3 CPU each 0 find room; the largest nodes are 10\.0\.0\.2 \(2 CPU, 1 GPU\), 10\.0\.0\.1"
+    with pytest.raises(ConfigError, match=said):
+        check_placement(ActorPool(1, 1, cpus=3.0, gpus=0.0, threads=1), small)
+    with pytest.raises(ConfigError, match=r"of 2 actors of 1 CPU and 1 GPU each 1 find room.* Lower pool\.size"):
+        check_placement(ActorPool(2, 2, cpus=1.0, gpus=1.0, threads=1), small)
+
+
+def test_fractions_of_a_gpu_and_feeders_fit() -> None:
+    check_placement(ActorPool(3, 3, cpus=0.1, gpus=1 / 3, threads=1), [("one", {"CPU": 1.0, "GPU": 1.0})])
+    check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), [("one", {"CPU": 0.16})] * 2)

@@ -3,6 +3,8 @@
 import errno
 import logging
 import pickle
+import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -165,3 +167,13 @@ def test_waits_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
         assert max(seconds) <= min(0.3 * 2**step, 15)
         assert len(set(seconds)) > 1
     assert max(steps[0]) < max(steps[2]) < max(steps[4])
+
+
+def test_a_full_disk_and_a_wrong_clock_name_the_node() -> None:
+    """On a cluster, another node's disk and clock may be well."""
+    here = re.escape(socket.gethostname())
+    with pytest.raises(StorageError, match=f"Free some space on node {here} and run the same command again"):
+        attempt("writing", "there", _Flaky(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(StorageError, match=f"clock of node {here} is wrong by minutes: run NTP") as raised:
+        attempt("listing", "s3://b", _Flaky(_s3_error("RequestTimeTooSkewed", 403)))
+    assert raised.value.permanent

@@ -1,0 +1,113 @@
+"""What is made of the answers of nodes; test_nodes asks real ones."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.version import versions_of
+from pipelines.config.job import AnswerConfig
+from pipelines.config.loader import load_config
+from pipelines.errors import JobError
+from pipelines.job.node_check import (
+    Asked,
+    Node,
+    away_from,
+    check_some_left,
+    findings,
+    questions_of,
+    refused_ids,
+)
+from pipelines.job.node_facts import Disk, NodeFacts, Questions
+
+NODE = Node("a1", "10.0.0.7", {"CPU": 8.0})
+QUESTIONS = Questions(("torch", "transformers", "pyarrow"))
+VERSIONS = versions_of(QUESTIONS.packages)
+FACTS = NodeFacts("worker-7", 1_000.0, VERSIONS, (Disk("/tmp", 50 << 30, 100 << 30),))
+MIB = 1 << 20
+
+
+def _said(facts: NodeFacts | None, sent: float = 999.0, received: float = 1_001.0, error: str = "") -> list[str]:
+    return [str(finding) for finding in findings([Asked(NODE, sent, received, facts, error)], QUESTIONS)]
+
+
+def test_a_node_that_fits_is_not_mentioned() -> None:
+    assert _said(FACTS) == []
+
+
+def test_other_versions_are_refused_with_both_and_the_mend() -> None:
+    [said] = _said(replace(FACTS, versions=dict(VERSIONS) | {"transformers": "4.0.0"}))
+    mine = VERSIONS["transformers"]
+    assert said.startswith("node worker-7 (10.0.0.7) gets no work: it has transformers 4.0.0 in place of " + mine)
+    assert f"pip install 'transformers=={mine}'" in said
+
+
+@pytest.mark.parametrize(
+    ("what", "mend"),
+    [
+        ("the model /models/mine", "Copy the folder there"),
+        ("the model s3://bucket/models/mine", "the route, the firewall and the credentials"),
+        ("OUTPUT /data/out", "must be shared by all nodes"),
+        ("INPUT s3://bucket/in.jsonl", "the route, the firewall and the credentials"),
+    ],
+)
+def test_what_it_cannot_read_is_named_with_the_mend(what: str, mend: str) -> None:
+    [said] = _said(replace(FACTS, unreachable={what: "no route to host"}))
+    assert said.startswith(f"node worker-7 (10.0.0.7) gets no work: it cannot read {what}: no route to host. ")
+    assert mend in said
+
+
+@pytest.mark.parametrize(("clock", "words"), [(1_001.0 + 130, "130 s ahead of"), (999.0 - 200, "200 s behind")])
+def test_a_clock_that_differs_by_minutes_is_warned_of(clock: float, words: str) -> None:
+    [said] = _said(replace(FACTS, clock=clock))
+    assert said.startswith(f"node worker-7 (10.0.0.7): its clock is {words} the driver's")
+    assert "timedatectl" in said
+
+
+def test_an_answer_that_took_long_says_little_of_the_clock() -> None:
+    assert _said(FACTS, sent=900.0, received=1_100.0) == []
+
+
+@pytest.mark.parametrize("disk", [Disk("/tmp", 900 * MIB, 8_000 * MIB), Disk("/tmp", 40_000 * MIB, 1_000_000 * MIB)])
+def test_a_disk_that_is_nearly_full_is_warned_of(disk: Disk) -> None:
+    """Few bytes, or few of many: Ray does not spill onto a disk that is 95 % full."""
+    [said] = _said(replace(FACTS, disks=(disk,)))
+    assert f"its disk is nearly full: {disk.free / MIB:,.0f} of {disk.total / MIB:,.0f} MiB left in /tmp" in said
+
+
+def test_a_node_that_cannot_run_the_code_is_refused_and_a_slow_one_is_not() -> None:
+    [broken] = _said(None, error="ModuleNotFoundError: No module named 'fsspec'")
+    assert "gets no work: it cannot run this code: ModuleNotFoundError" in broken
+    [slow] = _said(None)
+    assert "gets no work" not in slow
+
+
+def test_where_all_are_refused_there_is_no_job() -> None:
+    refused = findings([Asked(NODE, 0.0, 1.0, error="broken")], QUESTIONS)
+    head = Node("b2", "10.0.0.1", {})
+    with pytest.raises(JobError, match=r"no node of the cluster can do this job:\n  node 10\.0\.0\.7 gets no work"):
+        check_some_left([NODE, head], refused)
+    check_some_left([NODE, Node("c3", "10.0.0.8", {"CPU": 1.0})], refused)
+    assert refused_ids(refused) == {"a1"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "options"),
+    [(frozenset(), {}), (frozenset({"b2", "a1"}), {"label_selector": {"ray.io/node-id": "!in(a1,b2)"}})],
+)
+def test_what_is_refused_is_kept_away_from(refused: frozenset[str], options: Mapping[str, object]) -> None:
+    assert away_from(refused) == options
+
+
+def test_what_is_asked_depends_on_who_computes(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    own = load_config(AnswerConfig, None, [f"model.name={tmp_path}/mine", "model.backend=onnxruntime"])
+    asked = questions_of(own)
+    assert asked.model_folder == f"{tmp_path}/mine"
+    assert {"torch", "transformers", "tokenizers", "pyarrow", "onnxruntime"} <= set(asked.packages)
+    assert questions_of(load_config(AnswerConfig, None, ["model.name=minilm-qa"])).model_folder is None
+    stored = questions_of(load_config(AnswerConfig, None, ["model.name=s3://bucket/models/mine"]))
+    assert [(file.what, file.path) for file in stored.files] == [("the model", "bucket/models/mine")]
+    shared = load_config(AnswerConfig, None, [f"model.name={tmp_path}/mine", "pool.kind=serve"])
+    assert questions_of(shared) == Questions(("tokenizers", "pyarrow"))

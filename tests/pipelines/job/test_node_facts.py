@@ -1,0 +1,53 @@
+"""What a machine says of itself when a job asks it."""
+
+import socket
+import time
+from pathlib import Path
+
+import pyarrow
+import pytest
+
+from pipelines.job.node_facts import Questions, WantedFile, look
+from pipelines.storage.filesystem import resolve
+from tests.pipelines.processes import deaf_address
+
+
+def _asked(*files: WantedFile, model: str | None = None) -> dict[str, str]:
+    return dict(look(Questions(("pyarrow", "no-such-distribution"), model, files), ()).unreachable)
+
+
+def test_it_says_versions_clock_and_room(tmp_path: Path) -> None:
+    before = time.time()
+    facts = look(Questions(("pyarrow", "no-such-distribution")), (str(tmp_path), "/no/such/folder"))
+    assert before <= facts.clock <= time.time()
+    assert (facts.host, facts.versions) == (socket.gethostname(), {"pyarrow": pyarrow.__version__})
+    assert facts.disks[0].folder == str(tmp_path)
+    assert 0 < facts.disks[0].free < facts.disks[0].total
+
+
+def test_a_model_that_only_the_driver_has(tmp_path: Path) -> None:
+    assert _asked(model=str(tmp_path)) == {}
+    assert _asked(model=f"{tmp_path}/none") == {f"the model {tmp_path}/none": "there is no such folder"}
+
+
+def test_a_folder_that_is_not_shared(tmp_path: Path) -> None:
+    store = resolve(str(tmp_path))
+    output = WantedFile("OUTPUT", store, store.path("_manifest.json"))
+    assert _asked(output) == {f"OUTPUT {tmp_path}": "_manifest.json is not there"}
+    (tmp_path / "_manifest.json").write_text("{}")
+    assert _asked(output) == {}
+
+
+def test_a_store_that_does_not_answer_and_one_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("s3fs")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    with deaf_address() as address:
+        options = {"endpoint_url": f"http://{address}"}
+        there = resolve("s3://bucket/in.jsonl", {**options, "key": "k", "secret": "s"})
+        why = _asked(WantedFile("INPUT", there, there.root))
+        assert address in why["INPUT s3://bucket/in.jsonl"]
+        bare = resolve("s3://bucket/in.jsonl", options)
+        assert "redentials" in _asked(WantedFile("INPUT", bare, bare.root))["INPUT s3://bucket/in.jsonl"]
