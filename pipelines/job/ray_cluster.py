@@ -113,10 +113,13 @@ def _handle_sigterm(handler: Any) -> None:
 
 
 def cluster_size() -> tuple[Mapping[str, float], int]:
-    """Resources of the connected cluster as Ray names them (CPU, GPU), and its number of machines."""
+    """Resources of the connected cluster as Ray names them (CPU, GPU), and its number of machines.
+
+    A head that has no CPUs, so that no work comes to it, is not counted.
+    """
     resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return resources, len(nodes)
+    nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+    return resources, max(sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in nodes), 1)
 
 
 def count_gpus(parameters: ClusterParameters) -> float:
