@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 _LOOK_SECONDS = 0.5
 _LOGGER = "spanmill"
+_GOES_ON = "What is committed stays, and the same command goes on from there"
 
 
 def is_outside(config: JobConfig) -> bool:
@@ -57,13 +58,9 @@ def in_cluster(
                 console.print("the node of the job's driver is lost; another one goes on", style="red")
             except ConnectionError as error:
                 raise JobError(
-                    f"the connection to {address_of(cluster_of(job.config))} is lost: {error}. What is committed stays, "
-                    "and the same command goes on from there"
+                    f"the connection to {address_of(cluster_of(job.config))} is lost: {error}. {_GOES_ON}"
                 ) from error
-    raise JobError(
-        f"the job's driver was lost with its node {job.config.ray.passes} times. What is committed stays, and the same "
-        "command goes on from there"
-    )
+    raise JobError(f"the job's driver was lost with its node {job.config.ray.passes} times. {_GOES_ON}")
 
 
 def _once(

@@ -127,13 +127,14 @@ class Host:
         ip(*inside, "route", "add", "default", "via", gateway)
 
     def boot(self) -> None:
-        """Starts its first process, with folders that hold nothing yet."""
+        """Starts its first process, with folders that hold nothing yet, and its cable plugged in."""
+        self.restore()
         STATE.mkdir(exist_ok=True)
         # A folder of the code may lie within another; the outer one is bound first.
         shared = sorted({ROOT, ENVIRONMENT, Path(sys.base_prefix).resolve()}, key=lambda path: len(path.parts))
+        entered = ("nsenter", f"--net=/run/netns/{self.namespace}")
         subprocess.Popen(
-            ("nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork")
-            + ("bash", "-c", _BOOT),
+            (*entered, "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "bash", "-c", _BOOT),
             env={
                 "PATH": os.environ["PATH"],
                 "NAME": self.name,
@@ -160,7 +161,11 @@ class Host:
             check: whether a command that fails is an error, with what it said.
         """
         done = subprocess.run(
-            self.entered(words), env=self._env(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            self.entered(words),
+            env=self._env(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             timeout=seconds,
         )
         assert not check or done.returncode == 0, f"{self.name}: {words}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -171,8 +176,13 @@ class Host:
         file: IO[str]
         with log.open("w") as file:
             process = subprocess.Popen(
-                self.entered(words), env=self._env() | dict(env or {}), stdin=subprocess.DEVNULL, stdout=file,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                self.entered(words),
+                env=self._env() | dict(env or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
             )
         return Running(process, log)
 
@@ -194,16 +204,20 @@ class Host:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
 
+    def read(self, path: str) -> bytes:
+        """A file of the host; empty where there is none yet."""
+        place = Path(f"/proc/{self._first()}/root", path.lstrip("/"))
+        return place.read_bytes() if place.exists() else b""
+
     def processes(self) -> list[int]:
         """Ids, as this machine counts them, of all processes of the host."""
         listed = subprocess.run(("ip", "netns", "pids", self.namespace), capture_output=True, text=True)
         return [int(pid) for pid in listed.stdout.split()]
 
     def kill(self) -> None:
-        """Ends all of its processes at once, as a host ends whose power is cut: nobody is told, not even by TCP."""
+        """Ends all of its processes at once, as where the power is cut: nobody is told, not even by TCP."""
         self.cut()
         kill_all(self.namespace)
-        self.restore()
 
     def cut(self) -> None:
         """Pulls its network cable: what others send is lost, and so is what it sends."""

@@ -1,9 +1,9 @@
 """A Ray cluster of several hosts on this one machine, and a store that all of them reach.
 
-    python -m tests.cluster.hosts up --workers 2
-    python -m tests.cluster.hosts exec head -- spanmill answer s3://bucket/in.parquet s3://bucket/out
-    python -m tests.cluster.hosts status
-    python -m tests.cluster.hosts down
+python -m tests.cluster.hosts up --workers 2
+python -m tests.cluster.hosts exec head -- spanmill answer s3://bucket/in.parquet s3://bucket/out
+python -m tests.cluster.hosts status
+python -m tests.cluster.hosts down
 """
 
 import json
@@ -28,8 +28,8 @@ from tests.cluster.host import PREFIX, ROOT, STATE, Host, Running, ip, missing, 
 BUCKET = "s3://bucket"
 MODEL = f"{BUCKET}/models/minilm-qa"
 BRIDGE, BRIDGE_ADDRESS = "sm-bridge", "10.77.0.254"
-_LOCK = Path("/run/spanmill-hosts.lock")
-_KEPT = STATE / "cluster.json"
+LOCK = Path("/run/spanmill-hosts.lock")
+KEPT = STATE / "cluster.json"
 _STORE_PORT, _REDIS_PORT = 9000, 6380
 _PORT, _DASHBOARD_PORT, _CLIENT_PORT = 6379, 8265, 10001
 _OBJECT_STORE = 160 << 20
@@ -99,26 +99,34 @@ class Cluster:
         """fsspec options with which this machine reaches the store."""
         return {"key": "spanmill", "secret": self.token, "endpoint_url": self.endpoint}
 
-    def up(self, workers: int) -> None:
+    def up(self, workers: int, cpus: int = 2) -> None:
         """Makes the hosts, the store with the model in it, and the cluster."""
         STATE.mkdir(exist_ok=True)
-        ip("link", "add", BRIDGE, "type", "bridge")
-        ip("addr", "add", f"{BRIDGE_ADDRESS}/24", "dev", BRIDGE)
-        ip("link", "set", BRIDGE, "up")
+        build_bridge()
         for host in (self.store, self.head, self.outside):
             self._plug_in(host)
         self._start_store()
         self.start_head()
         for _ in range(workers):
-            self.add_worker(wait=False)
+            self.add_worker(cpus, wait=False)
         self.wait_for_nodes(1 + workers)
+
+    def add_host(self, name: str, number: int) -> Host:
+        """A further host without Ray.
+
+        Args:
+            name: at most 11 characters.
+            number: last part of its address.
+        """
+        host = Host(name, f"10.77.0.{number}", self.settings)
+        self._plug_in(host)
+        return host
 
     def add_worker(self, cpus: int = 2, wait: bool = True) -> Host:
         """A further host, which joins the cluster."""
         number = len(self.workers) + 1
-        host = Host(f"worker{number}", f"10.77.0.{10 + number}", self.settings)
+        host = self.add_host(f"worker{number}", 10 + number)
         self.workers.append(host)
-        self._plug_in(host)
         before = len(self.nodes()) if wait else 0
         self.start_worker(host, cpus)
         if wait:
@@ -137,7 +145,8 @@ class Cluster:
         node = self._start_node(self.head, words, redis if self.fault_tolerant else {})
         deadline = time.monotonic() + _PATIENCE
         while self.head.run("ray", "health-check", f"--address={self.address}", check=False).returncode:
-            assert node.process.poll() is None and time.monotonic() < deadline, node.said()
+            assert node.process.poll() is None, node.said()
+            assert time.monotonic() < deadline, node.said()
         return node
 
     def nodes(self) -> list[str]:
@@ -189,18 +198,30 @@ class Cluster:
 
 
 @contextmanager
-def cluster(workers: int = 2, fault_tolerant: bool = False) -> Iterator[Cluster]:
-    """A cluster until the block ends. There is one at a time: another process that wants one waits."""
-    with FileLock(_LOCK):
-        if _KEPT.exists():
+def cluster(workers: int = 2, fault_tolerant: bool = False, cpus: int = 2) -> Iterator[Cluster]:
+    """A cluster until the block ends. There is one at a time: another process that wants one waits.
+
+    Args:
+        fault_tolerant: whether the head keeps what it knows in Redis.
+        cpus: of each worker, as Ray counts them.
+    """
+    with FileLock(LOCK):
+        if KEPT.exists():
             raise RuntimeError("`python -m tests.cluster.hosts up` has a cluster: end it with `... down` first")
         down()
         made = Cluster(uuid.uuid4().hex, fault_tolerant)
         try:
-            made.up(workers)
+            made.up(workers, cpus)
             yield made
         finally:
             down()
+
+
+def build_bridge() -> None:
+    """Makes the bridge to which hosts are plugged in; this machine has an address there, too."""
+    ip("link", "add", BRIDGE, "type", "bridge")
+    ip("addr", "add", f"{BRIDGE_ADDRESS}/24", "dev", BRIDGE)
+    ip("link", "set", BRIDGE, "up")
 
 
 def down() -> None:
@@ -223,13 +244,13 @@ def _up(
     """Makes a cluster, which stays until `down`."""
     if obstacle := missing():
         sys.exit(obstacle)
-    with FileLock(_LOCK):
+    with FileLock(LOCK):
         if names():
             sys.exit("there are hosts already: `down` removes them")
         made = Cluster(uuid.uuid4().hex, redis)
         made.up(workers)
         kept = {"token": made.token, "redis": redis, "workers": workers}
-        with os.fdopen(os.open(_KEPT, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        with os.fdopen(os.open(KEPT, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump(kept, file)
     for host in (made.head, *made.workers, made.outside, made.store):
         typer.echo(f"{host.name:8} {host.address}")
@@ -256,9 +277,9 @@ def _exec(
     words: Annotated[list[str], typer.Argument(help="The command, behind --.")],
 ) -> None:
     """Runs a command on a host, with its environment."""
-    if not _KEPT.exists():
+    if not KEPT.exists():
         sys.exit("there is no cluster: `up` makes one")
-    kept = json.loads(_KEPT.read_text())
+    kept = json.loads(KEPT.read_text())
     there = Host(host, "", Cluster(kept["token"], kept["redis"]).settings)
     sys.exit(there.call(*words))
 
