@@ -67,6 +67,8 @@ class Cluster:
             # Ray ends workers where the memory of the machine is nearly full, whoever has taken it.
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_gcs_server_port_wait_time_s": "180",
+            # A worker ends where the head is away for longer than this; on a busy machine one takes minutes to start.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
             "OMP_WAIT_POLICY": "PASSIVE",
             "SPANMILL_KEYS": self.token,
             "AWS_ENDPOINT_URL": self.endpoint,

@@ -89,11 +89,16 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     # Decided once, so that all replicas have the same, whatever machines they come to lie on.
     pinned = Candidate(card.backend, card.dtype).of(service.model)
     service = service.model_copy(update={"model": pinned})
-    check_free(config.http.port, "http.port", config.http.host)
+    is_local = address_of(config.ray) == "local"
+    if is_local:
+        check_free(config.http.port, "http.port", config.http.host)
     if service.keys.none and not is_loopback(config.http.host):
         console.print(f"no keys are wanted: whoever reaches port {config.http.port} of this machine may ask")
     _warn_of_lost_traces(console)
     started.enter_context(connected(config.ray, models=(config.model.name,)))
+    if not is_local and not serve.status().proxies:
+        # Otherwise the cluster's Ray Serve may listen there, which an earlier `spanmill serve` has left.
+        check_free(config.http.port, "http.port", config.http.host)
     started.enter_context(_announced(config))
     console.print(f"starting Ray Serve and {card.name}, with {card.backend} in {card.dtype} ...")
     try:
