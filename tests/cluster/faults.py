@@ -18,6 +18,8 @@ from tests.cluster.host import missing
 from tests.cluster.load import asking
 
 CUT_SECONDS = 30.0
+AWAY_SECONDS = 30.0
+"""Until a worker that was killed is there again; its address is silent until then, as where the power is cut."""
 _BEFORE = 3
 """Shards that both jobs have committed when the fault comes."""
 _PER_SECOND = 2.0
@@ -51,6 +53,7 @@ class Verdict:
 def _worker_killed(at: Bench) -> None:
     worker = at.cluster.workers[0]
     worker.kill()
+    time.sleep(AWAY_SECONDS)
     worker.boot()
     at.cluster.start_worker(worker, WORKER_CPUS)
 
@@ -69,7 +72,7 @@ def _head_killed(at: Bench) -> None:
 
 
 FAULTS = {
-    "worker": Fault("a worker is killed, and joins again", _worker_killed),
+    "worker": Fault(f"a worker is killed, and joins again after {AWAY_SECONDS:g} s", _worker_killed),
     "cut": Fault(f"the network of a worker is cut for {CUT_SECONDS:g} s", _worker_cut),
     "head": Fault("the head is killed, and started again", _head_killed),
 }

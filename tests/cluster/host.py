@@ -56,7 +56,8 @@ def missing() -> str | None:
     """What this machine lacks to have hosts; None where they can be made."""
     if os.geteuid() != 0:
         return "network and mount namespaces need root"
-    for tool, package in (("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux")):
+    tools = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "redis-server": "redis-server"}
+    for tool, package in tools.items():
         if which(tool) is None:
             return f"{tool} is missing: apt-get install {package}"
     made = subprocess.run(("unshare", "--mount", "--net", "--pid", "--fork", "true"), capture_output=True, text=True)

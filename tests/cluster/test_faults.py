@@ -5,7 +5,7 @@ import pytest
 from tests.cluster.bench import WORKER_CPUS, Bench
 from tests.cluster.faults import FAULTS, strike
 
-pytestmark = pytest.mark.more
+pytestmark = [pytest.mark.more, pytest.mark.ray]
 
 
 @pytest.mark.parametrize("kind", FAULTS)

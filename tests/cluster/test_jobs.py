@@ -9,7 +9,7 @@ from tests.cluster.bench import Bench, Job
 from tests.cluster.hosts import MODEL
 from tests.cluster.load import ANSWER, BODY, asking
 
-pytestmark = pytest.mark.more
+pytestmark = [pytest.mark.more, pytest.mark.ray]
 
 ADDRESS = "ray.address=auto"
 

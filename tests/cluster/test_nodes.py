@@ -8,7 +8,7 @@ from tests.cluster.bench import WORKER_CPUS, Bench
 from tests.cluster.host import STATE, Host
 from tests.cluster.load import asking
 
-pytestmark = pytest.mark.more
+pytestmark = [pytest.mark.more, pytest.mark.ray]
 
 
 def _needs(host: Host, command: str) -> None:

@@ -19,7 +19,7 @@ RUNTIMES = {
 
 def rows_per_second(at: Bench, backend: str, actors: int) -> float:
     """Of a job with so many actors, from its first commit to its last."""
-    keys = ("ray.address=auto", f"pool.size={actors}", "pool.cpus=1.5", f"model.backend={backend}")
+    keys = ("ray.address=auto", f"pool.size={actors}", "pool.cpus=2", f"model.backend={backend}")
     job = at.start_job(at.cluster.workers[0], keys=keys)
     job.wait()
     events = sorted(job.events("shard committed"), key=lambda event: str(event["time"]))
