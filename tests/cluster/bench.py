@@ -40,6 +40,11 @@ class Job:
         """URL of its output."""
         return f"{BUCKET}/{self.name}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its command has not ended yet."""
+        return self.command.process.poll() is None
+
     def events(self, event: str) -> list[dict[str, Any]]:
         """Records of its log, such as those of "shard committed"."""
         lines = self.host.read(f"/tmp/{self.name}.jsonl").split(b"\n")[:-1]
@@ -136,7 +141,7 @@ class Bench:
 
 
 @contextmanager
-def bench(rows: int = 160, workers: int = 2) -> Iterator[Bench]:
+def bench(rows: int = 200, workers: int = 2) -> Iterator[Bench]:
     """A fault-tolerant cluster with a corpus, and the rows of an undisturbed job over it.
 
     Args:

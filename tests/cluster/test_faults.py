@@ -1,9 +1,12 @@
 """Hosts that die, are cut off and join while jobs run and requests come in."""
 
+import signal
+
 import pytest
 
 from tests.cluster.bench import WORKER_CPUS, Bench
 from tests.cluster.faults import FAULTS, strike
+from tests.cluster.load import asking
 
 pytestmark = [pytest.mark.more, pytest.mark.ray]
 
@@ -26,3 +29,18 @@ def test_a_worker_that_joins_gets_work(running: Bench) -> None:
     job.wait()
     assert running.rows_equal(job.output)
     assert joined.name in {record["node"] for record in job.events("shard committed")}
+
+
+def test_a_service_whose_command_died_with_its_host_is_taken_over_and_ended(running: Bench) -> None:
+    cluster = running.cluster
+    with asking([running.url(host) for host in cluster.workers], cluster.token) as load:
+        cluster.head.kill()
+        cluster.head.boot()
+        cluster.start_head()
+        running.wait_for_replicas()
+        service = running.start_service(cluster.head)
+    assert not load.failed()
+    service.signal(signal.SIGTERM)
+    code, said = service.end()
+    assert code == 0, said
+    assert running.running_replicas() == 0

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from tests.cluster import hosts
-from tests.cluster.host import ROOT, Host, ip, missing, names
+from tests.cluster.host import ROOT, STATE, Host, ip, missing, names
 
 pytestmark = [pytest.mark.more, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -50,7 +50,7 @@ def test_hosts_see_their_own_processes_and_name_and_reach_each_other(two: tuple[
     assert "sleep 12345" not in other.run("ps", "ax").stdout
     words = ("import socket; server = socket.create_server(('0.0.0.0', 9)); print('up', flush=True);",)
     program = " ".join((*words, "print(server.accept()[1][0])"))
-    server = other.start(hosts.STATE / "server.log", "python", "-c", program)
+    server = other.start(STATE / "server.log", "python", "-c", program)
     server.wait_until_says("up")
     one.run("python", "-c", _connect(other))
     assert server.end(60) == (0, f"up\n{one.address}\n")
@@ -67,7 +67,7 @@ def test_a_cut_host_is_not_reached_until_it_is_restored(two: tuple[Host, Host]) 
 def test_signals_reach_the_command_and_a_killed_host_boots_empty(two: tuple[Host, Host]) -> None:
     one, _ = two
     program = one.start(
-        hosts.STATE / "sleep.log",
+        STATE / "sleep.log",
         "bash",
         "-c",
         "trap 'echo told; exit 7' TERM; echo up; while true; do sleep 0.1; done",

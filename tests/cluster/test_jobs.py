@@ -47,8 +47,9 @@ def test_jobs_on_the_services_replicas_and_with_a_pool_of_their_own_beside_reque
     assert not load.failed()
     assert load.done
     assert all(running.rows_equal(job.output) for job in jobs)
-    # Both hosts computed shards of each.
-    assert len(_nodes(jobs[1])) == 2
+    assert _nodes(jobs[1]) == {host.name for host in running.cluster.workers}
+    # The head has no CPUs, and no work.
+    assert [event["nodes"] for event in jobs[1].events("run began")] == [2]
 
 
 @pytest.mark.parametrize("words", [(), ("--pool", "serve")], ids=["own", "serve"])
