@@ -31,7 +31,7 @@ _GOES_ON = "What is committed stays, and the same command goes on from there"
 def is_outside(config: JobConfig) -> bool:
     """Whether this process is, or will be, connected to the job's cluster by Ray's client."""
     if ray.is_initialized():
-        return bool(ray.util.client.ray.is_connected())
+        return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]
     return address_of(cluster_of(config)).startswith("ray://")
 
 
@@ -72,8 +72,10 @@ def _once(
 ) -> Result:
     # Without CPUs of its own: where actors hold all of them, it could never start. One thread runs the call, the other
     # gives what it has said.
-    kind: Any = ray.remote(num_cpus=0, max_concurrency=2)(_Driver)
-    driver = kind.remote(console.width, console.is_terminal, logging.getLogger(_LOGGER).level)
+    kind: Any = ray.remote(_Driver)
+    driver = kind.options(num_cpus=0, max_concurrency=2).remote(
+        console.width, console.is_terminal, logging.getLogger(_LOGGER).level
+    )
     try:
         result = driver.run.remote(call, job, *args, **kwargs)
         done: list[Any] = []

@@ -24,7 +24,8 @@ def rows_per_second(at: Bench, backend: str, actors: int) -> float:
     job.wait()
     events = sorted(job.events("shard committed"), key=lambda event: str(event["time"]))
     began, ended = (datetime.fromisoformat(events[place]["time"]) for place in (0, -1))
-    return sum(event["input_rows"] for event in events[1:]) / (ended - began).total_seconds()
+    rows: int = sum(event["input_rows"] for event in events[1:])
+    return rows / (ended - began).total_seconds()
 
 
 def main(times: Annotated[int, typer.Option(min=1, help="How often each is measured; the best counts.")] = 1) -> None:
