@@ -141,7 +141,7 @@ class Bench:
 
 
 @contextmanager
-def bench(rows: int = 200, workers: int = 2) -> Iterator[Bench]:
+def bench(rows: int = 160, workers: int = 2) -> Iterator[Bench]:
     """A fault-tolerant cluster with a corpus, and the rows of an undisturbed job over it.
 
     Args:

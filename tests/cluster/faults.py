@@ -1,12 +1,14 @@
 """`python -m tests.cluster.faults`: what happens to jobs, requests and the service where hosts fail, and for how long.
 
-Each fault comes while a job shares the service's replicas, another has a pool of its own, and requests come in.
+Each fault comes while requests come in, and once during a job that shares the service's replicas, once during one with
+a pool of its own.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Annotated
 
 import typer
@@ -20,15 +22,15 @@ from tests.cluster.load import asking
 CUT_SECONDS = 30.0
 AWAY_SECONDS = 30.0
 """Until a worker that was killed is there again; its address is silent until then, as where the power is cut."""
-_BEFORE = 1
-"""Shards that the job with a pool of its own has committed when the fault comes."""
+_BEFORE = 3
+"""Shards that the job has committed when the fault comes."""
 _PER_SECOND = 2.0
 _RECOVERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the cluster; its first worker is what fails, and the drivers are on the second."""
+    """What is done to the cluster; its first worker is what fails, and the job's driver is on the second."""
 
     what: str
     strike: Callable[[Bench], None]
@@ -47,7 +49,7 @@ class Verdict:
     slowest: float = 0.0
     """Seconds of the longest request that was answered."""
     recovered: float = 0.0
-    """Seconds from the fault until all replicas ran and both jobs had committed a further shard."""
+    """Seconds from the fault until the job had committed a further shard, or was done, and all replicas ran."""
 
 
 def _worker_killed(at: Bench) -> None:
@@ -71,6 +73,10 @@ def _head_killed(at: Bench) -> None:
     at.cluster.start_head()
 
 
+POOLS = {
+    "serve": ("--pool", "serve"),
+    "own": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.cpus=0.5"),
+}
 FAULTS = {
     "worker": Fault(f"a worker is killed, and joins again after {AWAY_SECONDS:g} s", _worker_killed),
     "cut": Fault(f"the network of a worker is cut for {CUT_SECONDS:g} s", _worker_cut),
@@ -78,68 +84,69 @@ FAULTS = {
 }
 
 
-def strike(at: Bench, fault: Fault) -> Verdict:
-    """Has a fault come during two jobs and requests, and waits for the end of both jobs."""
-    driver = at.cluster.workers[1]
+def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
+    """Has a fault come during a job and requests, and waits for the end of the job.
+
+    Args:
+        pool: serve, or own.
+    """
     at.wait_for_replicas()
-    # One after the other, so that neither is done when the other one begins.
-    jobs = [at.start_job(driver, "--pool", "serve", keys=("ray.address=auto",))]
-    jobs[0].wait_for(1)
-    jobs.append(at.start_job(driver, keys=("ray.address=auto", "pool.size=2", "pool.cpus=0.5")))
+    job = at.start_job(at.cluster.workers[1], *POOLS[pool])
     with asking([at.url(host) for host in at.cluster.workers], at.cluster.token, _PER_SECOND) as load:
-        jobs[1].wait_for(_BEFORE)
-        assert all(job.is_running for job in jobs), "a job was done before the fault came; give it more rows"
-        committed = [job.committed() for job in jobs]
+        job.wait_for(_BEFORE)
         began = time.monotonic()
         fault.strike(at)
-        recovered = _recovery(at, jobs, committed) - began
-        for job in jobs:
-            job.wait()
+        recovered = _recovery(at, job, job.committed()) - began
+        job.wait()
         at.wait_for_replicas()
     beyond = [f"{one.began - began:+.1f} s: {one.error}" for one in load.failed_beyond(began)]
-    equal = all(at.rows_equal(job.output) for job in jobs)
+    equal = at.rows_equal(job.output)
     return Verdict(equal, len(load.done), len(load.failed()), beyond, load.slowest(), recovered)
 
 
-def _recovery(at: Bench, jobs: list[Job], committed: list[int]) -> float:
-    """When, by `time.monotonic`, all replicas run and every job has got on."""
+def _recovery(at: Bench, job: Job, committed: int) -> float:
+    """When, by `time.monotonic`, the job has got on or is done, and all replicas run."""
     deadline = time.monotonic() + _RECOVERY_SECONDS
-    while any(job.is_running and job.committed() == before for job, before in zip(jobs, committed, strict=True)):
-        assert time.monotonic() < deadline, [job.command.said() for job in jobs]
+    while job.is_running and job.committed() == committed:
+        assert time.monotonic() < deadline, job.command.said()
         time.sleep(0.3)
     at.wait_for_replicas()
     return time.monotonic()
 
 
+def _figures(verdicts: Sequence[Verdict]) -> list[str]:
+    """The columns of the table behind the pool."""
+    sums = (
+        len(verdicts),
+        sum(verdict.rows_equal for verdict in verdicts),
+        sum(verdict.requests for verdict in verdicts),
+        sum(verdict.failed for verdict in verdicts),
+        sum(len(verdict.failed_beyond) for verdict in verdicts),
+    )
+    longest = max(verdict.slowest for verdict in verdicts), max(verdict.recovered for verdict in verdicts)
+    return [*map(str, sums), *(f"{seconds:.0f}" for seconds in longest)]
+
+
 def main(
     times: Annotated[int, typer.Option(min=1, help="How often each fault comes.")] = 1,
     kinds: Annotated[str, typer.Option(help="Which, with commas between.")] = ",".join(FAULTS),
+    pools: Annotated[str, typer.Option(help="Of the jobs, with commas between.")] = ",".join(POOLS),
 ) -> None:
     """Has every fault come so many times, and prints a table of what came of it; exit code 1 where rows differ."""
     if obstacle := missing():
         sys.exit(obstacle)
     console = Console(width=140)
-    table, good = Table(*("fault", "times", "rows equal", "requests", "failed", "of these, not in flight then")), True
-    for name in ("slowest answer, s", "recovered after, s"):
-        table.add_column(name, justify="right")
+    columns = ("fault", "pool", "times", "rows equal", "requests", "failed", "of these, not in flight then")
+    table, good = Table(*columns, "slowest answer, s", "recovered after, s"), True
     with bench() as at:
         at.start_service(at.cluster.head)
-        for kind in kinds.split(","):
+        for pool, kind in product(pools.split(","), kinds.split(",")):
             verdicts = []
             for _ in range(times):
-                verdicts.append(verdict := strike(at, FAULTS[kind]))
-                console.print(kind, verdict, *verdict.failed_beyond[:5], sep="\n")
-                good &= verdict.rows_equal and not verdict.failed_beyond
-            table.add_row(
-                FAULTS[kind].what,
-                str(times),
-                str(sum(verdict.rows_equal for verdict in verdicts)),
-                str(sum(verdict.requests for verdict in verdicts)),
-                str(sum(verdict.failed for verdict in verdicts)),
-                str(sum(len(verdict.failed_beyond) for verdict in verdicts)),
-                f"{max(verdict.slowest for verdict in verdicts):.1f}",
-                f"{max(verdict.recovered for verdict in verdicts):.1f}",
-            )
+                verdicts.append(verdict := strike(at, FAULTS[kind], pool))
+                console.print(f"{kind}, {pool}: {verdict}", markup=False)
+            table.add_row(FAULTS[kind].what, pool, *_figures(verdicts))
+            good &= all(verdict.rows_equal and not verdict.failed_beyond for verdict in verdicts)
     console.print(table)
     raise typer.Exit(0 if good else 1)
 

@@ -5,15 +5,18 @@ import signal
 import pytest
 
 from tests.cluster.bench import WORKER_CPUS, Bench
-from tests.cluster.faults import FAULTS, strike
+from tests.cluster.faults import FAULTS, POOLS, strike
 from tests.cluster.load import asking
 
 pytestmark = [pytest.mark.more, pytest.mark.ray]
 
 
+@pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("kind", FAULTS)
-def test_rows_are_those_of_an_undisturbed_run_and_only_requests_in_flight_fail(running: Bench, kind: str) -> None:
-    verdict = strike(running, FAULTS[kind])
+def test_rows_are_those_of_an_undisturbed_run_and_only_requests_in_flight_fail(
+    running: Bench, kind: str, pool: str
+) -> None:
+    verdict = strike(running, FAULTS[kind], pool)
     assert verdict.rows_equal
     assert verdict.failed_beyond == []
     assert verdict.requests > 0
