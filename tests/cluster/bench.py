@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,22 +121,25 @@ class Bench:
         """Of the service's HTTP on a host."""
         return f"http://{host.address}:{PORT}"
 
-    def running_replicas(self) -> int:
-        """Replicas of the model that run, by Ray Serve's own account; 0 while nobody can tell."""
+    def running_replicas(self) -> dict[str, str]:
+        """Replicas of the model that run, by Ray Serve's own account: their ids and the addresses of their hosts.
+
+        Empty while nobody can tell.
+        """
         headers = {"Authorization": f"Bearer {self.cluster.token}"}
         try:
             response = httpx2.get(f"{self.cluster.dashboard}/api/serve/applications/", headers=headers, timeout=10)
             application = response.json()["applications"]["spanmill"]
         except (httpx2.TransportError, ValueError, KeyError):
-            return 0
+            return {}
         replicas = application["deployments"]["model"]["replicas"]
-        return sum(replica["state"] == "RUNNING" for replica in replicas)
+        return {one["replica_id"]: one["node_ip"] for one in replicas if one["state"] == "RUNNING"}
 
-    def wait_for_replicas(self, count: int = REPLICAS) -> None:
-        """Returns once so many replicas run."""
+    def wait_for_replicas(self, without: Collection[str] = ()) -> None:
+        """Returns once all replicas run, and none of those of these ids is among them."""
         deadline = time.monotonic() + _PATIENCE
-        while self.running_replicas() != count:
-            assert time.monotonic() < deadline, f"{self.running_replicas()} replicas run, not {count}"
+        while len(found := self.running_replicas()) != REPLICAS or not found.keys().isdisjoint(without):
+            assert time.monotonic() < deadline, f"{found} run"
             time.sleep(_LOOK_SECONDS)
 
 

@@ -35,6 +35,8 @@ class Fault:
     what: str
     strike: Callable[[Bench], None]
     """Returns once whatever is to come back, by hand or by a supervisor, was started again."""
+    kills_replicas: bool = False
+    """Whether replicas of the first worker end with it."""
 
 
 @dataclass
@@ -78,7 +80,7 @@ POOLS = {
     "own": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.cpus=0.5"),
 }
 FAULTS = {
-    "worker": Fault(f"a worker is killed, and joins again after {AWAY_SECONDS:g} s", _worker_killed),
+    "worker": Fault(f"a worker is killed, and joins again after {AWAY_SECONDS:g} s", _worker_killed, True),
     "cut": Fault(f"the network of a worker is cut for {CUT_SECONDS:g} s", _worker_cut),
     "head": Fault("the head is killed, and started again", _head_killed),
 }
@@ -94,9 +96,11 @@ def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
     job = at.start_job(at.cluster.workers[1], *POOLS[pool])
     with asking([at.url(host) for host in at.cluster.workers], at.cluster.token, _PER_SECOND) as load:
         job.wait_for(_BEFORE)
-        began = time.monotonic()
+        first = at.cluster.workers[0].address
+        there = [replica for replica, host in at.running_replicas().items() if host == first]
+        committed, began = job.committed(), time.monotonic()
         fault.strike(at)
-        recovered = _recovery(at, job, job.committed()) - began
+        recovered = _recovery(at, job, committed, there if fault.kills_replicas else ()) - began
         job.wait()
         at.wait_for_replicas()
     beyond = [f"{one.began - began:+.1f} s: {one.error}" for one in load.failed_beyond(began)]
@@ -104,13 +108,13 @@ def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
     return Verdict(equal, len(load.done), len(load.failed()), beyond, load.slowest(), recovered)
 
 
-def _recovery(at: Bench, job: Job, committed: int) -> float:
-    """When, by `time.monotonic`, the job has got on or is done, and all replicas run."""
+def _recovery(at: Bench, job: Job, committed: int, dead: Sequence[str]) -> float:
+    """When, by `time.monotonic`, the job has got on or is done, and all replicas run, none of the dead among them."""
     deadline = time.monotonic() + _RECOVERY_SECONDS
     while job.is_running and job.committed() == committed:
         assert time.monotonic() < deadline, job.command.said()
         time.sleep(0.3)
-    at.wait_for_replicas()
+    at.wait_for_replicas(without=dead)
     return time.monotonic()
 
 

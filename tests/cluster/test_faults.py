@@ -46,4 +46,4 @@ def test_a_service_whose_command_died_with_its_host_is_taken_over_and_ended(runn
     service.signal(signal.SIGTERM)
     code, said = service.end()
     assert code == 0, said
-    assert running.running_replicas() == 0
+    assert running.running_replicas() == {}
