@@ -33,7 +33,9 @@ KEPT = STATE / "cluster.json"
 _STORE_PORT, _REDIS_PORT = 9000, 6380
 _PORT, _DASHBOARD_PORT, _CLIENT_PORT = 6379, 8265, 10001
 _OBJECT_STORE = 160 << 20
-_PATIENCE = 240.0
+_AGAIN = ("bash", "-c", 'until "$@"; do sleep 1; done', "supervisor")
+"""Starts a command again that fails, as a supervisor does: `ray start` gives up after half a minute on a busy machine."""
+_PATIENCE = 600.0
 """Seconds that anything may take here, several times over."""
 
 
@@ -195,7 +197,7 @@ class Cluster:
 
     def _start_node(self, host: Host, words: tuple[str, ...], env: Mapping[str, str] | None = None) -> Running:
         own = (f"--node-ip-address={host.address}", f"--object-store-memory={_OBJECT_STORE}", "--block")
-        self._nodes[host.name] = host.start(STATE / f"{host.name}.ray.log", *words, *own, env=env)
+        self._nodes[host.name] = host.start(STATE / f"{host.name}.ray.log", *_AGAIN, *words, *own, env=env)
         return self._nodes[host.name]
 
 
