@@ -34,7 +34,7 @@ _STORE_PORT, _REDIS_PORT = 9000, 6380
 _PORT, _DASHBOARD_PORT, _CLIENT_PORT = 6379, 8265, 10001
 _OBJECT_STORE = 160 << 20
 _AGAIN = ("bash", "-c", 'until "$@"; do sleep 1; done', "supervisor")
-"""Starts a command again that fails, as a supervisor does: `ray start` gives up after half a minute on a busy machine."""
+"""Starts a command that fails again, as a supervisor does: where a machine is busy `ray start` gives up early."""
 _PATIENCE = 600.0
 """Seconds that anything may take here, several times over."""
 
