@@ -14,6 +14,7 @@ from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.runtimes.prospect import prospect
 from pipelines.execution.sampling import counted_plan, sample_plan, sample_size
 from pipelines.execution.stage_factory import make_stages
+from pipelines.job.driver_actor import in_cluster, is_outside
 from pipelines.job.job import Job
 from pipelines.job.pool_size import ActorPool
 from pipelines.job.ray_cluster import cluster_size, connected_for
@@ -64,6 +65,8 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
         JobError: the sample could not be run, or has too few rows.
         ConfigError: the cluster cannot hold the pool.
     """
+    if is_outside(job.config):
+        return in_cluster(estimate_job, job, console, waited)
     whole = counted_plan(job.plan, job.config.corpus.storage)
     size = sample_size(whole.row_estimate, _PIECES, _piece_rows(job), _MIN_PIECES)
     plan = sample_plan(job.plan, size.pieces, size.piece_rows)

@@ -18,6 +18,7 @@ from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import StageList
+from pipelines.job.driver_actor import in_cluster, is_outside
 from pipelines.job.job import Job, check_complete
 from pipelines.job.node_check import away_from
 from pipelines.job.pool_size import ActorPool, shared_replicas
@@ -53,6 +54,8 @@ def execute(job: Job, console: Console) -> Outcome:
             be used.
         ConfigError: the cluster cannot hold the pool.
     """
+    if is_outside(job.config):
+        return in_cluster(execute, job, console)
     with traced_job(job.manifest.job_id, job.kind) as trace:
         outcome = _execute(job, console, trace)
         trace.done(outcome.tally.total, outcome.tally.shards)

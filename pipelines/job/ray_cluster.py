@@ -115,15 +115,18 @@ def _handle_sigterm(handler: Any) -> None:
 def cluster_size(without: frozenset[str] = frozenset()) -> tuple[Mapping[str, float], int]:
     """Resources of the connected cluster as Ray names them (CPU, GPU), and its number of machines.
 
+    A head that has no CPUs, so that no work comes to it, is not counted.
+
     Args:
         without: ids of nodes that do not count.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    if not without:
-        resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        return resources, len(nodes)
+    nodes: list[Any] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     left = [node["Resources"] for node in nodes if node["NodeID"] not in without]
-    return {name: sum(one.get(name, 0.0) for one in left) for name in ("CPU", "GPU")}, len(left)
+    number = max(sum(resources.get("CPU", 0) > 0 for resources in left), 1)
+    if without:
+        return {name: sum(one.get(name, 0.0) for one in left) for name in ("CPU", "GPU")}, number
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources, number
 
 
 def count_gpus(parameters: ClusterParameters) -> float:

@@ -25,7 +25,6 @@ from pipelines.errors import ConfigError, JobError
 from pipelines.job.deadline import within
 
 _ANSWER_SECONDS = 60.0
-_STATUS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _asked(application: str) -> _Service:
     # Ray Serve, once imported, tells stderr of every handle that is made.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        status = within(_STATUS_SECONDS, "--pool serve: Ray Serve", serve.status)
+        status = within(_ANSWER_SECONDS, "--pool serve: Ray Serve", serve.status)
     except (TimeoutError, RayError) as error:
         raise JobError(f"{last_line(error)}; is `spanmill serve` still running on this cluster?") from error
     found = status.applications.get(application)

@@ -101,11 +101,16 @@ def _start(config: ServeConfig, console: Console, started: ExitStack) -> None:
     cards = in_side_process(describe_each, service.served())
     # Decided once, so that all replicas have the same, whatever machines they come to lie on.
     service = service.with_served([_pinned(one, card) for one, card in zip(service.served(), cards, strict=True)])
-    check_free(config.http.port, "http.port", config.http.host)
+    is_local = address_of(config.ray) == "local"
+    if is_local:
+        check_free(config.http.port, "http.port", config.http.host)
     if service.keys.none and not is_loopback(config.http.host):
         console.print(f"no keys are wanted: whoever reaches port {config.http.port} of this machine may ask")
     _warn_of_lost_traces(console)
     started.enter_context(connected(config.ray, models=[one.model.name for one in config.served()]))
+    if not is_local and not serve.status().proxies:
+        # Otherwise the cluster's Ray Serve may listen there, which an earlier `spanmill serve` has left.
+        check_free(config.http.port, "http.port", config.http.host)
     _check_room(config, service, console)
     started.enter_context(_announced(config))
     runtimes = " and ".join(f"{card.name}, with {card.backend} in {card.dtype}" for card in cards)

@@ -1,0 +1,90 @@
+"""A service and jobs on a cluster of several hosts, from whichever host they are started."""
+
+import json
+
+import httpx2
+import pytest
+
+from tests.cluster.bench import Bench, Job
+from tests.cluster.hosts import MODEL
+from tests.cluster.load import ANSWER, BODY, asking
+
+pytestmark = [pytest.mark.more, pytest.mark.ray]
+
+ADDRESS = "ray.address=auto"
+
+
+def _nodes(job: Job) -> set[str]:
+    """The hosts that computed it."""
+    return {record["node"] for record in job.events("shard committed")}
+
+
+def test_every_host_answers_requests(running: Bench) -> None:
+    cluster = running.cluster
+    for host in (cluster.head, *cluster.workers):
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        response = httpx2.post(f"{running.url(host)}/answer", json=BODY, headers=headers, timeout=120)
+        assert response.json()["answers"][0][0]["answer"] == ANSWER
+        assert httpx2.post(f"{running.url(host)}/answer", json=BODY, timeout=120).status_code == 401
+
+
+def test_metrics_of_all_hosts_are_on_one_page(running: Bench) -> None:
+    headers = {"Authorization": f"Bearer {running.cluster.token}"}
+    page = httpx2.get(f"{running.url(running.cluster.head)}/metrics", headers=headers, timeout=120).text
+    lines = [line for line in page.splitlines() if line.startswith("ray_spanmill_in_hand{")]
+    assert all(any(f'NodeAddress="{host.address}"' in line for line in lines) for host in running.cluster.workers)
+
+
+def test_jobs_on_the_services_replicas_and_with_a_pool_of_their_own_beside_requests(running: Bench) -> None:
+    driver = running.cluster.workers[0]
+    with asking([running.url(running.cluster.head)], running.cluster.token) as load:
+        jobs = [
+            running.start_job(driver, "--pool", "serve"),
+            running.start_job(driver, keys=(ADDRESS, "pool.size=2", "pool.cpus=0.5")),
+        ]
+        for job in jobs:
+            job.wait()
+    assert not load.failed()
+    assert load.done
+    assert all(running.rows_equal(job.output) for job in jobs)
+    assert _nodes(jobs[1]) == {host.name for host in running.cluster.workers}
+    # The head has no CPUs, and no work.
+    assert [event["nodes"] for event in jobs[1].events("run began")] == [2]
+
+
+@pytest.mark.parametrize("words", [(), ("--pool", "serve")], ids=["own", "serve"])
+def test_a_driver_outside_the_cluster_by_rays_client(running: Bench, words: tuple[str, ...]) -> None:
+    outside = running.cluster.outside
+    job = running.start_job(outside, *words, keys=(f"ray.address={running.cluster.client_address}",))
+    job.wait()
+    assert running.rows_equal(job.output)
+    assert len(job.events("job complete")) == 1
+    assert f"answered        {running.rows}" in job.command.said()
+
+
+def test_an_estimate_by_rays_client_writes_nothing(running: Bench) -> None:
+    outside = running.cluster.outside
+    job = running.start_job(outside, "--estimate", keys=(f"ray.address={running.cluster.client_address}",))
+    job.wait()
+    assert "rows/s" in job.command.said()
+    assert running.read(job.output) == []
+
+
+def test_a_driver_outside_the_cluster_by_the_jobs_api(running: Bench) -> None:
+    submit = ("ray", "job", "submit", f"--address={running.cluster.dashboard}", "--")
+    # Its log lies where the dashboard runs it: on the head.
+    job = running.start_job(running.cluster.outside, keys=(ADDRESS,), before=submit)
+    job.wait()
+    assert "succeeded" in job.command.said()
+    assert running.rows_equal(job.output)
+
+
+def test_the_model_by_url_with_credentials_in_the_config_alone(running: Bench) -> None:
+    cluster = running.cluster
+    storage = json.dumps(cluster.storage)
+    bare = ("env", "-u", "AWS_ACCESS_KEY_ID", "-u", "AWS_SECRET_ACCESS_KEY", "-u", "AWS_ENDPOINT_URL")
+    keys = (ADDRESS, f"model.storage={storage}", f"corpus.storage={storage}", f"output.storage={storage}")
+    job = running.start_job(cluster.workers[1], "--model", MODEL, "--limit", "16", keys=keys, before=bare)
+    job.wait()
+    assert len(running.read(job.output)) == 16
+    assert cluster.token not in job.command.said()
