@@ -4,6 +4,7 @@ The former are in the package kubernetes-validate. The latter are the operators'
 test-more` clones into build/crds.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,15 +16,12 @@ from tests.infra.manifests import ROOT, Manifest
 
 KUBERNETES = "1.33"
 CRDS = ROOT / "build" / "crds"
-_FOLDERS = (
-    "kuberay/ray-operator/config/crd/bases",
-    "operator/example/prometheus-operator-crd",
-)
 
 
 def errors(manifest: Manifest) -> list[str]:
     """What is wrong with a manifest, keys that nobody knows included. Skips the test where the schema is missing."""
-    if "." in manifest["apiVersion"].partition("/")[0] and not manifest["apiVersion"].split("/")[0].endswith(".k8s.io"):
+    group = manifest["apiVersion"].partition("/")[0]
+    if "." in group and not group.endswith(".k8s.io"):
         return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in _custom(manifest)]
     validate: Any = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     try:
@@ -33,26 +31,20 @@ def errors(manifest: Manifest) -> list[str]:
     return []
 
 
-def _custom(manifest: Manifest) -> list[jsonschema_rs.ValidationError]:
-    key = (manifest["apiVersion"], manifest["kind"])
-    if key not in (schemas := _schemas()):
-        pytest.skip(
-            f"the CustomResourceDefinition of {key[1]} is not in build/crds; `make build/crds/installed` clones it"
-        )
-    return list(jsonschema_rs.validator_for(schemas[key]).iter_errors(manifest))
+def _custom(manifest: Manifest) -> Iterator[jsonschema_rs.ValidationError]:
+    group, _, version = manifest["apiVersion"].partition("/")
+    return jsonschema_rs.validator_for(_schema(group, version, manifest["kind"])).iter_errors(manifest)
 
 
 @lru_cache
-def _schemas() -> dict[tuple[str, str], dict[str, Any]]:
-    found = {}
-    for path in (path for folder in _FOLDERS for path in sorted((CRDS / folder).glob("*.yaml"))):
-        definition = yaml.load(path.read_text(), yaml.CSafeLoader)
-        if definition and definition["kind"] == "CustomResourceDefinition":
-            spec = definition["spec"]
-            for one in spec["versions"]:
-                key = (f"{spec['group']}/{one['name']}", spec["names"]["kind"])
-                found[key] = _closed(one["schema"]["openAPIV3Schema"])
-    return found
+def _schema(group: str, version: str, kind: str) -> dict[str, Any]:
+    name = f"{group}_{kind.lower()}s.yaml"
+    if (path := next(CRDS.rglob(name), None)) is None:
+        pytest.skip(f"{name}, the definition of {kind}, is not in build/crds; `make build/crds/installed` clones it")
+    definition = yaml.load(path.read_text(), yaml.CSafeLoader)
+    [schema] = [one["schema"] for one in definition["spec"]["versions"] if one["name"] == version]
+    closed: dict[str, Any] = _closed(schema["openAPIV3Schema"])
+    return closed
 
 
 def _closed(schema: Any) -> Any:

@@ -55,7 +55,7 @@ def test_each_alert_is_tested_both_ways() -> None:
         ("for: 30m", "for: 3h"),
         ("14.4 * 0.001", "14.4 * 0.1"),
         ("6 * 0.01 ", "6 * 0.1 "),
-        ("|health", ""),
+        ("live|ready|", "live|"),
         ("== 0\n          or (", "== 0\n          unless ("),
         (
             "rate1h > 14.4 * 0.001 and spanmill:request_errors:ratio_rate5m",

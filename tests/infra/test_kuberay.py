@@ -14,6 +14,7 @@ import yaml
 from actors.serving.gateway.middleware.auth import OPEN
 from actors.serving.parameters import ServiceParameters
 from pipelines.cli.main import app
+from pipelines.cli.options import job_overrides
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from tests.infra.manifests import (
@@ -159,7 +160,8 @@ def test_a_job_on_the_replicas_of_the_service_goes_to_its_head_with_its_token() 
     ]
     name, words = parsed(one["args"])
     assert name == "answer"
-    config = load_config(AnswerConfig, words["config"], words["overrides"])
+    given = job_overrides(words["overrides"], words["model"], words["max_quarantined"], words["pool"])
+    config = load_config(AnswerConfig, words["config"], given)
     assert config.pool.kind == "serve"
     assert config.pool.application == kubernetes_serve_config("cpu")["applications"][0]["name"]
     assert config.poison_exit_code == 0
