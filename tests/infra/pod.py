@@ -27,16 +27,21 @@ mount -t tmpfs tmpfs "$ROOM"
 mkdir "$ROOM/upper" "$ROOM/work" "$ROOM/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$ROOM/upper,workdir=$ROOM/work" "$ROOM/root"
 cd "$ROOM/root"
-for folder in $READ; do
-    mkdir -p ".$folder"
-    mount --rbind "$folder" ".$folder"
-    parent=".$folder"
-    while [ "$parent" != . ]; do parent=$(dirname "$parent"); chmod a+rx "$parent"; done
-done
 mkdir -p ".$HOME_OF_USER"
 for folder in $WRITE; do
     mkdir -p ".$folder"
     mount -t tmpfs -o "mode=0770,uid=0,gid=$USER_ID" tmpfs ".$folder"
+done
+# After the volumes, which would hide what lies below /tmp.
+for folder in $READ; do
+    mkdir -p ".$folder"
+    mount --rbind "$folder" ".$folder"
+    mount -o remount,bind,ro ".$folder"
+    parent=".$folder"
+    while [ "$parent" != . ]; do
+        parent=$(dirname "$parent")
+        chmod a+rx "$parent" 2>/dev/null || true  # what is read-only already is ours to leave
+    done
 done
 for pair in $FILES; do
     mkdir -p ".${pair#*:}"
@@ -44,6 +49,7 @@ for pair in $FILES; do
     mount -o remount,bind,ro ".${pair#*:}"
 done
 mount -t proc proc ./proc
+mount --rbind /sys ./sys
 mount --rbind /dev ./dev
 mount -t tmpfs -o mode=1777 tmpfs ./dev/shm
 mount -o remount,ro "$ROOM/root"
@@ -71,12 +77,13 @@ class Pod:
         security = self.template["spec"]["securityContext"]
         one = container(self.template)
         variables = {variable["name"]: variable["value"] for variable in one.get("env", ()) if "value" in variable}
-        variables |= {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": _HOME, "PYTHONPATH": str(ROOT)} | self.secrets
+        programs = BIN.resolve()
+        variables |= {"PATH": f"{programs}:/usr/bin:/bin", "HOME": _HOME, "PYTHONPATH": str(ROOT)} | self.secrets
         written = [mount["mountPath"] for mount in one["volumeMounts"] if not mount.get("readOnly")]
         env = {
             "PATH": os.environ["PATH"],
             "ROOM": str(folder),
-            "READ": " ".join({str(ROOT), str(BIN.resolve().parent), sys.base_prefix}),
+            "READ": " ".join(sorted({str(ROOT), str(programs.parent), sys.base_prefix})),
             "WRITE": " ".join(written),
             "FILES": " ".join(f"{source}:{target}" for target, source in self.configs.items()),
             "USER_ID": str(security["runAsUser"]),

@@ -22,7 +22,7 @@ until ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1; do sleep 1; don
 until serve deploy /etc/serve/serve.yaml >/tmp/deploy.log 2>&1; do sleep 1; done
 until curl --silent --fail http://127.0.0.1:8000/ready >/dev/null; do sleep 1; done
 echo "ANSWER $(curl --silent http://127.0.0.1:8000/answer -H 'Authorization: Bearer {key}' \
-    --json '{{"inputs": {{"question": "Where was Ada born?", "context": "Ada was born in London."}}}}')"
+    --json '{{"inputs": [{{"question": "Where was Ada born?", "context": "Ada was born in London."}}]}}')"
 echo "WITHOUT KEY $(curl --silent --output /dev/null --write-out '%{{http_code}}' \
     http://127.0.0.1:8000/answer --json '{{}}')"
 {own}; echo "OWN $?"
@@ -70,7 +70,7 @@ def test_service_and_jobs_run_without_rights_on_a_root_that_is_read_only(tmp_pat
     said = done.stdout
     assert "WRITABLE" not in said, said
     [answer] = re.findall(r"^ANSWER (.+)$", said, re.MULTILINE) or pytest.fail(said + done.stderr)
-    assert json.loads(answer)["answers"][0]["answer"] == "London"
+    assert json.loads(answer)["answers"][0][0]["answer"] == "London"
     assert "WITHOUT KEY 401" in said
     assert "OWN 0" in said, said
     assert "SHARED 0" in said, said

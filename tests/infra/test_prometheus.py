@@ -95,7 +95,7 @@ def asked_all_the_time(url: str) -> Iterator[None]:
         while not stop.wait(0.05):
             row = rows[count % len(rows)]
             body = {"question": row["question"]} | ({} if count % 4 == 0 else {"context": row["context"]})
-            _post(f"{url}/answer", {"inputs": body})
+            _post(f"{url}/answer", {"inputs": [body]})
             count += 1
 
     clients = [threading.Thread(target=ask) for _ in range(2)]
@@ -184,7 +184,8 @@ def test_every_panel_shows_something_and_the_alerts_are_quiet(watched: Watched, 
         until(lambda: all(rule["health"] == "ok" for rule in _rules(watched)), _PATIENCE)
         for query in _selectors(rules):
             assert watched.prometheus.values(f"count({query})"), f"nothing is called {query}"
-        assert watched.prometheus.ask("alerts")["alerts"] == []
+        # One that is pending would say that nothing was committed for a while, as on a busy machine.
+        assert not [one for one in watched.prometheus.ask("alerts")["alerts"] if one["state"] == "firing"]
         assert watched.prometheus.values("spanmill:request_errors:ratio_rate5m") == [0]
         assert len(watched.prometheus.values("spanmill:request_slow:ratio_rate5m")) == 1
 
