@@ -53,8 +53,9 @@ mount --rbind /sys ./sys
 mount --rbind /dev ./dev
 mount -t tmpfs -o mode=1777 tmpfs ./dev/shm
 mount -o remount,ro "$ROOM/root"
-exec chroot --userspec="$USER_ID:$USER_ID" "$ROOM/root" \\
-    setpriv --no-new-privs env --ignore-environment $VARIABLES /bin/bash -c "cd; $COMMAND"
+exec chroot "$ROOM/root" \\
+    setpriv --reuid="$USER_ID" --regid="$USER_ID" --clear-groups --no-new-privs --bounding-set=-all \\
+    env --ignore-environment $VARIABLES /bin/bash -c "cd; $COMMAND"
 """
 
 
