@@ -23,6 +23,11 @@ _SET_UP = """
 set -eu
 mount --make-rprivate /
 ip link set lo up
+# An address of its own, by which Ray calls the node, and a way to nowhere.
+ip link add eth0 type dummy
+ip address add 10.0.0.2/24 dev eth0
+ip link set eth0 up
+ip route add default dev eth0
 mount -t tmpfs tmpfs "$ROOM"
 mkdir "$ROOM/upper" "$ROOM/work" "$ROOM/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$ROOM/upper,workdir=$ROOM/work" "$ROOM/root"

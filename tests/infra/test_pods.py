@@ -18,9 +18,16 @@ touch /probe 2>/dev/null && echo "ROOT IS WRITABLE"
 touch {home}/probe 2>/dev/null && echo "HOME IS WRITABLE"
 ulimit -n 65536
 ray start --head --num-cpus={cpus} --dashboard-host=0.0.0.0 --metrics-export-port=8080 --block >/tmp/head.log 2>&1 &
-until ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1; do sleep 1; done
-until serve deploy /etc/serve/serve.yaml >/tmp/deploy.log 2>&1; do sleep 1; done
-until curl --silent --fail http://127.0.0.1:8000/ready >/dev/null; do sleep 1; done
+node=$!
+wait_for() {{
+    until "$@" >/tmp/last.log 2>&1; do
+        kill -0 "$node" || {{ tail -n 20 /tmp/head.log; exit 1; }}
+        sleep 1
+    done
+}}
+wait_for ray health-check --address "$RAY_ADDRESS"
+wait_for serve deploy /etc/serve/serve.yaml
+wait_for curl --silent --fail http://127.0.0.1:8000/ready
 echo "ANSWER $(curl --silent http://127.0.0.1:8000/answer -H 'Authorization: Bearer {key}' \
     --json '{{"inputs": [{{"question": "Where was Ada born?", "context": "Ada was born in London."}}]}}')"
 echo "WITHOUT KEY $(curl --silent --output /dev/null --write-out '%{{http_code}}' \

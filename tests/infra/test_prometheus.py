@@ -184,7 +184,7 @@ def test_every_panel_shows_something_and_the_alerts_are_quiet(watched: Watched, 
         until(lambda: all(rule["health"] == "ok" for rule in _rules(watched)), _PATIENCE)
         for query in _selectors(rules):
             assert watched.prometheus.values(f"count({query})"), f"nothing is called {query}"
-        # That requests are slow is true on a busy machine, and that nothing was committed for a while, which is pending then.
+        # That requests are slow is true on a busy machine; that nothing was committed for a while is pending then.
         alerts = watched.prometheus.ask("alerts")["alerts"]
         firing = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
         assert {name for name in firing if "Latency" not in name} == set()
