@@ -24,10 +24,8 @@ set -eu
 mount --make-rprivate /
 ip link set lo up
 # An address of its own, by which Ray calls the node, and a way to nowhere.
-ip link add eth0 type dummy
-ip address add 10.0.0.2/24 dev eth0
-ip link set eth0 up
-ip route add default dev eth0
+ip address add 10.0.0.2/32 dev lo
+ip route add default dev lo src 10.0.0.2
 mount -t tmpfs tmpfs "$ROOM"
 mkdir "$ROOM/upper" "$ROOM/work" "$ROOM/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$ROOM/upper,workdir=$ROOM/work" "$ROOM/root"
@@ -58,7 +56,8 @@ mount --rbind /sys ./sys
 mount --rbind /dev ./dev
 mount -t tmpfs -o mode=1777 tmpfs ./dev/shm
 mount -o remount,ro "$ROOM/root"
-exec chroot "$ROOM/root" \\
+# No exec: this shell is the first process of its namespace, whose end is that of all others, and it is told when to end.
+chroot "$ROOM/root" \\
     setpriv --reuid="$USER_ID" --regid="$USER_ID" --clear-groups --no-new-privs --bounding-set=-all \\
     env --ignore-environment $VARIABLES /bin/bash -c "cd; $COMMAND"
 """
