@@ -56,7 +56,7 @@ mount --rbind /sys ./sys
 mount --rbind /dev ./dev
 mount -t tmpfs -o mode=1777 tmpfs ./dev/shm
 mount -o remount,ro "$ROOM/root"
-# No exec: this shell is the first process of its namespace, whose end is that of all others, and it is told when to end.
+# No exec: this shell is the first process of its namespace, so when it ends, all others end.
 chroot "$ROOM/root" \\
     setpriv --reuid="$USER_ID" --regid="$USER_ID" --clear-groups --no-new-privs --bounding-set=-all \\
     env --ignore-environment $VARIABLES /bin/bash -c "cd; $COMMAND"
@@ -83,7 +83,7 @@ class Pod:
         one = container(self.template)
         variables = {variable["name"]: variable["value"] for variable in one.get("env", ()) if "value" in variable}
         programs = BIN.resolve()
-        variables |= {"PATH": f"{programs}:/usr/bin:/bin", "HOME": _HOME, "PYTHONPATH": str(ROOT)} | self.secrets
+        variables |= {"PATH": f"{programs}:/usr/bin:/bin", "HOME": _HOME, "PYTHONPATH": str(ROOT)} | dict(self.secrets)
         written = [mount["mountPath"] for mount in one["volumeMounts"] if not mount.get("readOnly")]
         env = {
             "PATH": os.environ["PATH"],
