@@ -36,10 +36,13 @@ def job_config(overlay: str) -> Path:
 
 
 @lru_cache
-def rendered(folder: str, *components: str) -> tuple[Manifest, ...]:
+def rendered(folder: str, *components: str, suffix: str = "") -> tuple[Manifest, ...]:
     """What `kubectl apply -k infra/kuberay/FOLDER` would send, with these components taken in.
 
     Skips the test where there is no kubectl.
+
+    Args:
+        suffix: what is put behind all names.
     """
     if (kubectl := shutil.which("kubectl")) is None:
         pytest.skip("kubectl, which renders the manifests, is not installed")
@@ -49,6 +52,7 @@ def rendered(folder: str, *components: str) -> tuple[Manifest, ...]:
         content = {
             "resources": [f"{ours}/{folder}"],
             "components": [f"{ours}/components/{component}" for component in components],
+            "nameSuffix": suffix,
         }
         (Path(made) / "kustomization.yaml").write_text(yaml.safe_dump(content))
         done = subprocess.run((kubectl, "kustomize", made), capture_output=True, text=True)

@@ -151,6 +151,17 @@ def test_the_job_is_a_command_that_the_command_line_takes(overlay: str) -> None:
     assert (config.pool.gpus or 0) == float(limits.get("nvidia.com/gpu", 0))
 
 
+def test_a_second_job_beside_the_first_has_names_and_a_config_of_its_own() -> None:
+    manifests = rendered("overlays/cpu/job", suffix="-monday")
+    assert of_kind(manifests, "RayJob")["metadata"]["name"] == "spanmill-answer-monday"
+    [config] = [
+        volume["configMap"] for volume in pods(manifests)["job-head"]["spec"]["volumes"] if "configMap" in volume
+    ]
+    assert config["name"] == of_kind(manifests, "ConfigMap")["metadata"]["name"]
+    first = of_kind(rendered("overlays/cpu/job"), "ConfigMap")
+    assert config["name"] != first["metadata"]["name"]
+
+
 def test_a_job_on_the_replicas_of_the_service_goes_to_its_head_with_its_token() -> None:
     job = of_kind(rendered("shared-job"), "Job")
     one = container(job["spec"]["template"])
