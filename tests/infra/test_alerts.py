@@ -49,6 +49,7 @@ def test_each_alert_is_tested_both_ways() -> None:
     assert {one["alertname"] for one in tests if not one["exp_alerts"]} == alerts
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("was", "becomes"),
     [
