@@ -35,7 +35,7 @@ NEED_A_FAULT = {
     "Calls to stores that failed": "a store that fails",
 }
 """Panels that are empty while all is well, and what fills them."""
-_WINDOW = "1m"
+_WINDOW = "2m"
 """Ray's nodes gather what their processes count every ten seconds."""
 _PATIENCE = 600.0
 """Seconds that anything may take here."""
@@ -64,7 +64,7 @@ def running_prometheus(discovery: Path, folder: Path) -> Iterator[Prometheus]:
     if (program := shutil.which("prometheus")) is None:
         pytest.skip("prometheus, which is in Debian's package of that name, is not installed")
     config = yaml.safe_load((INFRA / "prometheus.yaml").read_text())
-    config["global"] = {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "5s"}
+    config["global"] = {"scrape_interval": "10s", "scrape_timeout": "10s", "evaluation_interval": "10s"}
     [job] = config["scrape_configs"]
     [job["file_sd_configs"][0]["files"]] = [[str(discovery)]]
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
