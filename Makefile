@@ -2,6 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNTRAINED := models/untrained/model.safetensors
 TOOLKIT ?= https://github.com/huggingface/huggingface-inference-toolkit
+KUBERAY ?= https://github.com/ray-project/kuberay
+PROMETHEUS_OPERATOR ?= https://github.com/prometheus-operator/prometheus-operator
+CLONE := git clone --quiet --depth 1 --filter=blob:none --sparse
 
 .PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving clean
 
@@ -14,7 +17,7 @@ test: style ## Everything that CI runs: style, and every test but those of test-
 test-fast: .venv/installed ## The tests that start no Ray cluster: about two minutes
 	$(BIN)/python -m pytest -n 2 -m 'not ray and not more'
 
-test-more: .venv/installed-more build/azurite/installed build/tensorflow/installed build/toolkit/installed ## Tests that need more packages or many minutes; about an hour
+test-more: .venv/installed-more build/azurite/installed build/tensorflow/installed build/toolkit/installed build/crds/installed ## Tests that need more packages or many minutes; about an hour
 	$(BIN)/python -m pytest -m more
 
 style: .venv/installed ## Format, lint, types, and the order of imports
@@ -73,6 +76,15 @@ build/toolkit/installed:
 			'pyarrow>=18,<26' 'pydantic>=2.10,<3' safetensors; \
 		$$pip --no-deps ./build/toolkit-source; \
 		touch $@ )
+
+# Schemas of what the operators add to Kubernetes. Where they cannot be cloned, the tests say so and are skipped.
+build/crds/installed:
+	mkdir -p build/crds
+	test -d build/crds/kuberay || $(CLONE) --branch v1.7.0 $(KUBERAY) build/crds/kuberay || true
+	! test -d build/crds/kuberay || git -C build/crds/kuberay sparse-checkout set ray-operator/config/crd/bases
+	test -d build/crds/operator || $(CLONE) --branch v0.93.0 $(PROMETHEUS_OPERATOR) build/crds/operator || true
+	! test -d build/crds/operator || git -C build/crds/operator sparse-checkout set example/prometheus-operator-crd
+	! test -d build/crds/kuberay || ! test -d build/crds/operator || touch $@
 
 $(UNTRAINED): models/make_untrained.py samples/corpus.jsonl | .venv/installed
 	$(BIN)/python models/make_untrained.py

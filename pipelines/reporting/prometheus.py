@@ -51,6 +51,8 @@ class Metrics:
             ("job", "state"),
         )
         self._batch = Gauge("spanmill_batch_windows", "Mean windows of a pass so far.", ("job", "bucket"))
+        # A job that waits for machines, or hangs in its first shard, is seen too.
+        self._show_shards()
 
     def add(self, receipt: Receipt) -> None:
         """Counts one receipt."""

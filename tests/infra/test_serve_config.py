@@ -8,9 +8,11 @@ from ray.serve.schema import ServeDeploySchema
 from actors.serving.deployments import APPLICATION, build
 from actors.serving.gateway.middleware.auth import NoKeysError, read_keys
 from actors.serving.parameters import KeyParameters, ServiceParameters
-from tests.infra.manifests import kubernetes_serve_config, serve_config
+from tests.infra.manifests import OVERLAYS, kubernetes_serve_config, serve_config
 
-CONFIGS = pytest.mark.parametrize("config", [serve_config(), kubernetes_serve_config()], ids=["local", "kubernetes"])
+CONFIGS = pytest.mark.parametrize(
+    "config", [serve_config(), *map(kubernetes_serve_config, OVERLAYS)], ids=["local", *OVERLAYS]
+)
 
 
 @CONFIGS

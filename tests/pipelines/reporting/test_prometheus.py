@@ -120,6 +120,17 @@ def _check_passes(samples: Samples, stats: PassStats) -> None:
         assert below[str(limit / 1000)] == sum(n for ms, n in stats.milliseconds.items() if ms <= limit)
 
 
+def test_a_job_that_has_committed_nothing_yet_shows_what_is_left() -> None:
+    metrics = Metrics("deadbeef", Tally(), 2, 10)  # Ray shows metrics for as long as somebody has them
+
+    def check(samples: Samples) -> None:
+        states = {dict(tags)["state"]: value for (name, tags), value in samples.items() if name == "shards"}
+        assert states == {"before": 2, "committed": 0, "found": 0, "failed": 0, "left": 8}
+
+    _eventually("deadbeef", check)
+    del metrics
+
+
 def test_what_fails_is_counted_by_stage_and_left() -> None:
     tally = Tally()
     metrics = Metrics("feedbeef", tally, 2, 10)
