@@ -3,7 +3,7 @@ BIN := .venv/bin
 UNTRAINED := models/untrained/model.safetensors
 TOOLKIT ?= https://github.com/huggingface/huggingface-inference-toolkit
 
-.PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving clean
+.PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving image image-here clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.cli.commands.demo
@@ -38,6 +38,12 @@ bench-size: .venv/installed ## The whole job without a model against the tokeniz
 
 bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, killed, updated
 	$(BIN)/python -m benchmarks.serving
+
+image: ## The container image and its SBOM (build/image), with docker, podman or buildah; IMAGE='--build-arg NAME=VALUE ...'
+	$(PYTHON) infra/build_image.py $(IMAGE)
+
+image-here: ## The same without a registry of images: on a Debian from this machine's apt, by mmdebstrap and buildah; wants root
+	$(PYTHON) infra/build_image.py --debian --storage build/image/storage $(IMAGE)
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -150,10 +150,11 @@ def pip_conf(sections: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def folders_in(sections: Mapping[str, Mapping[str, str]]) -> list[Path]:
-    """Files and folders of this machine that pip's settings name."""
+    """What pip's settings name on this machine, and the folder around an index, since its pages lead to files there."""
     words = [word for settings in sections.values() for value in settings.values() for word in value.split()]
-    paths = [Path(word.removeprefix("file://")) for word in words]
-    return sorted({path for path in paths if path.is_absolute() and path.exists()})
+    indexes = {Path(word.removeprefix("file://")) for word in words if re.fullmatch(r"file://.*/simple/?", word)}
+    paths = {Path(word.removeprefix("file://")) for word in words} - indexes | {index.parent for index in indexes}
+    return sorted(path for path in paths if path.is_absolute() and path.exists())
 
 
 def debian_sources(listed: str) -> list[str]:
