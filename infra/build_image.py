@@ -8,7 +8,6 @@ standard library is needed.
 """
 
 import argparse
-import ast
 import json
 import re
 import shlex
@@ -17,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import package_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ("docker", "podman", "buildah")
@@ -44,11 +45,6 @@ class Engine:
     storage: Path | None = None
     """buildah's own folder of images, instead of the machine's."""
 
-    @property
-    def binds_folders(self) -> bool:
-        """Whether a build may read folders of this machine; docker's may not."""
-        return self.program != "docker"
-
     def words(self, *words: str) -> list[str]:
         """A command line."""
         places = []
@@ -57,23 +53,15 @@ class Engine:
             places = ["--storage-driver", "vfs", "--root", f"{self.storage}/images", "--runroot", f"{self.storage}/run"]
         return [self.program, *places, *words]
 
-    def build(self, dockerfile: str, *words: str, settings: Path, folders: Iterable[Path]) -> None:
-        """Runs a Dockerfile of infra/ on the repository.
-
-        Args:
-            settings: a pip.conf, which no layer keeps.
-            folders: of this machine; the build reads them in the same place.
-        """
+    def build(self, dockerfile: str, *words: str) -> None:
+        """Runs a Dockerfile of infra/ on the repository."""
         own = list[str]()
-        if self.binds_folders:
-            own += ["--ignorefile", f"infra/{dockerfile}.dockerignore"]
-            # Docker's format: OCI's has no health checks.
-            own += ["--format", "docker"]
-            own += [word for folder in folders for word in ("--volume", f"{folder}:{folder}:ro")]
+        if self.program != "docker":
+            # Docker's format: OCI's has no health checks. A layer for each step, as docker makes them.
+            own += ["--ignorefile", f"infra/{dockerfile}.dockerignore", "--format", "docker", "--layers"]
             if not (shutil.which("crun") or shutil.which("runc")):
                 own += ["--isolation", "chroot"]
-        secret = ("--secret", f"id=pip,src={settings}")
-        run(self.words("build", *own, *secret, "--file", f"infra/{dockerfile}", *words, "."))
+        run(self.words("build", *own, "--file", f"infra/{dockerfile}", *words, "."))
 
     def take_base(self, archive: Path) -> None:
         """Makes an image of one layer of a root folder's archive."""
@@ -130,33 +118,6 @@ def engine_named(name: str | None, storage: Path | None) -> Engine:
     return Engine(found[0], None if storage is None else storage.resolve())
 
 
-def pip_settings(listed: str) -> dict[str, dict[str, str]]:
-    """Settings of pip by section, from what `pip config list` prints; environment variables go before files."""
-    sections: dict[str, dict[str, str]] = {}
-    # Those of the environment begin with a colon: sorted this way they come last, and win.
-    for line in sorted(listed.splitlines(), reverse=True):
-        name, _, value = line.partition("=")
-        section, _, key = name.rpartition(".")
-        sections.setdefault("global" if section == ":env:" else section, {})[key] = ast.literal_eval(value)
-    return sections
-
-
-def pip_conf(sections: Mapping[str, Mapping[str, str]]) -> str:
-    """The text of a pip.conf."""
-    lines = []
-    for section, settings in sections.items():
-        lines += [f"[{section}]", *(f"{key} = {' '.join(value.split())}" for key, value in settings.items())]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def folders_in(sections: Mapping[str, Mapping[str, str]]) -> list[Path]:
-    """What pip's settings name on this machine, and the folder around an index, since its pages lead to files there."""
-    words = [word for settings in sections.values() for value in settings.values() for word in value.split()]
-    indexes = {Path(word.removeprefix("file://")) for word in words if re.fullmatch(r"file://.*/simple/?", word)}
-    paths = {Path(word.removeprefix("file://")) for word in words} - indexes | {index.parent for index in indexes}
-    return sorted(path for path in paths if path.is_absolute() and path.exists())
-
-
 def debian_sources(listed: str) -> list[str]:
     """Lines of a sources.list: Debian's own of what `apt-get indextargets` lists, not those that others offer."""
     sources = []
@@ -206,17 +167,8 @@ def build_image(options: argparse.Namespace, engine: Engine, scratch: Path) -> N
     """Builds the image and its SBOM.
 
     Raises:
-        BuildError: a program fails, or docker would have to read folders of this machine.
+        BuildError: a program fails.
     """
-    sections = pip_settings(output_of([sys.executable, "-m", "pip", "config", "list"]))
-    folders = folders_in(sections)
-    if folders and not engine.binds_folders:
-        named = ", ".join(map(str, folders))
-        raise BuildError(
-            f"pip of this machine reads {named}, which docker's builds cannot: use --engine podman or buildah"
-        )
-    settings = scratch / "pip.conf"
-    settings.write_text(pip_conf(sections), encoding="utf-8")
     arguments = {"VERSION": own_version(), "REVISION": revision()}
     if options.debian:
         make_debian_root(archive := scratch / "base.tar")
@@ -224,15 +176,19 @@ def build_image(options: argparse.Namespace, engine: Engine, scratch: Path) -> N
         archive.unlink()
         arguments["BASE"] = BASE_OF_DEBIAN
     given = [*(f"{name}={value}" for name, value in arguments.items()), *options.build_arg]
-    words = [word for argument in given for word in ("--build-arg", argument)]
-    engine.build("Dockerfile", *words, "--tag", options.tag, settings=settings, folders=folders)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    words = ["--build-arg", f"IMAGE={options.tag}", "--output", f"type=local,dest={output.resolve()}"]
-    engine.build("Dockerfile.sbom", *words, settings=settings, folders=folders)
+    with package_sources.for_build(scratch) as sources:
+        engine.build("Dockerfile", *sources, *_arguments(given), "--tag", options.tag)
+        to = ("--output", f"type=local,dest={output.resolve()}")
+        engine.build("Dockerfile.sbom", *sources, *_arguments([f"IMAGE={options.tag}"]), *to)
     print(f"{options.tag}: {engine.size_of(options.tag)}; made of:")
     for path in sorted(output.glob("*.cdx.json")):
         print(f"  {len(json.loads(path.read_text(encoding='utf-8'))['components'])} packages in {path}")
+
+
+def _arguments(given: Sequence[str]) -> list[str]:
+    return [word for argument in given for word in ("--build-arg", argument)]
 
 
 def main() -> None:
