@@ -40,10 +40,10 @@ bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, k
 	$(BIN)/python -m benchmarks.serving
 
 image: ## The container image and its SBOM (build/image), with docker, podman or buildah; IMAGE='--build-arg NAME=VALUE ...'
-	$(PYTHON) infra/build_image.py $(IMAGE)
+	$(PYTHON) -m infra.build_image $(IMAGE)
 
 image-here: ## The same without a registry of images: on a Debian from this machine's apt, by mmdebstrap and buildah; wants root
-	$(PYTHON) infra/build_image.py --debian --storage build/image/storage $(IMAGE)
+	$(PYTHON) -m infra.build_image --debian --storage build/image/storage $(IMAGE)
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -1,7 +1,7 @@
 """Builds the image with docker, podman or buildah, and writes what is in it beside it, as an SBOM.
 
-    python3 infra/build_image.py --build-arg TORCH_INDEX=URL
-    python3 infra/build_image.py --debian --storage build/image/storage    # no registry of images, no running daemon
+    python3 -m infra.build_image --build-arg TORCH_INDEX=URL
+    python3 -m infra.build_image --debian --storage build/image/storage    # no registry of images, no running daemon
 
 Packages come from where pip of this machine finds them: its settings are given to the build as a secret. Only Python's
 standard library is needed.
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import package_sources
+from infra import package_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ("docker", "podman", "buildah")

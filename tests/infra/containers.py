@@ -19,7 +19,7 @@ from typing import IO, Any
 from infra.build_image import Engine
 from tests.waiting import until
 
-WANTED = ("buildah", "chroot", "mount", "nsenter", "setpriv", "unshare")
+WANTED = ("buildah", "chroot", "mount", "nsenter", "unshare")
 """Programs that this takes."""
 _MOUNTS = """\
 set -eu
@@ -33,7 +33,7 @@ mount -t tmpfs -o mode=1777,size=2g shm "$root/dev/shm"
 mount -t tmpfs -o mode=1777 tmp "$root/tmp"
 mount -t tmpfs -o "uid=$user,gid=$user" cache "$root$cache"
 mount --bind "$data" "$root/mnt"
-exec setpriv --no-new-privs --bounding-set=-all chroot --userspec="$user:$user" --groups="" "$root" "$@"
+exec chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all "$@"
 """
 DATA = "/mnt"
 """Where a container finds its folder of data."""

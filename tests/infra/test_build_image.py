@@ -1,23 +1,15 @@
-"""What the script that builds the image makes of the settings of pip and apt, and of what is not installed."""
+"""How the script that builds the image calls docker and buildah, and what it says where it cannot build."""
 
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from infra.build_image import (
-    BuildError,
-    Engine,
-    debian_sources,
-    engine_named,
-    folders_in,
-    pip_conf,
-    pip_settings,
-    revision,
-)
-from tests.infra.manifests import INFRA
+from infra.build_image import BuildError, Engine, debian_sources, engine_named, own_version, revision
+from tests.infra.manifests import ROOT
 
 INDEX_TARGETS = """\
 Created-By: Packages
@@ -47,34 +39,19 @@ Component: main
 """
 
 
-def test_pip_of_the_build_has_the_settings_of_this_one(tmp_path: Path) -> None:
-    index, wheels = tmp_path / "packages" / "simple", tmp_path / "wheels"
-    for folder in (index, wheels):
-        folder.mkdir(parents=True)
-    asked = tmp_path / "pip.conf"
-    asked.write_text(
-        f"[global]\nfind-links = {tmp_path / 'other'}\nextra-index-url =\n    file://{index}\n    https://example.org/simple\n"
-        "[install]\nno-clean = true\n"
-    )
-    env = {"PIP_CONFIG_FILE": str(asked), "PIP_FIND_LINKS": str(wheels), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    pip = (sys.executable, "-m", "pip", "config", "list")
-    listed = subprocess.run(pip, env=env, capture_output=True, text=True, check=True).stdout
-    settings = pip_settings(listed)
-    assert settings["global"]["find-links"] == str(wheels), "variables go before files"
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs that is all there is; what they are called with is in its file `calls`."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
 
-    (copy := tmp_path / "copy.conf").write_text(pip_conf(settings))
-    again = subprocess.run(
-        pip,
-        env={"PIP_CONFIG_FILE": str(copy), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert f"global.extra-index-url='file://{index} https://example.org/simple'" in again.splitlines()
-    assert "install.no-clean='true'" in again.splitlines()
-    # An index's pages lead to files beside it; a folder that is not there cannot be bound.
-    assert {wheels, index.parent} <= set(folders_in(settings))
-    assert not {index, tmp_path / "other"} & set(folders_in(settings))
+
+def _install(folder: Path, name: str) -> None:
+    program = folder / name
+    program.write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >> {folder}/calls\n')
+    program.chmod(0o755)
 
 
 def test_the_base_is_of_debians_packages_alone() -> None:
@@ -82,29 +59,34 @@ def test_the_base_is_of_debians_packages_alone() -> None:
     assert debian_sources("") == []
 
 
-def test_the_revision_is_that_of_the_folder_as_it_is() -> None:
-    assert revision() == "" or len(revision()) == 40
+def test_the_image_has_our_version_and_names_a_commit_only_if_it_is_that() -> None:
+    assert own_version() == version("spanmill")
+    words = ["git", "-C", str(ROOT), "status", "--porcelain"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    clean = done.returncode == 0 and not done.stdout
+    assert len(revision()) == (40 if clean else 0)
 
 
-def test_the_build_of_every_engine_keeps_the_health_check_and_no_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_engine_keeps_the_health_check_and_sends_what_the_dockerfile_needs(programs: Path) -> None:
     for name in ("docker", "buildah"):
-        program = tmp_path / name
-        program.write_text('#!/bin/sh\necho "${0##*/} $*" >> "$CALLS"\n')
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
-    settings, folder = tmp_path / "pip.conf", Path("/srv/wheels")
-    Engine("docker").build("Dockerfile", "--tag", "t", settings=settings, folders=[folder])
-    Engine("buildah", tmp_path / "s").build("Dockerfile", "--tag", "t", settings=settings, folders=[folder])
-    docker, buildah = (tmp_path / "calls").read_text().splitlines()
-    secret = f"--secret id=pip,src={settings} --file infra/Dockerfile --tag t ."
-    assert docker == f"docker build {secret}"
-    assert f"--root {tmp_path}/s/images" in buildah
+        _install(programs, name)
+    Engine("docker").build("Dockerfile", "--tag", "t")
+    Engine("buildah", Path("/images")).build("Dockerfile", "--tag", "t")
+    docker, buildah = (programs / "calls").read_text().splitlines()
+    assert docker == "docker build --file infra/Dockerfile --tag t ."
+    assert buildah.startswith("buildah --storage-driver vfs --root /images/images --runroot /images/run build ")
     assert "--format docker" in buildah, "images of OCI's format have no health check"
-    assert f"--volume {folder}:{folder}:ro" in buildah
-    assert buildah.endswith(secret)
+    assert "--ignorefile infra/Dockerfile.dockerignore" in buildah
+    assert "--isolation chroot" in buildah, "there is no runc"
+    assert buildah.endswith("--file infra/Dockerfile --tag t .")
+
+
+def test_the_first_engine_that_is_installed_is_taken_unless_one_is_named(programs: Path) -> None:
+    for name in ("buildah", "podman"):
+        _install(programs, name)
+    assert engine_named(None, None).program == "podman"
+    assert engine_named("buildah", None).program == "buildah"
+    assert engine_named(None, Path("/images")) == Engine("buildah", Path("/images"))
 
 
 @pytest.mark.parametrize(
@@ -115,36 +97,28 @@ def test_the_build_of_every_engine_keeps_the_health_check_and_no_settings(
         ("docker", Path("images"), "--storage is a folder of buildah's; docker has none"),
     ],
 )
-def test_an_engine_that_is_not_there_is_named(
-    name: str | None, storage: Path | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.usefixtures("programs")
+def test_an_engine_that_is_not_there_is_named(name: str | None, storage: Path | None, said: str) -> None:
     with pytest.raises(BuildError, match=said):
         engine_named(name, storage)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("installed", "said"),
     [
-        (("--engine", "docker"), "pip of this machine reads {wheels}, which docker's builds cannot"),
-        (("--debian",), "mmdebstrap: not installed here; --debian wants a Debian machine with the package mmdebstrap"),
+        ((), "apt-get: not installed here; --debian wants a Debian machine with the package mmdebstrap"),
+        (("apt-get",), "mmdebstrap: not installed here; --debian wants a Debian machine with the package mmdebstrap"),
+        (("apt-get", "mmdebstrap"), "apt-get knows no packages of Debian: run `apt-get update` first"),
     ],
 )
-def test_what_stops_a_build_is_said_before_it_begins(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    (wheels := tmp_path / "wheels").mkdir()
-    for name in ("docker", "podman", "apt-get"):
-        program = tmp_path / name
-        program.write_text("#!/bin/sh\nexit 70\n")
-        program.chmod(0o755)
-    env = {"PATH": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(wheels)}
-    if "--debian" in words:
-        words += ("--engine", "podman")
+def test_what_stops_a_build_is_said_in_one_line(
+    installed: tuple[str, ...], said: str, programs: Path, tmp_path: Path
+) -> None:
+    for name in ("podman", *installed):
+        _install(programs, name)
+    words = ["-m", "infra.build_image", "--debian", "--engine", "podman", "--output", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, str(INFRA / "build_image.py"), "--output", str(tmp_path / "out"), *words],
-        env=env,
-        capture_output=True,
-        text=True,
+        [sys.executable, *words], cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert done.stderr.startswith(f"error: {said.format(wheels=wheels)}")
+    assert (done.returncode, done.stderr) == (1, f"error: {said}\n")
     assert not (tmp_path / "out").exists()

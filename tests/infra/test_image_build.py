@@ -16,7 +16,7 @@ import pytest
 from actors.parameters import QAParameters
 from infra.build_image import Engine, own_version
 from tests.infra.containers import DATA, WANTED, Container, Image, unpacked
-from tests.infra.manifests import INFRA, ROOT
+from tests.infra.manifests import ROOT
 from tests.pipelines.jobs import bare_engine, mixed_rows, part_rows, same_answer, write_jsonl
 from tests.pipelines.processes import free_port
 
@@ -31,8 +31,8 @@ pytestmark = [
 COMPILERS = {"as", "c++", "cargo", "cc", "clang", "cpp", "g++", "gcc", "go", "ld", "make", "nvcc", "rustc", "tcc"}
 MODEL = ROOT / "models" / "minilm-qa"
 TAG = f"spanmill:{own_version()}"
-LARGEST_BYTES = 2_000_000_000
-"""A CUDA build of torch alone is larger."""
+LARGEST_BYTES = 2_500_000_000
+"""torch with CUDA alone takes more."""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,10 @@ def image(folder: Path) -> Image:
     """Built as `make image-here` does."""
     built = subprocess.run(
         [
-            *(sys.executable, str(INFRA / "build_image.py"), "--debian"),
+            *(sys.executable, "-m", "infra.build_image", "--debian"),
             *("--storage", str(_storage(folder).storage), "--output", str(folder / "sbom")),
         ],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
