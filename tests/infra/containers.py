@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -82,7 +82,7 @@ class Container:
         user = self.image.user
         os.chown(self.data, user, user)
         own = [str(self.image.root), f"{self._home}/.cache", str(self.data), str(user)]
-        inside = [*_env(self._variables()), *self.image.config["Entrypoint"], *self.words]
+        inside = [*self._env(), *self.image.config["Entrypoint"], *self.words]
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _MOUNTS, "sh", *own, *inside],
             stdout=self._said,
@@ -93,8 +93,9 @@ class Container:
     def _home(self) -> str:
         return str(self.image.config["WorkingDir"])
 
-    def _variables(self) -> Mapping[str, str]:
-        return {"HOME": self._home} | self.image.variables | self.env
+    def _env(self) -> list[str]:
+        variables = {"HOME": self._home} | self.image.variables | self.env
+        return ["/usr/bin/env", "-i", "-C", self._home, *(f"{name}={value}" for name, value in variables.items())]
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 300) -> None:
         """Waits for the condition; the container must not end before."""
@@ -116,8 +117,8 @@ class Container:
         kind, *words = self.image.config["Healthcheck"]["Test"]
         assert kind == "CMD"
         user = str(self.image.user)
-        inside = ["nsenter", "--target", str(self._first()), "--mount", "--pid", "--root", "--wd=/"]
-        return subprocess.run([*inside, "-S", user, "-G", user, *_env(self._variables()), *words]).returncode
+        inside = ["nsenter", "--target", str(self._first()), "--mount", "--pid", "--root", "--wd"]
+        return subprocess.run([*inside, "-S", user, "-G", user, *self._env(), *words]).returncode
 
     def users(self) -> set[int]:
         """Real and effective users of its processes."""
@@ -147,7 +148,3 @@ class Container:
         pid = self.process.pid
         (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return int(child)
-
-
-def _env(variables: Mapping[str, str]) -> list[str]:
-    return ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in variables.items())]
