@@ -31,6 +31,8 @@ pytestmark = [
 COMPILERS = {"as", "c++", "cargo", "cc", "clang", "cpp", "g++", "gcc", "go", "ld", "make", "nvcc", "rustc", "tcc"}
 MODEL = ROOT / "models" / "minilm-qa"
 TAG = f"spanmill:{own_version()}"
+PATIENCE = 900.0
+"""Seconds; a busy machine takes minutes to start Ray."""
 LARGEST_BYTES = 2_500_000_000
 """torch with CUDA alone takes more."""
 
@@ -44,7 +46,7 @@ def folder() -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run(["buildah", *_storage(path).words("umount", "--all")[1:]], capture_output=True)
+        subprocess.run(_storage(path).words("umount", "--all"), capture_output=True)
         shutil.rmtree(path)
 
 
@@ -119,9 +121,9 @@ def test_it_serves_is_healthy_and_ends_on_sigterm(image: Image, tmp_path: Path) 
     (row,) = mixed_rows(1)
     (expected,) = bare_engine(MODEL, [row], QAParameters())
     with _running(image, tmp_path, SPANMILL_PORT=str(port)) as container:
-        container.wait_until(lambda: "no keys are wanted" in container.said())
+        container.wait_until(lambda: "no keys are wanted" in container.said(), PATIENCE)
         assert container.health() != 0, "it is not ready yet"
-        container.wait_until(lambda: "ready: http" in container.said())
+        container.wait_until(lambda: "ready: http" in container.said(), PATIENCE)
         assert container.health() == 0
         reply = httpx2.post(
             f"{url}/answer", json={"context": row["context"], "questions": [row["question"]]}, timeout=300
@@ -138,7 +140,7 @@ def test_a_job_writes_its_answers(image: Image, tmp_path: Path) -> None:
     rows = mixed_rows(12)
     write_jsonl(tmp_path / "in.jsonl", rows)
     with _running(image, tmp_path, "spanmill", "answer", f"{DATA}/in.jsonl", f"{DATA}/out") as container:
-        assert container.process.wait(600) == 0, container.said()
+        assert container.process.wait(PATIENCE) == 0, container.said()
     found = part_rows(tmp_path / "out")
     expected = bare_engine(MODEL, rows, QAParameters())
     assert [row["id"] for row in found] == [row["id"] for row in rows]
