@@ -57,8 +57,10 @@ class Engine:
         """Runs a Dockerfile of infra/ on the repository."""
         own = list[str]()
         if self.program != "docker":
-            # Docker's format: OCI's has no health checks. A layer for each step, as docker makes them.
-            own += ["--ignorefile", f"infra/{dockerfile}.dockerignore", "--format", "docker", "--layers"]
+            # Docker's format: OCI's has no health checks.
+            own += ["--ignorefile", f"infra/{dockerfile}.dockerignore", "--format", "docker"]
+            # The image has a layer for each step, as docker makes them; of the other nothing but its last step is kept.
+            own += ["--layers"] if dockerfile == "Dockerfile" else []
             if not (shutil.which("crun") or shutil.which("runc")):
                 own += ["--isolation", "chroot"]
         run(self.words("build", *own, "--file", f"infra/{dockerfile}", *words, "."))
