@@ -6,7 +6,7 @@ KUBERAY ?= https://github.com/ray-project/kuberay
 PROMETHEUS_OPERATOR ?= https://github.com/prometheus-operator/prometheus-operator
 CLONE := git clone --quiet --depth 1 --filter=blob:none --sparse
 
-.PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving clean
+.PHONY: demo test test-fast test-more style chaos bench bench-host bench-size bench-serving image image-here clean
 
 demo: .venv/installed ## The main job on the sample corpus: real rows in, answers out
 	$(BIN)/python -m pipelines.cli.commands.demo
@@ -41,6 +41,12 @@ bench-size: .venv/installed ## The whole job without a model against the tokeniz
 
 bench-serving: .venv/installed ## The service: idle, beside a job, overloaded, killed, updated
 	$(BIN)/python -m benchmarks.serving
+
+image: ## The container image and its SBOM (build/image), with docker, podman or buildah; IMAGE='--build-arg NAME=VALUE ...'
+	$(PYTHON) -m infra.build_image $(IMAGE)
+
+image-here: ## The same without a registry of images: on a Debian from this machine's apt, by mmdebstrap and buildah; wants root
+	$(PYTHON) -m infra.build_image --debian --storage build/image/storage $(IMAGE)
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -106,7 +106,7 @@ def container(pod: Manifest) -> Manifest:
 
 def copied_sources() -> list[str]:
     """What the Dockerfile takes from the repository."""
-    lines = re.findall(r"^COPY (.+)$", (INFRA / "Dockerfile").read_text(), re.MULTILINE)
+    lines = re.findall(r"^COPY (?!--from)(.+)$", (INFRA / "Dockerfile").read_text(), re.MULTILINE)
     return [source.rstrip("/") for line in lines for source in line.split()[:-1]]
 
 

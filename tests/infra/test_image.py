@@ -1,4 +1,4 @@
-"""What goes into the container image and what it runs, as far as it can be told without building it."""
+"""What goes into the container image and what it runs, without building it; test_image_build.py builds it."""
 
 import json
 import os
@@ -7,8 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, which
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -42,35 +45,83 @@ def test_what_the_image_takes_exists_and_is_sent_to_the_build() -> None:
 def test_the_image_runs_its_entry_and_listens_to_its_host() -> None:
     [copied] = re.findall(r"^COPY infra/entrypoint\.sh (\S+)$", DOCKERFILE, re.MULTILINE)
     [entry] = re.findall(r"^ENTRYPOINT (.+)$", DOCKERFILE, re.MULTILINE)
-    assert json.loads(entry) == ["/bin/sh", copied]
+    assert json.loads(entry) == ["/usr/bin/tini", "-s", "--", "/bin/sh", copied]
     assert not re.findall(r"^CMD", DOCKERFILE, re.MULTILINE), "words behind the image's name are the entry's"
     variables = _variables()
     assert variables["SPANMILL_HOST"] == "0.0.0.0"
     assert variables["SPANMILL_MODEL_FOLDERS"].split(":") == ["/repository", "/opt/ml/model"]
 
 
+def test_the_image_is_labelled_with_our_version_and_checked_by_its_script() -> None:
+    [labelled] = re.findall(r"^ARG VERSION=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert labelled == version("spanmill")
+    [copied] = re.findall(r"^COPY infra/healthcheck\.sh (\S+)$", DOCKERFILE, re.MULTILINE)
+    [check] = re.findall(r"^HEALTHCHECK (?:.*\\\n)*\s*CMD (.+)$", DOCKERFILE, re.MULTILINE)
+    assert json.loads(check) == ["/bin/sh", copied]
+
+
 @pytest.mark.parametrize(
-    ("words", "said", "runs", "port"),
+    ("words", "said", "runs", "port", "checked"),
     [
-        ((), {}, "spanmill serve", ""),
-        ((), {"PORT": "9000"}, "spanmill serve", ""),
-        (("serve",), {}, "spanmill serve", "8080"),
-        (("serve",), {"SAGEMAKER_BIND_TO_PORT": "8123"}, "spanmill serve", "8123"),
-        (("serve",), {"SAGEMAKER_BIND_TO_PORT": "8123", "SPANMILL_PORT": "9000"}, "spanmill serve", "9000"),
-        (("spanmill", "answer", "a b", "out"), {}, "spanmill answer|a b|out", ""),
-        (("serve", "status"), {}, "serve status", ""),
+        ((), {}, "spanmill serve", "", "8000"),
+        ((), {"PORT": "9000"}, "spanmill serve", "", "9000"),
+        (("serve",), {}, "spanmill serve", "8080", "8080"),
+        (("serve",), {"SAGEMAKER_BIND_TO_PORT": "8123"}, "spanmill serve", "8123", "8123"),
+        (("serve",), {"SAGEMAKER_BIND_TO_PORT": "8123", "SPANMILL_PORT": "9000"}, "spanmill serve", "9000", "9000"),
+        (("spanmill", "serve", "--model", "a b"), {"SPANMILL_PORT": "9"}, "spanmill serve|--model|a b", "9", "9"),
+        (("spanmill", "serve", "--port", "91"), {"PORT": "9"}, "spanmill serve|--port|91", "", "91"),
+        (("spanmill", "serve", "--port=91"), {"PORT": "9"}, "spanmill serve|--port=91", "", "91"),
+        (("spanmill", "answer", "a b", "out"), {}, "spanmill answer|a b|out", "", None),
+        (("spanmill", "node", "--address", "head:6379"), {}, "spanmill node|--address|head:6379", "", None),
+        (("serve", "status"), {}, "serve status", "", None),
     ],
 )
 def test_the_entry_runs_the_service_or_the_command_that_is_given(
-    tmp_path: Path, words: tuple[str, ...], said: dict[str, str], runs: str, port: str
+    tmp_path: Path, words: tuple[str, ...], said: dict[str, str], runs: str, port: str, checked: str | None
 ) -> None:
     for name in ("spanmill", "serve"):
         program = tmp_path / name
         program.write_text('#!/bin/sh\nIFS="|"\necho "${0##*/} $*"\necho "${SPANMILL_PORT:-}"\n')
         program.chmod(0o755)
-    env = said | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    env = said | {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
     done = subprocess.run(["/bin/sh", str(ENTRY), *words], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [runs, port]
+    told = tmp_path / "spanmill-port"
+    assert (told.read_text().strip() if told.exists() else None) == checked
+
+
+class _Service(BaseHTTPRequestHandler):
+    """Answers `/ready` with the status that stands in its server."""
+
+    server: "_Server"
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status if self.path == "/ready" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nowhere."""
+
+
+class _Server(HTTPServer):
+    status = 200
+
+
+@pytest.mark.skipif(which("wget") is None, reason="wget is not installed here")
+def test_health_is_what_the_service_says_and_where_there_is_none_that_it_runs(tmp_path: Path) -> None:
+    def health() -> int:
+        env = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+        return subprocess.run(["/bin/sh", str(INFRA / "healthcheck.sh")], env=env, capture_output=True).returncode
+
+    assert health() == 0
+    with _Server(("127.0.0.1", 0), _Service) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "spanmill-port").write_text(f"{server.server_port}\n")
+        assert health() == 0
+        server.status = 503
+        assert health() != 0
+        server.shutdown()
+    assert health() != 0, "nobody listens"
 
 
 @contextmanager
