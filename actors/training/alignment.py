@@ -40,11 +40,10 @@ def align_tokens(theirs: tuple[Tokens, TokenPositions], ours: tuple[Tokens, Toke
     first_of_text = our_tokens.offsets[text]
     first = np.searchsorted(our_end, their_start, side="right")
     last = np.searchsorted(our_start, their_end, side="left") - 1
-    nth, of = _runs(their_start, their_end)
-    exact = _equals(our_start, our_end, first, (their_start, their_end, of))
+    twin, exact = _same_places((their_start, their_end), (our_start, our_end), reach)
     return TokenAlignment(
-        start=(np.where(exact, first + nth, first) - first_of_text).astype(np.int32),
-        end=(np.where(exact, first + nth, last) - first_of_text).astype(np.int32),
+        start=(np.where(exact, twin, first) - first_of_text).astype(np.int32),
+        end=(np.where(exact, twin, last) - first_of_text).astype(np.int32),
         exact=exact,
     )
 
@@ -57,25 +56,16 @@ def _keys(tokens: Tokens, places: TokenPositions, reach: int) -> tuple[Longs, Lo
     return start, end
 
 
-def _runs(start: Longs, end: Longs) -> tuple[Longs, Longs]:
-    """[T] the number of each token among neighbours at the same code points, from 0, and how many these are.
+def _same_places(theirs: tuple[Longs, Longs], ours: tuple[Longs, Longs], reach: int) -> tuple[Longs, Flags]:
+    """[U] which of our tokens stands at the same code points, and whether one does.
 
-    Tokens of bytes have such neighbours: all that make up one character stand at its place.
+    Tokens of bytes may share a place, that of the character which they make up. They count only where ours are as many.
     """
-    begins = np.ones(len(start), dtype=bool)
-    begins[1:] = (start[1:] != start[:-1]) | (end[1:] != end[:-1])
-    firsts = np.flatnonzero(begins)
-    lengths = np.diff(np.append(firsts, len(start)))
-    return np.arange(len(start)) - np.repeat(firsts, lengths), np.repeat(lengths, lengths)
-
-
-def _equals(our_start: Longs, our_end: Longs, first: Longs, theirs: tuple[Longs, Longs, Longs]) -> Flags:
-    """[U] whether our tokens from `first` on are as many at the same code points as theirs."""
-    their_start, their_end, their_count = theirs
-    if not len(our_start):
-        return np.zeros(len(first), dtype=bool)
-    nth, of = _runs(our_start, our_end)
-    at = np.minimum(first, len(our_start) - 1)
-    same_place = (our_start[at] == their_start) & (our_end[at] == their_end)
-    equal: Flags = same_place & (nth[at] == 0) & (of[at] == their_count)
-    return equal
+    # In ascending order, since tokens that begin together are in the order of their ends.
+    their_place, our_place = (start * reach + (end - start) for start, end in (theirs, ours))
+    first = np.searchsorted(our_place, their_place, side="left")
+    count = np.searchsorted(our_place, their_place, side="right") - first
+    begins = np.searchsorted(their_place, their_place, side="left")
+    their_count = np.searchsorted(their_place, their_place, side="right") - begins
+    exact: Flags = count == their_count
+    return first + np.arange(len(begins)) - begins, exact

@@ -13,10 +13,14 @@ from actors.batch import Batch
 from actors.engine.collate import collate
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.preprocess import qa_window_size, question_tokens, tokens_with_places
+from actors.tokenization.preprocess import question_tokens, tokens_with_places
 from actors.tokenization.tokenized import Tokenized
-from actors.tokenization.windows import check_fit, cut
+from actors.tokenization.windows import cut
 from actors.training.alignment import TokenAlignment, align_tokens
+
+_LARGEST_OVERLAP = 128
+"""Tokens that two windows of a teacher share at most, in which it reads one of the student's; half of those of the
+passage that a window holds, where that is less."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,12 @@ class TeacherWindows:
         passage, places = tokens_with_places(spec, ours.texts)
         alignment = align_tokens((passage, places), (ours.passage, ours.places))
         first, stop = _stretches(alignment, passage.offsets, ours)
-        size = qa_window_size(spec, QAParameters(max_seq_len=spec.max_length))
-        room = size.max_seq_len - spec.pair.specials
-        lengths = question.lengths[ours.windows.question], (stop - first).astype(np.int32)
-        readable = check_fit(*lengths, room, size.doc_stride) & (lengths[1] > 0)
+        asked, lengths = question.lengths[ours.windows.question], (stop - first).astype(np.int32)
+        room = spec.max_length - spec.pair.specials
+        readable = (asked < room) & (lengths > 0)
         read = np.flatnonzero(readable).astype(np.int32)
-        texts = ours.windows.question[read], ours.windows.passage[read]
-        windows = cut(read, *texts, (lengths[0][read], lengths[1][read]), room, size.doc_stride)
+        texts, sizes = (ours.windows.question[read], ours.windows.passage[read]), (asked[read], lengths[read])
+        windows = cut(read, *texts, sizes, room, np.minimum((room - asked[read]) // 2, _LARGEST_OVERLAP))
         shift = first[windows.owner].astype(np.int32)
         windows = replace(windows, first=windows.first + shift, stop=windows.stop + shift)
         prepared = Tokenized(read, question, passage, windows, places, ours.texts)

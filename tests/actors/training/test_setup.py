@@ -137,11 +137,6 @@ def test_a_model_is_its_own_best_teacher() -> None:
     assert step.losses[0] == pytest.approx(0.5 * step.losses[1], abs=1e-5)
 
 
-def test_a_teacher_of_other_tokens_is_refused() -> None:
-    with pytest.raises(ModelError, match="another tokenizer"):
-        assembled(parameters(), teacher=BERT)
-
-
 def test_the_student_is_in_training_and_the_same_each_time() -> None:
     one, other = assembled(parameters()), assembled(parameters())
     assert one.student.training
