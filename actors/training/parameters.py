@@ -64,6 +64,10 @@ class TrainingParameters(Settings):
     freeze_word_embeddings: bool = False
     """Leaves the word embeddings as they are: half of a small model's weights, which small data do not need to move."""
 
+    average_last: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the steps, the last ones, after each of which the weights are taken into a mean, which is the model that
+    comes out (Izmailov et al. 2018); 0 means the weights after the last step."""
+
     bucket_batches: int = Field(default=50, ge=1)
     """Batches whose windows are sorted by length together: more pad less, fewer mix better."""
 

@@ -14,7 +14,6 @@ from actors.errors import ModelError
 from actors.training.objective import LOSSES
 from actors.training.setup import answer_places
 from tests.actors.training.helpers import (
-    BERT,
     DISTILBERT,
     QA,
     assembled,
