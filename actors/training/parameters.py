@@ -43,6 +43,9 @@ class TrainingParameters(Settings):
     epochs: float = Field(default=2.0, gt=0.0)
     """Passes over the data; parts of one are fine."""
 
+    steps: int | None = Field(default=None, ge=1)
+    """Steps of the run, whatever `epochs` says; null means as many as the epochs have."""
+
     batch_size: int = Field(default=16, ge=1)
     """Windows in a step, over all workers."""
 
