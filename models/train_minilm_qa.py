@@ -3,8 +3,8 @@
     python -m models.train_minilm_qa FOLDER --train qa-train.jsonl.gz --held-out qa-dev.jsonl.gz
 
 Each step leaves what it made in FOLDER, and is passed over by the next call, which goes on where this one stopped: a
-training from its last checkpoint. Both trainings are those of `spanmill finetune`, in this process: it needs no cluster.
-README.md beside this file says what was measured, and what a machine needs that nothing can be fetched from.
+Each step leaves what it made in FOLDER and is passed over by the next call, which goes on where this one stopped: a
+README.md beside this file says what was measured, and how to do it on a machine that fetches nothing.
 """
 
 import gzip
