@@ -1,4 +1,4 @@
-"""What the model that ships is judged by: its answers, when it abstains, and the drift of its embeddings from the base's."""
+"""What the model that ships is judged by: answers, abstaining, and how its embeddings stand to the base's."""
 
 from dataclasses import dataclass
 from pathlib import Path

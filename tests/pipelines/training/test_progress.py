@@ -26,7 +26,8 @@ def test_a_log_has_a_line_of_the_first_and_the_last_step_and_of_every_judgement(
     assert log.getvalue().splitlines() == [
         "2 rows left out, no question: a, b",
         "the teacher has another tokenizer: 98.8% of its tokens are the base's too",
-        "the teacher has another tokenizer: 50.0% of its tokens are the base's too; it cannot read 1,002 of 12,345 windows",
+        "the teacher has another tokenizer: 50.0% of its tokens are the base's too; "
+        "it cannot read 1,002 of 12,345 windows",
         "step 0: EM 1.2, F1 2.5 on 1,234 held-out rows",
         "step 100/1,500 · loss 2.346 · ETA 9:20 · 40.0 rows/s · 12,346 tokens/s",
         "step 1,500/1,500 · loss 2.346 · ETA 0:00 · distance 0.0123 · weight 17.4 · 40.0 rows/s · 12,346 tokens/s",
