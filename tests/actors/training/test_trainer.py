@@ -64,7 +64,7 @@ def _averaged(share: float, steps: int, cut: int | None = None) -> list[float]:
             module.load_state_dict(weights_now)
             trainer.restore(state)
         trainer.step(number, PAIRS, None)
-        found.append(float(module.vector[0]))
+        found.append(float(module.vector[0].detach()))
     return found
 
 
