@@ -144,7 +144,7 @@ def main(
     """Makes the model from its rows, or goes on with what FOLDER holds."""
     if torch.cuda.is_available():
         # It plans anew for every new shape of a batch, which took 320 ms a step at first on an H200.
-        torch.backends.cuda.enable_cudnn_sdp(False)  # type: ignore[no-untyped-call]
+        torch.backends.cuda.enable_cudnn_sdp(False)
     recipe = Recipe(folder, train, held_out, Console(highlight=False, soft_wrap=True))
     base, encoder = base or folder / "base", encoder or folder / "encoder"
     for wanted, fetch in ((base, fetch_base), (encoder, fetch_encoder)):

@@ -39,7 +39,7 @@ def _rows(path: Path, count: int) -> Path:
     rows = []
     for number, row in enumerate(mixed_rows(count)):
         source = SOURCES[number % len(SOURCES)]
-        nothing = {"text": [], "answer_start": []}
+        nothing: dict[str, list[object]] = {"text": [], "answer_start": []}
         rows.append({**row, "source": source} | ({"answers": nothing} if source.endswith("unanswerable") else {}))
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
@@ -56,7 +56,9 @@ def _mpnet(folder: Path) -> Path:
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     specials = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "[UNK]"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **specials)
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, model_max_length=512, **specials
+    )
     torch.manual_seed(7)
     config = MPNetConfig(
         vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64

@@ -59,8 +59,8 @@ def test_distillation_is_the_divergence_from_the_teacher(
         for row in range(3):
             student, teacher = (Categorical(logits=v[row, allowed[row]] / temperature) for v in (ours, theirs))
             expected += float(kl_divergence(teacher, student)) * temperature**2 / 6
-    teacher = tuple(_distribution(values, allowed, temperature) for values in logits[2:])
-    found = distillation_loss((logits[0], logits[1]), (teacher[0], teacher[1]), allowed, temperature)
+    distributions = [_distribution(values, allowed, temperature) for values in logits[2:]]
+    found = distillation_loss((logits[0], logits[1]), (distributions[0], distributions[1]), allowed, temperature)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 

@@ -28,7 +28,8 @@ class _Slope(nn.Module):
         return torch.stack([self.slope * (self.matrix.sum() + self.vector.sum())] * 5)
 
 
-PAIRS = PairTensors({}, *(torch.zeros(1) for _ in range(3)), teacher=None)
+_ZERO = torch.zeros(1)
+PAIRS = PairTensors({}, _ZERO, _ZERO, _ZERO, None)
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
