@@ -22,6 +22,7 @@ import torch
 import typer
 from rich.console import Console
 
+from actors.errors import ModelError
 from actors.training.setup import WorkerRank, assemble
 from models.compare_embeddings import Closeness
 from models.fetch_encoders import fetch_base, fetch_encoder
@@ -29,6 +30,7 @@ from models.judging import Reading, closeness, read
 from models.make_mixture import SEED, mix
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
+from pipelines.errors import SpanmillError
 from pipelines.evaluation.squad import read_examples
 from pipelines.storage.atomic_write import replace_file
 from pipelines.templates import render
@@ -202,5 +204,14 @@ def _write_if_new(path: Path, data: bytes) -> None:
         replace_file(str(path), data)
 
 
+def run() -> None:
+    """The command: `main`, whose errors are a line each."""
+    try:
+        typer.run(main)
+    except (SpanmillError, ModelError) as error:
+        Console(stderr=True, soft_wrap=True).print(str(error), markup=False)
+        raise SystemExit(1) from error
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    run()

@@ -29,9 +29,7 @@ SMALL = (
     *("training.batch_size=4", "training.warmup_steps=1", "qa.max_seq_len=128", "qa.doc_stride=32"),
     *("checkpoints.every_steps=4", "workers.cpus=1"),
 )
-_WITHOUT_RAY = (
-    "import sys; sys.modules['ray'] = None; import typer; from models.train_minilm_qa import main; typer.run(main)"
-)
+_WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from models.train_minilm_qa import run; run()"
 
 
 def _rows(path: Path, count: int) -> Path:
@@ -49,7 +47,9 @@ def _rows(path: Path, count: int) -> Path:
 def _mpnet(folder: Path) -> Path:
     """An encoder of all-mpnet-base-v2's kind, of two layers, whose special tokens are not BERT's."""
     words = make_vocabulary(read_texts(ROOT / "samples" / "corpus.jsonl"))
-    vocabulary = {word: place for place, word in enumerate(["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *words])}
+    vocabulary = {
+        word: place for place, word in enumerate(dict.fromkeys(("<s>", "<pad>", "</s>", "[UNK]", "<mask>", *words)))
+    }
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
