@@ -170,8 +170,7 @@ def _seconds_of_a_step(config: FinetuneConfig, inputs: Sequence[str]) -> float:
     """Mean of some steps on a part of the rows, after others that warm up; nothing of it is kept."""
     examples = read_training_data(inputs[:1], config.data).examples.slice(0, _TRIAL_ROWS)
     settings = config.training.model_copy(update={"steps": _TRIAL_WARMUP + _TRIAL_STEPS})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    setup = assemble(find_sources(config), config.qa, settings, examples, WorkerRank(device, torch.get_num_threads()))
+    setup = assemble(find_sources(config), config.qa, settings, examples, WorkerRank.alone())
     steps = setup.loop.steps(0)
     for _ in islice(steps, _TRIAL_WARMUP):
         pass

@@ -47,6 +47,12 @@ class WorkerRank:
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module
     """Wraps the objective so that all workers share gradients, as DistributedDataParallel does."""
 
+    @classmethod
+    def alone(cls, threads: int | None = None) -> "WorkerRank":
+        """The only worker of a run: on the first GPU, or on the CPU where there is none; None means torch's threads."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(device, threads or torch.get_num_threads())
+
 
 @dataclass(frozen=True)
 class TrainingSetup:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from actors.training.setup import WorkerRank
@@ -26,8 +25,7 @@ def fit_here(
     Raises:
         SpanmillError, ModelError: the run cannot go on.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    worker = WorkerRank(device, int(config.workers.cpus or torch.get_num_threads()))
+    worker = WorkerRank.alone(None if config.workers.cpus is None else max(int(config.workers.cpus), 1))
     with TrainingProgress(console) as progress:
         shown = _Shown(progress)
         train_worker(config, checkpoints, (data.examples, data.held_out), worker, shown)
