@@ -34,12 +34,18 @@ def main(source: Path, target: Path) -> None:
     print(f"{target}: {len(mixed):,} rows")
 
 
-def mix(rows: list[Row]) -> list[Row]:
-    """The training rows, the same on every machine."""
-    chance = random.Random(SEED)
+def mix(rows: list[Row], seed: int = SEED, unanswerable_times: int = 1) -> list[Row]:
+    """The training rows, the same on every machine.
+
+    Args:
+        seed: of the crops, the rows of `qamr` and the order.
+        unanswerable_times: how often every unanswerable question is among them.
+    """
+    chance = random.Random(seed)
     squad, qamr = ([row for row in rows if row["source"] == source] for source in ("squad", "qamr"))
     chance.shuffle(qamr)
     mixed = [row for row in rows if row["source"] in WHOLE]
+    mixed += [row for row in rows if row["source"] == "squad-unanswerable"] * (unanswerable_times - 1)
     mixed += [crop(row, chance.randint(*SQUAD_WORDS), chance) for row in squad]
     mixed += [crop(row, chance.randint(*QAMR_WORDS), chance) for row in qamr[:QAMR_ROWS]]
     chance.shuffle(mixed)

@@ -41,7 +41,7 @@ from tests.pipelines.processes import BIN, Command
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
-PAGES += ("infra/README.md",)
+PAGES += ("infra/README.md", "models/README.md")
 BLOCKS = {page: list(blocks_of(ROOT / page, page)) for page in PAGES}
 CONFIGS: dict[str, Any] = {
     "answer": AnswerConfig,

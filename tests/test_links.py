@@ -9,7 +9,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     str(page.relative_to(ROOT))
-    for pattern in ("*.md", "docs/*.md", "infra/**/*.md", "models/*/*.md", "samples/*.md", "tests/**/*.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "infra/**/*.md",
+        "models/*.md",
+        "models/*/*.md",
+        "samples/*.md",
+        "tests/**/*.md",
+    )
     for page in ROOT.glob(pattern)
 )
 _FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)

@@ -88,7 +88,7 @@ def prepare_pairs(
         question, question_places = tokens_with_places(spec, distinct_questions)
         question, question_places = _truncated_places(question, question_places, qa.max_question_len)
     else:
-        question = _truncated(_tokens(spec, distinct_questions), qa.max_question_len)
+        question = question_tokens(spec, distinct_questions, qa.max_question_len)
     passage, places = tokens_with_places(spec, distinct_passages)
     lengths = question.lengths[question_of], passage.lengths[passage_of]
     room = size.max_seq_len - spec.pair.specials
@@ -166,6 +166,11 @@ def _tokens(spec: EncoderSpec, texts: pa.StringArray) -> Tokens:
     if spec.takes_words_alone:
         return tokenise_by_words(spec.tokenizer(), texts)[0]
     return tokenise(spec.tokenizer(), texts.to_pylist())
+
+
+def question_tokens(spec: EncoderSpec, questions: pa.StringArray, longest: int | None) -> Tokens:
+    """Tokens of questions, `longest` of each at most."""
+    return _truncated(_tokens(spec, questions), longest)
 
 
 def tokens_with_places(spec: EncoderSpec, texts: pa.StringArray) -> tuple[Tokens, TokenPositions]:

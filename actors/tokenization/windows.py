@@ -46,7 +46,7 @@ def cut(
     passage: Ints,
     lengths: tuple[Ints, Ints],
     room: int,
-    stride: int,
+    stride: int | Ints,
     most: int = sys.maxsize,
 ) -> Windows:
     """Cuts the passage of every owner into windows that overlap by `stride` tokens.
@@ -55,7 +55,7 @@ def cut(
         owner, question, passage: [N] indices; owners must have passed `check_fit`.
         lengths: tokens of each owner's question and passage, [N] each.
         room: tokens of a window that are not special.
-        stride: tokens that neighbouring windows share.
+        stride: tokens that neighbouring windows share, of all or of each owner, [N].
         most: windows that may be made.
 
     Raises:

@@ -15,9 +15,10 @@ from actors.engine.collate import collate
 from actors.errors import ModelError
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
-from actors.tokenization.preprocess import Rejection, prepare_pairs, prepare_texts
+from actors.tokenization.preprocess import Rejection, distinct, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.windows import Windows
+from actors.training.teacher import TeacherTensors, TeacherWindows
 
 
 class UntrainableReason(StrEnum):
@@ -98,15 +99,24 @@ class Pairs:
     spec: EncoderSpec
     prepared: Tokenized
     labels: SpanLabels
+    teacher: TeacherWindows | None = None
+    """What a teacher reads of the same windows; None without a teacher."""
 
     @classmethod
     def make(
-        cls, spec: EncoderSpec, qa: QAParameters, table: pa.Table, start: Longs, stop: Longs
+        cls,
+        spec: EncoderSpec,
+        qa: QAParameters,
+        table: pa.Table,
+        start: Longs,
+        stop: Longs,
+        teacher: EncoderSpec | None = None,
     ) -> tuple["Pairs", dict[UntrainableReason, Longs]]:
         """Tokenises and labels the rows of a table with the columns question and context.
 
         Args:
             start, stop: [R] code points of each row's answer; start -1 where the passage does not answer.
+            teacher: of a teacher, which may have any tokenizer.
 
         Returns:
             The pairs, and for every reason that occurs the rows [X] that were left out. None of their windows is kept:
@@ -125,7 +135,9 @@ class Pairs:
         usable = ~np.isin(prepared.windows.owner, labels.lost)
         windows = Windows(**{f.name: getattr(prepared.windows, f.name)[usable] for f in fields(Windows)})
         labels = replace(labels, first=labels.first[usable], last=labels.last[usable])
-        pairs = cls(spec, replace(prepared, windows=windows), labels)
+        prepared = replace(prepared, windows=windows)
+        read = None if teacher is None else TeacherWindows.of(teacher, qa, prepared, distinct(questions)[1])
+        pairs = cls(spec, prepared, labels, read)
         return pairs, {reason: rows for reason, rows in left_out.items() if len(rows)}
 
     @property
@@ -175,6 +187,8 @@ class PairTensors:
     """[n] int64 column of the answer's first token; the CLS token's where there is none."""
     last: Tensor
     """[n] int64 column of the answer's last token, likewise."""
+    teacher: TeacherTensors | None
+    """What a teacher reads of these windows; None without a teacher, and where it can read none of them."""
 
     @classmethod
     def take(cls, pairs: Pairs, chosen: Longs, device: torch.device) -> "PairTensors":
@@ -182,7 +196,10 @@ class PairTensors:
         batch = _collate(pairs.prepared, pairs.spec, pairs.spec.pair, chosen)
         first, last = (torch.from_numpy(a).to(device) for a in label_columns(pairs.labels, chosen, batch))
         allowed = torch.from_numpy(batch.answer_mask).to(device)
-        return cls(model_inputs(batch, device), allowed, first, last)
+        read = None
+        if pairs.teacher is not None:
+            read = TeacherTensors.take(pairs.teacher, pairs.prepared, chosen, batch, device)
+        return cls(model_inputs(batch, device), allowed, first, last, read)
 
 
 @dataclass(frozen=True)

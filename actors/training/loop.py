@@ -79,4 +79,6 @@ class TrainingLoop:
 
 def total_steps(windows: int, parameters: TrainingParameters) -> int:
     """Steps of a whole run."""
+    if parameters.steps is not None:
+        return parameters.steps
     return max(round(steps_of(windows, parameters.batch_size) * parameters.epochs), 1)

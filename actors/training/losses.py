@@ -23,17 +23,17 @@ def distillation_loss(
     """Mean KL divergence of the student's start and end distributions from the teacher's (Hinton et al. 2015).
 
     Args:
-        student, teacher: start and end logits, [n, S] each.
+        student: start and end logits, [n, S] each.
+        teacher: start and end distributions, [n, S] each, 0 where not allowed. A window for which they are 0 everywhere
+            adds nothing.
         allowed: [n, S] bool: passage tokens and the CLS token.
-        temperature: divides all logits; the result is multiplied by its square.
+        temperature: divides the student's logits, and has divided the teacher's; the result is multiplied by its
+            square.
     """
     losses = []
     for ours, theirs in zip(student, teacher, strict=True):
-        log_p, log_q = (
-            torch.log_softmax((logits.float() / temperature).masked_fill(~allowed, -1e4), dim=-1)
-            for logits in (ours, theirs)
-        )
-        losses.append(F.kl_div(log_p, log_q, log_target=True, reduction="batchmean"))
+        log_p = torch.log_softmax((ours.float() / temperature).masked_fill(~allowed, -1e4), dim=-1)
+        losses.append(F.kl_div(log_p, theirs, reduction="batchmean"))
     return sum(losses, torch.zeros((), device=allowed.device)) * temperature**2 / 2
 
 

@@ -1,7 +1,6 @@
 """The training objective: the model together with its loss terms, and the weight of the term that keeps embeddings."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,34 +19,24 @@ _TOKENS_SHARE = 0.1
 token a gradient of its own."""
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A model whose start and end distributions the student learns."""
-
-    model: PreTrainedModel
-    uses_type_ids: bool
-
-
 class Objective(nn.Module):
     """The student, with a frozen teacher and a frozen base; its forward pass gives the losses of a step."""
 
     def __init__(
         self,
         student: PreTrainedModel,
-        uses_type_ids: bool,
-        teacher: Teacher | None,
+        teacher: PreTrainedModel | None,
         base: nn.Module | None,
         parameters: TrainingParameters,
     ) -> None:
         """Takes models that are on their device already.
 
         Args:
-            uses_type_ids: whether the student takes token types; a batch holds them where one of the models does.
+            teacher: a model whose start and end distributions the student learns, in evaluation mode.
             base: the encoder whose embeddings are kept, in evaluation mode; None where embeddings are not kept.
         """
         super().__init__()
         self.student = student
-        self._uses_type_ids = uses_type_ids
         # In tuples, so that PyTorch does not count their weights among this module's parameters.
         self._teacher, self._base = (teacher,), (base,)
         self._settings = parameters
@@ -60,15 +49,16 @@ class Objective(nn.Module):
             weight: of the term that keeps embeddings.
         """
         student: Any = self.student
-        logits = _logits(student, pairs, self._uses_type_ids)
+        logits = _logits(student, pairs.inputs)
         span = span_loss(*logits, pairs.allowed, pairs.first, pairs.last)
         taught = tokens = distance = torch.zeros_like(span)
         total = span
         if (teacher := self._teacher[0]) is not None:
             distillation = self._settings.distillation
-            with torch.no_grad():
-                theirs = _logits(teacher.model, pairs, teacher.uses_type_ids)
-            taught = distillation_loss(logits, theirs, pairs.allowed, distillation.temperature)
+            if (read := pairs.teacher) is not None:
+                with torch.no_grad():
+                    theirs = read.distributions(*_logits(teacher, read.inputs), distillation.temperature)
+                taught = distillation_loss(logits, theirs, pairs.allowed, distillation.temperature)
             total = (1 - distillation.weight) * span + distillation.weight * taught
         if texts is not None and (base := self._base[0]) is not None:
             hidden = _without_dropout(student.base_model, texts.inputs)
@@ -88,8 +78,7 @@ def _without_dropout(encoder: Any, inputs: dict[str, Tensor]) -> Tensor:
     return hidden
 
 
-def _logits(model: Any, pairs: PairTensors, uses_type_ids: bool) -> tuple[Tensor, Tensor]:
-    inputs = {name: values for name, values in pairs.inputs.items() if uses_type_ids or name != "token_type_ids"}
+def _logits(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     output = model(**inputs)
     return output.start_logits, output.end_logits
 

@@ -43,6 +43,9 @@ class TrainingParameters(Settings):
     epochs: float = Field(default=2.0, gt=0.0)
     """Passes over the data; parts of one are fine."""
 
+    steps: int | None = Field(default=None, ge=1)
+    """Steps of the run, whatever `epochs` says; null means as many as the epochs have."""
+
     batch_size: int = Field(default=16, ge=1)
     """Windows in a step, over all workers."""
 
@@ -63,6 +66,10 @@ class TrainingParameters(Settings):
 
     freeze_word_embeddings: bool = False
     """Leaves the word embeddings as they are: half of a small model's weights, which small data do not need to move."""
+
+    average_last: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the steps, the last ones, after each of which the weights are taken into a mean, which is the model that
+    comes out (Izmailov et al. 2018); 0 means the weights after the last step."""
 
     bucket_batches: int = Field(default=50, ge=1)
     """Batches whose windows are sorted by length together: more pad less, fewer mix better."""

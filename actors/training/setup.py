@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,9 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.training.dataset import Pairs, Texts, UntrainableReason
 from actors.training.embedding_texts import choose_texts
 from actors.training.loop import TrainingLoop, total_steps
-from actors.training.objective import Objective, Teacher
+from actors.training.objective import Objective
 from actors.training.parameters import TrainingParameters
-from actors.training.student import check_teacher, halve, load_base
+from actors.training.student import halve, load_base
 from actors.training.trainer import Trainer, freeze, set_dropout
 
 
@@ -46,6 +46,12 @@ class WorkerRank:
     workers: int = 1
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module
     """Wraps the objective so that all workers share gradients, as DistributedDataParallel does."""
+
+    @classmethod
+    def alone(cls, threads: int | None = None) -> "WorkerRank":
+        """The only worker of a run: on the first GPU, or on the CPU where there is none; None means torch's threads."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(device, threads or torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ def assemble(
     spec = load_spec(sources.base)
     student = load_student(sources, parameters.seed)
     nn.Module.to(student, device=worker.device)
-    teacher = _load_teacher(sources, spec, qa, worker.device)
-    typed = spec.uses_type_ids or (teacher is not None and teacher.uses_type_ids)
-    pairs, left_out = Pairs.make(replace(spec, uses_type_ids=typed), qa, table, *answer_places(table))
+    teacher = None if sources.teacher is None else _load_teacher(sources.teacher, worker.device)
+    teacher_spec = None if sources.teacher is None else load_spec(sources.teacher)
+    pairs, left_out = Pairs.make(spec, qa, table, *answer_places(table), teacher_spec)
     _check_shares(len(pairs.lengths), parameters.batch_size, worker.workers)
     if spec.pair.cls_in_prefix is None and spec.pair.cls_in_suffix is None and (pairs.labels.first < 0).any():
         raise ModelError(
@@ -90,7 +96,7 @@ def assemble(
     freeze(student, parameters)
     set_dropout(student, parameters)
     student.train()
-    objective = Objective(student, spec.uses_type_ids, teacher, kept, parameters)
+    objective = Objective(student, teacher, kept, parameters)
     steps = total_steps(len(pairs.lengths), parameters)
     trainer = Trainer(worker.wrap(objective), parameters, steps, worker.device, worker.rank)
     loop = TrainingLoop(pairs, texts, trainer, parameters, worker.device, worker.rank, worker.workers)
@@ -136,12 +142,8 @@ def _check_shares(windows: int, batch_size: int, workers: int) -> None:
         )
 
 
-def _load_teacher(sources: Sources, base: EncoderSpec, qa: QAParameters, device: torch.device) -> Teacher | None:
-    if sources.teacher is None:
-        return None
-    spec = load_spec(sources.teacher)
-    check_teacher(base, spec, qa)
-    teacher = load_model(sources.teacher, with_qa_head=True)
+def _load_teacher(folder: Path, device: torch.device) -> PreTrainedModel:
+    teacher = load_model(folder, with_qa_head=True)
     nn.Module.to(teacher, device=device)
     teacher.train(False)
-    return Teacher(teacher, spec.uses_type_ids)
+    return teacher

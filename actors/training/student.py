@@ -11,9 +11,6 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError, first_line
-from actors.parameters import QAParameters
-from actors.tokenization.encoder_spec import EncoderSpec
-from actors.tokenization.preprocess import qa_window_size
 
 TOKENIZER_FILES = (
     "tokenizer*.json",
@@ -47,25 +44,6 @@ def load_base(folder: Path, seed: int) -> PreTrainedModel:
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be given a QA head: {first_line(error)}") from error
     return model
-
-
-def check_teacher(base: EncoderSpec, teacher: EncoderSpec, qa: QAParameters) -> None:
-    """Checks that a teacher sees the same tokens at the same positions as the base.
-
-    Raises:
-        ModelError: it has another tokenizer, or cannot take the windows.
-    """
-    if (base.tokenizer_json, base.pair) != (teacher.tokenizer_json, teacher.pair):
-        raise ModelError(
-            "the teacher has another tokenizer than the base, so its distributions are over other tokens; "
-            "name a teacher with the base's vocabulary, or start from the teacher itself with --halve"
-        )
-    wanted = qa_window_size(base, qa).max_seq_len
-    if teacher.max_length < wanted:
-        raise ModelError(
-            f"the teacher takes {teacher.max_length} tokens, and a window has {wanted}; set qa.max_seq_len to "
-            f"{teacher.max_length} or less"
-        )
 
 
 def halve(model: PreTrainedModel) -> PreTrainedModel:

@@ -1,5 +1,6 @@
 """The trainer: AdamW steps with gradient clipping and a learning rate schedule, and the state that a resume needs."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -35,6 +36,7 @@ class Trainer:
         self._device = device
         self._rank = rank
         self._constraint = EmbeddingConstraint(parameters.embeddings)
+        self._mean = WeightMean(objective, steps, parameters.average_last)
         self._optimizer = torch.optim.AdamW(_groups(objective, parameters), lr=parameters.learning_rate, fused=True)
 
     @property
@@ -44,6 +46,9 @@ class Trainer:
 
     def step(self, number: int, pairs: PairTensors, texts: TextTensors | None) -> Tensor:
         """Step `number` of the run, from 0; returns the detached losses, [5] as `Objective.forward`.
+
+        After the last step the weights are those of the model that comes out: their mean over the last steps, where
+        `average_last` asks for one.
 
         Raises:
             ModelError: the loss is not a number.
@@ -63,18 +68,45 @@ class Trainer:
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._mean.take(number)
         detached: Tensor = losses.detach()
         self._constraint.update(detached[_DISTANCE], decay_at(number, self._steps, self._parameters))
         return detached
 
     def state(self) -> dict[str, Any]:
-        """The optimizer's state, and the weight of keeping the embeddings."""
-        return {"optimizer": self._optimizer.state_dict(), "weight": self.weight}
+        """The optimizer's state, the weight of keeping the embeddings, and the mean of the weights so far."""
+        return {"optimizer": self._optimizer.state_dict(), "weight": self.weight, "mean": self._mean.weights}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores a `state`."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._constraint.weight = float(state["weight"])
+        self._mean.weights = [mean.to(self._device) for mean in state["mean"]]
+
+
+class WeightMean:
+    """The mean of the weights that learn, over the last steps of a run."""
+
+    def __init__(self, objective: nn.Module, steps: int, share: float) -> None:
+        """Of the last `share` of so many steps, at least one of them where the share is not 0."""
+        self._learning = [weight for weight in objective.parameters() if weight.requires_grad]
+        self._first, self._last = steps - math.ceil(steps * share), steps - 1
+        self.weights: list[Tensor] = []
+        """In the order of the module's parameters; empty before the first step that counts."""
+
+    @torch.no_grad()
+    def take(self, number: int) -> None:
+        """Counts the weights after step `number`, if it is among the last; after the very last they become the mean."""
+        if number < self._first:
+            return
+        if number == self._first:
+            self.weights = [weight.detach().clone() for weight in self._learning]
+        else:
+            for mean, weight in zip(self.weights, self._learning, strict=True):
+                mean.lerp_(weight, 1 / (number - self._first + 1))
+        if number == self._last:
+            for weight, mean in zip(self._learning, self.weights, strict=True):
+                weight.copy_(mean)
 
 
 def learning_rate_at(step: int, steps: int, parameters: TrainingParameters) -> float:

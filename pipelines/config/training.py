@@ -88,7 +88,7 @@ class FinetuneConfig(Settings):
     """The model to start from, with a QA head or without; --base names it."""
 
     teacher: SourceModel | None = None
-    """A model with a QA head and the base's tokenizer, whose answer distributions are learnt too; set by --teacher."""
+    """A model with a QA head, of any tokenizer, whose answer distributions are learnt too; --teacher sets it."""
 
     halve: bool = False
     """Start from every other layer of the base."""

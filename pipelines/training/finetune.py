@@ -1,7 +1,7 @@
 """`spanmill finetune`: trains a base model on examples with Ray Train, and writes a model folder."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,22 @@ from actors.models.loading import load_spec
 from actors.tokenization.preprocess import qa_window_size
 from actors.training.checkpoint_state import load_state
 from actors.training.setup import Sources, load_student
-from actors.training.student import check_teacher, save
+from actors.training.student import save
 from pipelines.config.training import FinetuneConfig
 from pipelines.errors import JobError, StorageError
+from pipelines.evaluation.squad import SkippedRows
 from pipelines.storage.filesystem import Store, resolve, write_atomic
 from pipelines.storage.url import Url
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.dataset import read_training_data
+from pipelines.training.dataset import TrainingData, read_training_data
 from pipelines.training.messages import HeldOutScores
 from pipelines.training.model_card import Card, render_card
 from pipelines.training.rank_zero import read_history
-from pipelines.training.ray_trainer import fit
 from pipelines.training.run_manifest import COMPLETE, TrainingManifest, bind_training, release_training
 from pipelines.training.worker import find_sources
+
+Fit = Callable[[FinetuneConfig, TrainingData, Checkpoints, Console], tuple[SkippedRows, ...]]
+"""Takes the steps of a run and leaves its last checkpoint; `pipelines.training.ray_trainer.fit` is the usual one."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,18 @@ class Trained:
     """True where an earlier call had finished the run, so that this one did nothing."""
 
 
-def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwrite: bool, console: Console) -> Trained:
+def finetune(
+    config: FinetuneConfig,
+    inputs: Sequence[str],
+    output: str,
+    overwrite: bool,
+    console: Console,
+    fit: Fit | None = None,
+) -> Trained:
     """Trains a model, or resumes where an earlier call stopped.
+
+    Args:
+        fit: what takes the steps; None means Ray Train.
 
     Raises:
         SpanmillError, ModelError: the run cannot be finished; the message says why.
@@ -58,11 +71,18 @@ def finetune(config: FinetuneConfig, inputs: Sequence[str], output: str, overwri
     if overwrite:
         checkpoints.clear()
     with _nothing_left_of_a_failed_start(store, checkpoints):
-        left_out = fit(_located(config), data, checkpoints, console)
+        left_out = (fit or _on_ray())(_located(config), data, checkpoints, console)
     history = read_history(checkpoints)
     _write(store, config, sources, checkpoints, Card.of(config, data, left_out, history))
     checkpoints.clear()
     return Trained(store, tuple(history), was_complete=False)
+
+
+def _on_ray() -> Fit:
+    # Not before here: a run in one process needs no Ray.
+    from pipelines.training.ray_trainer import fit
+
+    return fit
 
 
 @contextmanager
@@ -82,10 +102,9 @@ def _nothing_left_of_a_failed_start(store: Store, checkpoints: Checkpoints) -> I
 def _check_models(config: FinetuneConfig) -> Sources:
     """Finds base and teacher, and raises what is wrong with them before a cluster starts."""
     sources = find_sources(config)
-    spec = load_spec(sources.base)
-    qa_window_size(spec, config.qa)
+    qa_window_size(load_spec(sources.base), config.qa)
     if sources.teacher is not None:
-        check_teacher(spec, load_spec(sources.teacher), config.qa)
+        load_spec(sources.teacher)
     return sources
 
 

@@ -1,6 +1,30 @@
 """Messages from the workers of a training run to the driver. Ray's queue actor unpickles them, so no heavy imports."""
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Messages(Protocol):
+    """What takes the messages of a run: a queue of Ray's, or the display itself."""
+
+    def put(self, item: object, /) -> None:
+        """Takes one message."""
+
+
+@dataclass(frozen=True)
+class TeacherAlignment:
+    """How the tokens of a teacher that has a tokenizer of its own stand to the student's."""
+
+    exact_share: float
+    """Share of the tokens of its passages that stand where one of the student's stands."""
+    windows: int
+    """Windows of the student."""
+    unread: int
+    """Windows out of `windows` that it cannot read; they are learnt from by their labels alone."""
+
+    def __str__(self) -> str:
+        unread = f"; it cannot read {self.unread:,} of {self.windows:,} windows" if self.unread else ""
+        return f"the teacher has another tokenizer: {self.exact_share:.1%} of its tokens are the base's too{unread}"
 
 
 @dataclass(frozen=True)

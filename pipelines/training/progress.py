@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pipelines.console import clock, fitting_line
 from pipelines.evaluation.squad import SkippedRows
-from pipelines.training.messages import HeldOutScores, StepProgress
+from pipelines.training.messages import HeldOutScores, StepProgress, TeacherAlignment
 from pipelines.words import counted
 
 _LOG_EVERY_SECONDS = 10.0
@@ -37,10 +37,12 @@ class TrainingProgress:
         if self._live is not None:
             self._live.stop()
 
-    def add(self, message: StepProgress | HeldOutScores | SkippedRows) -> None:
+    def add(self, message: StepProgress | HeldOutScores | SkippedRows | TeacherAlignment) -> None:
         """Shows one message."""
         if isinstance(message, SkippedRows):
             self.console.print(str(message), style="yellow")
+        elif isinstance(message, TeacherAlignment):
+            self.console.print(str(message))
         elif isinstance(message, HeldOutScores):
             scores = f"EM {message.em:.1f}, F1 {message.f1:.1f} on {counted(message.rows, 'held-out row')}"
             self.console.print(f"step {message.step:,}: {scores}")

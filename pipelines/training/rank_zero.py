@@ -10,7 +10,6 @@ from itertools import chain
 import numpy as np
 import orjson
 import pyarrow as pa
-from ray.util.queue import Queue
 
 from actors.training.checkpoint_state import dump_state
 from actors.training.loop import Step
@@ -20,7 +19,7 @@ from actors.training.setup import TrainingSetup
 from pipelines.config.training import FinetuneConfig
 from pipelines.evaluation.evaluator import evaluate_predictions, without_abstaining
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.messages import EmbeddingDrift, HeldOutScores, StepProgress
+from pipelines.training.messages import EmbeddingDrift, HeldOutScores, Messages, StepProgress
 
 _REPORT_EVERY_SECONDS = 1.0
 _HISTORY = "history.json"
@@ -67,7 +66,7 @@ class RankZero:
     checkpoints: Checkpoints
     setup: TrainingSetup
     held_out: pa.Table
-    messages: Queue
+    messages: Messages
     """Takes `StepProgress` and `HeldOutScores`, which the driver shows."""
     _since: float = field(default_factory=time.monotonic)
     _steps: list[Step] = field(default_factory=list)

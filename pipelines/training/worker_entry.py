@@ -7,6 +7,7 @@ from ray.util.queue import Queue
 
 from pipelines.config.training import FinetuneConfig
 from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.messages import WorkerFailed
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,29 @@ class Assignment:
 
 
 def train(settings: dict[str, Assignment]) -> None:
-    """Runs on every worker; Ray Train calls it again after a worker has died."""
-    from pipelines.training.worker import work
+    """Runs on every worker; Ray Train calls it again after a worker has died.
 
-    work(settings["assignment"])
+    Raises:
+        SpanmillError, ModelError: the run cannot go on.
+    """
+    import ray.train.torch
+
+    from actors.errors import ModelError
+    from actors.training.setup import WorkerRank
+    from pipelines.training.worker import train_worker
+
+    assignment, context = settings["assignment"], ray.train.get_context()
+    worker = WorkerRank(
+        device=ray.train.torch.get_device(),
+        threads=assignment.threads,
+        rank=context.get_world_rank(),
+        workers=context.get_world_size(),
+        wrap=ray.train.torch.prepare_model,
+    )
+    tables = ray.get(assignment.tables)
+    try:
+        train_worker(assignment.config, assignment.checkpoints, tables, worker, assignment.messages)
+    except ModelError as error:
+        # Another try would fail in the same way, and Ray Train cannot know that.
+        assignment.messages.put(WorkerFailed(str(error)))
+        raise

@@ -39,6 +39,17 @@ def test_what_becomes_of_each_source(tmp_path: Path) -> None:
     assert sorted(sources) == ["qamr", "qed", "squad", "squad"]
 
 
+def test_views_differ_in_their_crops_and_in_how_often_nothing_answers() -> None:
+    rows = [row("squad", [f"Ada {i}."] + SENTENCES * 12, f"Ada {i}.") for i in range(20)]
+    rows += [row("squad-unanswerable", [f"Bo {i}.", *SENTENCES], "Ada") for i in range(5)]
+    one, other = mix(rows, 1, 3), mix(rows, 2, 3)
+    for view in (one, other):
+        assert len(view) == 40 + 15
+        assert [sum(kept == unanswered for kept in view) for unanswered in rows[20:]] == [3] * 5
+    assert sorted(r["context"] for r in one) != sorted(r["context"] for r in other)
+    assert one == mix(rows, 1, 3)
+
+
 def test_squad_comes_whole_and_cropped_in_one_random_order() -> None:
     rows = [row("squad", [f"Ada {i}."] + SENTENCES * 12, f"Ada {i}.") for i in range(40)]
     mixed = mix(rows)

@@ -32,7 +32,7 @@ Base = Annotated[
 ]
 Teacher = Annotated[
     str | None,
-    typer.Option("--teacher", metavar="MODEL", help="Learn its distributions too; it must have the base's tokenizer."),
+    typer.Option("--teacher", metavar="MODEL", help="Learn its distributions too; it may have another tokenizer."),
 ]
 Halve = Annotated[
     bool, typer.Option("--halve", help="Start from every other layer of the base (12 -> 6); best with --teacher.")

@@ -54,6 +54,14 @@ def test_neighbours_share_exactly_the_stride_and_cover_every_token(
     assert (windows.stop - windows.first <= capacity).all()
 
 
+def test_owners_may_have_overlaps_of_their_own() -> None:
+    owner, questions = ints([0, 1]), ints([0, 3])
+    windows = cut(owner, owner, owner, (questions, ints([12, 12])), 8, ints([4, 2]))
+    expected = [_windows_one_by_one(12, 8, 4), _windows_one_by_one(12, 5, 2)]
+    found = list(zip(windows.owner.tolist(), windows.first.tolist(), windows.stop.tolist(), strict=True))
+    assert found == [(number, *window) for number, windows_of in enumerate(expected) for window in windows_of]
+
+
 def test_a_passage_that_just_fits_is_one_window() -> None:
     one = ints([0])
     windows = cut(one, one, one, (ints([4]), ints([6])), 10, 5)

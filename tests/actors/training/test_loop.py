@@ -73,6 +73,7 @@ def test_other_seeds_are_other_runs() -> None:
 def test_total_steps() -> None:
     assert total_steps(100, parameters(epochs=1.0, batch_size=16)) == 6
     assert total_steps(100, parameters(epochs=2.5, batch_size=16)) == 15
+    assert total_steps(100, parameters(epochs=2.5, batch_size=16, steps=400)) == 400
     assert total_steps(100, parameters(epochs=0.001, batch_size=16)) == 1
     assert total_steps(3, parameters(epochs=2.0, batch_size=16)) == 2
 

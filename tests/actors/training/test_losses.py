@@ -59,14 +59,33 @@ def test_distillation_is_the_divergence_from_the_teacher(
         for row in range(3):
             student, teacher = (Categorical(logits=v[row, allowed[row]] / temperature) for v in (ours, theirs))
             expected += float(kl_divergence(teacher, student)) * temperature**2 / 6
-    found = distillation_loss((logits[0], logits[1]), (logits[2], logits[3]), allowed, temperature)
+    distributions = [_distribution(values, allowed, temperature) for values in logits[2:]]
+    found = distillation_loss((logits[0], logits[1]), (distributions[0], distributions[1]), allowed, temperature)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_is_left_to_learn_from_oneself(logits: list[Tensor], allowed: Tensor) -> None:
-    # Logits differ by a constant and in the question, and the distributions do not.
-    theirs = (logits[0] + 5.0, torch.where(allowed, logits[1], torch.full_like(logits[1], 99.0)))
+    # Logits that differ by a constant and in the question make the same distributions.
+    other = torch.where(allowed, logits[1], torch.full_like(logits[1], 99.0))
+    theirs = (_distribution(logits[0] + 5.0, allowed, 2.0), _distribution(other, allowed, 2.0))
     assert float(distillation_loss((logits[0], logits[1]), theirs, allowed, 2.0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_window_of_which_the_teacher_says_nothing_adds_nothing(logits: list[Tensor], allowed: Tensor) -> None:
+    theirs = [_distribution(values, allowed, 2.0) for values in logits[2:]]
+    whole = [
+        float(distillation_loss((a[None], b[None]), (c[None], d[None]), e[None], 2.0))
+        for a, b, c, d, e in zip(logits[0], logits[1], *theirs, allowed, strict=True)
+    ]
+    silent = [values.clone() for values in theirs]
+    for values in silent:
+        values[1] = 0.0
+    found = distillation_loss((logits[0], logits[1]), (silent[0], silent[1]), allowed, 2.0)
+    assert float(found) == pytest.approx((whole[0] + whole[2]) / 3, rel=1e-5)
+
+
+def _distribution(logits: Tensor, allowed: Tensor, temperature: float) -> Tensor:
+    return torch.softmax((logits / temperature).masked_fill(~allowed, float("-inf")), dim=-1)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from actors.errors import ModelError
 from actors.training.objective import LOSSES
 from actors.training.setup import answer_places
 from tests.actors.training.helpers import (
-    BERT,
     DISTILBERT,
     QA,
     assembled,
@@ -135,11 +134,6 @@ def test_a_model_is_its_own_best_teacher() -> None:
     (step,) = take_steps(setup, 0, 1)
     assert step.losses[2] == pytest.approx(0.0, abs=1e-5)
     assert step.losses[0] == pytest.approx(0.5 * step.losses[1], abs=1e-5)
-
-
-def test_a_teacher_of_other_tokens_is_refused() -> None:
-    with pytest.raises(ModelError, match="another tokenizer"):
-        assembled(parameters(), teacher=BERT)
 
 
 def test_the_student_is_in_training_and_the_same_each_time() -> None:

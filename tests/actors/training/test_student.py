@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,7 @@ from transformers import (
 from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.models.loading import load_spec
-from actors.parameters import QAParameters
-from actors.training.student import check_teacher, halve, load_base, save
+from actors.training.student import halve, load_base, save
 from tests.actors.helpers import GOLDEN, MODELS
 from tests.actors.training.helpers import BERT, DISTILBERT, same_bits
 
@@ -113,19 +111,6 @@ def test_a_base_without_weights_or_with_broken_ones(copy_of: Copy) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="holds no weights"):
         load_base(folder, 1)
-
-
-def test_teachers(copy_of: Copy) -> None:
-    base, bert = load_spec(DISTILBERT), load_spec(BERT)
-    check_teacher(base, load_spec(DISTILBERT), QAParameters())
-    with pytest.raises(ModelError, match=r"another tokenizer than the base.*--halve"):
-        check_teacher(base, bert, QAParameters())
-    with pytest.raises(ModelError, match="another tokenizer than the base"):
-        check_teacher(base, replace(base, pair=replace(base.pair, middle=(3, 3))), QAParameters())
-    short = replace(base, max_length=128)
-    with pytest.raises(ModelError, match=r"the teacher takes 128 tokens, .* 384; set qa\.max_seq_len to 128 or less"):
-        check_teacher(base, short, QAParameters())
-    check_teacher(base, short, QAParameters(max_seq_len=128))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -28,7 +28,8 @@ class _Slope(nn.Module):
         return torch.stack([self.slope * (self.matrix.sum() + self.vector.sum())] * 5)
 
 
-PAIRS = PairTensors({}, *(torch.zeros(1) for _ in range(3)))
+_ZERO = torch.zeros(1)
+PAIRS = PairTensors({}, _ZERO, _ZERO, _ZERO, None)
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
@@ -49,6 +50,39 @@ def test_short_runs_warm_up_for_a_tenth_at_most(steps: int, warmup: int) -> None
     assert max(rates) == 1.0
     assert rates.index(1.0) <= steps // 10
     assert min(rates) > 0
+
+
+def _averaged(share: float, steps: int, cut: int | None = None) -> list[float]:
+    """The weight of a run whose steps are of one size, after each step; resumed after `cut` of them."""
+    chosen = parameters(learning_rate=0.1, weight_decay=0.0, warmup_steps=0, average_last=share)
+    module = _Slope(1.0)
+    trainer, found = Trainer(module, chosen, steps, CPU), []
+    for number in range(steps):
+        if number == cut:
+            state, weights_now = trainer.state(), {k: v.clone() for k, v in module.state_dict().items()}
+            module = _Slope(1.0)
+            trainer = Trainer(module, chosen, steps, CPU)
+            module.load_state_dict(weights_now)
+            trainer.restore(state)
+        trainer.step(number, PAIRS, None)
+        found.append(float(module.vector[0].detach()))
+    return found
+
+
+def test_the_model_is_the_mean_over_the_last_steps() -> None:
+    plain = _averaged(0.0, 10)
+    assert len(set(plain)) == 10
+    mean = _averaged(0.35, 10)
+    # Ten steps and a share of 0.35 are four steps; those before the last are as without a mean.
+    assert mean[:-1] == plain[:-1]
+    assert mean[-1] == pytest.approx(np.mean(plain[-4:]))
+    assert _averaged(1.0, 3)[-1] == pytest.approx(np.mean(_averaged(0.0, 3)))
+    assert _averaged(1e-6, 10) == plain
+
+
+@pytest.mark.parametrize("cut", [3, 8, 9])
+def test_a_mean_goes_on_after_a_kill(cut: int) -> None:
+    assert _averaged(0.35, 10, cut) == _averaged(0.35, 10)
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -213,8 +214,12 @@ def _no_base(folder: Path) -> tuple[list[str], Any, str]:
     return [f"base.name={folder}/none"], ModelError, r"base\.name: there is no folder .*/none; name another with --base"
 
 
-def _another_tokenizer(folder: Path) -> tuple[list[str], Any, str]:
-    return [f"teacher.name={GOLDEN}/bert"], ModelError, "the teacher has another tokenizer than the base"
+def _teacher_without_tokenizer(folder: Path) -> tuple[list[str], Any, str]:
+    teacher = folder / "teacher"
+    teacher.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(GOLDEN / "bert" / name, teacher / name)
+    return [f"teacher.name={teacher}"], ModelError, "teacher holds no tokenizer"
 
 
 def _windows_too_long(folder: Path) -> tuple[list[str], Any, str]:
@@ -227,7 +232,7 @@ def _no_answers(folder: Path) -> tuple[list[str], Any, str]:
     return [], CorpusError, r"not one of 3 rows .* has an answer"
 
 
-@pytest.mark.parametrize("case", [_no_base, _another_tokenizer, _windows_too_long, _no_answers])
+@pytest.mark.parametrize("case", [_no_base, _teacher_without_tokenizer, _windows_too_long, _no_answers])
 def test_what_cannot_be_learnt_is_said_before_ray_starts(tmp_path: Path, case: Any) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", mixed_rows(3))
     words, error, message = case(tmp_path)
