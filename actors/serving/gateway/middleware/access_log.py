@@ -15,8 +15,8 @@ from actors.serving.parameters import NO_TENANT
 from actors.serving.types import Timing
 
 LOGGER = logging.getLogger("spanmill.requests")
-"""A line of JSON for every request: id, route, status, milliseconds, rows, tenant, the model where there are several, the
-id of its trace, times; never its body, never its key."""
+"""A line of JSON for every request: id, route, status, milliseconds, rows, tenant, model where there are several, id of
+its trace, times; never its body, never its key."""
 
 REQUEST_ID = "X-Request-Id"
 TIMES = {"X-Queue-Ms": "queue_ms", "X-Tokenise-Ms": "tokenise_ms", "X-Inference-Ms": "inference_ms"}
