@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.version import RESULT_PACKAGES, versions_of
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import ActorStage, StageList
@@ -15,6 +16,7 @@ from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
 from pipelines.schemas import empty_table
 from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.node_guard import NodeGuard
 from pipelines.stages.precision_check import PrecisionCheck
 from pipelines.stages.write import WriteStage
 from tests.pipelines.helpers import qa_rows
@@ -57,12 +59,15 @@ def test_an_actor_without_a_gpu_takes_none(
 def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     job = _job(tmp_path / "own", untrained_model)
     own = make_stages(job, CPU_POOL)
-    assert _model_stage(own).arguments == (_own(own), job.parts, True, None), "an actor ends with its device"
+    guard = NodeGuard(versions_of(RESULT_PACKAGES))
+    assert _model_stage(own).arguments == (_own(own), job.parts, True, None, guard), "an actor ends with its device"
     job = _job(
         tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both", "model.precision=exact"
     )
     shared = make_stages(job, CPU_POOL)
-    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts, True, None)
+    # The replicas look at the packages that compute.
+    guard = NodeGuard(versions_of(("tokenizers", "pyarrow")))
+    assert _model_stage(shared).arguments == (SharedModel("both", job.task), job.parts, True, None, guard)
     assert _own(shared) == _own(own)
 
 
