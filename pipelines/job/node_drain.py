@@ -125,7 +125,10 @@ def _is_below(pid: int, above: int, parents: Mapping[int, int]) -> bool:
 
 
 def _gcs(address: str | None) -> Any:
-    place = services.canonicalize_bootstrap_address(address or "auto")
+    try:
+        place = services.canonicalize_bootstrap_address(address or "auto")
+    except ConnectionError:
+        place = None
     if place is None:
         raise ConfigError("no Ray runs on this machine; name the cluster with --address HOST:PORT or RAY_ADDRESS")
     try:

@@ -67,8 +67,9 @@ class Nodes:
 
 
 def settings() -> dict[str, str]:
-    """With which workers import modules of the tests."""
-    return {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    """With which workers import modules of the tests, and a node may take long to join on a busy machine."""
+    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "RAY_raylet_start_wait_time_s": "180"}
 
 
 @contextmanager

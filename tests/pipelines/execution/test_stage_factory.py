@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.version import RESULT_PACKAGES, versions_of
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import ActorStage, StageList
@@ -16,6 +17,7 @@ from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
 from pipelines.schemas import empty_table
 from pipelines.stages.model_runner import OwnModel, SharedModel
+from pipelines.stages.node_guard import NodeGuard
 from pipelines.stages.precision_check import PrecisionCheck
 from pipelines.stages.write import WriteStage
 from tests.pipelines.helpers import qa_rows
@@ -58,12 +60,16 @@ def test_an_actor_without_a_gpu_takes_none(
 def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     job = _job(tmp_path / "own", untrained_model)
     own = make_stages(job, CPU_POOL)
-    assert _model_stage(own).arguments == (_own(own), job.parts, True, None), "an actor ends with its device"
+    guard = NodeGuard(versions_of(RESULT_PACKAGES))
+    assert _model_stage(own).arguments == (_own(own), job.parts, True, None, guard), "an actor ends with its device"
     job = _job(
         tmp_path / "shared", untrained_model, "pool.kind=serve", "pool.application=both", "model.precision=exact"
     )
     shared = make_stages(job, replace(CPU_POOL, deployment="model-b"))
-    assert _model_stage(shared).arguments == (SharedModel("both", job.task, "model-b"), job.parts, True, None)
+    # The replicas look at the packages that compute.
+    guard = NodeGuard(versions_of(("tokenizers", "pyarrow")))
+    runner = SharedModel("both", job.task, deployment="model-b")
+    assert _model_stage(shared).arguments == (runner, job.parts, True, None, guard)
     assert _own(shared) == _own(own)
     job = _job(tmp_path / "ours", untrained_model, "pool.kind=serve", "pool.tenant=search", "model.precision=exact")
     [runner, *_] = _model_stage(make_stages(job, CPU_POOL)).arguments
@@ -106,7 +112,7 @@ def test_what_is_written_names_its_model_and_its_job(tmp_path: Path, untrained_m
 
 def test_a_rehearsal_neither_looks_at_parts_nor_writes_them(tmp_path: Path, untrained_model: Path) -> None:
     stages = make_stages(_job(tmp_path, untrained_model), CPU_POOL, rehearsal=True)
-    assert _model_stage(stages).arguments == (_own(stages), None, True, None)
+    assert _model_stage(stages).arguments[:4] == (_own(stages), None, True, None)
     assert stages.write.stage.rehearsal
 
 
