@@ -72,8 +72,8 @@ def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     assert _model_stage(shared).arguments == (runner, job.parts, True, None, guard)
     assert _own(shared) == _own(own)
     job = _job(tmp_path / "ours", untrained_model, "pool.kind=serve", "pool.tenant=search", "model.precision=exact")
-    [runner, *_] = _model_stage(make_stages(job, CPU_POOL)).arguments
-    assert runner == SharedModel("spanmill", job.task, "search")
+    [ours, *_] = _model_stage(make_stages(job, CPU_POOL)).arguments
+    assert ours == SharedModel("spanmill", job.task, "search")
 
 
 @pytest.mark.parametrize("words", [("model.dtype=bfloat16",), ("model.dtype=bfloat16", "pool.kind=serve")])
