@@ -140,7 +140,7 @@ def test_the_whole_recipe_without_ray_and_once_more(tmp_path: Path) -> None:
 @pytest.mark.more
 def test_steps_are_as_many_as_the_seconds_have_and_stay_so(tmp_path: Path) -> None:
     _rows(tmp_path / "train.jsonl.gz", 64)
-    _rows(tmp_path / "dev.jsonl.gz", 8)
+    _rows(tmp_path / "dev.jsonl.gz", 16)
     _mpnet(tmp_path / "mpnet")
     _base(tmp_path / "base")
     done = _make(tmp_path, "--teacher-seconds", "0.2", "--student-seconds", "0.2")
