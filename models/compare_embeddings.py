@@ -63,9 +63,7 @@ def compare(ours: Floats, theirs: Floats) -> Closeness:
         ValueError: there are fewer than two texts.
     """
     if len(ours) < 2:
-        raise ValueError(
-            f"embeddings are compared over two texts of at most {MAX_TOKENS} tokens or more, not {len(ours)}"
-        )
+        raise ValueError(f"two texts of at most {MAX_TOKENS} tokens or more are needed to compare them, not {len(ours)}")
     cosines = (ours * theirs).sum(axis=1)
     count = min(NEIGHBOURS, len(ours) - 1)
     near, also_near = _nearest(ours, count), _nearest(theirs, count)
