@@ -31,7 +31,7 @@ class Closeness:
     fifth_percentile: float
     recall: float
     """Share of the NEIGHBOURS texts nearest to a text that are the same with both models, mean over texts; of all others
-    where these are fewer."""
+    where they are fewer."""
 
 
 def main(original: Path, model: Path, data: str) -> None:
@@ -63,7 +63,9 @@ def compare(ours: Floats, theirs: Floats) -> Closeness:
         ValueError: there are fewer than two texts.
     """
     if len(ours) < 2:
-        raise ValueError(f"two texts of at most {MAX_TOKENS} tokens or more are needed to compare them, not {len(ours)}")
+        raise ValueError(
+            f"two texts of at most {MAX_TOKENS} tokens or more are needed to compare them, not {len(ours)}"
+        )
     cosines = (ours * theirs).sum(axis=1)
     count = min(NEIGHBOURS, len(ours) - 1)
     near, also_near = _nearest(ours, count), _nearest(theirs, count)

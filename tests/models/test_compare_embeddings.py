@@ -35,5 +35,5 @@ def test_strangers_share_neighbours_by_chance_only() -> None:
 def test_few_texts_have_few_neighbours() -> None:
     vectors = random_vectors(3)
     assert compare(vectors, vectors).recall == 1.0
-    with pytest.raises(ValueError, match="two texts of at most 256 tokens .* not 1"):
+    with pytest.raises(ValueError, match=r"two texts of at most 256 tokens .* not 1"):
         compare(vectors[:1], vectors[:1])
