@@ -30,8 +30,8 @@ class Closeness:
     """Mean cosine of a text's two embeddings."""
     fifth_percentile: float
     recall: float
-    """Share of the NEIGHBOURS texts nearest to a text that are the same with both models, mean over texts; of all others
-    where they are fewer."""
+    """Share of the NEIGHBOURS texts nearest to a text that are the same with both models, mean over texts. Where there
+    are fewer other texts, all of them count."""
 
 
 def main(original: Path, model: Path, data: str) -> None:
