@@ -30,7 +30,8 @@ class Closeness:
     """Mean cosine of a text's two embeddings."""
     fifth_percentile: float
     recall: float
-    """Share of the NEIGHBOURS texts nearest to a text that are the same with both models, mean over texts."""
+    """Share of the NEIGHBOURS texts nearest to a text that are the same with both models, mean over texts. Where there
+    are fewer other texts, all of them count."""
 
 
 def main(original: Path, model: Path, data: str) -> None:
@@ -56,17 +57,26 @@ def embed(folder: Path, texts: pa.StringArray) -> Floats:
 
 
 def compare(ours: Floats, theirs: Floats) -> Closeness:
-    """Compares two [N, D] arrays of embeddings of length 1, of the same texts in the same order."""
+    """Compares two [N, D] arrays of embeddings of length 1, of the same texts in the same order.
+
+    Raises:
+        ValueError: there are fewer than two texts.
+    """
+    if len(ours) < 2:
+        raise ValueError(
+            f"two texts of at most {MAX_TOKENS} tokens or more are needed to compare them, not {len(ours)}"
+        )
     cosines = (ours * theirs).sum(axis=1)
-    near, also_near = _nearest(ours), _nearest(theirs)
+    count = min(NEIGHBOURS, len(ours) - 1)
+    near, also_near = _nearest(ours, count), _nearest(theirs, count)
     shared = [len(np.intersect1d(*pair)) for pair in zip(near, also_near, strict=True)]
-    return Closeness(float(cosines.mean()), float(np.percentile(cosines, 5)), float(np.mean(shared)) / NEIGHBOURS)
+    return Closeness(float(cosines.mean()), float(np.percentile(cosines, 5)), float(np.mean(shared)) / count)
 
 
-def _nearest(vectors: Floats) -> npt.NDArray[np.int64]:
+def _nearest(vectors: Floats, count: int) -> npt.NDArray[np.int64]:
     similar = vectors @ vectors.T
     np.fill_diagonal(similar, -np.inf)
-    return np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+    return np.argpartition(-similar, count - 1, axis=1)[:, :count]
 
 
 if __name__ == "__main__":

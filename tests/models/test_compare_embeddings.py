@@ -30,3 +30,10 @@ def test_a_rotation_keeps_neighbours_and_no_cosine() -> None:
 def test_strangers_share_neighbours_by_chance_only() -> None:
     closeness = compare(random_vectors(400), random_vectors(400, seed=1))
     assert closeness.recall < 4 * NEIGHBOURS / 400
+
+
+def test_few_texts_have_few_neighbours() -> None:
+    vectors = random_vectors(3)
+    assert compare(vectors, vectors).recall == 1.0
+    with pytest.raises(ValueError, match=r"two texts of at most 256 tokens .* not 1"):
+        compare(vectors[:1], vectors[:1])

@@ -127,7 +127,8 @@ def test_the_whole_recipe_without_ray_and_once_more(tmp_path: Path) -> None:
         rf"^\| SQuAD, answerable \| 4 \|.* {of_squad['em']:.1f} \| \*\*{of_squad['f1']:.1f}\*\* \|$", card, re.M
     )
     view = [json.loads(line) for line in (out / "views" / "0.jsonl").read_text().splitlines()]
-    assert sum(row["source"] == "squad-unanswerable" for row in view) == 2 * 16
+    unanswerable = gzip.decompress((tmp_path / "train.jsonl.gz").read_bytes()).count(b"squad-unanswerable")
+    assert sum(row["source"] == "squad-unanswerable" for row in view) == 2 * unanswerable > 0
     assert (out / "views" / "1.jsonl").read_text() != (out / "views" / "0.jsonl").read_text()
 
     before = {path: path.stat().st_mtime_ns for path in (out / "student").iterdir()}
@@ -140,7 +141,7 @@ def test_the_whole_recipe_without_ray_and_once_more(tmp_path: Path) -> None:
 @pytest.mark.more
 def test_steps_are_as_many_as_the_seconds_have_and_stay_so(tmp_path: Path) -> None:
     _rows(tmp_path / "train.jsonl.gz", 64)
-    _rows(tmp_path / "dev.jsonl.gz", 8)
+    _rows(tmp_path / "dev.jsonl.gz", 16)
     _mpnet(tmp_path / "mpnet")
     _base(tmp_path / "base")
     done = _make(tmp_path, "--teacher-seconds", "0.2", "--student-seconds", "0.2")
