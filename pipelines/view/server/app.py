@@ -69,7 +69,7 @@ def build_view(catalog: Catalog, keys: tuple[bytes, ...], names: Collection[str]
     _add_jobs(app, asker, has_keys=bool(keys))
     _handle_errors(app, errors)
     if keys:
-        uses = {key: KeyUse(DEFAULT_TENANT) for key in keys}
+        uses: dict[bytes | None, KeyUse] = {key: KeyUse(DEFAULT_TENANT) for key in keys}
         app.add_middleware(AuthMiddleware, keys=uses, error_responses=errors)
     if names is not None:
         app.add_middleware(HostCheckMiddleware, names=names)

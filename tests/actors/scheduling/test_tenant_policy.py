@@ -1,6 +1,6 @@
 """Several tenants on one simulated device: who gets how much of it, and who waits for whom, under open-loop load."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def _tokens(mixture: Mixture) -> float:
     return sum(share * float(kind.lengths(2).sum()) for share, kind in zip(mixture, KINDS, strict=True))
 
 
-def _arrivals(asked: dict[str, tuple[float, Mixture]]) -> Iterator[tuple[float, Tokenized, str]]:
+def _arrivals(asked: Mapping[str, tuple[float, Mixture]]) -> Iterator[tuple[float, Tokenized, str]]:
     """Of tenants that ask for so many tokens a second, in such requests."""
     for seed, (tenant, (tokens, mixture)) in enumerate(asked.items()):
         for at, kind in poisson(tokens / _tokens(mixture), SECONDS, mixture, seed):

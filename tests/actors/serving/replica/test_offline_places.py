@@ -2,11 +2,20 @@
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from actors.engine.inference_task import Wanted
+from actors.parameters import EmbeddingParameters
+from actors.serving.deployments import ModelDeployment
+from actors.serving.parameters import ServiceParameters
 from actors.serving.replica.offline_places import OfflinePlaces
+from actors.serving.types import Refusal
 from actors.tenants import TenantWeights
+from actors.tokenization.preprocess import prepare_texts
 
 WEIGHTS = TenantWeights({"default": 1.0, "a": 1.0, "b": 1.0, "c": 2.0})
 PIECE = 0.004
@@ -120,3 +129,35 @@ def test_a_place_that_came_just_when_its_job_stopped_is_not_lost() -> None:
         assert offline.in_hand == 0
 
     asyncio.run(ask())
+
+
+def test_a_real_replica_shares_its_pieces_by_weight_and_knows_its_tenants(untrained_model: Path) -> None:
+    tenants = {name: {"file": "keys", "weight": weight} for name, weight in {"a": 1, "b": 1, "c": 2}.items()}
+    model = {"name": str(untrained_model), "device": "cpu", "threads": 1}
+    embedding = EmbeddingParameters()
+    owners = np.arange(4, dtype=np.int32)
+
+    async def share() -> Counter[str]:
+        replica = ModelDeployment(ServiceParameters.model_validate({"model": model, "tenants": tenants}))
+        assert (await replica.card()).tenants == ("default", "a", "b", "c")
+        texts = pa.array([f"Ada has {n} goats." for n in range(4)])
+        piece = prepare_texts(await replica.spec(), embedding, texts)[0].to_ipc()
+        refused = await replica.process(piece, Wanted(embedding=embedding), owners, "nobody")
+        assert isinstance(refused, Refusal)
+        assert (refused.status, refused.reason) == (422, "unknown_tenant")
+        done = Counter[str]()
+
+        async def feed(tenant: str) -> None:
+            while sum(done.values()) < 200:
+                result = await replica.process(piece, Wanted(embedding=embedding), owners, tenant)
+                if isinstance(result, Refusal):
+                    await asyncio.sleep(0.01)
+                else:
+                    done[tenant] += 1
+
+        await asyncio.gather(*(feed(tenant) for tenant in "aabbcc"))
+        return done
+
+    done = asyncio.run(share())
+    for tenant, part in {"a": 0.25, "b": 0.25, "c": 0.5}.items():
+        assert done[tenant] / done.total() == pytest.approx(part, rel=0.1), done
