@@ -83,7 +83,8 @@ class Bench:
         """`spanmill serve` on one of the hosts, when it is ready."""
         words = ("spanmill", "serve", "--host", "0.0.0.0", "--port", str(PORT), "--model", MODEL)
         keys = ("ray.address=auto", "model.threads=1", f"replicas.min={REPLICAS}", f"replicas.max={REPLICAS}")
-        more = ("gateway.replicas=2", "sharing.queue_ms=60000")
+        # Nothing is refused here for being slow, however busy the machine is.
+        more = ("gateway.replicas=2", "sharing.queue_ms=120000", "limits.timeout_ms=120000")
         service = host.start(STATE / "serve.log", *words, *_set(*keys, *more))
         service.wait_until_says("ready: ", _PATIENCE)
         return service

@@ -1,6 +1,7 @@
 """From exceptions to refusals: why a request failed, and what the client is told."""
 
 from fastapi.exceptions import RequestValidationError
+from ray.exceptions import RayActorError
 from starlette.exceptions import HTTPException
 
 from actors.serving.invalid import invalid
@@ -20,6 +21,10 @@ def refusal_of(error: Exception) -> Refusal:
         return _not_a_body(error) or invalid([(e["loc"][1:], e) for e in error.errors()])
     if isinstance(error, HTTPException):
         return _http(error)
+    if isinstance(error, RayActorError):
+        # Of Ray Serve's proxy on another machine: what a replica dies with is a refusal already.
+        said = "the machine that took the request cannot be reached, so it was not read to its end; send it again"
+        return Refusal(503, "proxy_lost", said, retry_after=1)
     return Refusal(500, "internal", "something went wrong here; the log has it under the id in X-Request-Id")
 
 

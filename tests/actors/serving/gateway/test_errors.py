@@ -5,7 +5,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from ray.exceptions import ActorUnavailableError
 
+from actors.serving.gateway.errors import refusal_of
 from tests.actors.serving.helpers import LOVELACE, WHERE, connected
 
 PATHS = ("/answer", "/", "/models/minilm-qa", "/v1/embeddings", "/embed", "/tokenize")
@@ -139,3 +141,10 @@ def test_what_is_not_http_gets_no_traceback(server: str, caplog: pytest.LogCaptu
         told = b"".join(iter(lambda: client.recv(4096), b""))
     assert told.startswith(b"HTTP/1.1 400 ")
     assert "Traceback" not in caplog.text
+
+
+def test_a_proxy_that_cannot_be_reached_is_no_fault_of_the_service() -> None:
+    lost = ActorUnavailableError("Connection reset by peer", None)
+    refusal = refusal_of(lost)
+    assert (refusal.status, refusal.reason, refusal.retry_after) == (503, "proxy_lost", 1)
+    assert refusal_of(ValueError()).status == 500
