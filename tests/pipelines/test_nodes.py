@@ -21,7 +21,7 @@ from tests.pipelines.jobs import make_job, mixed_rows, part_rows, same_answer, w
 from tests.pipelines.processes import Command, free_port
 from tests.pipelines.ray_nodes import Nodes, nodes, settings, with_other_version
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.more]
 
 COUNTING = "tests.actors.counting_runtime:RUNTIME"
 _JOB = (f"model.backend={COUNTING}", "model.device=cpu", "corpus.shard_rows=12", "pool.size=2", "pool.cpus=1.4")
@@ -76,7 +76,6 @@ def _receipts(corpus: Path, output: Path, model: Path) -> list[Receipt]:
     return [one for one in Receipt.from_table(ledger.drop_columns(["run"])) if not one.failed_in]
 
 
-@pytest.mark.more
 def test_a_node_that_goes_hands_back_what_it_has_not_begun_and_nothing_is_computed_twice(
     running: Nodes, tmp_path: Path, counting: Path
 ) -> None:
@@ -138,7 +137,6 @@ def test_pools_that_no_node_has_room_for_and_the_doctor(running: Nodes, tmp_path
     assert (code, "is the head" in " ".join(said.split())) == (2, True), said
 
 
-@pytest.mark.more
 def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_is_lost(
     running: Nodes, tmp_path: Path, untrained_model: Path
 ) -> None:
@@ -210,7 +208,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.more
 def test_a_node_that_dies_and_is_not_replaced_does_not_hold_the_job_up(
     running: Nodes, tmp_path: Path, counting: Path
 ) -> None:

@@ -138,7 +138,9 @@ def test_a_real_replica_shares_its_pieces_by_weight_and_knows_its_tenants(untrai
     owners = np.arange(4, dtype=np.int32)
 
     async def share() -> Counter[str]:
-        replica = ModelDeployment(ServiceParameters.model_validate({"model": model, "tenants": tenants}))
+        replica = ModelDeployment(
+            ServiceParameters.model_validate({"model": model, "tenants": tenants}), "untrained", versions={}
+        )
         assert (await replica.card()).tenants == ("default", "a", "b", "c")
         texts = pa.array([f"Ada has {n} goats." for n in range(4)])
         piece = prepare_texts(await replica.spec(), embedding, texts)[0].to_ipc()
