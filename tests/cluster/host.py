@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,8 +135,22 @@ class Host:
         # A folder of the code may lie within another; the outer one is bound first.
         shared = sorted({ROOT, ENVIRONMENT, Path(sys.base_prefix).resolve()}, key=lambda path: len(path.parts))
         entered = ("nsenter", f"--net=/run/netns/{self.namespace}")
-        subprocess.Popen(
-            (*entered, "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "bash", "-c", _BOOT),
+        # setsid ends at once, and leaves the host's first process to this machine's.
+        subprocess.run(
+            (
+                "setsid",
+                "--fork",
+                *entered,
+                "unshare",
+                "--mount",
+                "--pid",
+                "--ipc",
+                "--uts",
+                "--fork",
+                "bash",
+                "-c",
+                _BOOT,
+            ),
             env={
                 "PATH": os.environ["PATH"],
                 "NAME": self.name,
@@ -146,7 +161,7 @@ class Host:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(log := (STATE / f"{self.name}.boot").open("w")),
-            start_new_session=True,
+            check=True,
         )
         log.close()
         deadline = time.monotonic() + _BOOT_SECONDS
@@ -185,6 +200,8 @@ class Host:
                 text=True,
                 start_new_session=True,
             )
+        # Whoever kills the host need not know of it.
+        threading.Thread(target=process.wait, name=f"wait for {words[0]}", daemon=True).start()
         return Running(process, log)
 
     def call(self, *words: str) -> int:
