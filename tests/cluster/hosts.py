@@ -1,7 +1,7 @@
 """A Ray cluster of several hosts on this one machine, and a store that all of them reach.
 
 python -m tests.cluster.hosts up --workers 2
-python -m tests.cluster.hosts exec head -- spanmill answer s3://bucket/in.parquet s3://bucket/out
+python -m tests.cluster.hosts exec head -- spanmill answer s3://bucket/in.parquet s3://bucket/out --set ray.address=auto
 python -m tests.cluster.hosts status
 python -m tests.cluster.hosts down
 """
@@ -27,6 +27,8 @@ from tests.cluster.host import PREFIX, ROOT, STATE, Host, Running, ip, missing, 
 
 BUCKET = "s3://bucket"
 MODEL = f"{BUCKET}/models/minilm-qa"
+INPUT = "in.parquet"
+"""The sample corpus in the bucket of a cluster that `up` makes."""
 BRIDGE, BRIDGE_ADDRESS = "sm-bridge", "10.77.0.254"
 LOCK = Path("/run/spanmill-hosts.lock")
 KEPT = STATE / "cluster.json"
@@ -253,12 +255,14 @@ def _up(
             sys.exit("there are hosts already: `down` removes them")
         made = Cluster(uuid.uuid4().hex, redis)
         made.up(workers)
+        made.put(INPUT, (ROOT / "samples" / "corpus.parquet").read_bytes())
         kept = {"token": made.token, "redis": redis, "workers": workers}
         with os.fdopen(os.open(KEPT, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump(kept, file)
     for host in (made.head, *made.workers, made.outside, made.store):
         typer.echo(f"{host.name:8} {host.address}")
-    typer.echo(f"Ray {made.address}, {made.client_address}, {made.dashboard}; store {made.endpoint}, model {MODEL}")
+    typer.echo(f"Ray {made.address}, {made.client_address}, {made.dashboard}; store {made.endpoint}")
+    typer.echo(f"model {MODEL}, sample corpus {BUCKET}/{INPUT}")
 
 
 @app.command("down")

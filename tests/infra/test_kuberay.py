@@ -1,10 +1,13 @@
 """What the Kubernetes manifests say of the code, the image and each other is true."""
 
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from tests.infra.manifests import (
     INFRA,
+    KUBERAY,
     OVERLAYS,
     ROOT,
     Manifest,
@@ -103,7 +107,9 @@ def test_workers_are_drained_before_they_end_and_have_the_time_for_it(folder: st
     assert spec["terminationGracePeriodSeconds"] >= words["seconds"] + _MARGIN
     if "service" in folder:
         service = service_of(folder.split("/")[1])
-        assert words["seconds"] >= max(service.replicas.drain_seconds, service.limits.timeout_ms / 1000)
+        longest = service.limits.timeout_ms / 1000
+        assert service.replicas.drain_seconds >= longest, "a replica that goes finishes what it has"
+        assert words["seconds"] > longest + _MARGIN, "others start before those that are there stop"
 
 
 @OVERLAY
@@ -255,6 +261,19 @@ def _components(selector: dict[str, Any]) -> set[str]:
         if expression["key"] == "app.kubernetes.io/component"
         for value in expression["values"]
     }
+
+
+def test_the_readme_names_the_image_for_all_that_is_deployed(tmp_path: Path) -> None:
+    [words] = re.findall(r"^ +(sed --in-place .+)$", (INFRA / "README.md").read_text(), re.MULTILINE)
+    mine = tmp_path / "infra" / "kuberay" / "overlays" / "mine"
+    shutil.copytree(KUBERAY / "overlays" / "cpu", mine)
+    shutil.copytree(KUBERAY / "shared-job", mine / "shared-job")
+    subprocess.run(words, shell=True, cwd=tmp_path, check=True)
+    files = list(mine.glob("*/kustomization.yaml"))
+    assert len(files) == 3
+    for file in files:
+        [image] = yaml.safe_load(file.read_text())["images"]
+        assert image["newName"] == "registry.example.org/spanmill", file
 
 
 @FOLDER
