@@ -8,6 +8,7 @@ import pytest
 from tests.cluster.bench import Bench, Job
 from tests.cluster.hosts import MODEL
 from tests.cluster.load import ANSWER, BODY, asking
+from tests.waiting import until
 
 pytestmark = [pytest.mark.more, pytest.mark.ray]
 
@@ -30,9 +31,14 @@ def test_every_host_answers_requests(running: Bench) -> None:
 
 def test_metrics_of_all_hosts_are_on_one_page(running: Bench) -> None:
     headers = {"Authorization": f"Bearer {running.cluster.token}"}
-    page = httpx2.get(f"{running.url(running.cluster.head)}/metrics", headers=headers, timeout=120).text
-    lines = [line for line in page.splitlines() if line.startswith("ray_spanmill_in_hand{")]
-    assert all(any(f'NodeAddress="{host.address}"' in line for line in lines) for host in running.cluster.workers)
+
+    def shown() -> bool:
+        page = httpx2.get(f"{running.url(running.cluster.head)}/metrics", headers=headers, timeout=120).text
+        lines = [line for line in page.splitlines() if line.startswith("ray_spanmill_in_hand{")]
+        return all(any(f'NodeAddress="{host.address}"' in line for line in lines) for host in running.cluster.workers)
+
+    # Ray's processes report every ten seconds.
+    until(shown)
 
 
 def test_jobs_on_the_services_replicas_and_with_a_pool_of_their_own_beside_requests(running: Bench) -> None:

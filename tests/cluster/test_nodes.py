@@ -40,11 +40,11 @@ def test_a_node_that_gets_sigterm_gives_its_work_back_and_nothing_is_computed_tw
     assert not job.events("shard found committed")
 
 
-@pytest.mark.parametrize("package", ["spanmill", "torch", "transformers"])
-def test_a_node_with_another_version_is_refused_by_name(running: Bench, package: str) -> None:
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_a_node_with_another_version_is_refused_by_name_and_the_job_goes_on(running: Bench, package: str) -> None:
     cluster = running.cluster
     _needs(cluster.head, "node")
-    other = cluster.add_host(f"other-{package}"[:11], 32 + ["spanmill", "torch", "transformers"].index(package))
+    other = cluster.add_host(f"other-{package}"[:11], 32 + ["torch", "transformers"].index(package))
     # Its own copy of what says which version is installed there: its root folder is its own.
     find = f"import importlib.metadata as m; print(m.distribution('{package}')._path)"
     metadata = other.run("python", "-c", find).stdout.strip()
@@ -56,9 +56,11 @@ def test_a_node_with_another_version_is_refused_by_name(running: Bench, package:
     try:
         job = running.start_job(cluster.workers[0], keys=("ray.address=auto",))
         code, said = job.command.end()
-        assert code != 0
-        assert other.name in said or other.address in said
-        assert package in said
+        assert code == 0, said
+        [warning] = [line for line in said.splitlines() if "warning: " in line]
+        assert other.address in warning
+        assert f"{package} 99." in warning
+        assert running.rows_equal(job.output)
     finally:
         node.signal(signal.SIGTERM)
         node.end()
