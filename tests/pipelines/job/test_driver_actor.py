@@ -17,7 +17,6 @@ from pipelines.job.job import Job
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import make_job, write_jsonl
 
-
 on_cluster = pytest.mark.usefixtures("cluster")
 
 
