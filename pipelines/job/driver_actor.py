@@ -93,6 +93,7 @@ def _once(
     except RayTaskError as error:
         raise _raised(error) from None
     except KeyboardInterrupt:
+        # Else the report would say for ever that the job runs.
         with suppress(RayError, ConnectionError):
             driver.stop.remote()
             ray.wait([result], timeout=_STOP_SECONDS)

@@ -12,7 +12,7 @@ from ray._private import services
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
-from ray.exceptions import RayError, RpcError
+from ray.exceptions import RayError
 
 from actors.errors import first_line
 from pipelines.errors import ConfigError, JobError
@@ -107,7 +107,7 @@ def _answering() -> Iterator[None]:
 def _lives(gcs: Any, node: LivingNode) -> bool:
     try:
         return any(one.id == node.id for one in living(gcs))
-    except RpcError:
+    except RayError:
         # The head is away: with fault tolerance it comes back, and the node goes on meanwhile.
         return True
 
@@ -144,13 +144,13 @@ def _gcs(address: str | None) -> Any:
     except ConnectionError:
         place = None
     except (ValueError, OSError) as error:
-        raise ConfigError(_NO_ADDRESS.format(address)) from error
+        raise ConfigError(_NO_ADDRESS.format(address or "RAY_ADDRESS")) from error
     if place is None:
         raise ConfigError("no Ray runs on this machine; name the cluster with --address HOST:PORT or RAY_ADDRESS")
     try:
         check_answers(place)
     except ValueError as error:
-        raise ConfigError(_NO_ADDRESS.format(address)) from error
+        raise ConfigError(_NO_ADDRESS.format(address or "RAY_ADDRESS")) from error
     except ConnectionError as error:
         raise JobError(str(error)) from error
     with _answering():
