@@ -82,26 +82,32 @@ def _once(
     driver = kind.options(num_cpus=0, max_concurrency=2).remote(
         console.width, console.is_terminal, logging.getLogger(_LOGGER).level
     )
-    result = driver.run.remote(call, job, *args, **kwargs)
     try:
-        done: list[Any] = []
+        result = driver.run.remote(call, job, *args, **kwargs)
+        _wait_for(driver, result, console)
+        found: Result = ray.get(result)
+    except RayTaskError as error:
+        raise _raised(error) from None
+    finally:
+        # With it end the actors that it has made.
+        ray.kill(driver)
+    return found
+
+
+def _wait_for(driver: Any, result: Any, console: Console) -> None:
+    """Repeats what the driver says until its call has ended; Ctrl-C stops that first."""
+    done: list[Any] = []
+    try:
         while not done:
             done, _ = ray.wait([result], timeout=_LOOK_SECONDS)
             for said in ray.get(driver.said.remote()):
                 _repeat(said, console)
-        found: Result = ray.get(result)
-    except RayTaskError as error:
-        raise _raised(error) from None
     except KeyboardInterrupt:
         # Else the report would say for ever that the job runs.
         with suppress(RayError, ConnectionError):
             driver.stop.remote()
             ray.wait([result], timeout=_STOP_SECONDS)
         raise
-    finally:
-        # With it end the actors that it has made.
-        ray.kill(driver)
-    return found
 
 
 def _raised(error: RayTaskError) -> Exception:
