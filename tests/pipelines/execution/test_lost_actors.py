@@ -26,7 +26,7 @@ class _Pass:
 @pytest.fixture
 def running(monkeypatch: pytest.MonkeyPatch) -> _Pass:
     made = _Pass()
-    monkeypatch.setattr(lost_actors.time, "monotonic", lambda: made.now)
+    monkeypatch.setattr("pipelines.execution.lost_actors.time.monotonic", lambda: made.now)
     monkeypatch.setattr(lost_actors, "_living", lambda: dict(made.nodes))
     monkeypatch.setattr(lost_actors, "_in_hand", lambda _: (made.waiting, made.worked_on))
     monkeypatch.setattr(lost_actors, "_has_actor", lambda _: made.has_actor)

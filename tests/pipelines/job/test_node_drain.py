@@ -59,7 +59,7 @@ class _SilentHead:
     """A head that took the connection, and answers no call."""
 
     def get_all_node_info(self, timeout: float) -> dict[Any, Any]:
-        raise RpcError(f"no answer within {timeout:g} s")
+        raise RpcError(f"no answer within {timeout:g} s")  # type: ignore[no-untyped-call]
 
 
 def test_a_head_that_stops_answering(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,6 @@ def test_a_store_that_fails_for_a_moment_is_asked_again(tmp_path: Path, monkeypa
         return {"name": path}
 
     monkeypatch.setattr(store.fs, "info", info)
-    monkeypatch.setattr(node_facts.time, "sleep", pauses.append)
+    monkeypatch.setattr("pipelines.job.node_facts.time.sleep", pauses.append)
     assert _asked(WantedFile("OUTPUT", store, store.path("_manifest.json"))) == {}
     assert (tries, pauses) == ([2], [node_facts._PAUSE_SECONDS])
