@@ -1,6 +1,7 @@
 """`--estimate`: a sample of the real input on the pool at hand, and what the whole job will take."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -9,13 +10,16 @@ from rich.table import Table
 from pipelines.errors import JobError
 from pipelines.execution.forecast import Forecast, Interval, make_forecast
 from pipelines.execution.job_pool import pool_of
+from pipelines.execution.node_watch import refused_by, watch_of
 from pipelines.execution.output_size import OutputSize, sampled_size
 from pipelines.execution.ray_pipeline import build, receipts
 from pipelines.execution.runtimes.prospect import prospect
 from pipelines.execution.sampling import counted_plan, sample_plan, sample_size
 from pipelines.execution.stage_factory import make_stages
+from pipelines.execution.stage_list import StageList
 from pipelines.job.driver_actor import in_cluster, is_outside
 from pipelines.job.job import Job
+from pipelines.job.node_check import away_from
 from pipelines.job.pool_size import ActorPool
 from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.receipt import Receipt
@@ -71,16 +75,22 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
     size = sample_size(whole.row_estimate, _PIECES, _piece_rows(job), _MIN_PIECES)
     plan = sample_plan(job.plan, size.pieces, size.piece_rows)
     progress = Progress(console, 0, len(plan.units), plan.row_estimate, pieces="samples")
+
+    def warn(text: str) -> None:
+        progress.note(f"warning: {text}", is_failure=False)
+
     pending = [PendingUnit(unit, plan.file_of(unit), frozenset()) for unit in plan.units]
-    found: list[Receipt] = []
     began = time.time() - waited
     console.print("starting Ray and the model ...")
     with connected_for(job.config), progress.shown():
-        pool = pool_of(job, *cluster_size())
-        stages = make_stages(replace(job, plan=plan), pool, rehearsal=True)
-        for receipt in receipts(build(stages, pending)):
-            progress.add(receipt)
-            found.append(receipt)
+        watch = watch_of(job, pending, warn, is_bound=False)
+        if watch is not None:
+            watch.begin()
+        refused = refused_by(watch)
+        resources, nodes = cluster_size(refused)
+        pool = pool_of(job, resources, nodes, refused, warn)
+        stages = replace(make_stages(replace(job, plan=plan), pool, rehearsal=True), placement=away_from(refused))
+        found = _run_sample(stages, pending, progress)
     done = [receipt for receipt in found if not receipt.failed_in and receipt.rows + receipt.quarantined]
     if len(done) < _MIN_PIECES:
         reasons = "".join(f"\n  {reason}" for reason in progress.tally.reasons_of_failure()[:5])
@@ -99,6 +109,16 @@ def estimate_job(job: Job, console: Console, waited: float = 0.0) -> Estimate:
     price = job.config.pool.price_per_hour
     cost = None if price is None else price * pool.size
     return Estimate(forecast, pool, shards, cost, size.is_small_job, sampled_size(job, whole.row_estimate))
+
+
+def _run_sample(stages: StageList, pending: Sequence[PendingUnit], progress: Progress) -> list[Receipt]:
+    """Receipts of the pieces that were tried; a node that goes hands others back, and these tell nothing."""
+    found = []
+    for receipt in receipts(build(stages, pending)):
+        if not receipt.handed_back:
+            progress.add(receipt)
+            found.append(receipt)
+    return found
 
 
 def estimate_table(job: Job, estimate: Estimate) -> Table:

@@ -12,7 +12,7 @@ from actors.errors import last_line
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
 from pipelines.execution.job_pool import pool_of
-from pipelines.execution.node_watch import NodeWatch, watch_of
+from pipelines.execution.node_watch import NodeWatch, refused_by, watch_of
 from pipelines.execution.outcome import Outcome
 from pipelines.execution.poison_row_search import PoisonRowSearch
 from pipelines.execution.ray_pipeline import build, receipts
@@ -84,13 +84,14 @@ def _execute(job: Job, console: Console, trace: JobTrace) -> Outcome:
             if limit is not None:
                 watchers.append(_Guard(limit, earlier, job.plan.exact_rows))
             with connected_for(job.config), progress.shown(), ExitStack() as watching:
-                watch = watch_of(job, pending, _Teller(progress, observer).warn)
+                warn = _Teller(progress, observer).warn
+                watch = watch_of(job, pending, warn)
                 if watch is not None:
                     watch.begin()
                     watching.enter_context(watch.running())
-                refused = frozenset[str]() if watch is None else watch.refused
+                refused = refused_by(watch)
                 resources, nodes = cluster_size(refused)
-                pool = pool_of(job, resources, nodes, refused)
+                pool = pool_of(job, resources, nodes, refused, warn)
                 observer.begin(pool, resources, nodes)
                 stages = make_stages(job, pool, trace=trace.context)
                 _Run(job, pool, stages, progress, observer, watchers, watch).to_the_end(pending)
@@ -181,6 +182,11 @@ class _Run:
             with closing(receipts(build(self._placed_stages(), pending))) as stream:
                 for receipt in stream:
                     self._add(receipt)
+                    if self._is_of_refused_writer(receipt):
+                        text = f"{receipt.node} joined and cannot write, so this round ends; the next one leaves it out"
+                        self.progress.note(text, is_failure=False)
+                        self.observer.note(text)
+                        return False
         except SpanmillError:
             raise
         except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
@@ -193,8 +199,10 @@ class _Run:
         return True
 
     def _placed_stages(self) -> StageList:
-        refused = frozenset[str]() if self.watch is None else self.watch.refused
-        return replace(self.stages, placement=away_from(refused))
+        """The stages, away from the nodes that are refused; raises JobError where no other is left."""
+        if self.watch is not None:
+            self.watch.check_some_left()
+        return replace(self.stages, placement=away_from(refused_by(self.watch)))
 
     def _tell_of_handed_back(self) -> None:
         if self.handed_back:
@@ -209,9 +217,16 @@ class _Run:
             return
         for watcher in self.watchers:
             watcher.add(receipt)
-        if receipt.permanent and receipt.failed_in == self.stages.write.name:
+        if self._is_for_good(receipt) and not self._is_of_refused_writer(receipt):
             # Every other shard would be computed for nothing.
             raise JobError(f"{receipt.error} What is committed stays.")
+
+    def _is_for_good(self, receipt: Receipt) -> bool:
+        return receipt.permanent and receipt.failed_in == self.stages.write.name
+
+    def _is_of_refused_writer(self, receipt: Receipt) -> bool:
+        """Whether a node could not write that may do nothing at all: one that joined while the round ran."""
+        return self._is_for_good(receipt) and self.watch is not None and self.watch.refuses(receipt.node)
 
     def _is_suspect_unit(self, pending: PendingUnit) -> bool:
         """Whether something else than a store failed in a unit; a shard without a receipt was lost with its worker."""

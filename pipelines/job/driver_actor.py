@@ -3,18 +3,22 @@
 Its streams of results are generators, which the client (`ray://`) does not speak.
 """
 
+import ctypes
 import io
 import logging
 import queue
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from logging.handlers import QueueHandler
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import ray
 import ray.util.client
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from rich.console import Console
 
+from actors.errors import last_line
 from pipelines.config.job import JobConfig
 from pipelines.errors import JobError
 from pipelines.job.job import Job
@@ -24,6 +28,8 @@ Words = ParamSpec("Words")
 Result = TypeVar("Result")
 
 _LOOK_SECONDS = 0.5
+_STOP_SECONDS = 10.0
+"""Longest that a call which was stopped is waited for, so that it can write what it has to say of that."""
 _LOGGER = "spanmill"
 _GOES_ON = "What is committed stays, and the same command goes on from there"
 
@@ -78,18 +84,38 @@ def _once(
     )
     try:
         result = driver.run.remote(call, job, *args, **kwargs)
-        done: list[Any] = []
-        while not done:
-            done, _ = ray.wait([result], timeout=_LOOK_SECONDS)
-            for said in ray.get(driver.said.remote()):
-                _repeat(said, console)
+        _wait_for(driver, result, console)
         found: Result = ray.get(result)
     except RayTaskError as error:
-        raise error.cause from None
+        raise _raised(error) from None
     finally:
         # With it end the actors that it has made.
         ray.kill(driver)
     return found
+
+
+def _wait_for(driver: Any, result: Any, console: Console) -> None:
+    """Repeats what the driver says until its call has ended; Ctrl-C stops that first."""
+    done: list[Any] = []
+    try:
+        while not done:
+            done, _ = ray.wait([result], timeout=_LOOK_SECONDS)
+            for said in ray.get(driver.said.remote()):
+                _repeat(said, console)
+    except KeyboardInterrupt:
+        # Else the report would say for ever that the job runs.
+        with suppress(RayError, ConnectionError):
+            driver.stop.remote()
+            ray.wait([result], timeout=_STOP_SECONDS)
+        raise
+
+
+def _raised(error: RayTaskError) -> Exception:
+    """What the call raised. What it met of Ray's own errors must not be taken for the loss of its driver."""
+    cause: Exception = error.cause
+    if isinstance(cause, RayActorError | ConnectionError):
+        return JobError(f"{type(cause).__name__}: {last_line(cause)}. {_GOES_ON}")
+    return cause
 
 
 def _repeat(said: str | logging.LogRecord, console: Console) -> None:
@@ -111,10 +137,28 @@ class _Driver:
         logger = logging.getLogger(_LOGGER)
         logger.setLevel(level)
         logger.addHandler(QueueHandler(self._said))
+        self._lock = threading.Lock()
+        self._runs_in: int | None = None
+        """The thread of the call; None where none runs."""
 
     def run(self, call: Callable[..., Result], job: Job, *args: Any, **kwargs: Any) -> Result:
         """What the call gives."""
-        return call(job, self._console, *args, **kwargs)
+        self._runs_in = threading.get_ident()
+        try:
+            return call(job, self._console, *args, **kwargs)
+        except KeyboardInterrupt:
+            raise JobError("stopped") from None
+        finally:
+            with self._lock:
+                self._runs_in = None
+
+    def stop(self) -> None:
+        """Raises KeyboardInterrupt in the call, as Ctrl-C would where it ran in its own process."""
+        with self._lock:
+            if self._runs_in is not None:
+                # No signal: Ray runs calls of such an actor beside the main thread, which alone hears signals.
+                thread, kind = ctypes.c_ulong(self._runs_in), ctypes.py_object(KeyboardInterrupt)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, kind)
 
     def said(self) -> list[str | logging.LogRecord]:
         """What was printed and logged since somebody asked last."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.backends.base import find_runtime
@@ -79,7 +79,14 @@ class Asked:
     facts: NodeFacts | None = None
     """None where none came."""
     error: str = ""
-    """Why none came; empty where the node was too slow, or has left meanwhile."""
+    """Why the node cannot answer; empty where it was too slow, has left, or only the worker there died."""
+    mishap: str = ""
+    """What befell the worker, which says nothing of the node: it died, or was ended for want of memory."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known of the node yet, so that it has to be asked again."""
+        return self.facts is None and not self.error
 
     @property
     def skew(self) -> float:
@@ -163,8 +170,12 @@ def _answer(node: Node, reference: Any, sent: float, ends: float) -> Asked:
         ray.cancel(reference, force=True)
         return Asked(node, sent, time.time())
     except RayError as error:
-        left = node.id not in {one.id for one in living_nodes()}
-        return Asked(node, sent, time.time(), error="" if left else f"{type(error).__name__}: {last_line(error)}")
+        if node.id not in {one.id for one in living_nodes()}:
+            return Asked(node, sent, time.time())
+        said = f"{type(error).__name__}: {last_line(error)}"
+        if isinstance(error, RayTaskError | RuntimeEnvSetupError):
+            return Asked(node, sent, time.time(), error=said)
+        return Asked(node, sent, time.time(), mishap=said)
     return Asked(node, sent, time.time(), facts)
 
 
@@ -173,6 +184,10 @@ def _findings_of(asked: Asked, wanted: Mapping[str, str]) -> Iterator[NodeFindin
     if facts is None:
         if asked.error:
             yield NodeFinding(node, node.address, _cannot_run(asked.error), refused=True)
+        elif asked.mishap:
+            yield NodeFinding(
+                node, node.address, f"its worker died before it answered: {asked.mishap}; see `ray status`"
+            )
         else:
             yield NodeFinding(node, node.address, "it did not answer in time, or has left; see `ray status`")
         return

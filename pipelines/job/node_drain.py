@@ -2,8 +2,8 @@
 
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from ray._private import services
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
-from ray.exceptions import RpcError
+from ray.exceptions import RayError
 
+from actors.errors import first_line
 from pipelines.errors import ConfigError, JobError
 from pipelines.job.cluster_check import check_answers
 
@@ -21,6 +22,7 @@ _LOOK_SECONDS = 0.5
 _SAY_EVERY_SECONDS = 10.0
 _CALL_SECONDS = 10.0
 _NODE_FLAG = b"--node_id="
+_NO_ADDRESS = "--address: {} names no cluster; name HOST:PORT of its head, such as 10.0.0.1:6379"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ def drain(
         below: take the one that this process has started.
 
     Raises:
-        ConfigError: there is no such node here, or several, or it is the head.
+        ConfigError: the address is none, there is no such node here, or several, or it is the head.
         JobError: the cluster does not answer, or refuses to let the node go.
     """
     gcs = _gcs(address)
-    node = _chosen(living(gcs), node_id, nodes_below(below) if below is not None else None)
+    with _answering():
+        nodes = living(gcs)
+    node = _chosen(nodes, node_id, nodes_below(below) if below is not None else None)
     if node.is_head:
         raise ConfigError(
             f"node {node.address} is the head, without which there is no cluster; stop what runs there instead"
@@ -74,7 +78,8 @@ def drain(
     began = time.monotonic()
     deadline = int((time.time() + seconds) * 1000)
     reason = DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION
-    accepted, why = gcs.drain_node(node.id, reason, "spanmill drain", deadline)
+    with _answering():
+        accepted, why = gcs.drain_node(node.id, reason, "spanmill drain", deadline)
     if not accepted:
         raise JobError(f"the cluster does not let node {node.address} go: {why}")
     say(f"node {node.address} gets no more work; what it has is finished or handed back, for at most {seconds:g} s ...")
@@ -90,10 +95,19 @@ def drain(
     return Drained(node, time.monotonic() - began, in_time=True)
 
 
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Makes what goes wrong in a call to the head a JobError."""
+    try:
+        yield
+    except (RayError, OSError) as error:
+        raise JobError(f"the cluster's head does not answer: {type(error).__name__}: {first_line(error)}") from error
+
+
 def _lives(gcs: Any, node: LivingNode) -> bool:
     try:
         return any(one.id == node.id for one in living(gcs))
-    except RpcError:
+    except RayError:
         # The head is away: with fault tolerance it comes back, and the node goes on meanwhile.
         return True
 
@@ -129,13 +143,18 @@ def _gcs(address: str | None) -> Any:
         place = services.canonicalize_bootstrap_address(address or "auto")
     except ConnectionError:
         place = None
+    except (ValueError, OSError) as error:
+        raise ConfigError(_NO_ADDRESS.format(address or "RAY_ADDRESS")) from error
     if place is None:
         raise ConfigError("no Ray runs on this machine; name the cluster with --address HOST:PORT or RAY_ADDRESS")
     try:
         check_answers(place)
-    except (ConnectionError, ValueError) as error:
+    except ValueError as error:
+        raise ConfigError(_NO_ADDRESS.format(address or "RAY_ADDRESS")) from error
+    except ConnectionError as error:
         raise JobError(str(error)) from error
-    return GcsClient(address=place)
+    with _answering():
+        return GcsClient(address=place)
 
 
 def _chosen(nodes: list[LivingNode], node_id: str | None, started: frozenset[str] | None) -> LivingNode:

@@ -16,6 +16,8 @@ from pipelines.storage.url import redact
 
 _TRIES = 2
 """Looks at a store: a node must not be refused for one packet that was lost."""
+_PAUSE_SECONDS = 3.0
+"""Between them: a store that is restarted or busy does not answer for seconds."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def _unreachable(questions: Questions) -> Iterator[tuple[str, str]]:
 def _why_not(wanted: WantedFile) -> str | None:
     """Why a file cannot be read; None where it can."""
     why = None
-    for _ in range(_TRIES):
+    for turn in range(_TRIES):
+        if turn:
+            time.sleep(_PAUSE_SECONDS)
         try:
             # Not `exists`, which answers False to whatever goes wrong, nor the many tries of a job's own calls.
             wanted.store.fs.info(wanted.path)

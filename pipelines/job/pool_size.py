@@ -102,25 +102,31 @@ def plan_pool(
     )
 
 
-def check_placement(pool: ActorPool, nodes: Sequence[tuple[str, Mapping[str, float]]]) -> None:
-    """Checks that the actors fit into single nodes: each lies on one of them.
+def check_placement(pool: ActorPool, nodes: Sequence[tuple[str, Mapping[str, float]]]) -> str | None:
+    """Checks that actors fit into single nodes: each lies on one of them.
 
     Args:
         nodes: name of each, and its resources as Ray names them.
 
+    Returns:
+        A warning where some actors of the smallest pool find no room; the job runs with the others.
+
     Raises:
-        ConfigError: fewer actors than the smallest pool has find room; the message names the largest nodes.
+        ConfigError: not one actor finds room; the message names the largest nodes.
     """
     room = sum(_room(pool, resources) for _, resources in nodes)
     if room >= pool.size:
-        return
+        return None
     each = f"{pool.cpus:g} CPU" + (f" and {pool.gpus:g} GPU" if pool.gpus else "")
     largest = sorted(nodes, key=lambda one: (-one[1].get("GPU", 0.0), -one[1].get("CPU", 0.0)))[:_MOST_NAMED]
     listed = ", ".join(f"{name} ({one.get('CPU', 0.0):g} CPU, {one.get('GPU', 0.0):g} GPU)" for name, one in largest)
-    raise ConfigError(
+    said = (
         f"pool: an actor lies on one node, and of {pool.size} actors of {each} each {room} find room; "
         f"the largest nodes are {listed or 'not there'}. Lower pool.size, pool.cpus or pool.gpus, or start larger nodes"
     )
+    if not room:
+        raise ConfigError(said)
+    return f"{said}; the others start when nodes with room join"
 
 
 def _room(pool: ActorPool, resources: Mapping[str, float]) -> int:

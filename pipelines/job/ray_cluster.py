@@ -66,7 +66,8 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
         models: names of the models that workers load.
 
     Raises:
-        JobError: the cluster cannot be reached within some seconds, or runs other versions of Ray or Python.
+        JobError: the cluster cannot be reached within some seconds, runs other versions of Ray or Python, or cannot be
+            started here.
         ConfigError: the port for the metrics of a local cluster is taken.
     """
     if ray.is_initialized():
@@ -81,8 +82,11 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
             check_answers(address)
         options = _options(address, parameters, models)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}{hint}") from error
+    except Exception as error:
+        # Ray raises a plain Exception where its processes do not come up in time, and OSError for its folders.
+        if not (type(error) is Exception or isinstance(error, OSError | RuntimeError | ValueError)):
+            raise
+        raise JobError(f"ray.address: {address} cannot be used: {first_line(error)}{_mend(error)}{hint}") from error
     except SystemExit as end:
         # A SIGTERM that came after Ray had installed its handler, and before the previous one was back.
         if end.code == signal.SIGTERM:
@@ -97,6 +101,14 @@ def connected(parameters: ClusterParameters, hint: str = "", models: Iterable[st
         _wait_for_executors()
         ray.shutdown()
         _handle_sigterm(on_sigterm)
+
+
+def _mend(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return ". Ray keeps files in ~/.ray and in its temporary folder: HOME and RAY_TMPDIR must be writable"
+    if type(error) is Exception:
+        return " Ray's processes did not start in time: the machine is busy, or their logs under RAY_TMPDIR say why"
+    return ""
 
 
 def _wait_for_executors() -> None:

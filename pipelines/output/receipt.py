@@ -84,7 +84,7 @@ class Receipt:
     committed: float = 0.0
     """When its part was written, seconds of the epoch by the writer's clock."""
     node: str = ""
-    """Name of the actor's machine."""
+    """Name of the actor's machine; of a shard that could not be written, the name of the writer's."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Rows in its quarantine, by reason."""
     scores: tuple[int, ...] = ()

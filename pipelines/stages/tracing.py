@@ -99,7 +99,7 @@ def trace_stage(name: str, header: ShardHeader, began: int, error: Exception | N
 
 
 def trace_shard(job: TraceContext | None, header: ShardHeader, receipt: Receipt) -> None:
-    """Exports the span of a shard that is committed now, or given up.
+    """Exports the span of a shard that is committed now, given up, or handed back untouched.
 
     Args:
         job: the span of the job, as the stages were given it.
@@ -114,6 +114,7 @@ def trace_shard(job: TraceContext | None, header: ShardHeader, receipt: Receipt)
         "spanmill.windows": total.windows,
         "spanmill.tokens": total.tokens,
         **({"spanmill.failed_in": receipt.failed_in} if receipt.failed_in else {}),
+        **({"spanmill.handed_back": True} if receipt.handed_back else {}),
     }
     error = "shard_failed" if receipt.failed_in else ""
     tracing.add("shard", job, header.began, attributes, error=error, own=TraceContext.from_text(header.trace))

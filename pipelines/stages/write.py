@@ -1,9 +1,10 @@
 """The last stage of a job: result columns become a committed part, and a receipt for the driver."""
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +120,9 @@ class WriteStage(ShardStage[ResultsMessage, WrittenMessage]):
     def end(self, done: WrittenMessage | SettledMessage) -> Receipt:
         """The receipt of a shard that is committed now, or given up; its trace has the whole of it then."""
         receipt = done.receipt(time.time()) if isinstance(done, SettledMessage) else done.receipt()
+        if receipt.failed_in == self.name:
+            # Others may reach the store that this machine cannot.
+            receipt = replace(receipt, node=socket.gethostname())
         trace_shard(self.trace, done.header, receipt)
         return receipt
 

@@ -18,7 +18,11 @@ from pipelines.errors import SpanmillError
 _DRAIN_SECONDS = 100.0
 _END_SECONDS = 15.0
 """Longest that `ray start` is waited for after the node has drained; what is left is killed then."""
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
 """As `pipelines.job.ray_cluster` sets it for local clusters."""
 
 Address = Annotated[

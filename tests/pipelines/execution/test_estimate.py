@@ -7,9 +7,14 @@ import pytest
 from rich.console import Console
 
 from pipelines.cli.commands.dry_run import show_plan
+from pipelines.execution import estimate
 from pipelines.execution.estimate import Estimate, estimate_job, estimate_table
 from pipelines.execution.forecast import Forecast, Interval
+from pipelines.execution.stage_factory import make_stages
 from pipelines.job.pool_size import ActorPool
+from pipelines.output.parts import ShardId
+from pipelines.output.receipt import Receipt
+from pipelines.reporting.progress import Progress
 from pipelines.words import counted
 from tests.pipelines.jobs import make_job, mixed_rows, run_job, write_jsonl
 
@@ -22,10 +27,10 @@ def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
     corpus = write_jsonl(tmp_path / "in.jsonl", lines)
     words = ("pool.price_per_hour=3.6", "corpus.shard_rows=40")
     job = make_job([corpus], tmp_path / "out", untrained_model, *words)
-    estimate = estimate_job(job, Console(file=io.StringIO()))
+    found = estimate_job(job, Console(file=io.StringIO()))
     assert not (tmp_path / "out").exists(), "an estimate writes nothing"
 
-    forecast = estimate.forecast
+    forecast = found.forecast
     outcome = run_job([corpus], tmp_path / "out", untrained_model, *words).outcome
     assert forecast.rows == pytest.approx(len(rows), rel=0.15)
     assert forecast.quarantined.low <= outcome.tally.quarantined / len(rows) <= forecast.quarantined.high
@@ -33,14 +38,14 @@ def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
     assert 0.7 * forecast.output_bytes.low <= written <= 1.3 * forecast.output_bytes.high
     # Other work on the machine can make either slow, so time is held to an order of magnitude only.
     assert 0.1 < forecast.seconds_per_row.value / (outcome.tally.stats.total.seconds / len(rows)) < 10
-    assert estimate.cost_per_million is not None
-    assert estimate.cost_per_million.value == pytest.approx(1e6 * forecast.seconds_per_row.value / 1000)
+    assert found.cost_per_million is not None
+    assert found.cost_per_million.value == pytest.approx(1e6 * forecast.seconds_per_row.value / 1000)
 
     shown = io.StringIO()
-    Console(file=shown, width=100).print(estimate_table(job, estimate))
+    Console(file=shown, width=100).print(estimate_table(job, found))
     dry = io.StringIO()
     show_plan(job, Console(file=dry, width=200))
-    assert f"about {counted(estimate.shards, 'shard')} of 40 rows" in dry.getvalue(), "both say the same"
+    assert f"about {counted(found.shards, 'shard')} of 40 rows" in dry.getvalue(), "both say the same"
     for words_shown in (
         "about 2",
         "rows of a part",
@@ -51,6 +56,20 @@ def test_the_forecast_holds(tmp_path: Path, untrained_model: Path) -> None:
         "nine times out of",
     ):
         assert words_shown in shown.getvalue()
+
+
+def test_pieces_that_were_handed_back_tell_nothing(
+    tmp_path: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job([write_jsonl(tmp_path / "in.jsonl", mixed_rows(5))], tmp_path / "out", untrained_model)
+    tried = Receipt(ShardId(0, 0, False), "in.jsonl", rows=5, started=1.0, committed=2.0)
+    untried = Receipt(ShardId(1, 0, False), "in.jsonl", handed_back=True)
+    monkeypatch.setattr(estimate, "build", lambda *_: None)
+    monkeypatch.setattr(estimate, "receipts", lambda _: iter([untried, tried]))
+    progress = Progress(Console(file=io.StringIO()), 0, 2, 10)
+    stages = make_stages(job, ActorPool(1, 1, 1.0, 0.0, 1), rehearsal=True)
+    assert estimate._run_sample(stages, [], progress) == [tried]
+    assert (progress.tally.shards, progress.tally.rows) == (1, 5)
 
 
 @pytest.mark.parametrize("is_small", [True, False])

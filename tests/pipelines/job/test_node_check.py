@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
 
 from actors.version import versions_of
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError
+from pipelines.job import node_check
 from pipelines.job.node_check import (
     Asked,
     Node,
@@ -81,6 +83,40 @@ def test_a_node_that_cannot_run_the_code_is_refused_and_a_slow_one_is_not() -> N
     assert "gets no work: it cannot run this code: ModuleNotFoundError" in broken
     [slow] = _said(None)
     assert "gets no work" not in slow
+
+
+def test_a_worker_that_died_says_nothing_of_its_node() -> None:
+    asked = Asked(NODE, 0.0, 1.0, mishap="OutOfMemoryError: the node ran low on memory")
+    [warned] = findings([asked], QUESTIONS)
+    assert not warned.refused
+    assert str(warned).startswith("node 10.0.0.7: its worker died before it answered: OutOfMemoryError: ")
+    assert asked.is_open
+    assert not Asked(NODE, 0.0, 1.0, error="ImportError: no fsspec").is_open
+    assert not Asked(NODE, 0.0, 1.0, FACTS).is_open
+
+
+@pytest.mark.parametrize(
+    ("error", "is_mishap"),
+    [
+        (WorkerCrashedError(), True),
+        (OutOfMemoryError("the node ran low on memory"), True),  # type: ignore[no-untyped-call]
+        (RuntimeEnvSetupError("no space"), False),
+        (RayTaskError("look", "", ImportError("no fsspec")), False),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_only_what_concerns_the_node_refuses_it(
+    monkeypatch: pytest.MonkeyPatch, error: RayError, is_mishap: bool
+) -> None:
+    def get(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipelines.job.node_check.ray.get", get)
+    monkeypatch.setattr(node_check, "living_nodes", lambda: [NODE])
+    asked = node_check._answer(NODE, None, 0.0, 0.0)
+    assert (bool(asked.mishap), bool(asked.error)) == (is_mishap, not is_mishap)
+    monkeypatch.setattr(node_check, "living_nodes", list)
+    asked = node_check._answer(NODE, None, 0.0, 0.0)
+    assert (asked.mishap, asked.error) == ("", "")
 
 
 def test_where_all_are_refused_there_is_no_job() -> None:

@@ -1,13 +1,16 @@
-"""Which node is meant; test_draining drains real ones."""
+"""Which node is meant; tests/pipelines/test_nodes.py drains real ones."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray.exceptions import RpcError
 
 from pipelines.errors import ConfigError, JobError
+from pipelines.job import node_drain
 from pipelines.job.node_drain import LivingNode, _chosen, _is_own, drain, nodes_below
 from tests.pipelines.processes import deaf_address
 
@@ -44,6 +47,25 @@ def test_processes_below_this_one_tell_their_nodes(tmp_path: Path) -> None:
 def test_addresses_of_this_machine() -> None:
     assert _is_own("127.0.0.1")
     assert not _is_own("192.0.2.1")
+
+
+@pytest.mark.parametrize("address", ["foo", "ray://h:10001", "http://h:8265", "10.0.0.1:port"])
+def test_an_address_that_is_none_is_named_with_what_one_looks_like(address: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--address: {address} names no cluster; name HOST:PORT"):
+        drain(address, 5.0, say=print)
+
+
+class _SilentHead:
+    """A head that took the connection, and answers no call."""
+
+    def get_all_node_info(self, timeout: float) -> dict[Any, Any]:
+        raise RpcError(f"no answer within {timeout:g} s")  # type: ignore[no-untyped-call]
+
+
+def test_a_head_that_stops_answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_drain, "_gcs", lambda address: _SilentHead())
+    with pytest.raises(JobError, match="the cluster's head does not answer: RpcError: no answer within 10 s"):
+        drain("10.0.0.1:6379", 5.0, say=print)
 
 
 def test_a_cluster_that_does_not_answer() -> None:

@@ -91,10 +91,16 @@ def test_an_actor_must_fit_into_one_node() -> None:
     said = r"of 1 actors of 3 CPU each 0 find room; the largest nodes are 10\.0\.0\.2 \(2 CPU, 1 GPU\), 10\.0\.0\.1"
     with pytest.raises(ConfigError, match=said):
         check_placement(ActorPool(1, 1, cpus=3.0, gpus=0.0, threads=1), small)
-    with pytest.raises(ConfigError, match=r"of 2 actors of 1 CPU and 1 GPU each 1 find room.* Lower pool\.size"):
-        check_placement(ActorPool(2, 2, cpus=1.0, gpus=1.0, threads=1), small)
+
+
+def test_some_actors_without_room_are_warned_of_and_the_others_run() -> None:
+    small = [("10.0.0.1", {"CPU": 2.0}), ("10.0.0.2", {"CPU": 2.0, "GPU": 1.0})]
+    said = check_placement(ActorPool(2, 2, cpus=1.0, gpus=1.0, threads=1), small)
+    assert said is not None
+    assert "of 2 actors of 1 CPU and 1 GPU each 1 find room" in said
+    assert said.endswith("; the others start when nodes with room join")
 
 
 def test_fractions_of_a_gpu_and_feeders_fit() -> None:
-    check_placement(ActorPool(3, 3, cpus=0.1, gpus=1 / 3, threads=1), [("one", {"CPU": 1.0, "GPU": 1.0})])
-    check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), [("one", {"CPU": 0.16})] * 2)
+    assert not check_placement(ActorPool(3, 3, cpus=0.1, gpus=1 / 3, threads=1), [("one", {"CPU": 1.0, "GPU": 1.0})])
+    assert not check_placement(ActorPool(5, 9, cpus=0.05, gpus=0.0, threads=1), [("one", {"CPU": 0.16})] * 2)

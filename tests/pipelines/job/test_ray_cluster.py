@@ -126,3 +126,31 @@ def test_gpus_are_those_of_the_cluster_and_not_of_the_driver() -> None:
         assert count_gpus(RayParameters()) == 3
     finally:
         ray.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Exception("The current node timed out during startup."), "timed out during startup. Ray's processes did not"),
+        (PermissionError(13, "Permission denied", "/root/.ray"), "Permission denied.*HOME and RAY_TMPDIR must be"),
+    ],
+)
+def test_a_ray_that_cannot_be_started_here(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    def starts(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", starts)
+    with (
+        pytest.raises(JobError, match=rf"^ray\.address: local cannot be used: .*{said}"),
+        connected(RayParameters(address="local")),
+    ):
+        raise AssertionError("connected all the same")
+
+
+def test_an_error_that_is_not_rays_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starts(**_: object) -> None:
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(ray, "init", starts)
+    with pytest.raises(AttributeError, match="a bug"), connected(RayParameters(address="local")):
+        raise AssertionError("connected all the same")

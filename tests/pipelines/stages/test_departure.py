@@ -1,4 +1,4 @@
-"""When an actor whose node goes takes no more work, and when it ends; test_draining has real ones."""
+"""When an actor whose node goes takes no more work, and when it ends; tests/pipelines/test_nodes.py has real ones."""
 
 import pytest
 

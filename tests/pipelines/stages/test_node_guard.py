@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
 from actors.version import RESULT_PACKAGES, versions_of
 from pipelines.stages import node_guard
-from pipelines.stages.node_guard import NodeGuard
+from pipelines.stages.node_guard import NodeGuard, UnfitNode
 
 HERE = versions_of(RESULT_PACKAGES)
 
@@ -24,7 +25,15 @@ def test_an_actor_that_was_started_anew_may_not_and_says_so(monkeypatch: pytest.
     guard.hold()
 
 
-def test_a_new_actor_never_gets_ready() -> None:
+def test_a_new_actor_waits_and_then_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_guard, "_WAIT_SECONDS", 0.1)
+    before = time.monotonic()
+    with pytest.raises(UnfitNode, match=r"^node \S+ has torch .* in place of 1\.0\.0, and was given an actor before"):
+        NodeGuard(HERE | {"torch": "1.0.0"}).admits(is_restarted=False)
+    assert time.monotonic() - before >= 0.1
+
+
+def test_a_new_actor_does_not_get_ready_at_once() -> None:
     code = (
         "from pipelines.stages.node_guard import NodeGuard\n"
         "print('waits', flush=True)\n"

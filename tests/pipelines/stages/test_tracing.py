@@ -109,6 +109,14 @@ def test_a_unit_that_cannot_be_read_has_a_shard_that_failed(
     assert (read.parent, read.failed, shard.failed) == (shard.id, True, True)
 
 
+def test_a_shard_that_was_handed_back_is_told_from_one_that_is_done(traced_process: Collector) -> None:
+    with traced_job("0123abcd", "embed") as trace:
+        header = ShardHeader(ShardId(0, 0, False), "in.jsonl", 0, *new_shard(trace.context, 1))
+        trace_shard(trace.context, header, SettledMessage(header, handed_back=True).receipt(1.0))
+    [shard] = traced_process.spans("shard")
+    assert (shard.failed, shard.attributes["spanmill.handed_back"]) == (False, True)
+
+
 def test_a_job_that_is_stopped_exports_what_it_has(traced_process: Collector) -> None:
     def run() -> None:
         with traced_job("0123abcd", "embed") as trace:

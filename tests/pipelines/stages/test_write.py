@@ -1,5 +1,6 @@
 """Result columns become parts and receipts."""
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -144,6 +145,7 @@ def test_results_that_do_not_fit_are_that_shards_failure(tmp_path: Path) -> None
     receipt = _receipt(_stage(tmp_path, VECTORS), message)
     assert receipt.failed_in == "write"
     assert not receipt.permanent
+    assert receipt.node == socket.gethostname(), "others may be able to write"
     assert list(tmp_path.iterdir()) == []
 
 
