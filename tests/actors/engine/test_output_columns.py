@@ -345,9 +345,14 @@ def test_the_types_are_those_of_the_schema_of_rows_and_of_none() -> None:
 
 
 def test_rows_of_one_text_get_the_same() -> None:
-    once, twice = (_table("bert", TEXTS, rows) for rows in (ROWS, [*ROWS, ROWS[0]]))
-    assert twice.slice(0, 3).equals(once)
-    assert twice.slice(3).to_pylist() == once.slice(0, 1).to_pylist()
+    twice = _table("bert", TEXTS, [*ROWS, ROWS[0]])
+    assert twice.slice(3).equals(twice.slice(0, 1))
+    # In other company the last digits may be others.
+    once = _table("bert", TEXTS, ROWS)
+    assert once.num_rows == 3
+    for name in ("embedding", "hidden", "token_vectors"):
+        for found, expected in zip(twice[name].to_pylist(), once[name].to_pylist(), strict=False):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_layer_that_the_model_does_not_have() -> None:
