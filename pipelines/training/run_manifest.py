@@ -24,8 +24,8 @@ COMPLETE = "config.json"
 """Written last: a folder without it holds no finished model."""
 
 _LATER_KEYS = ("steps", "average_last")
-"""Keys of `training` that came after the first release of `spanmill finetune`. A manifest leaves them out where they have
-their defaults, so that a run which began before them goes on, and finds its checkpoints, whose names are hashed from it."""
+"""Keys of `training` that earlier versions did not have. A manifest leaves them out where they have their defaults, so
+that a run which an earlier version began goes on, and finds its checkpoints, whose names start with a hash of it."""
 
 _MODEL_FILES = (COMPLETE, "*.safetensors", "*.safetensors.index.json", "README.md", *TOKENIZER_FILES)
 
