@@ -124,18 +124,18 @@ class Recipe:
         _write_if_new(self.folder / "scores.json", json.dumps(asdict(found), indent=2).encode())
         return found
 
-    def model(self, teacher: Path, student: Path, scores: Scores, views: dict[str, int]) -> Path:
+    def model(self, teacher: Path, student: Path, scores: Scores, mixing: dict[str, int]) -> Path:
         """The folder that can take the place of the model that ships: the student with its card.
 
         Args:
-            views: what was said of them: `views`, their number, and `unanswerable_times`.
+            mixing: how the rows were mixed: `views`, the number of them, and `unanswerable_times`.
         """
         made = self.folder / "model"
         partial = self.folder / "model.part"
         for folder in (made, partial):
             shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(student, partial, ignore=shutil.ignore_patterns("_*"))
-        values = {"scores": scores, "facts": views | {"teacher": _facts(teacher), "student": _facts(student)}}
+        values = {"scores": scores, "facts": mixing | {"teacher": _facts(teacher), "student": _facts(student)}}
         (partial / "README.md").write_text(render("models", "minilm_qa_card.md.j2", values), encoding="utf-8")
         partial.rename(made)
         return made
