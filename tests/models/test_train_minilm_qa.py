@@ -199,17 +199,17 @@ def test_other_seconds_than_those_that_were_planned_for_are_not_used_and_that_is
     ],
 )
 def test_the_card_says_how_long_both_were_trained(tmp_path: Path, words: Sequence[str], lines: Sequence[str]) -> None:
-    folders = []
-    for name in ("teacher", "student"):
-        folders.append(tmp_path / name)
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    for folder in (teacher, student):
         usual = ("training.epochs=1.5", "training.batch_size=9")
-        config = load_config(FinetuneConfig, ROOT / "models" / f"{name}.yaml", (*usual, *words))
+        config = load_config(FinetuneConfig, ROOT / "models" / f"{folder.name}.yaml", (*usual, *words))
         manifest = TrainingManifest.of(config, "base", "teacher", [], 0)
-        bind_training(Store(Url(str(folders[-1]))), manifest, overwrite=False)
+        bind_training(Store(Url(str(folder))), manifest, overwrite=False)
     score, close = Score(4, 50.0, 60.0), Closeness(0.9, 0.8, 0.7)
     reading = Reading({"squad": score}, score, 40.0, 90.0)
     recipe, scores = _recipe(tmp_path, io.StringIO()), Scores(reading, reading, close, close)
-    card = (recipe.model(*folders, scores, {"views": 3, "unanswerable_times": 2}) / "README.md").read_text()
+    made = recipe.model(teacher, student, scores, {"views": 3, "unanswerable_times": 2})
+    card = (made / "README.md").read_text()
     length, end = lines
     assert f"The teacher: all-mpnet-base-v2, {length}" in card
     assert f"The student: {length}" in card
