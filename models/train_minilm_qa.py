@@ -2,8 +2,7 @@
 
     python -m models.train_minilm_qa FOLDER --train qa-train.jsonl.gz --held-out qa-dev.jsonl.gz
 
-Each step leaves what it made in FOLDER, and is passed over by the next call, which goes on where this one stopped: a
-Each step leaves what it made in FOLDER and is passed over by the next call, which goes on where this one stopped: a
+Each step leaves what it made in FOLDER. The next call passes over what is there and goes on where this one stopped.
 README.md beside this file says what was measured, and how to do it on a machine that fetches nothing.
 """
 
@@ -23,6 +22,7 @@ import typer
 from rich.console import Console
 
 from actors.errors import ModelError
+from actors.training.parameters import TrainingParameters
 from actors.training.setup import WorkerRank, assemble
 from models.compare_embeddings import Closeness
 from models.fetch_encoders import fetch_base, fetch_encoder
@@ -32,10 +32,12 @@ from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
 from pipelines.errors import SpanmillError
 from pipelines.evaluation.squad import read_examples
+from pipelines.output.manifest import flat_keys
 from pipelines.storage.atomic_write import replace_file
 from pipelines.templates import render
 from pipelines.training.dataset import read_training_data
 from pipelines.training.finetune import finetune
+from pipelines.training.run_manifest import RUN_MANIFEST_NAME
 from pipelines.training.single_process import fit_here
 from pipelines.training.worker import find_sources
 
@@ -93,13 +95,19 @@ class Recipe:
 
     def _steps(self, name: str, words: Sequence[str], inputs: Sequence[str], seconds: float) -> int:
         """As many as so many seconds have; measured once, because a run that goes on must have the same number."""
-        plan = self.folder / f"{name}-steps.json"
-        if not plan.exists():
+        path = self.folder / f"{name}-steps.json"
+        if not path.exists():
             each = _seconds_of_a_step(load_config(FinetuneConfig, HERE / f"{name}.yaml", words), inputs)
             steps = max(int(seconds / each), 1)
             self.console.print(f"{name}: {1000 * each:.1f} ms a step, {steps:,} steps")
-            _write_if_new(plan, json.dumps({"steps": steps, "seconds_of_a_step": each}).encode())
-        return int(json.loads(plan.read_bytes())["steps"])
+            _write_if_new(path, json.dumps({"steps": steps, "seconds": seconds, "seconds_of_a_step": each}).encode())
+        plan = json.loads(path.read_bytes())
+        if plan["seconds"] != seconds:
+            self.console.print(
+                f"--{name}-seconds {seconds:g} is not used: {path} has {plan['steps']:,} steps, planned for "
+                f"{plan['seconds']:g} seconds. To plan anew, remove it and {self.folder / name}"
+            )
+        return int(plan["steps"])
 
     def scores(self, base: Path, teacher: Path, student: Path) -> Scores:
         """Judges teacher and student on the held-out rows, and the student's embeddings."""
@@ -116,14 +124,18 @@ class Recipe:
         _write_if_new(self.folder / "scores.json", json.dumps(asdict(found), indent=2).encode())
         return found
 
-    def model(self, student: Path, scores: Scores, facts: dict[str, Any]) -> Path:
-        """The folder that can take the place of the model that ships: the student with its card."""
+    def model(self, teacher: Path, student: Path, scores: Scores, mixing: dict[str, int]) -> Path:
+        """The folder that can take the place of the model that ships: the student with its card.
+
+        Args:
+            mixing: how the rows were mixed: `views`, the number of them, and `unanswerable_times`.
+        """
         made = self.folder / "model"
         partial = self.folder / "model.part"
         for folder in (made, partial):
             shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(student, partial, ignore=shutil.ignore_patterns("_*"))
-        values = {"scores": scores, "facts": facts}
+        values = {"scores": scores, "facts": mixing | {"teacher": _facts(teacher), "student": _facts(student)}}
         (partial / "README.md").write_text(render("models", "minilm_qa_card.md.j2", values), encoding="utf-8")
         partial.rename(made)
         return made
@@ -159,8 +171,7 @@ def main(
     words = [f"base.name={base}", f"teacher.name={teacher}", *(set_student or [])]
     student = recipe.trained("student", words, files, student_seconds)
     scores = recipe.scores(base, teacher, student)
-    facts = {"views": views, "unanswerable_times": unanswerable_times, "teacher": _facts(teacher)}
-    made = recipe.model(student, scores, facts | {"student": _facts(student)})
+    made = recipe.model(teacher, student, scores, {"views": views, "unanswerable_times": unanswerable_times})
     for line in _verdict(scores):
         recipe.console.print(line)
     recipe.console.print(f"model: {made}")
@@ -180,9 +191,10 @@ def _seconds_of_a_step(config: FinetuneConfig, inputs: Sequence[str]) -> float:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """What a finished training's manifest says of it, by dotted key."""
-    keys: dict[str, str] = json.loads((folder / "_training.json").read_bytes())["keys"]
-    return {key: json.loads(value) for key, value in keys.items()}
+    """What a finished training's manifest says of it, by dotted key; a key that it leaves out has its default."""
+    keys: dict[str, str] = json.loads((folder / RUN_MANIFEST_NAME).read_bytes())["keys"]
+    defaults = flat_keys({"training": TrainingParameters().model_dump()})
+    return defaults | {key: json.loads(value) for key, value in keys.items()}
 
 
 def _verdict(scores: Scores) -> list[str]:

@@ -31,6 +31,11 @@ class WindowTemplate:
     cls_in_suffix: int | None
     """Index of the CLS token in `suffix`, where it is not in `prefix`."""
 
+    @property
+    def has_cls(self) -> bool:
+        """Whether a window has a CLS token, by which a model says that the passage does not answer."""
+        return self.cls_in_prefix is not None or self.cls_in_suffix is not None
+
     @cached_property
     def specials(self) -> int:
         """Number of special tokens in a window."""

@@ -40,7 +40,7 @@ def align_tokens(theirs: tuple[Tokens, TokenPositions], ours: tuple[Tokens, Toke
     first_of_text = our_tokens.offsets[text]
     first = np.searchsorted(our_end, their_start, side="right")
     last = np.searchsorted(our_start, their_end, side="left") - 1
-    twin, exact = _same_places((their_start, their_end), (our_start, our_end), reach)
+    twin, exact = _same_places((their_start, their_end), (our_start, our_end))
     return TokenAlignment(
         start=(np.where(exact, twin, first) - first_of_text).astype(np.int32),
         end=(np.where(exact, twin, last) - first_of_text).astype(np.int32),
@@ -56,13 +56,14 @@ def _keys(tokens: Tokens, places: TokenPositions, reach: int) -> tuple[Longs, Lo
     return start, end
 
 
-def _same_places(theirs: tuple[Longs, Longs], ours: tuple[Longs, Longs], reach: int) -> tuple[Longs, Flags]:
+def _same_places(theirs: tuple[Longs, Longs], ours: tuple[Longs, Longs]) -> tuple[Longs, Flags]:
     """[U] which of our tokens stands at the same code points, and whether one does.
 
     Tokens of bytes may share a place, that of the character which they make up. They count only where ours are as many.
     """
+    longest = 1 + max(int((end - start).max(initial=0)) for start, end in (theirs, ours))
     # In ascending order, since tokens that begin together are in the order of their ends.
-    their_place, our_place = (start * reach + (end - start) for start, end in (theirs, ours))
+    their_place, our_place = (start * longest + (end - start) for start, end in (theirs, ours))
     first = np.searchsorted(our_place, their_place, side="left")
     count = np.searchsorted(our_place, their_place, side="right") - first
     begins = np.searchsorted(their_place, their_place, side="left")

@@ -136,7 +136,9 @@ class Pairs:
         windows = Windows(**{f.name: getattr(prepared.windows, f.name)[usable] for f in fields(Windows)})
         labels = replace(labels, first=labels.first[usable], last=labels.last[usable])
         prepared = replace(prepared, windows=windows)
-        read = None if teacher is None else TeacherWindows.of(teacher, qa, prepared, distinct(questions)[1])
+        read = None
+        if teacher is not None:
+            read = TeacherWindows.of(teacher, qa, prepared, distinct(questions)[1], labels.first >= 0)
         pairs = cls(spec, prepared, labels, read)
         return pairs, {reason: rows for reason, rows in left_out.items() if len(rows)}
 
@@ -161,13 +163,13 @@ class Texts:
             ModelError: every text is longer.
         """
         embedding = EmbeddingParameters(max_seq_len=min(max_tokens, spec.max_length))
-        distinct = texts.unique()
-        prepared, rejected = prepare_texts(spec, embedding, distinct)
+        unique = texts.unique()
+        prepared, rejected = prepare_texts(spec, embedding, unique)
         windows_of_owner = np.bincount(prepared.windows.owner, minlength=prepared.owners)
-        kept = np.delete(np.arange(len(distinct)), rejected.rows)[windows_of_owner[prepared.row_owner] == 1]
+        kept = np.delete(np.arange(len(unique)), rejected.rows)[windows_of_owner[prepared.row_owner] == 1]
         if not len(kept):
             raise ModelError(f"no text has {max_tokens} tokens or less; raise training.embeddings.max_tokens")
-        return cls(spec, prepare_texts(spec, embedding, distinct.take(pa.array(kept)))[0])
+        return cls(spec, prepare_texts(spec, embedding, unique.take(pa.array(kept)))[0])
 
     @property
     def lengths(self) -> Ints:

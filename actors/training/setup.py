@@ -84,7 +84,7 @@ def assemble(
     teacher_spec = None if sources.teacher is None else load_spec(sources.teacher)
     pairs, left_out = Pairs.make(spec, qa, table, *answer_places(table), teacher_spec)
     _check_shares(len(pairs.lengths), parameters.batch_size, worker.workers)
-    if spec.pair.cls_in_prefix is None and spec.pair.cls_in_suffix is None and (pairs.labels.first < 0).any():
+    if not spec.pair.has_cls and (pairs.labels.first < 0).any():
         raise ModelError(
             "the base's tokenizer has no CLS token, by which a window says that it does not answer; name another --base"
         )

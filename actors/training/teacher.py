@@ -37,17 +37,20 @@ class TeacherWindows:
     alignment: TokenAlignment
     """Of the passages' tokens with the student's."""
     unread: Flags
-    """[W] student's windows that the teacher cannot read: its tokenizer finds no token there, or the question leaves no
-    room in its longest window. They are learnt from by their labels alone."""
+    """[W] student's windows that are learnt from by their labels alone: the teacher's tokenizer finds no token there,
+    the question leaves no room in its longest window, or there is no answer and it has no CLS token to say so."""
 
     @classmethod
-    def of(cls, spec: EncoderSpec, qa: QAParameters, ours: Tokenized, questions: pa.StringArray) -> "TeacherWindows":
+    def of(
+        cls, spec: EncoderSpec, qa: QAParameters, ours: Tokenized, questions: pa.StringArray, answered: Flags
+    ) -> "TeacherWindows":
         """The teacher's windows for all windows of the student.
 
         Args:
             spec: the teacher's.
             ours: the student's windows, with the texts of the passages and the places of their tokens.
             questions: the distinct questions of `ours`, in the same order.
+            answered: [W] whether a window of the student holds the answer.
 
         Raises:
             ValueError: the student's windows have no texts.
@@ -60,7 +63,7 @@ class TeacherWindows:
         first, stop = _stretches(alignment, passage.offsets, ours)
         asked, lengths = question.lengths[ours.windows.question], (stop - first).astype(np.int32)
         room = spec.max_length - spec.pair.specials
-        readable = (asked < room) & (lengths > 0)
+        readable = (asked < room) & (lengths > 0) & (answered | spec.pair.has_cls)
         read = np.flatnonzero(readable).astype(np.int32)
         texts, sizes = (ours.windows.question[read], ours.windows.passage[read]), (asked[read], lengths[read])
         windows = cut(read, *texts, sizes, room, np.minimum((room - asked[read]) // 2, _LARGEST_OVERLAP))
@@ -157,9 +160,12 @@ class TeacherTensors:
     def distributions(self, start: Tensor, end: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """The teacher's start and end distributions over the student's tokens, [n, S] float32 each.
 
-        They sum to 1 over the tokens of the passage and the CLS token, and are 0 everywhere for a window that the
-        teacher cannot read. Where the teacher needs several windows, a token has the mean over those that hold it; the
-        CLS token has the least of all, since no answer in one window means nothing where another one has an answer.
+        They sum to 1 over the tokens of the passage and the CLS token, and are 0 everywhere for a window of which the
+        teacher reads nothing. Where it needs several windows, a token has the mean over those that hold it; the CLS
+        token has the least of all, since no answer in one window means nothing where another one has an answer.
+
+        A student without a CLS token learns only from windows that hold the answer. Its teacher's distributions are
+        then those under the condition that there is one, however sure the teacher is that there is none.
 
         Args:
             start, end: the teacher's logits, [m, U] each.

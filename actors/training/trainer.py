@@ -78,10 +78,10 @@ class Trainer:
         return {"optimizer": self._optimizer.state_dict(), "weight": self.weight, "mean": self._mean.weights}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores a `state`."""
+        """Restores a `state`; one from before there were means of weights has none."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._constraint.weight = float(state["weight"])
-        self._mean.weights = [mean.to(self._device) for mean in state["mean"]]
+        self._mean.weights = [mean.to(self._device) for mean in state.get("mean", [])]
 
 
 class WeightMean:

@@ -13,18 +13,23 @@ class Messages(Protocol):
 
 @dataclass(frozen=True)
 class TeacherAlignment:
-    """How the tokens of a teacher that has a tokenizer of its own stand to the student's."""
+    """How the tokens of a teacher stand to the student's, and how much of the student's windows it reads."""
 
-    exact_share: float
-    """Share of the tokens of its passages that stand where one of the student's stands."""
+    exact_share: float | None
+    """Share of the tokens of its passages that stand where one of the student's stands; None where both have one
+    tokenizer."""
     windows: int
     """Windows of the student."""
     unread: int
-    """Windows out of `windows` that it cannot read; they are learnt from by their labels alone."""
+    """Windows out of `windows` that are learnt from by their labels alone."""
 
     def __str__(self) -> str:
-        unread = f"; it cannot read {self.unread:,} of {self.windows:,} windows" if self.unread else ""
-        return f"the teacher has another tokenizer: {self.exact_share:.1%} of its tokens are the base's too{unread}"
+        said = []
+        if self.exact_share is not None:
+            said.append(f"the teacher has another tokenizer: {self.exact_share:.1%} of its tokens are the base's too")
+        if self.unread:
+            said.append(f"windows that are learnt from by their labels alone: {self.unread:,} of {self.windows:,}")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True)

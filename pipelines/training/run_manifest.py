@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from actors.training.parameters import TrainingParameters
 from actors.training.student import TOKENIZER_FILES
 from pipelines.config.training import FinetuneConfig
 from pipelines.corpus.source_file import SourceFile
@@ -21,6 +22,10 @@ from pipelines.storage.retry import attempt
 RUN_MANIFEST_NAME = "_training.json"
 COMPLETE = "config.json"
 """Written last: a folder without it holds no finished model."""
+
+_LATER_KEYS = ("steps", "average_last")
+"""Keys of `training` that earlier versions did not have. A manifest leaves them out where they have their defaults, so
+that a run which an earlier version began goes on, and finds its checkpoints, whose names start with a hash of it."""
 
 _MODEL_FILES = (COMPLETE, "*.safetensors", "*.safetensors.index.json", "README.md", *TOKENIZER_FILES)
 
@@ -51,7 +56,7 @@ class TrainingManifest:
             "held_out_share": None if config.data.held_out else config.data.held_out_share,
             "held_out": None if config.data.held_out else held_out,
             "qa": config.qa.model_dump(),
-            "training": config.training.model_dump(),
+            "training": _training_keys(config.training),
             "output.dtype": config.output.dtype,
         }
         return cls({key: orjson.dumps(value).decode() for key, value in flat_keys(tree).items()})
@@ -60,6 +65,12 @@ class TrainingManifest:
     def run8(self) -> str:
         """First eight hex digits of a hash over all keys, with which the names of checkpoints start."""
         return hashlib.sha256(orjson.dumps(self.keys, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+
+
+def _training_keys(parameters: TrainingParameters) -> dict[str, Any]:
+    defaults = TrainingParameters()
+    left_out = {key for key in _LATER_KEYS if getattr(parameters, key) == getattr(defaults, key)}
+    return parameters.model_dump(exclude=left_out)
 
 
 def bind_training(store: Store, manifest: TrainingManifest, overwrite: bool) -> bool:

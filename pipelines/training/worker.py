@@ -51,9 +51,11 @@ def _left_out(setup: TrainingSetup, ids: pa.ChunkedArray) -> list[SkippedRows]:
 
 def _alignment(setup: TrainingSetup) -> list[TeacherAlignment]:
     teacher = setup.loop.pairs.teacher
-    if teacher is None or teacher.spec.tokenizer_json == setup.spec.tokenizer_json:
+    if teacher is None:
         return []
-    return [TeacherAlignment(teacher.exact_share, len(teacher.unread), int(teacher.unread.sum()))]
+    share = None if teacher.spec.tokenizer_json == setup.spec.tokenizer_json else teacher.exact_share
+    unread = int(teacher.unread.sum())
+    return [TeacherAlignment(share, len(teacher.unread), unread)] if share is not None or unread else []
 
 
 def find_sources(config: FinetuneConfig) -> Sources:

@@ -1,15 +1,18 @@
 """The recipe of the model that ships, from rows to the card, with small models of the same kinds."""
 
 import gzip
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -18,10 +21,17 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForQuestionAnswering, BertModel, MPNetConfig, MPNetModel, PreTrainedTokenizerFast
 
 from models import make_base
+from models.compare_embeddings import Closeness
+from models.judging import Reading
 from models.make_untrained import make_vocabulary, read_texts
+from models.train_minilm_qa import Recipe, Scores
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
-from tests.pipelines.jobs import mixed_rows
+from pipelines.evaluation.evaluator import Score
+from pipelines.storage.filesystem import Store
+from pipelines.storage.url import Url
+from pipelines.training.run_manifest import TrainingManifest, bind_training
+from tests.pipelines.jobs import mixed_rows, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 BERT = ROOT / "tests" / "golden" / "models" / "bert"
@@ -93,6 +103,11 @@ def _make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+def _recipe(folder: Path, log: io.StringIO) -> Recipe:
+    held_out = write_jsonl(folder / "dev.jsonl", mixed_rows(4))
+    return Recipe(folder, folder / "train.jsonl.gz", held_out, Console(file=log, width=500, soft_wrap=True))
+
+
 @pytest.mark.more
 def test_the_whole_recipe_without_ray_and_once_more(tmp_path: Path) -> None:
     _rows(tmp_path / "train.jsonl.gz", 64)
@@ -152,6 +167,54 @@ def test_steps_are_as_many_as_the_seconds_have_and_stay_so(tmp_path: Path) -> No
     again = _make(tmp_path, "--teacher-seconds", "0.2", "--student-seconds", "0.2")
     assert again.returncode == 0, again.stderr
     assert "ms a step" not in again.stdout
+
+
+def test_other_seconds_than_those_that_were_planned_for_are_not_used_and_that_is_said(tmp_path: Path) -> None:
+    log = io.StringIO()
+    recipe = _recipe(tmp_path, log)
+    rows = write_jsonl(tmp_path / "rows.jsonl", mixed_rows(12))
+    (tmp_path / "teacher-steps.json").write_text('{"steps": 2, "seconds": 5.0, "seconds_of_a_step": 2.5}')
+    for seconds in (5.0, 7.5):
+        made = recipe.trained("teacher", (*SMALL, f"base.name={BERT}"), [rows], seconds)
+        assert (made / "config.json").exists()
+    (said,) = re.findall("--.*", log.getvalue())
+    assert said == (
+        f"--teacher-seconds 7.5 is not used: {tmp_path / 'teacher-steps.json'} has 2 steps, planned for 5 seconds. "
+        f"To plan anew, remove it and {tmp_path / 'teacher'}"
+    )
+    assert json.loads((made / "_training.json").read_bytes())["keys"]["training.steps"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (("training.steps=null", "training.average_last=0"), ("1.5 epochs of 9 windows", "student.yaml`).")),
+        (
+            ("training.steps=1234", "training.average_last=0.25"),
+            (
+                "1,234 steps of 9 windows",
+                "student.yaml`). Its weights are the mean over the last 25 % of the steps.",
+            ),
+        ),
+    ],
+)
+def test_the_card_says_how_long_both_were_trained(tmp_path: Path, words: Sequence[str], lines: Sequence[str]) -> None:
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    for folder in (teacher, student):
+        usual = ("training.epochs=1.5", "training.batch_size=9")
+        config = load_config(FinetuneConfig, ROOT / "models" / f"{folder.name}.yaml", (*usual, *words))
+        manifest = TrainingManifest.of(config, "base", "teacher", [], 0)
+        bind_training(Store(Url(str(folder))), manifest, overwrite=False)
+    score, close = Score(4, 50.0, 60.0), Closeness(0.9, 0.8, 0.7)
+    reading = Reading({"squad": score}, score, 40.0, 90.0)
+    recipe, scores = _recipe(tmp_path, io.StringIO()), Scores(reading, reading, close, close)
+    made = recipe.model(teacher, student, scores, {"views": 3, "unanswerable_times": 2})
+    card = (made / "README.md").read_text()
+    length, end = lines
+    assert f"The teacher: all-mpnet-base-v2, {length}" in card
+    assert f"The student: {length}" in card
+    assert f"{end}\n\n## What it was made from" in card
+    assert "3 views of the rows" in card
 
 
 @pytest.mark.parametrize("name", ["teacher", "student"])

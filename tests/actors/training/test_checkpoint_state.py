@@ -29,6 +29,19 @@ def test_weights_optimizer_and_step_come_back() -> None:
     assert same_bits(*moments)
 
 
+def test_a_checkpoint_from_before_there_were_means_of_weights_goes_on() -> None:
+    first, second = assembled(parameters()), assembled(parameters())
+    take_steps(first, 0, 3)
+    state = torch.load(io.BytesIO(dump_state(first.student, first.loop.trainer, 3)), weights_only=True)
+    del state["learner"]["mean"]
+    old = io.BytesIO()
+    torch.save(state, old)
+    assert load_state(old.getvalue(), second.student, second.loop.trainer, "here") == 3
+    for setup in (first, second):
+        assert take_steps(setup, 3)
+    assert same_bits(weights(first), weights(second))
+
+
 def test_the_weights_alone_can_be_read() -> None:
     first, second = assembled(parameters()), assembled(parameters(seed=7))
     take_steps(first, 0, 1)

@@ -219,6 +219,26 @@ def test_where_one_of_them_cannot_abstain(who: str) -> None:
     assert int(batch.allowed.sum()) == (3 if who == "teacher" else 2)
 
 
+def test_however_sure_a_teacher_is_of_no_answer_its_student_learns_where_it_would_have_answered() -> None:
+    """A student that cannot abstain has windows with an answer only: the teacher is wrong, and may know where it is."""
+    batch, read = _take(_pairs(_without_cls(word_spec()), word_spec(), ("w1", "w3 w4 w5", "w3")))
+    for sure in (0.0, 10.0, 60.0):
+        logits = torch.zeros(read.allowed.shape)
+        logits[0, 0], logits[0, 3] = sure, 2.0
+        found = read.distributions(logits, logits, temperature=1.0)[0][0]
+        torch.testing.assert_close(found[batch.allowed[0]], torch.softmax(torch.tensor([2.0, 0.0, 0.0]), dim=0))
+
+
+def test_a_teacher_that_cannot_abstain_teaches_nothing_where_there_is_no_answer() -> None:
+    rows = (("w1", "w3 w4", None), ("w1", "w5 w6", "w5"))
+    pairs = _pairs(word_spec(), _without_cls(word_spec()), *rows)
+    assert pairs.teacher is not None
+    assert pairs.teacher.unread.tolist() == [True, False]
+    _, read = _take(pairs)
+    torch.testing.assert_close(read.distributions(*_random(read), temperature=2.0)[0].sum(-1), torch.tensor([0.0, 1.0]))
+    assert not _pairs(word_spec(), word_spec(), *rows).teacher.unread.any()  # type: ignore[union-attr]
+
+
 def test_what_a_teacher_cannot_read_is_learnt_from_labels_alone() -> None:
     """Its question fills the teacher's window; the other window of the batch is taught all the same."""
     teacher = replace(SPECS["bert"], max_length=16)

@@ -19,6 +19,7 @@ def test_a_log_has_a_line_of_the_first_and_the_last_step_and_of_every_judgement(
         progress.add(SkippedRows(InvalidReason.NO_QUESTION, 2, ("a", "b")))
         progress.add(TeacherAlignment(0.98765, 12_345, 0))
         progress.add(TeacherAlignment(0.5, 12_345, 1_002))
+        progress.add(TeacherAlignment(None, 12, 1))
         progress.add(HeldOutScores(0, 1234, 1.25, 2.5))
         for step in (100, 101, 102):
             progress.add(_advance(step))
@@ -27,7 +28,8 @@ def test_a_log_has_a_line_of_the_first_and_the_last_step_and_of_every_judgement(
         "2 rows left out, no question: a, b",
         "the teacher has another tokenizer: 98.8% of its tokens are the base's too",
         "the teacher has another tokenizer: 50.0% of its tokens are the base's too; "
-        "it cannot read 1,002 of 12,345 windows",
+        "windows that are learnt from by their labels alone: 1,002 of 12,345",
+        "windows that are learnt from by their labels alone: 1 of 12",
         "step 0: EM 1.2, F1 2.5 on 1,234 held-out rows",
         "step 100/1,500 · loss 2.346 · ETA 9:20 · 40.0 rows/s · 12,346 tokens/s",
         "step 1,500/1,500 · loss 2.346 · ETA 0:00 · distance 0.0123 · weight 17.4 · 40.0 rows/s · 12,346 tokens/s",

@@ -15,6 +15,7 @@ from pipelines.storage.url import Url
 from pipelines.training import run_manifest
 from pipelines.training.run_manifest import COMPLETE, RUN_MANIFEST_NAME, TrainingManifest, bind_training
 
+LATER = ("training.steps", "training.average_last")
 FILE = SourceFile(Url("/a.jsonl"), "a.jsonl", 12, "v1", "jsonl", None)
 
 
@@ -59,6 +60,8 @@ def test_another_run_is_refused_with_what_differs(store: Store) -> None:
     "other",
     [
         _pin("training.seed=1"),
+        _pin("training.steps=5"),
+        _pin("training.average_last=0.5"),
         _pin("qa.max_seq_len=128"),
         _pin("halve=true"),
         _pin("output.dtype=float16"),
@@ -76,6 +79,22 @@ def test_whatever_changes_the_model_is_another_run(tmp_path: Path, other: Traini
     assert other.run8 != _pin().run8
     with pytest.raises(ManifestError, match="belongs to another training run"):
         bind_training(store, other, overwrite=False)
+
+
+def test_a_run_from_before_a_key_goes_on_while_the_key_has_its_default(store: Store) -> None:
+    """As `spanmill finetune` wrote it before `training.steps` and `training.average_last`."""
+    old = TrainingManifest({key: value for key, value in _pin().keys.items() if key not in LATER})
+    bind_training(store, old, overwrite=False)
+    assert bind_training(store, _pin(), overwrite=False) is False
+    assert _pin().run8 == old.run8
+    _write(store, COMPLETE)
+    assert bind_training(store, _pin("training.steps=null", "training.average_last=0"), overwrite=False) is True
+    for word, said in (
+        ("training.steps=9", r"training\.steps: \(absent\) -> 9"),
+        ("training.average_last=0.5", r"training\.average_last: \(absent\) -> 0\.5"),
+    ):
+        with pytest.raises(ManifestError, match=said):
+            bind_training(store, _pin(word), overwrite=False)
 
 
 @pytest.mark.parametrize(
