@@ -209,7 +209,7 @@ class _Run:
             return
         for watcher in self.watchers:
             watcher.add(receipt)
-        if receipt.permanent and receipt.failed_in == self.stages.write.name:
+        if receipt.permanent and receipt.failed_in != self.stages.read.name:
             # Every other shard would be computed for nothing.
             raise JobError(f"{receipt.error} What is committed stays.")
 
