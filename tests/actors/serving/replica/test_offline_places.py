@@ -105,21 +105,20 @@ def test_what_a_tenant_is_owed_is_not_lost_by_a_piece_that_takes_long() -> None:
         now = 0.0
         offline = OfflinePlaces(1, WEIGHTS, patience=0.001, clock=lambda: now)
 
-        async def run(tenant: str, tokens: int) -> None:
-            nonlocal now
+        for tenant, tokens in (("b", 1000), ("a", 100), ("b", 1000)):
             assert await offline.take(tenant)
-            now += 6.0
             offline.give_back(tenant, tokens)
-
-        await run("b", 100)
-        await run("a", 1000)
-        await run("b", 100)
-        # `b` has had a fifth of what `a` has had, and was never away.
+        # `a` is owed some; its next piece takes longer than tenants are remembered for.
+        assert await offline.take("a")
+        now = 5.5
+        assert not await offline.take("b")
+        now = 6.0
+        offline.give_back("a", 100)
         assert await offline.take("c")
-        waiting = [asyncio.create_task(offline.take(tenant)) for tenant in "ab"]
+        waiting = {tenant: asyncio.create_task(offline.take(tenant)) for tenant in "ba"}
         await asyncio.sleep(0)
         offline.give_back("c", 0)
-        assert [await one for one in waiting] == [False, True]
+        assert {tenant: await one for tenant, one in waiting.items()} == {"a": True, "b": False}
 
     asyncio.run(ask())
 
