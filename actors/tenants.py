@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 DEFAULT_TENANT = "default"
 """Whose requests and jobs are that name no other: the only tenant where none are configured."""
+NO_TENANT = "none"
+"""Whose is what no tenant asks for: readiness probes and, in metrics, requests without a known key."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class TenantWeights:
         own = self.of(tenant)
         return own / (own + sum(self.of(other) for other in others if other != tenant))
 
+    def kept(self, tenant: str, room: float) -> float:
+        """What of a room is kept for a tenant: by its weight, of the half that is kept for all of them."""
+        return room / 2 * self.part(tenant, self.weights)
+
     def fits(self, tenant: str, more: float, taken: Mapping[str, float], room: float) -> bool:
         """Whether a tenant may take more of a room that is bounded.
 
@@ -36,6 +42,6 @@ class TenantWeights:
         held[tenant] = held.get(tenant, 0.0) + more
         if sum(held.values()) > room:
             return False
-        kept = {name: room / 2 * self.part(name, self.weights) for name in held}
+        kept = {name: self.kept(name, room) for name in held}
         beyond = sum(max(amount - kept[name], 0.0) for name, amount in held.items())
         return held[tenant] <= kept[tenant] or beyond <= room / 2

@@ -53,3 +53,7 @@ class ConfigError(SpanmillError):
 
 class JobError(SpanmillError):
     """A job, a training run or a service that could not finish or start."""
+
+
+class ServiceChangedError(JobError):
+    """A running service is not what the job was planned with any more: it would refuse every other shard too."""

@@ -325,7 +325,7 @@ class Engine:
         if task is None or self._device_finds_spans or task.wanted.attribution:
             # A pass that gives attribution has to find the spans itself.
             return 0.0
-        return self._decoding_pace.seconds_per_unit * task.decoding_work(windows, width)
+        return self._decoding_pace.per_unit * task.decoding_work(windows, width)
 
     def predicted_at_best(self, windows: int, tokens: int, squares: int, task: InferenceTask | None = None) -> float:
         """Seconds that windows are predicted to take in passes of the best size that they fill; 0 if nothing is known.

@@ -7,7 +7,7 @@ _KEPT = 0.9
 
 
 class Pace:
-    """Seconds per unit of work, over the last ten times or so; long ones count for more."""
+    """Seconds per unit of work, or whatever else it takes, over the last ten times or so; long ones count for more."""
 
     def __init__(self, at_first: float, seen: float = 0.0) -> None:
         """Takes the pace that is believed until work has been seen.
@@ -15,7 +15,7 @@ class Pace:
         Args:
             seen: work that this pace counts for afterwards, as if it had been seen; 0 forgets it at once.
         """
-        self.seconds_per_unit = at_first
+        self.per_unit = at_first
         self._work, self._seconds = seen, seen * at_first
 
     def observe(self, work: float, seconds: float) -> None:
@@ -26,7 +26,7 @@ class Pace:
         if work <= 0:
             return
         if self._work:
-            seconds = min(seconds, _SURPRISE * self.seconds_per_unit * work)
+            seconds = min(seconds, _SURPRISE * self.per_unit * work)
         self._work = _KEPT * self._work + work
         self._seconds = _KEPT * self._seconds + seconds
-        self.seconds_per_unit = self._seconds / self._work
+        self.per_unit = self._seconds / self._work

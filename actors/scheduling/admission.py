@@ -123,7 +123,7 @@ class Admission:
 
     def due(self, request: QueuedRequest, queued: Iterable[QueuedRequest], now: float) -> float:
         """When a request that has just arrived should have all of its results, by the clock of its arrival."""
-        own = self._pace.seconds_per_unit * request.own_seconds
+        own = self._pace.per_unit * request.own_seconds
         available = self._available(request.tenant, {other.tenant for other in queued}, now)
         return due(request.arrived, own / available, self._max_wait)
 
@@ -197,4 +197,4 @@ class Admission:
         return False
 
     def _seconds(self, predicted: float) -> float:
-        return _CAUTION * self._pace.seconds_per_unit * predicted
+        return _CAUTION * self._pace.per_unit * predicted

@@ -36,7 +36,7 @@ from actors.serving.prometheus import ReplicaMetrics
 from actors.serving.replica.offline_places import OfflinePlaces
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import in_thread
-from actors.serving.types import ModelCard, Refusal, Reply, Request
+from actors.serving.types import ANOTHER_MODEL, UNKNOWN_TENANT, ModelCard, ModelIdentity, Refusal, Reply, Request
 from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tracing.environment import tracing_here
@@ -101,20 +101,29 @@ class ModelDeployment:
         return reply
 
     async def process(
-        self, prepared: pa.Buffer, wanted: Wanted, owners: Ints, tenant: str = DEFAULT_TENANT
+        self, prepared: pa.Buffer, wanted: Wanted, owners: Ints, expected: ModelIdentity, tenant: str = DEFAULT_TENANT
     ) -> PieceResult | Refusal:
         """Runs these owners of a prepared shard, [n], in the offline class.
 
         Args:
             prepared: IPC stream of a `Tokenized`; callers pass a reference to it.
+            expected: the model that the job was planned with; the config may have changed since.
             tenant: whose job it is.
         """
-        if tenant not in self._replica.card.tenants:
-            return Refusal(422, "unknown_tenant", f"the service has no tenant {tenant!r}; name one of its config")
+        card = self._replica.card
+        if card.identity != expected:
+            return Refusal(
+                409,
+                ANOTHER_MODEL,
+                f"these replicas hold {card.name} in {card.backend} {card.dtype} now, and the job was planned with "
+                "another; run the same command again",
+            )
+        if tenant not in card.tenants:
+            return Refusal(422, UNKNOWN_TENANT, f"the service has no tenant {tenant!r}; name one of its config")
         if self._replica.busy:
             return _ONLINE_FIRST
         if not await self._places.take(tenant):
-            return Refusal(429, "offline_full", f"{self._places.in_hand} chunks of shards are in hand already", 1)
+            return Refusal(429, "offline_full", f"{self._places.in_hand} pieces of shards are in hand already", 1)
         tokens = 0
         try:
             # It may have waited for its place.
@@ -176,10 +185,10 @@ def bind(
     gateway = deployment(serve.ingress(app_builder(service, deployments))(), name=GATEWAY).options(
         num_replicas=service.gateway.replicas,
         ray_actor_options={"num_cpus": service.gateway.cpus, **placed},
-        # The gateway refuses before this limit; beyond it requests would wait where deadlines have no effect.
+        # The gateway refuses before these limits; beyond them requests would wait where deadlines have no effect.
         max_ongoing_requests=_ONGOING_FACTOR * service.limits.max_in_flight * len(served),
         # While there is no gateway, the proxy queues this many requests, and answers further ones with 503.
-        max_queued_requests=service.limits.max_in_flight,
+        max_queued_requests=service.limits.max_in_flight * len(served),
         # A request that a gateway holds is lost where the gateway is stopped, since no other one repeats it.
         graceful_shutdown_timeout_s=max(
             *(one.replicas.drain_seconds for one in served), service.limits.timeout_ms / 1000 + _SPARE_SECONDS
@@ -215,9 +224,7 @@ def _bind_model(
     )
     others = tuple(other.replicas for key, other in deployments.items() if key != name)
     labels = {"model": public} if others else {}
-    # Nothing that does not matter to it: replicas whose arguments change are replaced.
-    beside = others if one.model.threads is None else ()
-    bound: Application = model.bind(alone, public, versions, labels, beside)
+    bound: Application = model.bind(alone, public, versions, labels, others)
     return bound
 
 

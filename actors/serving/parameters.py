@@ -16,13 +16,11 @@ from actors.parameters import (
     SharingParameters,
     SingleEmbedding,
 )
+from actors.serving.key_parameters import KeyParameters, TenantParameters, check_tenants
 from actors.tenants import DEFAULT_TENANT, TenantWeights
 
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
-_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-NO_TENANT = "none"
-"""In metrics, the tenant of requests that showed no known key."""
 
 
 class LimitParameters(Settings):
@@ -53,7 +51,7 @@ class LimitParameters(Settings):
     keeps of a request's windows in memory."""
 
     max_in_flight: int = Field(default=1024, ge=1)
-    """Requests that one gateway has at the model actors at once: 429 beyond."""
+    """Requests that one gateway has at the model actors of each model at once: 429 beyond."""
 
     timeout_ms: int = Field(default=60_000, ge=1)
     """Deadline of requests that name none by X-Request-Timeout-Ms, in milliseconds, and the longest that they may
@@ -70,55 +68,6 @@ class LimitParameters(Settings):
                 f"({self.max_request_bytes}), so no request of that size could come in; raise it"
             )
         return self
-
-
-KEYS_VARIABLE = "SPANMILL_KEYS"
-"""Environment variable whose keys count without being named."""
-
-
-class KeyParameters(Settings):
-    """Who may ask: whoever has one of the keys. A service without keys does not start, unless `none` says so."""
-
-    file: str | None = None
-    """File with one API key a line; lines that begin with # are left out."""
-
-    variable: str | None = None
-    """Environment variable that holds API keys, with commas between them; null takes those of SPANMILL_KEYS, where that
-    is set."""
-
-    none: bool = False
-    """Let anybody ask who reaches the service. `spanmill serve` needs no keys where only its own machine reaches it."""
-
-    @model_validator(mode="after")
-    def _either(self) -> "KeyParameters":
-        if self.none and (self.file is not None or self.variable is not None):
-            raise ValueError("none lets anybody ask, and file or variable name keys; leave one of them out")
-        return self
-
-
-class TenantParameters(Settings):
-    """A team that shares the service with others: its keys, its weight, and the limits of each of its keys."""
-
-    file: str | None = None
-    """File with one API key of the tenant a line; lines that begin with # are left out."""
-
-    variable: str | None = None
-    """Environment variable that holds API keys of the tenant, with commas between them."""
-
-    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
-    """Its share of the replicas, beside the weights of the other tenants that wait at the same time."""
-
-    requests_in_hand: int | None = Field(default=None, ge=1)
-    """Requests that each of its keys may have in hand at once: 429 beyond. null sets no limit."""
-
-    tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Tokens, as the model reads them, that each of its keys may have computed a minute: 429 beyond. A key that has
-    used none of late may use those of a minute at once. null sets no limit."""
-
-    @property
-    def names_keys(self) -> bool:
-        """Whether it says where keys of its own are."""
-        return self.file is not None or self.variable is not None
 
 
 class CorsParameters(Settings):
@@ -302,6 +251,16 @@ class ServiceParameters(Settings):
             raise ValueError(f"models: {error}") from error
         return self
 
+    @model_validator(mode="after")
+    def _health_route_is_no_models(self) -> "ServiceParameters":
+        route = self.gateway.health_route
+        if len(self.models) > 1 and route is not None and route.startswith("/models/"):
+            raise ValueError(
+                f"gateway.health_route: with several models {route} is a path of one of them; name one that does not "
+                "begin with /models/"
+            )
+        return self
+
     @property
     def weights(self) -> TenantWeights:
         """The tenants, `default` among them, and their weights."""
@@ -311,14 +270,7 @@ class ServiceParameters(Settings):
     @field_validator("tenants")
     @classmethod
     def _are_named_and_have_keys(cls, tenants: dict[str, TenantParameters]) -> dict[str, TenantParameters]:
-        for name, tenant in tenants.items():
-            if _TENANT.fullmatch(name) is None or name == NO_TENANT:
-                raise ValueError(
-                    f"{name!r} is no name of a tenant: use at most 63 of a-z, 0-9, - and _, a letter or digit first, "
-                    f"and not {NO_TENANT}"
-                )
-            if not tenant.names_keys and name != DEFAULT_TENANT:
-                raise ValueError(f"the tenant {name} has no key; name some by tenants.{name}.file or .variable")
+        check_tenants(tenants)
         return tenants
 
     @model_validator(mode="after")
@@ -330,6 +282,22 @@ class ServiceParameters(Settings):
                 f"limits.max_request_bytes ({limits.max_request_bytes}), and half of it is kept for the tenants by "
                 "their weights, so that a request of that size might never come in; raise it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _each_tenant_may_ask(self) -> "ServiceParameters":
+        weights = self.weights
+        rooms = {
+            "sharing.queue_requests": self.sharing.queue_requests,
+            "limits.max_in_flight": self.limits.max_in_flight,
+        }
+        for key, room in rooms.items():
+            for name in weights.weights:
+                if len(weights.weights) > 1 and weights.kept(name, room) < 1:
+                    raise ValueError(
+                        f"{key} ({room}) keeps less than one request for the tenant {name} by its weight; raise {key} "
+                        f"or tenants.{name}.weight"
+                    )
         return self
 
 

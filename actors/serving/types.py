@@ -14,6 +14,8 @@ Task = Literal["answer", "embed", "tokens", "encode"]
 """Answers, one vector per text, one vector per token, or columns of texts."""
 WINDOWS = "windows"
 """Name of the column of start and end probabilities in a reply; see `actors.engine.decoding.window_probabilities`."""
+ANOTHER_MODEL, UNKNOWN_TENANT = "another_model", "unknown_tenant"
+"""Reasons for which a replica refuses every piece of a job."""
 LongTexts = Literal["window", "cut", "refuse"]
 """What becomes of texts to embed that are longer than a window: pooled over several windows, cut, or refused."""
 
@@ -131,6 +133,18 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
+class ModelIdentity:
+    """What decides a model's results: two models that have the same give the same."""
+
+    fingerprint: str
+    """SHA-256 of the files that decide what it computes, in hex."""
+    backend: str
+    """The runtime that computes it, as in `model.backend`."""
+    dtype: str
+    """In which it computes: float32, float16 or bfloat16."""
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What the service tells about the model it runs."""
 
@@ -158,3 +172,8 @@ class ModelCard:
     """What it can give of the encoder itself, beside answers: names of `WantedColumns`."""
     tenants: tuple[str, ...] = (DEFAULT_TENANT,)
     """Whose requests and jobs the service takes."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What decides its results."""
+        return ModelIdentity(self.fingerprint, self.backend, self.dtype)

@@ -236,11 +236,15 @@ def doctor(
     model: ModelName = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", metavar="HOST:PORT", help="Ask every node of this cluster, too; else RAY_ADDRESS."),
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Ask every node of this cluster, too; without it, of the one that RAY_ADDRESS names.",
+        ),
     ] = None,
     stores: Annotated[
         list[str] | None,
-        typer.Option("--store", metavar="URL", help="That every node has to reach; can be given again."),
+        typer.Option("--store", metavar="URL", help="That every node of the cluster has to reach; can be given again."),
     ] = None,
 ) -> None:
     """Look at what this machine has and lacks: packages, devices, memory, model, stores, ports, and a cluster's nodes.

@@ -84,7 +84,7 @@ ServedModels = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="Local folder, hub id or URL: sets model.name. Given again, it sets models: all of them are served.",
+        help="Local folder, hub id or URL: sets model.name. Given several times, all are served (sets models).",
     ),
 ]
 Pool = Annotated[

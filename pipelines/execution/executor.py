@@ -222,11 +222,13 @@ class _Run:
             raise JobError(f"{receipt.error} What is committed stays.")
 
     def _is_for_good(self, receipt: Receipt) -> bool:
-        return receipt.permanent and receipt.failed_in == self.stages.write.name
+        # What cannot be read concerns its own unit alone.
+        return receipt.permanent and receipt.failed_in != self.stages.read.name
 
     def _is_of_refused_writer(self, receipt: Receipt) -> bool:
         """Whether a node could not write that may do nothing at all: one that joined while the round ran."""
-        return self._is_for_good(receipt) and self.watch is not None and self.watch.refuses(receipt.node)
+        is_lost = receipt.permanent and receipt.failed_in == self.stages.write.name
+        return is_lost and self.watch is not None and self.watch.refuses(receipt.node)
 
     def _is_suspect_unit(self, pending: PendingUnit) -> bool:
         """Whether something else than a store failed in a unit; a shard without a receipt was lost with its worker."""

@@ -83,7 +83,7 @@ class PoisonRowSearch:
         """Commits the suspect shards of these units without their poison rows, and says what became of each.
 
         Raises:
-            JobError: no worker can load the model.
+            JobError: no worker can load the model, or the service that runs it has changed.
         """
         given_up = 0
         for unit in pending:
@@ -177,6 +177,8 @@ class PoisonRowSearch:
                     self._lost = 0
                     return ResultsMessage.from_table(table)
                 fault = Fault(Reason.FAILED, settled.error)
+                if settled.permanent:
+                    raise JobError(f"{settled.error} What is committed stays.")
                 if settled.no_room:
                     raise _NotTheRowsError(
                         f"{settled.error}. Others have taken the memory, so the rows are not to blame; run the same "

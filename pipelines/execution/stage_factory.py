@@ -2,6 +2,7 @@
 
 from actors.engine.decoding.compact_vectors import described
 from actors.models.hub import from_anywhere
+from actors.serving.types import ModelIdentity
 from actors.tenants import DEFAULT_TENANT
 from actors.tracing.context import TraceContext
 from actors.version import versions_of
@@ -30,7 +31,8 @@ def make_stages(job: Job, pool: ActorPool, rehearsal: bool = False, trace: Trace
     layout, task, config = job.plan.layout, job.task, job.config
     own = own_model(job, pool)
     tenant = config.pool.tenant or DEFAULT_TENANT
-    shared = SharedModel(config.pool.application, task, tenant, pool.deployment)
+    expected = ModelIdentity(job.model.fingerprint, job.runtime.backend, job.runtime.dtype)
+    shared = SharedModel(config.pool.application, task, expected, tenant, pool.deployment)
     model = shared if config.pool.kind == "serve" else own
     check = None if rehearsal else PrecisionCheck.of(own, job.plan.expected_shards)
     sampling = Sampling() if rehearsal else Sampling.of(job.plan.expected_shards)

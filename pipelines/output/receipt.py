@@ -62,7 +62,7 @@ class Receipt:
     error: str = ""
     """Why."""
     permanent: bool = False
-    """The error will be the same for every other shard: a full disk, no rights."""
+    """The error will be the same for every other shard: a full disk, no rights, a service that has changed."""
     device_lost: bool = False
     """The error is that of the actor's device."""
     handed_back: bool = False

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.errors import DeviceLost, ModelError, NoRoom
-from pipelines.errors import SpanmillError, StorageError
+from pipelines.errors import ServiceChangedError, SpanmillError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt
 from pipelines.output.row_samples import CANDIDATE_SCHEMA
@@ -180,7 +180,7 @@ class SettledMessage(ShardMessage):
     error: str = ""
     """Why."""
     permanent: bool = False
-    """The error is a store's, and will be the same for every other shard: a full disk, no rights."""
+    """The error will be the same for every other shard: a full disk, no rights, a service that has changed."""
     device_lost: bool = False
     """The error is that of the actor's device, which ends with the actor; another one may compute the shard."""
     no_room: bool = False
@@ -197,7 +197,7 @@ class SettledMessage(ShardMessage):
             header,
             failed_in=stage,
             error=redact(f"{said}. {full_disk_mend()}" if is_full(error) else said),
-            permanent=isinstance(error, StorageError) and error.permanent,
+            permanent=isinstance(error, ServiceChangedError) or (isinstance(error, StorageError) and error.permanent),
             device_lost=isinstance(error, DeviceLost),
             no_room=isinstance(error, NoRoom),
         )

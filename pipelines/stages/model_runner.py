@@ -12,6 +12,7 @@ from actors.backends.base import ModelOutput
 from actors.engine.inference_task import Wanted
 from actors.engine.pass_stats import PassStats
 from actors.parameters import BatchingParameters, ModelParameters
+from actors.serving.types import ModelIdentity
 from actors.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class SharedModel:
     application: str
     """Name of the Ray Serve application."""
     task: Wanted
+    expected: ModelIdentity
+    """What the driver saw, and each replica must hold: the application may be deployed anew at any time."""
     tenant: str = DEFAULT_TENANT
     """Whose share of the replicas it takes."""
     deployment: str | None = None
@@ -76,4 +79,4 @@ class SharedModel:
         from pipelines.stages.serve_client import ServeClient
 
         handle = serve.get_deployment_handle(self.deployment or MODEL, self.application)
-        return ServeClient(handle, self.task, self.tenant).process
+        return ServeClient(handle, self.task, self.expected, self.tenant).process

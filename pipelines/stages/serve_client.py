@@ -16,9 +16,10 @@ from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
 from actors.serving.deployments import PieceResult
 from actors.serving.gateway.handle_client import DEATHS, MOST_CRASHES
-from actors.serving.types import Refusal
+from actors.serving.types import ANOTHER_MODEL, UNKNOWN_TENANT, ModelIdentity, Refusal
 from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.tokenized import Tokenized
+from pipelines.errors import ServiceChangedError
 from pipelines.stages.shard_pieces import ShardPieces
 
 _CREDITS = 2
@@ -40,10 +41,11 @@ class _ReplicaBusyError(Exception):
 class ServeClient:
     """The model stage of a job on a running service; it always has a few pieces of a shard at the replicas."""
 
-    def __init__(self, handle: Any, task: Wanted, tenant: str = DEFAULT_TENANT) -> None:
-        """Takes a DeploymentHandle of the model's replicas; `check_service` checks task and tenant."""
+    def __init__(self, handle: Any, task: Wanted, expected: ModelIdentity, tenant: str = DEFAULT_TENANT) -> None:
+        """Takes a DeploymentHandle of the model's replicas; `check_service` checks the rest beforehand."""
         self._handle = handle
         self._task = task
+        self._expected = expected
         self._tenant = tenant
         self._tokens_per_second = _FIRST_TOKENS / _PIECE_SECONDS
         self._threads = ThreadPoolExecutor(_CREDITS, thread_name_prefix="feed")
@@ -53,6 +55,7 @@ class ServeClient:
 
         Raises:
             ModelError: the replicas died at a piece, or a replica refused it for good.
+            ServiceChangedError: the service has another model by now, or has the tenant no longer.
             NoRoom: a replica's device has no room for a window that fitted before.
             RayError: no replica had room for a piece for a quarter of an hour.
         """
@@ -93,7 +96,9 @@ class ServeClient:
         ):
             with attempt:
                 try:
-                    result = self._handle.process.remote(reference, self._task, owners, self._tenant).result()
+                    result = self._handle.process.remote(
+                        reference, self._task, owners, self._expected, self._tenant
+                    ).result()
                 except ActorUnavailableError:
                     raise
                 except DEATHS as dead:
@@ -115,4 +120,6 @@ class ServeClient:
 def _error_of(refusal: Refusal) -> Exception:
     if refusal.status == 429:
         return _ReplicaBusyError(refusal.message)
+    if refusal.reason in (ANOTHER_MODEL, UNKNOWN_TENANT):
+        return ServiceChangedError(f"{refusal.message}.")
     return (NoRoom if refusal.reason == "no_room" else ModelError)(refusal.message)

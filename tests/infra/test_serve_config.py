@@ -8,7 +8,8 @@ from ray.serve.schema import ServeDeploySchema
 from actors.parameters import ModelParameters
 from actors.serving.deployments import APPLICATION, build
 from actors.serving.gateway.middleware.auth import NoKeysError, read_keys
-from actors.serving.parameters import KeyParameters, ServiceParameters
+from actors.serving.key_parameters import KeyParameters
+from actors.serving.parameters import ServiceParameters
 from tests.infra.manifests import OVERLAYS, kubernetes_serve_config, serve_config
 
 CONFIGS = pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from actors.serving.gateway.page.routes import page_router
 from actors.serving.gateway.protocols import encode, health, huggingface, native, openai, sagemaker, tei
 from actors.serving.gateway.protocols.base import ErrorResponses, ProtocolRoutes
 from actors.serving.gateway.protocols.oip import routes as oip
-from actors.serving.parameters import CorsParameters, KeyParameters, TenantParameters
+from actors.serving.key_parameters import KeyParameters, TenantParameters
+from actors.serving.parameters import CorsParameters
 from actors.serving.types import Refusal, Refused
 from actors.version import release
 

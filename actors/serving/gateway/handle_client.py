@@ -15,7 +15,7 @@ from actors.serving.gateway.single_flight import SingleFlight
 from actors.serving.parameters import LimitParameters
 from actors.serving.prometheus import application_metrics
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request
-from actors.tenants import TenantWeights
+from actors.tenants import NO_TENANT, TenantWeights
 from actors.tokenization.encoder_spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DEATHS = (RayActorError, OutOfMemoryError)
 _PROBE_SECONDS = 5.0
 _KEEP_SECONDS = 1.0
 """How long a probe's outcome, and a page of metrics, are given to others too."""
-_PROBE = Request(id="ready", task="embed", texts=("ready",), seconds=_PROBE_SECONDS, is_probe=True)
+_PROBE = Request("ready", "embed", ("ready",), seconds=_PROBE_SECONDS, is_probe=True, tenant=NO_TENANT)
 
 
 class HandleClient:

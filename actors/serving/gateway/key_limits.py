@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actors.engine.pace import Pace
-from actors.serving.parameters import TenantParameters
+from actors.serving.key_parameters import TenantParameters
 from actors.serving.types import Refusal, Refused
 
 _MINUTE = 60.0
@@ -90,7 +90,7 @@ class KeyUse:
             Refused: the key has used up one of its limits.
         """
         self._check()
-        estimate = self._rate.seconds_per_unit * characters
+        estimate = self._rate.per_unit * characters
         self._in_hand += 1
         self._take(estimate)
 

@@ -12,7 +12,8 @@ from actors.tenants import TenantWeights
 _PATIENCE = 2.0
 """Seconds that a piece waits for a place, about as long as the passes of one take."""
 _PRESENT = 5.0
-"""Seconds after which a tenant that did not ask again is gone; jobs ask again within a second of a refusal."""
+"""Seconds after which a tenant that has no piece here and did not ask again is gone; jobs ask again within a second of
+a refusal, or of the end of a piece."""
 
 
 @dataclass(eq=False)
@@ -47,7 +48,7 @@ class OfflinePlaces:
         self._shares = FairShares(weights)
         self._in_hand: defaultdict[str, list[float]] = defaultdict(list)
         self._waiting: list[_Waiting] = []
-        self._asked: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
         self._finished = 0
         self._tokens = 0
 
@@ -58,7 +59,7 @@ class OfflinePlaces:
 
     async def take(self, tenant: str) -> bool:
         """Takes a place for a piece of a tenant, if there is one soon; whoever got one gives it back."""
-        self._asked[tenant] = self._clock()
+        self._seen[tenant] = self._clock()
         present = self._note_present()
         if self.in_hand < self._places:
             self._begin(tenant)
@@ -87,6 +88,8 @@ class OfflinePlaces:
         if tokens:
             self._finished += 1
             self._tokens += tokens
+        # A piece may take longer than tenants are remembered for.
+        self._seen[tenant] = self._clock()
         self._note_present()
         waiting = [one for one in self._waiting if not one.turn.done()]
         if waiting:
@@ -102,9 +105,9 @@ class OfflinePlaces:
         self._shares.charge(tenant, usual)
 
     def _note_present(self) -> set[str]:
-        """The tenants that have a place, wait for one, or were refused one of late."""
+        """The tenants that have a place, wait for one, or gave one back or were refused one of late."""
         since = self._clock() - _PRESENT
-        present = {tenant for tenant, asked in self._asked.items() if asked >= since}
+        present = {tenant for tenant, seen in self._seen.items() if seen >= since}
         present |= {tenant for tenant, counted in self._in_hand.items() if counted}
         self._shares.note_waiting(present)
         return present

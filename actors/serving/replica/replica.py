@@ -18,7 +18,7 @@ from actors.serving.replica.column_checks import check_columns, check_kept_size,
 from actors.serving.replica.request_trace import RequestTrace
 from actors.serving.replica.threads import TOKENISERS, in_thread
 from actors.serving.types import ModelCard, Refusal, Refused, Reply, Request, Timing
-from actors.tenants import TenantWeights
+from actors.tenants import NO_TENANT, TenantWeights
 from actors.tokenization.tokenized import Tokenized
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class Replica:
             questions = _WARM_UP_TEXTS[:1]
             requests += [Request("warm-up", "answer", texts=(text,), questions=questions) for text in _WARM_UP_TEXTS]
         for request in requests * _WARM_UP_ROUNDS:
-            self.actor.ask(self.prepare(request), wanted_by(request), is_probe=True).future.result()
+            task = self.prepare(request), wanted_by(request)
+            self.actor.ask(*task, is_probe=True, tenant=NO_TENANT).future.result()
 
     def check_alive(self) -> None:
         """Checks what every request needs; costs nothing.
@@ -142,7 +143,7 @@ class Replica:
     def _check_room(self, tenant: str) -> None:
         if not self._weights.fits(tenant, 1, self._in_hand, self._max_requests):
             raise QueueFull(f"{self.in_hand} requests wait already")
-        pace = self._tokenised.seconds_per_unit / TOKENISERS
+        pace = self._tokenised.per_unit / TOKENISERS
         seconds = {name: pace * size for name, size in self._to_tokenise.items()}
         if self._tokenising >= TOKENISERS and not self._weights.fits(tenant, 0, seconds, self._max_wait):
             before = sum(seconds.values())

@@ -20,7 +20,7 @@ from actors.parameters import ModelParameters
 from actors.registry import RUNTIMES
 from pipelines.config.service import ServeConfig
 from pipelines.console import open_console
-from pipelines.errors import SpanmillError
+from pipelines.errors import ConfigError, SpanmillError
 from pipelines.storage.filesystem import resolve
 
 State = Literal["ok", "note", "wrong"]
@@ -45,9 +45,15 @@ def examine(model: str, address: str | None = None, stores: Sequence[str] = ()) 
     """Looks at packages, devices, memory, the model, stores and ports; quick things first. Starts no Ray.
 
     Args:
-        address: of a cluster whose nodes are asked, too.
+        address: of a cluster whose nodes are asked, too; None takes the one that RAY_ADDRESS names, if any.
         stores: URLs that each of them has to reach.
+
+    Raises:
+        ConfigError: there are stores, and no cluster is named.
     """
+    source, address = ("--address ", address) if address else ("RAY_ADDRESS=", os.environ.get("RAY_ADDRESS"))
+    if stores and not address:
+        raise ConfigError("--store: nodes of a cluster look for it; name the cluster by --address or RAY_ADDRESS")
     yield Finding("python", "ok", f"{platform.python_version()}, {sys.executable}")
     for package in ("spanmill", "ray", "torch", "transformers", "tokenizers", "pyarrow", "fsspec"):
         yield _package(package)
@@ -59,9 +65,9 @@ def examine(model: str, address: str | None = None, stores: Sequence[str] = ()) 
     yield _memory()
     yield _room(Path(os.environ.get("RAY_TMPDIR", "/tmp")))
     yield _port(ServeConfig().http.port)
-    cluster = _cluster(address)
+    cluster = _cluster(address, source)
     yield cluster
-    if address is not None and cluster.state == "ok":
+    if address and cluster.state == "ok":
         yield from _nodes(address, model, stores)
     yield _devices()
 
@@ -139,10 +145,9 @@ def _port(port: int) -> Finding:
     return Finding("port", "ok", f"{port} is free for `spanmill serve`")
 
 
-def _cluster(named: str | None) -> Finding:
-    address = named or os.environ.get("RAY_ADDRESS")
-    source = "--address " if named else "RAY_ADDRESS="
-    if address is None:
+def _cluster(address: str | None, source: str) -> Finding:
+    """Whether the cluster that this source names answers."""
+    if not address:
         return Finding("cluster", "ok", "none is named (RAY_ADDRESS), so a job starts a local one")
     from pipelines.job.cluster_check import check_answers
 

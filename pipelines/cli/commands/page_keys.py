@@ -5,7 +5,7 @@ import os
 import socket
 
 from actors.serving.gateway.middleware.auth import NoKeysError, read_keys
-from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
+from actors.serving.key_parameters import KEYS_VARIABLE, KeyParameters
 from pipelines.config.environment import is_open
 from pipelines.errors import ConfigError
 

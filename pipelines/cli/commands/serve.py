@@ -40,9 +40,11 @@ from pipelines.job.node_check import (
     model_questions,
     refused_ids,
 )
+from pipelines.job.node_facts import Questions, WantedFile
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 from pipelines.job.side_process import in_side_process
+from pipelines.storage.filesystem import resolve
 
 _LOOK_SECONDS = 0.1
 _SAY_EVERY_SECONDS = 10.0
@@ -142,14 +144,21 @@ def _placement(config: ServeConfig, console: Console) -> Mapping[str, Any]:
     if address_of(config.ray) == "local":
         return {}
     nodes = [node for node in living_nodes() if node.can_work]
-    asked = [model_questions(one.model) for one in config.served()]
-    found = list(
-        dict.fromkeys(finding for questions in asked for finding in findings(ask(nodes, questions), questions))
-    )
+    questions = _joined([model_questions(one.model) for one in config.served()])
+    found = findings(ask(nodes, questions), questions)
     for finding in found:
         console.print(f"warning: {finding}", soft_wrap=True, markup=False)
     check_some_left(nodes, found)
     return away_from(refused_ids(found))
+
+
+def _joined(each: Sequence[Questions]) -> Questions:
+    """The questions of all models as one, so that every node is asked once; folders are looked for as files are."""
+    packages = dict.fromkeys(package for questions in each for package in questions.packages)
+    folders = [resolve(questions.model_folder) for questions in each if questions.model_folder is not None]
+    files = [file for questions in each for file in questions.files]
+    files += [WantedFile("the model", folder, folder.root) for folder in folders]
+    return Questions(tuple(packages), None, tuple(files))
 
 
 def _warn_of_lost_traces(console: Console) -> None:

@@ -3,7 +3,7 @@
 import os
 
 from actors.serving.gateway.middleware.auth import NO_KEYS, KeysError, read_tenant_keys
-from actors.serving.parameters import KEYS_VARIABLE, KeyParameters
+from actors.serving.key_parameters import KEYS_VARIABLE, KeyParameters
 from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.config.environment import is_open
 from pipelines.config.service import ServeConfig

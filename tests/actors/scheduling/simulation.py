@@ -19,7 +19,7 @@ from actors.errors import QueueFull
 from actors.parameters import BatchingParameters, EmbeddingParameters, SharingParameters
 from actors.scheduling.request import QueuedRequest
 from actors.scheduling.scheduler import OnlineScheduler
-from actors.tenants import DEFAULT_TENANT, TenantWeights
+from actors.tenants import DEFAULT_TENANT, NO_TENANT, TenantWeights
 from actors.tokenization.preprocess import prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from tests.actors.helpers import TableBackend, strings, word_spec, words
@@ -151,7 +151,7 @@ class Simulation:
         task = self.engine.begin(kind, WANTED)
         self.engine.tenants[task] = tenant
         try:
-            request = self.scheduler.submit(task, tenant=tenant)
+            request = self.scheduler.submit(task, tenant=tenant, is_probe=tenant == NO_TENANT)
         except QueueFull:
             outcome.refused = True
             return outcome

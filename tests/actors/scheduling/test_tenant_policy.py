@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 
-from actors.tenants import TenantWeights
+from actors.tenants import NO_TENANT, TenantWeights
 from actors.tokenization.tokenized import Tokenized
 from tests.actors.scheduling.simulation import (
     KINDS,
@@ -91,6 +91,16 @@ def test_a_flood_of_one_tenant_has_nobody_else_refused_or_wait(tokens_per_second
         assert not any(one.refused for one in _of(simulation, tenant))
     # A pass of others, and those of its own that came with it.
     assert np.quantile([one.wait for one in _of(simulation, "b")], 0.99) < 6 * QUANTUM
+
+
+def test_a_readiness_probe_waits_for_nobodys_queue(tokens_per_second: dict[Cost, float]) -> None:
+    capacity = tokens_per_second[cpu]
+    asked = {"default": (4 * capacity, MIXED), "a": (4 * capacity, MIXED), "c": (4 * capacity, MIXED)}
+    probes = [(float(at), SMALL, NO_TENANT) for at in range(1, int(SECONDS))]
+    simulation = Simulation(cpu, weights=WEIGHTS).load_of([*_arrivals(asked), *probes])
+    found = _of(simulation, NO_TENANT)
+    assert len(found) == len(probes)
+    assert max(one.wait for one in found) < 6 * QUANTUM
 
 
 def test_what_a_tenant_leaves_goes_to_the_others(tokens_per_second: dict[Cost, float]) -> None:

@@ -19,8 +19,9 @@ from actors.parameters import (
 )
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
+from actors.serving.key_parameters import KeyParameters
 from actors.serving.model_card import describe
-from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
+from actors.serving.parameters import CorsParameters, LimitParameters
 from actors.serving.replica.replica import Replica
 from tests.actors.serving.helpers import NAME, InProcess, serving
 

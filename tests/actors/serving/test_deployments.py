@@ -79,25 +79,19 @@ def test_each_model_has_its_own_replicas_and_knows_what_shares_the_machine() -> 
     gateway, models = _bound(_service("a", big, replicas={"cpus": 0.5}, limits={"timeout_ms": 1000}))
     assert gateway._deployment_config.graceful_shutdown_timeout_s == 90, "a gateway goes after the last replica"
     assert list(models) == [MODEL, "model-b"]
-    (own, name, labels, beside), scaled = models["model-b"].init_args, models["model-b"]._deployment_config
+    (own, name, _, labels, beside), scaled = models["model-b"].init_args, models["model-b"]._deployment_config
     assert (own.model.name, own.replicas.gpus, own.replicas.cpus, own.models) == ("b", 1, 0.5, ())
     assert (name, labels) == ("b", {"model": "b"})
     assert [one.max for one in beside] == [1]
     assert (scaled.autoscaling_config.min_replicas, scaled.autoscaling_config.max_replicas) == (1, 4)
-    assert models[MODEL].init_args[2] == {"model": "a"}
+    assert models[MODEL].init_args[3] == {"model": "a"}
     assert gateway.max_ongoing_requests == 2 * 2 * 1024
-
-
-def test_replicas_are_not_replaced_for_what_does_not_matter_to_them() -> None:
-    fixed = {"model": {"name": "b", "threads": 2}}
-    before, after = (_bound(_service("a", fixed, *more))[1] for more in ((), ("c",)))
-    assert before["model-b"].init_args == after["model-b"].init_args
-    assert before[MODEL].init_args != after[MODEL].init_args, "its threads are fewer now"
+    assert gateway._deployment_config.max_queued_requests == 2 * 1024
 
 
 def test_an_only_model_has_no_label_whatever_it_is_called() -> None:
     (model,) = _bound(_service({"name": "mine", "model": {"name": "/srv/x"}}))[1].values()
-    assert model.init_args[1:] == ("mine", {}, ())
+    assert model.init_args[1:] == ("mine", {}, {}, ())
 
 
 @pytest.mark.parametrize("models", [(), ("a",), ("a", "b")])

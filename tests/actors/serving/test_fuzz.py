@@ -19,7 +19,8 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.handle_client import HandleClient
-from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
+from actors.serving.key_parameters import KeyParameters
+from actors.serving.parameters import CorsParameters, LimitParameters
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, InProcess, serving
 from tests.actors.serving.toys import DIES, FAILS, HANGS, NAN, NO_MEMORY, ToyReplicas
 from tests.waiting import until

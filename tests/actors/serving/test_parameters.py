@@ -92,24 +92,35 @@ def test_weights_are_those_of_the_config_and_the_default_tenant_is_always_there(
     assert dict(_tenants(default={"weight": 5}).weights.weights) == {"default": 5.0}
 
 
-@pytest.mark.parametrize(
-    ("tenants", "said"),
-    [
-        ({"search": {"weight": 2}}, r"the tenant search has no key; name some by tenants\.search\.file"),
-        ({"Search Team": {"file": "/keys"}}, "'Search Team' is no name of a tenant"),
-        ({"none": {"file": "/keys"}}, "'none' is no name of a tenant"),
-        ({"search": {"file": "/keys", "weight": 0}}, "greater than 0"),
-        ({"search": {"file": "/keys", "tokens_per_minute": 0}}, "greater than or equal to 1"),
-        ({"search": {"file": "/keys", "wieght": 2}}, "Extra inputs are not permitted"),
-    ],
-)
-def test_what_is_no_tenant_is_named(tenants: dict[str, dict[str, object]], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        _tenants(**tenants)
-
-
 def test_a_body_of_the_longest_length_has_room_in_what_is_left_of_what_is_kept() -> None:
     limits = {"max_request_bytes": 1 << 20, "max_bytes_in_flight": 1 << 20}
     assert ServiceParameters.model_validate({"limits": limits}).weights
     with pytest.raises(ValidationError, match=r"is less than twice limits\.max_request_bytes"):
         ServiceParameters.model_validate({"limits": limits, "tenants": {"search": {"file": "/keys"}}})
+
+
+def test_a_tenant_for_whom_less_than_one_request_is_kept_is_named() -> None:
+    tenants = {"search": {"file": "/keys", "weight": 0.001}}
+    with pytest.raises(
+        ValidationError, match=r"max_in_flight \(1024\) keeps less than one request .* search by its wei"
+    ):
+        _service(tenants=tenants, sharing={"queue_requests": 10_000})
+    with pytest.raises(ValidationError, match=r"sharing\.queue_requests \(3\) keeps less than one .* tenant default"):
+        _service(tenants={"search": {"file": "/keys"}}, sharing={"queue_requests": 3})
+    assert _service(tenants={"search": {"file": "/keys"}}, sharing={"queue_requests": 4}, limits={"max_in_flight": 4})
+    assert _service(sharing={"queue_requests": 1}, limits={"max_in_flight": 1}), "one tenant has the whole room"
+
+
+def test_each_of_several_models_has_all_tenants() -> None:
+    service = _service(models=["a", "b"], tenants={"search": {"file": "/keys", "weight": 3}})
+    for one in service.served():
+        assert dict(service.of_one(one).weights.weights) == {"default": 1.0, "search": 3.0}
+
+
+def test_a_health_route_below_models_is_refused_where_there_are_several() -> None:
+    gateway = {"health_route": "/models/a/up"}
+    assert _service(models=["a"], gateway=gateway).gateway.health_route == "/models/a/up"
+    with pytest.raises(
+        ValidationError, match=r"gateway\.health_route: with several models /models/a/up is a path of one"
+    ):
+        _service(models=["a", "b"], gateway=gateway)

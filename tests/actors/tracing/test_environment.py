@@ -59,7 +59,8 @@ if "--without-exporter" in sys.argv:
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
-from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
+from actors.serving.key_parameters import KeyParameters
+from actors.serving.parameters import CorsParameters, LimitParameters
 from actors.serving.replica.request_trace import RequestTrace
 from actors.serving.types import Request
 from actors.tracing.environment import tracing_here

@@ -4,6 +4,7 @@ import io
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -24,8 +25,12 @@ from actors.parameters import EmbeddingParameters, QAParameters
 from pipelines.config.job import EmbedConfig
 from pipelines.errors import ConfigError, JobError
 from pipelines.execution import stage_factory
-from pipelines.execution.executor import execute
+from pipelines.execution.executor import _Run, execute
+from pipelines.execution.stage_factory import make_stages
 from pipelines.job.job import bind
+from pipelines.job.pool_size import ActorPool
+from pipelines.output.parts import ShardId
+from pipelines.output.receipt import Receipt
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.read import ReadStage
 from tests.pipelines.helpers import compressed, jsonl, qa_rows
@@ -76,6 +81,20 @@ def mixed(cluster: None, tmp_path_factory: pytest.TempPathFactory, untrained_mod
     (folder / "c.jsonl.gz").write_bytes(compressed(windows, "gzip"))
     (folder / "d.jsonl.zst").write_bytes(compressed(b"\n\n" + jsonl(rows[60:]), "zstd"))
     return run_job([folder], folder.parent / "out", untrained_model, "corpus.unit_bytes=30_000")
+
+
+def test_a_service_that_has_changed_ends_the_job_and_a_file_that_is_gone_does_not(
+    untrained_model: Path, tmp_path: Path
+) -> None:
+    corpus = write_jsonl(tmp_path / "in.jsonl", mixed_rows(3))
+    job = bind(make_job([corpus], tmp_path / "out", untrained_model), replace=False)
+    pool = ActorPool(size=1, max_size=1, cpus=1.0, gpus=0.0, threads=1)
+    nobody: Any = None
+    run = _Run(job, pool, make_stages(job, pool), nobody, nobody, ())
+    gone = Receipt(ShardId(0, 0, False), "in.jsonl", failed_in="read", error="it is not there.", permanent=True)
+    run._add(gone)
+    with pytest.raises(JobError, match=r"^they hold another\. What is committed stays\.$"):
+        run._add(replace(gone, failed_in="model", error="they hold another."))
 
 
 def test_every_format_gives_the_engines_answers(mixed: Ran, expected: dict[str, dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.serving.types import ModelIdentity
 from actors.version import RESULT_PACKAGES, versions_of
 from pipelines.config.job import AnswerConfig, EmbedConfig
 from pipelines.execution.stage_factory import make_stages
@@ -68,12 +69,13 @@ def test_who_runs_the_model(tmp_path: Path, untrained_model: Path) -> None:
     shared = make_stages(job, replace(CPU_POOL, deployment="model-b"))
     # The replicas look at the packages that compute.
     guard = NodeGuard(versions_of(("tokenizers", "pyarrow")))
-    runner = SharedModel("both", job.task, deployment="model-b")
+    planned = ModelIdentity(job.model.fingerprint, "torch", "float32")
+    runner = SharedModel("both", job.task, planned, deployment="model-b")
     assert _model_stage(shared).arguments == (runner, job.parts, True, None, guard)
     assert _own(shared) == _own(own)
     job = _job(tmp_path / "ours", untrained_model, "pool.kind=serve", "pool.tenant=search", "model.precision=exact")
     [ours, *_] = _model_stage(make_stages(job, CPU_POOL)).arguments
-    assert ours == SharedModel("spanmill", job.task, "search")
+    assert ours == SharedModel("spanmill", job.task, planned, "search")
 
 
 @pytest.mark.parametrize("words", [("model.dtype=bfloat16",), ("model.dtype=bfloat16", "pool.kind=serve")])

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from actors.errors import DeviceLost, ModelError, NoRoom
-from pipelines.errors import CorpusError, StorageError
+from pipelines.errors import CorpusError, ServiceChangedError, StorageError
 from pipelines.output.parts import ShardId
 from pipelines.stages.messages import IpcTable, RawMessage, SettledMessage, ShardHeader, TokenizedMessage
 
@@ -56,6 +56,7 @@ def test_a_stage_that_is_given_another_message_says_which() -> None:
         (ValueError("7"), "ValueError: 7", ""),
         (StorageError("no answer"), "no answer", ""),
         (StorageError("no room", permanent=True), "no room", "permanent"),
+        (ServiceChangedError("it holds another"), "it holds another", "permanent"),
         (DeviceLost("ECC error"), "the device is lost: ECC error", "device_lost"),
         (NoRoom("a window has no room"), "a window has no room", "no_room"),
     ],

@@ -13,7 +13,8 @@ from actors.engine.pass_stats import PassStats
 from actors.errors import ModelError, NoRoom
 from actors.parameters import QAParameters
 from actors.serving.gateway.handle_client import MOST_CRASHES
-from actors.serving.types import Refusal
+from actors.serving.types import ModelIdentity, Refusal
+from pipelines.errors import ServiceChangedError
 from pipelines.stages.serve_client import ServeClient
 from pipelines.stages.shard_pieces import ShardPieces
 from tests.actors.helpers import prepare, word_spec
@@ -21,6 +22,7 @@ from tests.actors.helpers import prepare, word_spec
 QA = QAParameters()
 OWNERS = np.array([0], np.int32)
 DONE = (pa.table({"answer": ["a"]}), PassStats())
+MODEL = ModelIdentity("f" * 64, "torch", "float32")
 BUSY = Refusal(429, "queue_full", "busy")
 
 
@@ -32,8 +34,9 @@ class Handle:
         self._outcomes = outcomes
         self.process = self
 
-    def remote(self, reference: object, task: Wanted, owners: object, tenant: str) -> "Handle":
+    def remote(self, reference: object, task: Wanted, owners: object, expected: object, tenant: str) -> "Handle":
         self.calls += 1
+        self.expected = expected
         return self
 
     def result(self) -> Any:
@@ -47,7 +50,7 @@ class Handle:
 def run() -> Callable[[Handle], Any]:
     """Has the replicas of a handle work on a piece."""
     pieces = ShardPieces(prepare(word_spec(), QA, [("w1", "w2")])[0])
-    return lambda handle: ServeClient(handle, Wanted(QA))._run(None, OWNERS, pieces)
+    return lambda handle: ServeClient(handle, Wanted(QA), MODEL)._run(None, OWNERS, pieces)
 
 
 @pytest.mark.parametrize("death", [RayActorError(), OutOfMemoryError("killed")])  # type: ignore[no-untyped-call]
@@ -71,7 +74,15 @@ def test_a_replica_that_cannot_be_reached_has_not_died(run: Callable[[Handle], A
     assert run(handle) == DONE
 
 
-@pytest.mark.parametrize(("reason", "kind"), [("no_room", NoRoom), ("window_too_large", ModelError)])
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("no_room", NoRoom),
+        ("window_too_large", ModelError),
+        ("another_model", ServiceChangedError),
+        ("unknown_tenant", ServiceChangedError),
+    ],
+)
 def test_what_a_replica_refuses_for_good_is_not_tried_again(
     run: Callable[[Handle], Any], reason: str, kind: type[Exception]
 ) -> None:
@@ -79,3 +90,4 @@ def test_what_a_replica_refuses_for_good_is_not_tried_again(
     with pytest.raises(kind, match="the device has none"):
         run(handle)
     assert handle.calls == 1
+    assert handle.expected == MODEL

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.gateway.errors import refusal_of
 from actors.serving.gateway.protocols.base import ErrorResponses
-from actors.serving.parameters import NO_TENANT
 from actors.serving.types import Timing
+from actors.tenants import NO_TENANT
 
 LOGGER = logging.getLogger("spanmill.requests")
 """A line of JSON for every request: id, route, status, milliseconds, rows, tenant, model where there are several, id of

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actors.serving.gateway.key_limits import KeyLimits, KeyUse
 from actors.serving.gateway.page.routes import asks_for_page
 from actors.serving.gateway.protocols.base import ErrorResponses
-from actors.serving.parameters import KEYS_VARIABLE, KeyParameters, TenantParameters
+from actors.serving.key_parameters import KEYS_VARIABLE, KeyParameters, TenantParameters
 from actors.serving.types import Refusal
 from actors.tenants import DEFAULT_TENANT
 
@@ -62,8 +62,9 @@ def read_tenant_keys(keys: KeyParameters, tenants: Mapping[str, TenantParameters
     found: dict[bytes, str] = {}
     for name, tenant in tenants.items():
         _add(found, name, _named(f"tenants.{name}", tenant.file, tenant.variable))
-    names_none = keys.file is keys.variable is None and not keys.none and KEYS_VARIABLE not in os.environ
-    if not (found and names_none):
+    is_named = keys.file is not None or keys.variable is not None
+    says_nothing = not is_named and not keys.none and KEYS_VARIABLE not in os.environ
+    if not (found and says_nothing):
         _add(found, DEFAULT_TENANT, read_keys(keys))
     return found
 

@@ -7,9 +7,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.gateway.protocols.base import ErrorResponses
-from actors.serving.parameters import NO_TENANT, LimitParameters
+from actors.serving.parameters import LimitParameters
 from actors.serving.types import Refusal, Refused
-from actors.tenants import TenantWeights
+from actors.tenants import NO_TENANT, TenantWeights
 
 _NO_BODY = 1024
 """Most bytes of a body where the method has none; anybody may send one to a probe."""

@@ -95,12 +95,12 @@ def routes(context: Context) -> ProtocolRoutes:
 
     @router.get("/models")
     async def models() -> ModelList:
-        """The model that is served, as a list."""
+        """The models that are served."""
         return ModelList(data=[ModelObject(id=name) for name in context.models])
 
     @router.get("/models/{model:path}")
     async def model(model: Annotated[str, served_model(context.model)]) -> ModelObject:
-        """The model that is served."""
+        """One of the models that are served."""
         return ModelObject(id=context.named(model).model)
 
     return ProtocolRoutes("OpenAI", router, _error_body)

@@ -11,7 +11,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.parameters import LimitParameters
 from actors.serving.types import Refusal, Refused, Reply, Request, Timing
-from actors.tenants import DEFAULT_TENANT
+from actors.tenants import DEFAULT_TENANT, NO_TENANT, TenantWeights
 from actors.tracing.context import TraceContext
 from actors.tracing.tracing import Tracing
 from tests.otlp_receiver import Collector
@@ -265,3 +265,28 @@ def test_a_call_that_is_refused_or_late_says_why(
     assert _refusal(lambda: asyncio.run(ask())).reason == reason
     span = collector.the("call replica")
     assert (span.attributes["spanmill.refused"], span.failed) == (reason, failed)
+
+
+def test_a_probe_is_no_tenants() -> None:
+    handle = _Handle((0.0, ANSWERED))
+    assert _ready(HandleClient(handle, LimitParameters()), 1) == [None]
+    assert [(one.tenant, one.is_probe) for one in handle.requests] == [(NO_TENANT, True)]
+
+
+def test_a_tenant_whose_clients_hang_up_has_all_of_its_room_again() -> None:
+    async def ask() -> list[object]:
+        handle = _Handle(*[(3600.0, ANSWERED)] * 3, (0.0, ANSWERED))
+        weights = TenantWeights({"a": 1.0, "b": 1.0})
+        client = HandleClient(handle, LimitParameters(max_in_flight=4), weights=weights)
+        # The half that is anybody's, and a half of the half that is kept.
+        calls = [asyncio.create_task(client.ask(replace(REQUEST, tenant="a"))) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match="3 requests are on their way"):
+            await client.ask(replace(REQUEST, tenant="a"))
+        assert await client.ask(replace(REQUEST, tenant="b")) == ANSWERED
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        return list(client._in_flight.values())
+
+    assert asyncio.run(ask()) == [0, 0]

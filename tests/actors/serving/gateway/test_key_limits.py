@@ -3,7 +3,7 @@
 import pytest
 
 from actors.serving.gateway.key_limits import KeyLimits, KeyUse, TokenBucket
-from actors.serving.parameters import TenantParameters
+from actors.serving.key_parameters import TenantParameters
 from actors.serving.types import Refusal, Refused
 
 

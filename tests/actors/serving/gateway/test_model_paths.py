@@ -1,8 +1,11 @@
 """A gateway in front of two models: which of them answers, by path and by name."""
 
+import asyncio
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,11 @@ from actors.model_actor import ModelActor
 from actors.parameters import BatchingParameters, ModelParameters, SharingParameters
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
+from actors.serving.key_parameters import KeyParameters, TenantParameters
 from actors.serving.model_card import describe
-from actors.serving.parameters import CorsParameters, KeyParameters
+from actors.serving.parameters import CorsParameters
 from actors.serving.replica.replica import Replica
-from actors.serving.types import Refusal, Refused
+from actors.serving.types import Refusal, Refused, Reply, Request
 from tests.actors.serving.conftest import Serve
 from tests.actors.serving.helpers import LOVELACE, NAME, WHERE, Failing, InProcess, serving
 from tests.waiting import until
@@ -213,6 +217,40 @@ def test_the_log_and_the_metrics_name_the_model(
     ]
     lines = [json.loads(one.getMessage()) for one in caplog.records if one.name == "spanmill.requests"]
     assert [line.get("model") for line in lines if line["route"].endswith("/embed")] == [NAME, OTHER, OTHER]
+
+
+class _Held(InProcess):
+    """Answers nothing before it may."""
+
+    def __init__(self, replica: Replica) -> None:
+        super().__init__(replica)
+        self.came, self.may_answer = threading.Event(), threading.Event()
+
+    async def ask(self, request: Request) -> Reply:
+        self.came.set()
+        await asyncio.to_thread(self.may_answer.wait)
+        return await super().ask(request)
+
+
+def test_a_key_has_its_limits_once_whichever_model_it_asks(
+    other: Context, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_KEYS", "first")
+    held = _Held(other.client.replica)  # type: ignore[attr-defined]
+    tenants = {"search": TenantParameters(variable="THE_KEYS", requests_in_hand=1)}
+    url = serve(keys=KeyParameters(none=True), tenants=tenants, others=(replace(other, client=held),))
+    key = {"Authorization": "Bearer first"}
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            first = threads.submit(httpx2.post, f"{url}{BELOW}/embed", json=EMBED, headers=key)
+            assert held.came.wait(60)
+            refused = httpx2.post(f"{url}/models/{NAME}/embed", json=EMBED, headers=key)
+            assert httpx2.post(f"{url}/models/{NAME}/embed", json=EMBED).status_code == 200, "another key"
+        finally:
+            held.may_answer.set()
+        assert first.result().status_code == 200
+    assert (refused.status_code, "this key has 1 requests in hand" in refused.text) == (429, True)
+    assert httpx2.post(f"{url}/models/{NAME}/embed", json=EMBED, headers=key).status_code == 200
 
 
 def test_a_fault_below_a_name_is_told_as_everywhere(other: Context, serve: Serve) -> None:

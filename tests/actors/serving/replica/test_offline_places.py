@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,29 @@ def test_no_place_is_kept_for_one_that_is_gone() -> None:
     asyncio.run(ask())
 
 
+def test_what_a_tenant_is_owed_is_not_lost_by_a_piece_that_takes_long() -> None:
+    async def ask() -> None:
+        now = 0.0
+        offline = OfflinePlaces(1, WEIGHTS, patience=0.001, clock=lambda: now)
+
+        for tenant, tokens in (("b", 1000), ("a", 100), ("b", 1000)):
+            assert await offline.take(tenant)
+            offline.give_back(tenant, tokens)
+        # `a` is owed some; its next piece takes longer than tenants are remembered for.
+        assert await offline.take("a")
+        now = 5.5
+        assert not await offline.take("b")
+        now = 6.0
+        offline.give_back("a", 100)
+        assert await offline.take("c")
+        waiting = {tenant: asyncio.create_task(offline.take(tenant)) for tenant in "ba"}
+        await asyncio.sleep(0)
+        offline.give_back("c", 0)
+        assert {tenant: await one for tenant, one in waiting.items()} == {"a": True, "b": False}
+
+    asyncio.run(ask())
+
+
 def test_a_piece_whose_job_stops_while_it_waits_leaves_its_place_to_the_next() -> None:
     async def ask() -> None:
         offline = OfflinePlaces(1, WEIGHTS, patience=3600.0)
@@ -144,14 +168,22 @@ def test_a_real_replica_shares_its_pieces_by_weight_and_knows_its_tenants(untrai
         assert (await replica.card()).tenants == ("default", "a", "b", "c")
         texts = pa.array([f"Ada has {n} goats." for n in range(4)])
         piece = prepare_texts(await replica.spec(), embedding, texts)[0].to_ipc()
-        refused = await replica.process(piece, Wanted(embedding=embedding), owners, "nobody")
+        planned = (await replica.card()).identity
+        refused = await replica.process(piece, Wanted(embedding=embedding), owners, planned, "nobody")
         assert isinstance(refused, Refusal)
         assert (refused.status, refused.reason) == (422, "unknown_tenant")
+        for changed in ({"fingerprint": "0" * 64}, {"backend": "onnxruntime"}, {"dtype": "bfloat16"}):
+            refused = await replica.process(
+                piece, Wanted(embedding=embedding), owners, replace(planned, **changed), "a"
+            )
+            assert isinstance(refused, Refusal)
+            assert (refused.status, refused.reason) == (409, "another_model")
+            assert refused.message.startswith("these replicas hold untrained in torch float32 now, and the job was")
         done = Counter[str]()
 
         async def feed(tenant: str) -> None:
             while sum(done.values()) < 200:
-                result = await replica.process(piece, Wanted(embedding=embedding), owners, tenant)
+                result = await replica.process(piece, Wanted(embedding=embedding), owners, planned, tenant)
                 if isinstance(result, Refusal):
                     await asyncio.sleep(0.01)
                 else:

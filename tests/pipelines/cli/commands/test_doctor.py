@@ -1,6 +1,7 @@
 """`spanmill doctor` on this machine."""
 
 import socket
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from actors.registry import RUNTIMES
 from pipelines.cli.commands.doctor import Finding, examine, show
+from pipelines.errors import ConfigError
 
 
 def _findings(model: str) -> dict[str, Finding]:
@@ -71,3 +73,29 @@ def test_a_folder_that_ray_has_yet_to_make_is_no_fault(
 ) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "not" / "yet"))
     assert _findings(str(untrained_model))["disk"].state in ("ok", "wrong")
+
+
+def test_the_nodes_of_the_cluster_that_ray_address_names_are_asked_too(
+    monkeypatch: pytest.MonkeyPatch, untrained_model: Path
+) -> None:
+    asked = []
+
+    def nodes(address: str, model: str, stores: Sequence[str]) -> Iterator[Finding]:
+        asked.append((address, stores))
+        yield Finding("node worker", "ok", "fine")
+
+    monkeypatch.setattr("pipelines.job.cluster_check.check_answers", lambda address: None)
+    monkeypatch.setattr("pipelines.cli.commands.doctor._nodes", nodes)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    stores = ["s3://bucket/corpus"]
+    found = {one.what: one for one in examine(str(untrained_model), stores=stores)}
+    assert found["node worker"].state == "ok"
+    assert found["cluster"].found == "RAY_ADDRESS=10.0.0.1:6379 answers"
+    list(examine(str(untrained_model), "10.0.0.2:6379"))
+    assert asked == [("10.0.0.1:6379", stores), ("10.0.0.2:6379", ())]
+
+
+def test_a_store_without_a_cluster_whose_nodes_could_look_for_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match="--store: nodes of a cluster look for it; name the cluster by --address or"):
+        next(examine("minilm-qa", stores=["s3://bucket/corpus"]))

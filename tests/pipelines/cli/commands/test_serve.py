@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ import pytest
 from rich.console import Console
 
 from actors.parameters import EmbeddingParameters, QAParameters
-from pipelines.cli.commands.serve import _cause, _warn_of_lost_traces, _why
+from pipelines.cli.commands.serve import _cause, _placement, _warn_of_lost_traces, _why
+from pipelines.config.service import ServeConfig
+from pipelines.job.node_check import Asked, Node, away_from
+from pipelines.job.node_facts import Questions, look
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command, free_port, is_gone
 
@@ -72,6 +75,35 @@ def test_traces_that_cannot_be_exported_are_said_where_the_command_runs(
     _warn_of_lost_traces(Console(file=said, width=1000))
     assert len(said.getvalue().splitlines()) == lines
     assert ("'grpc'" in said.getvalue()) is (lines > 0)
+
+
+def test_nodes_are_asked_once_for_all_models_and_one_that_lacks_one_gets_no_replicas(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    nodes = [Node("1a", "10.0.0.7", {"CPU": 8.0}), Node("2b", "10.0.0.8", {"CPU": 8.0})]
+    asked = []
+
+    def ask(nodes: Sequence[Node], questions: Questions) -> list[Asked]:
+        asked.append(questions)
+        answers = [look(questions, ())]
+        folders[1].rmdir()
+        answers.append(look(questions, ()))
+        return [Asked(node, one.clock, one.clock, one) for node, one in zip(nodes, answers, strict=True)]
+
+    monkeypatch.setattr("pipelines.cli.commands.serve.living_nodes", lambda: nodes)
+    monkeypatch.setattr("pipelines.cli.commands.serve.ask", ask)
+    models = [{"model": {"name": str(folder)}} for folder in folders]
+    config = ServeConfig.model_validate({"ray": {"address": "10.0.0.1:6379"}, "models": models})
+    said = io.StringIO()
+    assert _placement(config, Console(file=said, width=1000)) == away_from(frozenset({"2b"}))
+    assert len(asked) == 1
+    assert (
+        f"(10.0.0.8) gets no work: it cannot read the model {folders[1]}: b is not there. Copy the" in said.getvalue()
+    )
+    assert "cannot read" not in said.getvalue().replace(f"cannot read the model {folders[1]}", "")
 
 
 def test_ctrl_c_while_it_starts_is_heard_and_takes_all_of_it_down(untrained_model: Path, tmp_path: Path) -> None:

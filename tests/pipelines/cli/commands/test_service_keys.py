@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.serving.parameters import KeyParameters
+from actors.serving.key_parameters import KeyParameters
 from pipelines.cli.commands.service_keys import keys_of
 from pipelines.config.loader import load_config
 from pipelines.config.service import ServeConfig

@@ -4,6 +4,7 @@ import { Refused, TabKey, refusalText, routeUrl, send, sentence } from "./client
 import { counted } from "./numbers.js";
 
 const BUSY = [429, 503];
+const LIMITS_OF_KEY = ["requests_in_hand", "tokens_per_minute"];
 
 export class Service {
   #key = new TabKey("spanmill-key");
@@ -60,7 +61,8 @@ function refusal(response, text) {
     return new Refused(unknown ? "The service does not know this API key." : "This service wants an API key.", 401);
   }
   if (said === null) return new Refused(`The service, or what stands before it, said ${response.status}.`, response.status);
-  if (!BUSY.includes(response.status)) return new Refused(sentence(said), response.status);
+  // What a key has used up says by itself when to try again, and the service may be idle.
+  if (!BUSY.includes(response.status) || LIMITS_OF_KEY.includes(JSON.parse(text).reason)) return new Refused(sentence(said), response.status);
   const seconds = response.headers.get("Retry-After");
   const why = sentence(said.replace(/; try again later$/, ""));
   const when = seconds ? `in ${counted(Number(seconds), "second")}` : "later";

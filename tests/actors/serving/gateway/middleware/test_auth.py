@@ -12,7 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.middleware.auth import KeysError, NoKeysError, read_keys, read_tenant_keys
-from actors.serving.parameters import CorsParameters, KeyParameters, TenantParameters
+from actors.serving.key_parameters import KeyParameters, TenantParameters
+from actors.serving.parameters import CorsParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.types import Reply, Request
 from tests.actors.serving.conftest import Serve

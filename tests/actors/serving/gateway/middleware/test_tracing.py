@@ -16,7 +16,8 @@ from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.handle_client import HandleClient
 from actors.serving.gateway.middleware.tracing import TracingMiddleware
-from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
+from actors.serving.key_parameters import KeyParameters
+from actors.serving.parameters import CorsParameters, LimitParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.types import Request
 from actors.tracing.tracing import Tracing

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.serving.gateway.context import Context
-from actors.serving.parameters import KeyParameters
+from actors.serving.key_parameters import KeyParameters
 from actors.serving.replica.replica import Replica
 from tests.actors.serving.conftest import Serve
 from tests.actors.serving.helpers import InProcess

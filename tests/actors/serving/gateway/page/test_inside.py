@@ -10,7 +10,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from actors.serving.parameters import KeyParameters
+from actors.serving.key_parameters import KeyParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.types import ModelCard
 from tests.actors.serving.conftest import Serve

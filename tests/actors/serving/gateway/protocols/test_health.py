@@ -2,7 +2,7 @@ import httpx2
 import pytest
 
 from actors.engine.passes import Pass
-from actors.serving.parameters import KeyParameters
+from actors.serving.key_parameters import KeyParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.types import Refusal, Refused
 from tests.actors.serving.conftest import Serve

@@ -14,7 +14,8 @@ from actors.parameters import EmbeddingParameters
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.protocols.tei import routes
-from actors.serving.parameters import CorsParameters, KeyParameters, LimitParameters
+from actors.serving.key_parameters import KeyParameters
+from actors.serving.parameters import CorsParameters, LimitParameters
 from actors.serving.replica.replica import Replica
 from actors.serving.types import Refusal, Refused
 from actors.tokenization.preprocess import prepare_texts
