@@ -53,7 +53,7 @@ async def _run(places: OfflinePlaces, jobs: list[Job], until: int) -> None:
 @pytest.mark.parametrize("places", [1, 2])
 def test_jobs_share_a_replica_by_the_weights_of_their_tenants(places: int) -> None:
     async def share() -> Counter[str]:
-        offline = OfflinePlaces(places, WEIGHTS, patience=PIECE, clock=lambda: 0.0)
+        offline = OfflinePlaces(places, WEIGHTS, patience=100 * PIECE, clock=lambda: 0.0)
         jobs = {tenant: Job(offline, tenant, tokens) for tenant, tokens in {"a": 100, "b": 300, "c": 150}.items()}
         await _run(offline, list(jobs.values()), 40_000)
         return Counter({tenant: job.done for tenant, job in jobs.items()})
@@ -65,7 +65,7 @@ def test_jobs_share_a_replica_by_the_weights_of_their_tenants(places: int) -> No
 
 def test_two_jobs_of_a_tenant_have_the_share_of_one() -> None:
     async def share() -> list[int]:
-        offline = OfflinePlaces(2, WEIGHTS, patience=PIECE, clock=lambda: 0.0)
+        offline = OfflinePlaces(2, WEIGHTS, patience=100 * PIECE, clock=lambda: 0.0)
         jobs = [Job(offline, tenant, 100) for tenant in "aab"]
         await _run(offline, jobs, 30_000)
         return [job.done for job in jobs]
