@@ -18,6 +18,7 @@ from actors.serving.replica.replica import Replica
 from actors.serving.types import Reply, Request
 from tests.actors.serving.conftest import Serve
 from tests.actors.serving.helpers import LOVELACE, WHERE, InProcess, serving
+from tests.waiting import until
 
 KEYS = ("first-key", "schlüssel")
 BODY = {"context": LOVELACE, "questions": [WHERE]}
@@ -210,6 +211,8 @@ def test_a_request_is_its_keys_tenants(
     url = serve(keys=KeyParameters(), tenants=tenants, client=recording)
     assert [_ask(url, key).status_code for key in ("s-2", "m-1", "d-1", "wrong", None)] == [200, 200, 200, 401, 401]
     assert recording.tenants == ["search", "mining", "default"]
+    # A line is written after the response has gone out.
+    until(lambda: len(caplog.messages) == 5)
     logged = [line for line in caplog.messages if '"route":"POST ' in line]
     assert ['"tenant":"search"' in line for line in logged] == [True, False, False, False, False]
     assert ['"tenant"' in line for line in logged] == [True, True, True, False, False]
