@@ -35,7 +35,8 @@ def test_metrics_of_all_hosts_are_on_one_page(running: Bench) -> None:
     def shown() -> bool:
         page = httpx2.get(f"{running.url(running.cluster.head)}/metrics", headers=headers, timeout=120).text
         lines = [line for line in page.splitlines() if line.startswith("ray_spanmill_in_hand{")]
-        return all(any(f'NodeAddress="{host.address}"' in line for line in lines) for host in running.cluster.workers)
+        hosts = set(running.running_replicas().values())
+        return all(any(f'NodeAddress="{address}"' in line for line in lines) for address in hosts)
 
     # Ray's processes report every ten seconds.
     until(shown)
