@@ -373,6 +373,9 @@ def main() -> None:
         # Typer turns Ctrl-C into this exit code and prints nothing.
         if stop.code == STOPPED_CODE:
             _print_error(stop.said if isinstance(stop, Stopped) else STOPPED)
+        if isinstance(stop, Stopped) and stop.at_once:
+            sys.stdout.flush()
+            os._exit(STOPPED_CODE)
         raise
     except (ConfigError, NotThereError, NoModelError) as error:
         # The command cannot be right as it stands, however often it is tried.

@@ -27,18 +27,24 @@ _SOON = 1e-3
 class Stopped(SystemExit):
     """The end of a command that was stopped, with what it says of that."""
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, at_once: bool = False) -> None:
+        """Takes what is said, and whether the process is to end without the interpreter's own end."""
         super().__init__(STOPPED_CODE)
         self.said = said
+        self.at_once = at_once
 
 
 @contextmanager
-def saying(said: str) -> Iterator[None]:
-    """Makes the KeyboardInterrupt of Ctrl-C or SIGTERM the end of the command, which says this."""
+def saying(said: str, at_once: bool = False) -> Iterator[None]:
+    """Makes the KeyboardInterrupt of Ctrl-C or SIGTERM the end of the command, which says this.
+
+    Args:
+        at_once: for commands whose native code the exception went through, and may crash when the interpreter ends.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped(said) from None
+        raise Stopped(said, at_once) from None
 
 
 @contextmanager
