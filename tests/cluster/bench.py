@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -22,6 +23,7 @@ PORT = 8000
 WORKER_CPUS = 3
 """Of a worker, as Ray counts them: the replicas of both workers, a gateway and the stages of jobs find room on one."""
 _SHARD_ROWS = 4
+_SAMPLES = 160
 _PATIENCE = 900.0
 _LOOK_SECONDS = 0.3
 REPLICAS = 2
@@ -77,28 +79,35 @@ class Bench:
     rows: int
     expected: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By id."""
+    service: Running = field(init=False)
+    """The command that started the service last."""
     _jobs: int = 0
 
-    def start_service(self, host: Host) -> Running:
-        """`spanmill serve` on one of the hosts, when it is ready."""
-        words = ("spanmill", "serve", "--host", "0.0.0.0", "--port", str(PORT), "--model", MODEL)
+    def start_service(self, host: Host, *models: str) -> Running:
+        """`spanmill serve` on one of the hosts, when it is ready; of the model that ships, if none is named."""
+        named = (word for model in models or (MODEL,) for word in ("--model", model))
+        words = ("spanmill", "serve", "--host", "0.0.0.0", "--port", str(PORT), *named)
         keys = ("ray.address=auto", "model.threads=1", f"replicas.min={REPLICAS}", f"replicas.max={REPLICAS}")
         # Nothing is refused here for being slow, however busy the machine is.
         more = ("gateway.replicas=2", "sharing.queue_ms=120000", "limits.timeout_ms=120000")
         service = host.start(STATE / "serve.log", *words, *_set(*keys, *more))
         service.wait_until_says("ready: ", _PATIENCE)
+        self.service = service
         return service
 
-    def start_job(self, host: Host, *words: str, keys: Sequence[str] = (), before: Sequence[str] = ()) -> Job:
+    def start_job(
+        self, host: Host, *words: str, keys: Sequence[str] = (), before: Sequence[str] = (), again: str = ""
+    ) -> Job:
         """`spanmill answer` on one of the hosts, over the corpus.
 
         Args:
             words: further ones of the command.
             keys: those of --set.
             before: words that stand before the command.
+            again: name of a job that goes on; a new one, if empty.
         """
-        self._jobs += 1
-        name = f"out{self._jobs}"
+        self._jobs += not again
+        name = again or f"out{self._jobs}"
         fixed = ("spanmill", "answer", self.corpus, f"{BUCKET}/{name}", "--model", MODEL, "--log", f"/tmp/{name}.jsonl")
         own = (f"corpus.shard_rows={_SHARD_ROWS}", "model.threads=1")
         command = host.start(STATE / f"{name}.log", *before, *fixed, *words, *_set(*own, *keys))
@@ -145,16 +154,20 @@ class Bench:
 
 
 @contextmanager
-def bench(rows: int = 160, workers: int = 2) -> Iterator[Bench]:
+def bench(repeats: int = 3, workers: int = 2) -> Iterator[Bench]:
     """A fault-tolerant cluster with a corpus, and the rows of an undisturbed job over it.
 
     Args:
-        rows: of the corpus: those of the samples with the shortest passages.
+        repeats: how often the corpus holds the samples with the shortest passages, with other ids each time.
         workers: beside the head.
     """
     with cluster(workers, fault_tolerant=True, cpus=WORKER_CPUS) as made:
         table = pq.read_table(SAMPLES / "corpus.parquet")
-        table = table.take(pc.sort_indices(pc.utf8_length(table["context"]))[:rows])
+        table = table.take(pc.sort_indices(pc.utf8_length(table["context"]))[:_SAMPLES])
+        table = pa.concat_tables(
+            table.set_column(0, "id", pc.binary_join_element_wise(table["id"], str(turn), "-"))
+            for turn in range(repeats)
+        )
         sink = io.BytesIO()
         pq.write_table(table, sink)
         ready = Bench(made, made.put("in/corpus.parquet", sink.getvalue()), table.num_rows)

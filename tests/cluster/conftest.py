@@ -16,7 +16,7 @@ def running() -> Iterator[Bench]:
     if obstacle is not None:
         pytest.skip(obstacle)
     with bench() as made:
-        service = made.start_service(made.cluster.head)
+        made.start_service(made.cluster.head)
         yield made
-        if service.process.poll() is None:
-            service.signal(signal.SIGTERM)
+        if made.service.process.poll() is None:
+            made.service.signal(signal.SIGTERM)

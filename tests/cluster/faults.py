@@ -6,9 +6,8 @@ a pool of its own.
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from rich.table import Table
 from tests.cluster.bench import WORKER_CPUS, Bench, Job, bench
 from tests.cluster.host import missing
 from tests.cluster.load import asking
+from tests.waiting import until
 
 CUT_SECONDS = 30.0
 AWAY_SECONDS = 30.0
@@ -33,10 +33,15 @@ class Fault:
     """What is done to the cluster; its first worker is what fails, and the job's driver is on the second."""
 
     what: str
-    strike: Callable[[Bench], None]
-    """Returns once whatever is to come back, by hand or by a supervisor, was started again."""
-    kills_replicas: bool = False
+    strike: Callable[[Bench], str]
+    """Returns once whatever is to come back, by hand or by a supervisor, was started again.
+
+    Gives the name of a host that has joined and is to get work; empty where there is none.
+    """
+    ends_replicas: bool = False
     """Whether replicas of the first worker end with it."""
+    pools: tuple[str, ...] = ("serve", "own")
+    """Those of the jobs during which it comes."""
 
 
 @dataclass
@@ -44,6 +49,8 @@ class Verdict:
     """What became of the jobs and the requests of one fault."""
 
     rows_equal: bool
+    newcomer_worked: bool
+    """Whether a host that joined has computed a shard; true where none joined."""
     requests: int
     """That ended after the fault had come."""
     failed: int
@@ -54,44 +61,71 @@ class Verdict:
     recovered: float = 0.0
     """Seconds from the fault until the job had committed a further shard, or was done, and all replicas ran."""
 
+    def is_good(self) -> bool:
+        """Whether nothing was lost but what was in flight."""
+        return self.rows_equal and self.newcomer_worked and not self.failed_beyond
 
-def _worker_killed(at: Bench) -> None:
+
+def _worker_killed(at: Bench) -> str:
     worker = at.cluster.workers[0]
     worker.kill()
     time.sleep(AWAY_SECONDS)
     worker.boot()
     at.cluster.start_worker(worker, WORKER_CPUS)
+    return ""
 
 
-def _worker_cut(at: Bench) -> None:
+def _worker_drained(at: Bench) -> str:
+    worker = at.cluster.workers[0]
+    at.cluster.drain_worker(worker)
+    at.cluster.start_worker(worker, WORKER_CPUS)
+    return ""
+
+
+def _worker_joins(at: Bench) -> str:
+    return at.cluster.add_worker(WORKER_CPUS).name
+
+
+def _worker_cut(at: Bench) -> str:
     worker = at.cluster.workers[0]
     worker.cut()
     time.sleep(CUT_SECONDS)
     worker.restore()
+    return ""
 
 
-def _head_killed(at: Bench) -> None:
+def _head_killed(at: Bench) -> str:
     at.cluster.head.kill()
     at.cluster.head.boot()
     at.cluster.start_head()
+    return ""
 
 
 POOLS = {
     "serve": ("--pool", "serve"),
     "own": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.cpus=0.5"),
+    "growing": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.max_size=6"),
 }
+"""Words of the job's command."""
 FAULTS = {
     "worker": Fault(f"a worker is killed, and joins again after {AWAY_SECONDS:g} s", _worker_killed, True),
+    "drain": Fault("a worker gets SIGTERM, and joins again", _worker_drained, True),
+    "join": Fault("a third worker joins", _worker_joins, pools=("growing",)),
     "cut": Fault(f"the network of a worker is cut for {CUT_SECONDS:g} s", _worker_cut),
     "head": Fault("the head is killed, and started again", _head_killed),
 }
+
+
+def cases(kinds: Iterable[str] = FAULTS) -> list[tuple[str, str]]:
+    """Kinds of faults, each with the pools of the jobs during which it comes."""
+    return [(kind, pool) for kind in kinds for pool in FAULTS[kind].pools]
 
 
 def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
     """Has a fault come during a job and requests, and waits for the end of the job.
 
     Args:
-        pool: serve, or own.
+        pool: one of POOLS.
     """
     at.wait_for_replicas()
     job = at.start_job(at.cluster.workers[1], *POOLS[pool])
@@ -100,26 +134,29 @@ def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
         first = at.cluster.workers[0].address
         there = [replica for replica, host in at.running_replicas().items() if host == first]
         committed, began = job.committed(), time.monotonic()
-        fault.strike(at)
-        recovered = _recovery(at, job, committed, there if fault.kills_replicas else ()) - began
+        newcomer = fault.strike(at)
+        until(lambda: _got_on(job, committed, newcomer), _RECOVERY_SECONDS)
+        at.wait_for_replicas(without=there if fault.ends_replicas else ())
+        recovered = time.monotonic() - began
         job.wait()
         at.wait_for_replicas()
+        for worker in at.cluster.workers[2:]:
+            at.cluster.remove_worker(worker)
     # What a busy machine refused before has nothing to do with the fault.
     requests = load.since(began)
     failed = [one for one in requests if one.error]
     beyond = [f"{one.began - began:+.1f} s: {one.error}" for one in failed if one.began > began]
     slowest = max((one.ended - one.began for one in requests if not one.error), default=0.0)
-    return Verdict(at.rows_equal(job.output), len(requests), len(failed), beyond, slowest, recovered)
+    worked = not newcomer or newcomer in {event["node"] for event in job.events("shard committed")}
+    return Verdict(at.rows_equal(job.output), worked, len(requests), len(failed), beyond, slowest, recovered)
 
 
-def _recovery(at: Bench, job: Job, committed: int, dead: Sequence[str]) -> float:
-    """When, by `time.monotonic`, the job has got on or is done, and all replicas run, none of the dead among them."""
-    deadline = time.monotonic() + _RECOVERY_SECONDS
-    while job.is_running and job.committed() == committed:
-        assert time.monotonic() < deadline, job.command.said()
-        time.sleep(0.3)
-    at.wait_for_replicas(without=dead)
-    return time.monotonic()
+def _got_on(job: Job, committed: int, newcomer: str) -> bool:
+    """Whether a job is done or has committed more than so many shards, one of them by a host if one is named."""
+    if not job.is_running:
+        return True
+    events = job.events("shard committed")
+    return len(events) > committed and (not newcomer or newcomer in {event["node"] for event in events})
 
 
 def _figures(verdicts: Sequence[Verdict]) -> list[str]:
@@ -138,9 +175,8 @@ def _figures(verdicts: Sequence[Verdict]) -> list[str]:
 def main(
     times: Annotated[int, typer.Option(min=1, help="How often each fault comes.")] = 1,
     kinds: Annotated[str, typer.Option(help="Which, with commas between.")] = ",".join(FAULTS),
-    pools: Annotated[str, typer.Option(help="Of the jobs, with commas between.")] = ",".join(POOLS),
 ) -> None:
-    """Has every fault come so many times, and prints a table of what came of it; exit code 1 where rows differ."""
+    """Has every fault come so many times, and prints a table of what came of it; exit code 1 where it is amiss."""
     if obstacle := missing():
         sys.exit(obstacle)
     console = Console(width=140)
@@ -148,13 +184,13 @@ def main(
     table, good = Table(*columns, "slowest answer, s", "recovered after, s"), True
     with bench() as at:
         at.start_service(at.cluster.head)
-        for pool, kind in product(pools.split(","), kinds.split(",")):
+        for kind, pool in cases(kinds.split(",")):
             verdicts = []
             for _ in range(times):
                 verdicts.append(verdict := strike(at, FAULTS[kind], pool))
                 console.print(f"{kind}, {pool}: {verdict}", markup=False)
             table.add_row(FAULTS[kind].what, pool, *_figures(verdicts))
-            good &= all(verdict.rows_equal and not verdict.failed_beyond for verdict in verdicts)
+            good &= all(map(Verdict.is_good, verdicts))
     console.print(table)
     raise typer.Exit(0 if good else 1)
 

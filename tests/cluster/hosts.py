@@ -8,6 +8,7 @@ python -m tests.cluster.hosts down
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,8 +36,9 @@ KEPT = STATE / "cluster.json"
 _STORE_PORT, _REDIS_PORT = 9000, 6380
 _PORT, _DASHBOARD_PORT, _CLIENT_PORT = 6379, 8265, 10001
 _OBJECT_STORE = 160 << 20
-_AGAIN = ("bash", "-c", 'until "$@"; do sleep 1; done', "supervisor")
-"""Starts a command that fails again, as a supervisor does: where a machine is busy `ray start` gives up early."""
+_SUPERVISOR = """trap 'kill -TERM $!; wait $!; exit' TERM; until "$@" & wait $!; do sleep 1; done"""
+_AGAIN = ("bash", "-c", _SUPERVISOR, "supervisor")
+"""Starts a command that fails again, as a supervisor does, and hands SIGTERM on to it."""
 _PATIENCE = 600.0
 """Seconds that anything may take here, several times over."""
 
@@ -141,8 +143,23 @@ class Cluster:
 
     def start_worker(self, host: Host, cpus: int = 2) -> Running:
         """Starts Ray on a host, as a worker of the cluster."""
-        words = ("ray", "start", f"--address={self.address}", f"--num-cpus={cpus}")
+        words = ("spanmill", "node", f"--address={self.address}", f"--num-cpus={cpus}")
         return self._start_node(host, words)
+
+    def drain_worker(self, host: Host) -> None:
+        """Ends a worker by SIGTERM, as on a spot notice, and returns when it has left the cluster."""
+        node = self._nodes[host.name]
+        node.signal(signal.SIGTERM)
+        code, said = node.end(_PATIENCE)
+        assert code == 0, said
+
+    def remove_worker(self, host: Host) -> None:
+        """Has a worker leave the cluster, and removes its host."""
+        before = len(self.nodes())
+        self.drain_worker(host)
+        self.workers.remove(host)
+        host.remove()
+        self.wait_for_nodes(before - 1)
 
     def start_head(self) -> Running:
         """Starts Ray on the head, anew where it ran before."""

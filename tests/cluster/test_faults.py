@@ -4,34 +4,22 @@ import signal
 
 import pytest
 
-from tests.cluster.bench import WORKER_CPUS, Bench
-from tests.cluster.faults import FAULTS, POOLS, strike
+from tests.cluster.bench import Bench
+from tests.cluster.faults import FAULTS, cases, strike
 from tests.cluster.load import asking
 
 pytestmark = [pytest.mark.more, pytest.mark.ray]
 
 
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize(("kind", "pool"), cases())
 def test_rows_are_those_of_an_undisturbed_run_and_only_requests_in_flight_fail(
     running: Bench, kind: str, pool: str
 ) -> None:
     verdict = strike(running, FAULTS[kind], pool)
     assert verdict.rows_equal
+    assert verdict.newcomer_worked
     assert verdict.failed_beyond == []
     assert verdict.requests > 0
-
-
-def test_a_worker_that_joins_gets_work(running: Bench) -> None:
-    cluster = running.cluster
-    job = running.start_job(
-        cluster.workers[0], keys=("ray.address=auto", "pool.size=1", "pool.max_size=6", "pool.cpus=1")
-    )
-    job.wait_for(1)
-    joined = cluster.add_worker(WORKER_CPUS)
-    job.wait()
-    assert running.rows_equal(job.output)
-    assert joined.name in {record["node"] for record in job.events("shard committed")}
 
 
 def test_a_service_whose_command_died_with_its_host_is_taken_over_and_ended(running: Bench) -> None:

@@ -1,12 +1,14 @@
 """A service and jobs on a cluster of several hosts, from whichever host they are started."""
 
 import json
+import signal
 
 import httpx2
 import pytest
 
 from tests.cluster.bench import Bench, Job
-from tests.cluster.hosts import MODEL
+from tests.cluster.host import ROOT
+from tests.cluster.hosts import BUCKET, MODEL
 from tests.cluster.load import ANSWER, BODY, asking
 from tests.waiting import until
 
@@ -95,3 +97,26 @@ def test_the_model_by_url_with_credentials_in_the_config_alone(running: Bench) -
     job.wait()
     assert len(running.read(job.output)) == 16
     assert cluster.token not in job.command.said()
+
+
+def test_a_service_that_gets_other_models_during_a_job(running: Bench) -> None:
+    cluster = running.cluster
+    other = f"{BUCKET}/models/other"
+    for path in sorted((ROOT / "models" / "minilm-qa").iterdir()):
+        content = path.read_bytes()
+        changed = json.dumps(json.loads(content) | {"note": "another model"}).encode()
+        cluster.put(f"models/other/{path.name}", changed if path.name == "config.json" else content)
+    job = running.start_job(cluster.workers[1], "--pool", "serve")
+    job.wait_for(3)
+    # Its command must not end what the next ones start.
+    running.service.signal(signal.SIGKILL)
+    running.service.end()
+    # The job's model is now the second one, in a deployment of its own.
+    running.start_service(cluster.head, other, MODEL)
+    code, said = job.command.end()
+    assert code == 3, said
+    assert "another model" in said
+    assert "the same command goes on" in said
+    again = running.start_job(cluster.workers[1], "--pool", "serve", again=job.name)
+    again.wait()
+    assert running.rows_equal(job.output)

@@ -1,6 +1,12 @@
 """Nodes that leave as on a spot notice, and nodes that are refused for what is installed on them."""
 
+import re
 import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import distribution, version
+from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -11,27 +17,57 @@ from tests.cluster.load import asking
 pytestmark = [pytest.mark.more, pytest.mark.ray]
 
 
-def _needs(host: Host, command: str) -> None:
-    """Skips the test where `spanmill` has no such command yet."""
-    if host.run("spanmill", command, "--help", check=False).returncode:
-        pytest.skip(f"there is no command `spanmill {command}`")
+FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+_AHEAD = 300
+"""Seconds that a clock is ahead."""
+_numbers = count(32)
+"""Last parts of the addresses of further hosts."""
+
+
+@contextmanager
+def _joined(running: Bench, *before: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[Host]:
+    """A further node of the cluster while the block runs.
+
+    Args:
+        before: commands that run on its host before it joins.
+        env: further environment variables of the node.
+    """
+    cluster = running.cluster
+    number = next(_numbers)
+    host = cluster.add_host(f"other{number}", number)
+    try:
+        for words in before:
+            host.run(*words)
+        words = (f"--address={cluster.address}", f"--node-ip-address={host.address}", "--num-cpus=1")
+        node = host.start(STATE / "other.log", "spanmill", "node", *words, "--object-store-memory=167772160", env=env)
+        cluster.wait_for_nodes(4)
+        yield host
+        node.signal(signal.SIGTERM)
+        node.end()
+    finally:
+        host.remove()
+        cluster.wait_for_nodes(3)
+
+
+def _warning(running: Bench, other: Host) -> str:
+    """What a job of all nodes says about this one; the job comes to its end, with the right rows."""
+    job = running.start_job(running.cluster.workers[0], keys=("ray.address=auto",))
+    code, said = job.command.end()
+    assert code == 0, said
+    assert running.rows_equal(job.output)
+    [warning] = [line for line in said.splitlines() if "warning: " in line]
+    assert other.address in warning
+    return warning
 
 
 def test_a_node_that_gets_sigterm_gives_its_work_back_and_nothing_is_computed_twice(running: Bench) -> None:
     cluster = running.cluster
-    driver = cluster.workers[0]
-    _needs(driver, "node")
-    leaving = cluster.add_host("leaving", 31)
-    words = (f"--address={cluster.address}", f"--num-cpus={WORKER_CPUS}", f"--node-ip-address={leaving.address}")
-    node = leaving.start(STATE / "leaving.log", "spanmill", "node", *words)
-    cluster.wait_for_nodes(4)
-    job = running.start_job(driver, keys=("ray.address=auto", "pool.size=3", "pool.cpus=1"))
-    with asking([running.url(host) for host in cluster.workers], cluster.token) as load:
+    leaving = cluster.add_worker(WORKER_CPUS)
+    job = running.start_job(cluster.workers[0], keys=("ray.address=auto", "pool.size=3", "pool.cpus=1"))
+    with asking([running.url(host) for host in cluster.workers[:2]], cluster.token) as load:
         job.wait_for(3)
-        node.signal(signal.SIGTERM)
-        assert node.end(300)[0] == 0
+        cluster.remove_worker(leaving)
         job.wait()
-    cluster.wait_for_nodes(3)
     assert not load.failed()
     assert running.rows_equal(job.output)
     shards = [record["shard"] for record in job.events("shard committed")]
@@ -42,27 +78,41 @@ def test_a_node_that_gets_sigterm_gives_its_work_back_and_nothing_is_computed_tw
 
 @pytest.mark.parametrize("package", ["torch", "transformers"])
 def test_a_node_with_another_version_is_refused_by_name_and_the_job_goes_on(running: Bench, package: str) -> None:
-    cluster = running.cluster
-    _needs(cluster.head, "node")
-    other = cluster.add_host(f"other-{package}"[:11], 32 + ["torch", "transformers"].index(package))
     # Its own copy of what says which version is installed there: its root folder is its own.
-    find = f"import importlib.metadata as m; print(m.distribution('{package}')._path)"
-    metadata = other.run("python", "-c", find).stdout.strip()
-    other.write("/tmp/other/METADATA", other.read(f"{metadata}/METADATA").replace(b"\nVersion: ", b"\nVersion: 99.", 1))
-    other.run("mount", "--bind", "/tmp/other/METADATA", f"{metadata}/METADATA")
-    words = ("ray", "start", f"--address={cluster.address}", f"--node-ip-address={other.address}", "--num-cpus=1")
-    node = other.start(STATE / "other.log", *words, "--object-store-memory=167772160", "--block")
-    cluster.wait_for_nodes(4)
-    try:
-        job = running.start_job(cluster.workers[0], keys=("ray.address=auto",))
-        code, said = job.command.end()
-        assert code == 0, said
-        [warning] = [line for line in said.splitlines() if "warning: " in line]
-        assert other.address in warning
-        assert f"{package} 99." in warning
-        assert running.rows_equal(job.output)
-    finally:
-        node.signal(signal.SIGTERM)
-        node.end()
-        other.remove()
-        cluster.wait_for_nodes(3)
+    metadata = Path(str(distribution(package).locate_file(".")), f"{package}-{version(package)}.dist-info", "METADATA")
+    assert metadata.is_file()
+    copy = f"sed 's/^Version: /Version: 99./' {metadata} > /var/METADATA"
+    with _joined(running, ("bash", "-c", copy), ("mount", "--bind", "/var/METADATA", str(metadata))) as other:
+        warning = _warning(running, other)
+    assert f"{package} 99." in warning
+    assert "gets no work" in warning
+
+
+def test_a_node_that_does_not_reach_the_store_is_refused_by_name_and_the_job_goes_on(running: Bench) -> None:
+    store = running.cluster.store.address
+    with _joined(running, ("iptables", "--append", "OUTPUT", "--destination", store, "--jump", "DROP")) as other:
+        warning = _warning(running, other)
+    assert "gets no work: it cannot read " in warning
+    assert "Check the route, the firewall and the credentials of that node" in warning
+
+
+@pytest.mark.skipif(FAKE_CLOCK is None, reason="libfaketime is missing: apt-get install faketime")
+def test_a_node_with_another_clock_is_named_and_works(running: Bench) -> None:
+    env = {"LD_PRELOAD": str(FAKE_CLOCK), "FAKETIME": f"+{_AHEAD}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    with _joined(running, env=env) as other:
+        warning = _warning(running, other)
+    found = re.search(r"its clock is (\d+) s ahead of the driver's", warning)
+    assert found is not None, warning
+    assert int(found[1]) == pytest.approx(_AHEAD, abs=60)
+    assert "timedatectl set-ntp true" in warning
+
+
+@pytest.mark.parametrize("left", [40, 0], ids=["nearly full", "full"])
+def test_a_node_with_a_full_disk_is_named_and_the_job_goes_on(running: Bench, left: int) -> None:
+    """Of a node whose disk fills up once it has joined, so many MiB are left."""
+    with _joined(running) as other:
+        free = int(other.run("df", "--block-size=1", "--output=avail", "/tmp").stdout.split()[-1])
+        other.run("fallocate", "--length", str(free - (left << 20)), "/tmp/fills-it")
+        warning = _warning(running, other)
+    assert "its disk is nearly full" in warning if left else "gets no work" in warning
+    assert "Make room there" in warning

@@ -15,16 +15,21 @@ RUNTIMES = {
     "torch, on the two cores that all hosts share": "torch",
     "a device of its own for each actor, which sleeps": "tests.cluster.sleeping_runtime:RUNTIME",
 }
+_SHARDS = "corpus.shard_rows=8"
 
 
 def rows_per_second(at: Bench, backend: str, actors: int) -> float:
-    """Of a job with so many actors, from its first commit to its last."""
-    keys = ("ray.address=auto", f"pool.size={actors}", "pool.cpus=2", f"model.backend={backend}")
+    """Of a job with an actor on each worker, from when all of them have committed a shard to the last commit."""
+    keys = ("ray.address=auto", f"pool.size={actors}", "pool.cpus=2", f"model.backend={backend}", _SHARDS)
     job = at.start_job(at.cluster.workers[0], keys=keys)
     job.wait()
-    events = sorted(job.events("shard committed"), key=lambda event: str(event["time"]))
-    began, ended = (datetime.fromisoformat(events[place]["time"]) for place in (0, -1))
-    rows: int = sum(event["input_rows"] for event in events[1:])
+    events = [(datetime.fromisoformat(event["time"]), event) for event in job.events("shard committed")]
+    firsts: dict[str, datetime] = {}
+    for moment, event in events:
+        firsts.setdefault(event["node"], moment)
+    assert len(firsts) == actors, f"only {', '.join(firsts)} had work"
+    began, ended = max(firsts.values()), events[-1][0]
+    rows: int = sum(event["input_rows"] for moment, event in events if moment > began)
     return rows / (ended - began).total_seconds()
 
 
