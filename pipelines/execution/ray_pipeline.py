@@ -10,7 +10,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.read_api import from_blocks
 from ray.util.annotations import RayDeprecationWarning
 
-from pipelines.execution.lost_actors import LostActorWatch
+from pipelines.execution.lost_work import LostWorkWatch
 from pipelines.execution.stage_list import ActorStage, AnyShardStage, StageList, TaskStage
 from pipelines.output.receipt import Receipt
 from pipelines.stages.pending_units import PendingUnit
@@ -105,6 +105,6 @@ def _context() -> DataContext:
     context.raise_original_map_exception = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, LostActorWatch]
+    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, LostWorkWatch]
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     return context
