@@ -33,7 +33,7 @@ from pipelines.planning.plan import ReadUnit
 from pipelines.schemas import QUARANTINE_SCHEMA
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import IpcTable, ResultsMessage, ShardHeader, TokenizedMessage
-from pipelines.stages.model_run import ModelRun
+from pipelines.stages.model.run import ModelRun
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.url import Url
 

@@ -29,7 +29,7 @@ from actors.tokenization.preprocess import prepare_pairs
 from benchmarks.corpus import pairs_of_length, write_model
 from pipelines.execution.runtimes.comparison import Comparison, Lap
 from pipelines.execution.runtimes.trial import TrialActor
-from pipelines.stages.model_runner import OwnModel
+from pipelines.stages.model.runner import OwnModel
 
 Precision = Literal["exact", "fast"]
 SIZES = {"small: 4 x 256": (4, 256), "shipped's: 6 x 384": (6, 384), "base: 6 x 768": (6, 768)}

@@ -29,7 +29,6 @@ from actors.parameters import ModelParameters
 from actors.serving.autoscaling import OFFLINE, ONLINE
 from actors.serving.gateway.builder import app_builder
 from actors.serving.model_card import describe, settled
-from actors.serving.node_check import check_versions, service_versions
 from actors.serving.parameters import ReplicaParameters, ServedModel, ServiceParameters
 from actors.serving.placement import Replicas, replicas_here, shortage, threads_of_replica
 from actors.serving.prometheus import ReplicaMetrics
@@ -37,6 +36,7 @@ from actors.serving.replica.offline_places import OfflinePlaces
 from actors.serving.replica.replica import Replica
 from actors.serving.replica.threads import in_thread
 from actors.serving.types import ANOTHER_MODEL, UNKNOWN_TENANT, ModelCard, ModelIdentity, Refusal, Reply, Request
+from actors.serving.version_check import check_versions, service_versions
 from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tracing.environment import tracing_here

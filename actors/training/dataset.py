@@ -18,7 +18,7 @@ from actors.tokenization.encoder_spec import EncoderSpec, WindowTemplate
 from actors.tokenization.preprocess import Rejection, distinct, prepare_pairs, prepare_texts
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.windows import Windows
-from actors.training.teacher import TeacherTensors, TeacherWindows
+from actors.training.distillation.teacher import TeacherTensors, TeacherWindows
 
 
 class UntrainableReason(StrEnum):

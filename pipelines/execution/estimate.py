@@ -19,7 +19,7 @@ from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import StageList
 from pipelines.job.driver_actor import in_cluster, is_outside
 from pipelines.job.job import Job
-from pipelines.job.node_check import away_from
+from pipelines.job.nodes.check import away_from
 from pipelines.job.pool_size import ActorPool
 from pipelines.job.ray_cluster import cluster_size, connected_for
 from pipelines.output.receipt import Receipt

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pipelines.job.job import Job
-from pipelines.job.node_check import living_nodes
+from pipelines.job.nodes.check import living_nodes
 from pipelines.job.pool_size import ActorPool, check_placement, plan_pool, shared_replicas
 
 

@@ -120,6 +120,6 @@ def _pools(executor: Any) -> Iterator[Any]:
 
 def _living() -> dict[str, str]:
     """Addresses of the nodes that live, by id."""
-    # Not `node_check.living_nodes`: workers import this module with the settings of the pass, and nothing more of us.
+    # Not `nodes.check.living_nodes`: workers import this module with the settings of the pass, and nothing more of us.
     nodes: Any = ray.nodes  # has no annotations
     return {node["NodeID"]: node["NodeManagerAddress"] for node in nodes() if node["Alive"]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ray.exceptions import RayError
 
 from pipelines.job.job import Job
-from pipelines.job.node_check import (
+from pipelines.job.nodes.check import (
     Node,
     NodeFinding,
     ask,
@@ -17,7 +17,7 @@ from pipelines.job.node_check import (
     living_nodes,
     questions_of,
 )
-from pipelines.job.node_facts import Questions, WantedFile
+from pipelines.job.nodes.facts import Questions, WantedFile
 from pipelines.job.ray_cluster import address_of, cluster_of
 from pipelines.output.manifest import MANIFEST_NAME
 from pipelines.stages.pending_units import PendingUnit

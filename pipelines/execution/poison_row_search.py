@@ -21,8 +21,8 @@ from pipelines.output.row_samples import ShardSamples
 from pipelines.rows.quarantine import Fault, Reason, quarantine_rows
 from pipelines.schemas import empty_table
 from pipelines.stages.messages import IpcTable, RawMessage, ResultsMessage, SettledMessage, ShardHeader
-from pipelines.stages.model import ModelStage
-from pipelines.stages.model_run import ModelRun
+from pipelines.stages.model.run import ModelRun
+from pipelines.stages.model.stage import ModelStage
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.prepare import validated
 from pipelines.stages.write import FinishedShard

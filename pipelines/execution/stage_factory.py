@@ -8,13 +8,13 @@ from actors.tracing.context import TraceContext
 from actors.version import versions_of
 from pipelines.execution.stage_list import ActorStage, StageList, TaskStage
 from pipelines.job.job import Job
-from pipelines.job.node_check import questions_of
+from pipelines.job.nodes.check import questions_of
 from pipelines.job.pool_size import ActorPool
 from pipelines.output.row_samples import Sampling
-from pipelines.stages.model import ModelStage
-from pipelines.stages.model_runner import OwnModel, SharedModel
-from pipelines.stages.node_guard import NodeGuard
-from pipelines.stages.precision_check import PrecisionCheck
+from pipelines.stages.model.node_guard import NodeGuard
+from pipelines.stages.model.precision_check import PrecisionCheck
+from pipelines.stages.model.runner import OwnModel, SharedModel
+from pipelines.stages.model.stage import ModelStage
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
 from pipelines.stages.write import WriteStage

@@ -70,7 +70,7 @@ class StageList:
     them all; a stage of one's own belongs here."""
     write: TaskStage[WriteStage]
     placement: Mapping[str, Any] = field(default_factory=dict)
-    """Options of Ray for all of their tasks and actors: which nodes they stay away from (`node_check.away_from`)."""
+    """Options of Ray for all of their tasks and actors: which nodes they stay away from (`nodes.check.away_from`)."""
 
     def __iter__(self) -> Iterator[TaskStage[ReadStage | AnyShardStage] | ActorStage]:
         yield self.read

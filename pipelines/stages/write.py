@@ -19,7 +19,7 @@ from pipelines.rows.misfits import MisfitCounts, misfits_of
 from pipelines.schemas import DOCUMENT_ID, empty_table
 from pipelines.stages.base import ShardStage
 from pipelines.stages.messages import ResultsMessage, SettledMessage, ShardHeader, ShardMessage
-from pipelines.stages.model_run import ModelRun
+from pipelines.stages.model.run import ModelRun
 from pipelines.stages.tracing import trace_shard
 
 

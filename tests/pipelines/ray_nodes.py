@@ -52,7 +52,7 @@ class Nodes:
         code = (
             "import sys\n"
             "from ray._raylet import GcsClient\n"
-            "from pipelines.job.node_drain import living\n"
+            "from pipelines.job.nodes.drain import living\n"
             "print(*(node.id for node in living(GcsClient(address=sys.argv[1]))))\n"
         )
         env = {**os.environ, **SETTINGS, **settings()}

@@ -15,8 +15,8 @@ from actors.parameters import BatchingParameters, EmbeddingParameters, ModelPara
 from pipelines.output.parts import Committed
 from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import output_schema
-from pipelines.stages.model import ModelStage
-from pipelines.stages.model_runner import OwnModel
+from pipelines.stages.model.runner import OwnModel
+from pipelines.stages.model.stage import ModelStage
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage

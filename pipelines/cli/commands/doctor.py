@@ -161,8 +161,8 @@ def _cluster(address: str | None, source: str) -> Finding:
 def _nodes(address: str, model: str, stores: Sequence[str]) -> Iterator[Finding]:
     """What the nodes of a cluster say of themselves."""
     from pipelines.config.job import ClusterParameters
-    from pipelines.job.node_check import ask, findings, living_nodes, model_questions
-    from pipelines.job.node_facts import WantedFile
+    from pipelines.job.nodes.check import ask, findings, living_nodes, model_questions
+    from pipelines.job.nodes.facts import WantedFile
     from pipelines.job.ray_cluster import connected
 
     try:

@@ -96,7 +96,7 @@ def run_node(address: str, seconds: float, more: Sequence[str]) -> int:
 
 def _drain(address: str | None, seconds: float, node: str | None = None, below: int | None = None) -> None:
     # Ray comes with it, and takes a second.
-    from pipelines.job.node_drain import drain as drain_node
+    from pipelines.job.nodes.drain import drain as drain_node
 
     console = open_console(stderr=True)
 

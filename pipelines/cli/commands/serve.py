@@ -21,9 +21,9 @@ from actors.models.hub import from_anywhere
 from actors.models.runtime_choice import Candidate
 from actors.serving.deployments import APPLICATION, bind, deployment_names, what_does_not_fit
 from actors.serving.model_card import describe_each
-from actors.serving.node_check import service_versions
 from actors.serving.parameters import ServedModel, ServiceParameters
 from actors.serving.types import ModelCard
+from actors.serving.version_check import service_versions
 from actors.tracing.environment import is_wanted, obstacle_in
 from pipelines.cli.commands.page_keys import is_loopback
 from pipelines.cli.commands.service_keys import keys_of
@@ -31,7 +31,7 @@ from pipelines.cli.stop_signals import heard_at_any_moment
 from pipelines.config.loader import check_config
 from pipelines.config.service import ServeConfig
 from pipelines.errors import ConfigError, JobError
-from pipelines.job.node_check import (
+from pipelines.job.nodes.check import (
     ask,
     away_from,
     check_some_left,
@@ -40,7 +40,7 @@ from pipelines.job.node_check import (
     model_questions,
     refused_ids,
 )
-from pipelines.job.node_facts import Questions, WantedFile
+from pipelines.job.nodes.facts import Questions, WantedFile
 from pipelines.job.ray_cluster import address_of, check_free, connected
 from pipelines.job.service_discovery import announced
 from pipelines.job.side_process import in_side_process

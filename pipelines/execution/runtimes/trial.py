@@ -28,7 +28,7 @@ from actors.models.runtime_choice import (
 from actors.parameters import ModelParameters
 from pipelines.execution.runtimes.comparison import Lap, OutOfTime, TrialFailed
 from pipelines.job.pool_size import ActorPool
-from pipelines.stages.model_runner import OwnModel, RunShard
+from pipelines.stages.model.runner import OwnModel, RunShard
 
 _LOAD_SECONDS = 3.0
 """Until a model is loaded and warm, without its conversion; a guess, as all of these."""

@@ -9,8 +9,8 @@ from actors.version import versions_of
 from pipelines.errors import JobError
 from pipelines.execution import node_watch
 from pipelines.execution.node_watch import NodeWatch, refused_by
-from pipelines.job.node_check import Asked, Node
-from pipelines.job.node_facts import NodeFacts, Questions
+from pipelines.job.nodes.check import Asked, Node
+from pipelines.job.nodes.facts import NodeFacts, Questions
 
 QUESTIONS = Questions(("pyarrow",))
 VERSIONS = versions_of(QUESTIONS.packages)

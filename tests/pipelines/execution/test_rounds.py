@@ -14,8 +14,8 @@ from pipelines.execution.node_watch import NodeWatch
 from pipelines.execution.stage_factory import make_stages
 from pipelines.execution.stage_list import StageList
 from pipelines.job.job import bind
-from pipelines.job.node_check import Asked, Node
-from pipelines.job.node_facts import NodeFacts, Questions
+from pipelines.job.nodes.check import Asked, Node
+from pipelines.job.nodes.facts import NodeFacts, Questions
 from pipelines.job.pool_size import ActorPool
 from pipelines.output.parts import ShardId
 from pipelines.output.receipt import Receipt

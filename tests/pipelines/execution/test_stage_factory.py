@@ -17,9 +17,9 @@ from pipelines.execution.stage_list import ActorStage, StageList
 from pipelines.job.job import Job, bind
 from pipelines.job.pool_size import ActorPool
 from pipelines.schemas import empty_table
-from pipelines.stages.model_runner import OwnModel, SharedModel
-from pipelines.stages.node_guard import NodeGuard
-from pipelines.stages.precision_check import PrecisionCheck
+from pipelines.stages.model.node_guard import NodeGuard
+from pipelines.stages.model.precision_check import PrecisionCheck
+from pipelines.stages.model.runner import OwnModel, SharedModel
 from pipelines.stages.write import WriteStage
 from tests.pipelines.helpers import qa_rows
 from tests.pipelines.jobs import Kind, make_job, write_jsonl

@@ -38,7 +38,7 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.planner import make_plan
 from pipelines.schemas import empty_table, output_schema
 from pipelines.stages.messages import IpcTable, RawMessage, ResultsMessage, SettledMessage, TokenizedMessage
-from pipelines.stages.model_run import ModelRun
+from pipelines.stages.model.run import ModelRun
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage

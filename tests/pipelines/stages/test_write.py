@@ -23,7 +23,7 @@ from pipelines.output.receipt import Receipt
 from pipelines.output.sinks.folder import PartsFolder
 from pipelines.schemas import QUARANTINE_SCHEMA, output_schema
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, ShardHeader
-from pipelines.stages.model_run import ModelRun
+from pipelines.stages.model.run import ModelRun
 from pipelines.stages.write import WriteStage
 from pipelines.storage.filesystem import resolve
 

@@ -24,7 +24,7 @@ PIECE = 0.004
 
 
 class Job:
-    """Feeds pieces of so many tokens as `pipelines.stages.serve_client` does: two at a time, again after a refusal."""
+    """Feeds pieces of so many tokens as a job's `ServeClient` does: two at a time, again after a refusal."""
 
     def __init__(self, places: OfflinePlaces, tenant: str, tokens: int) -> None:
         self._places, self._tenant, self._tokens = places, tenant, tokens

@@ -22,8 +22,8 @@ from rich.console import Console
 from actors.parameters import EmbeddingParameters, QAParameters
 from pipelines.cli.commands.serve import _cause, _placement, _warn_of_lost_traces, _why
 from pipelines.config.service import ServeConfig
-from pipelines.job.node_check import Asked, Node, away_from
-from pipelines.job.node_facts import Questions, look
+from pipelines.job.nodes.check import Asked, Node, away_from
+from pipelines.job.nodes.facts import Questions, look
 from tests.pipelines.jobs import bare_engine, mixed_rows, same_answer, same_vector, write_jsonl
 from tests.pipelines.processes import Command, free_port, is_gone
 

@@ -16,9 +16,9 @@ from actors.tokenization.chunked_texts import prepare_chunks
 from actors.tokenization.preprocess import prepare_pairs, prepare_texts
 from pipelines.output.agreement import RowAgreement
 from pipelines.output.parts import ShardId
-from pipelines.stages import precision_check
-from pipelines.stages.model_runner import OwnModel
-from pipelines.stages.precision_check import PrecisionCheck
+from pipelines.stages.model import precision_check
+from pipelines.stages.model.precision_check import PrecisionCheck
+from pipelines.stages.model.runner import OwnModel
 from tests.pipelines.jobs import mixed_rows
 
 FIRST = ShardId(0, 0, False)

@@ -10,8 +10,7 @@ import pytest
 from ray.exceptions import RpcError
 
 from pipelines.errors import ConfigError, JobError
-from pipelines.job import node_drain
-from pipelines.job.node_drain import LivingNode, _chosen, _is_own, drain, nodes_below
+from pipelines.job.nodes.drain import LivingNode, _chosen, _is_own, drain, nodes_below
 from tests.pipelines.processes import deaf_address
 
 ONE, OTHER = LivingNode("a1", "10.0.0.7", False), LivingNode("b2", "10.0.0.8", False)
@@ -63,7 +62,7 @@ class _SilentHead:
 
 
 def test_a_head_that_stops_answering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_drain, "_gcs", lambda address: _SilentHead())
+    monkeypatch.setattr("pipelines.job.nodes.drain._gcs", lambda address: _SilentHead())
     with pytest.raises(JobError, match="the cluster's head does not answer: RpcError: no answer within 10 s"):
         drain("10.0.0.1:6379", 5.0, say=print)
 

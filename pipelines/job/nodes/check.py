@@ -18,7 +18,7 @@ from actors.registry import AUTO
 from actors.version import RESULT_PACKAGES, version_differences, versions_of
 from pipelines.config.job import OfflineConfig
 from pipelines.errors import JobError
-from pipelines.job.node_facts import Disk, NodeFacts, Questions, WantedFile, look
+from pipelines.job.nodes.facts import Disk, NodeFacts, Questions, WantedFile, look
 from pipelines.storage.filesystem import resolve
 
 _ANSWER_SECONDS = 60.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.models.loading import load_spec
 from actors.tokenization.preprocess import tokens_with_places
 from actors.tokenization.tokenizer import TokenPositions, Tokens
-from actors.training.alignment import TokenAlignment, align_tokens
+from actors.training.distillation.alignment import TokenAlignment, align_tokens
 from tests.actors.helpers import GOLDEN, MODELS, ints, strings
 
 SPECS = {name: load_spec(GOLDEN / "models" / name) for name in MODELS}

@@ -76,7 +76,7 @@ class SharedModel:
         from ray import serve
 
         from actors.serving.deployments import MODEL
-        from pipelines.stages.serve_client import ServeClient
+        from pipelines.stages.model.serve_client import ServeClient
 
         handle = serve.get_deployment_handle(self.deployment or MODEL, self.application)
         return ServeClient(handle, self.task, self.expected, self.tenant).process

@@ -20,7 +20,7 @@ from actors.serving.types import ANOTHER_MODEL, UNKNOWN_TENANT, ModelIdentity, R
 from actors.tenants import DEFAULT_TENANT
 from actors.tokenization.tokenized import Tokenized
 from pipelines.errors import ServiceChangedError
-from pipelines.stages.shard_pieces import ShardPieces
+from pipelines.stages.model.shard_pieces import ShardPieces
 
 _CREDITS = 2
 """Pieces that one client has at replicas at once: as many as a replica takes, since there is a client for each one."""

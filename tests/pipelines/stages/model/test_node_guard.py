@@ -7,8 +7,8 @@ import time
 import pytest
 
 from actors.version import RESULT_PACKAGES, versions_of
-from pipelines.stages import node_guard
-from pipelines.stages.node_guard import NodeGuard, UnfitNode
+from pipelines.stages.model import node_guard
+from pipelines.stages.model.node_guard import NodeGuard, UnfitNode
 
 HERE = versions_of(RESULT_PACKAGES)
 
@@ -35,7 +35,7 @@ def test_a_new_actor_waits_and_then_ends_the_round(monkeypatch: pytest.MonkeyPat
 
 def test_a_new_actor_does_not_get_ready_at_once() -> None:
     code = (
-        "from pipelines.stages.node_guard import NodeGuard\n"
+        "from pipelines.stages.model.node_guard import NodeGuard\n"
         "print('waits', flush=True)\n"
         "NodeGuard({'pyarrow': '1.0.0'}).admits(is_restarted=False)\n"
         "print('went on', flush=True)\n"

@@ -32,8 +32,8 @@ from pipelines.stages.messages import (
     ShardHeader,
     TokenizedMessage,
 )
-from pipelines.stages.model import ModelStage
-from pipelines.stages.model_runner import OwnModel, RunShard
+from pipelines.stages.model.runner import OwnModel, RunShard
+from pipelines.stages.model.stage import ModelStage
 from pipelines.stages.pending_units import PendingUnit
 from pipelines.stages.prepare import PrepareStage
 from pipelines.stages.read import ReadStage
@@ -259,7 +259,7 @@ def test_an_actor_that_is_started_anew_never_dies_in_its_constructor(
     full = _NoModel(ModelParameters(), BatchingParameters(), QA, "", error=OutOfMemory("the device is full"))
     with pytest.raises(OutOfMemory):
         ModelStage(full, None, True)
-    monkeypatch.setattr("pipelines.stages.model._is_restarted", lambda: True)
+    monkeypatch.setattr("pipelines.stages.model.stage._is_restarted", lambda: True)
     failed = _settled(ModelStage(full, None, True)(prepared))
     assert (failed.error, failed.device_lost) == ("the device is lost: OutOfMemory: the device is full", True)
     assert len(ended) == 1
@@ -269,6 +269,6 @@ def test_an_actor_that_is_started_anew_never_dies_in_its_constructor(
 
 def test_workers_that_hold_no_model_do_not_load_torch() -> None:
     show = "print([name for name in ('torch', 'transformers') if name in sys.modules])"
-    loaded = f"import sys, pipelines.stages.model; {show}"
+    loaded = f"import sys, pipelines.stages.model.stage; {show}"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

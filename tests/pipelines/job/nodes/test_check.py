@@ -11,8 +11,8 @@ from actors.version import versions_of
 from pipelines.config.job import AnswerConfig
 from pipelines.config.loader import load_config
 from pipelines.errors import JobError
-from pipelines.job import node_check
-from pipelines.job.node_check import (
+from pipelines.job.nodes import check
+from pipelines.job.nodes.check import (
     Asked,
     Node,
     away_from,
@@ -21,7 +21,7 @@ from pipelines.job.node_check import (
     questions_of,
     refused_ids,
 )
-from pipelines.job.node_facts import Disk, NodeFacts, Questions
+from pipelines.job.nodes.facts import Disk, NodeFacts, Questions
 
 NODE = Node("a1", "10.0.0.7", {"CPU": 8.0})
 QUESTIONS = Questions(("torch", "transformers", "pyarrow"))
@@ -110,12 +110,12 @@ def test_only_what_concerns_the_node_refuses_it(
     def get(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("pipelines.job.node_check.ray.get", get)
-    monkeypatch.setattr(node_check, "living_nodes", lambda: [NODE])
-    asked = node_check._answer(NODE, None, 0.0, 0.0)
+    monkeypatch.setattr("pipelines.job.nodes.check.ray.get", get)
+    monkeypatch.setattr(check, "living_nodes", lambda: [NODE])
+    asked = check._answer(NODE, None, 0.0, 0.0)
     assert (bool(asked.mishap), bool(asked.error)) == (is_mishap, not is_mishap)
-    monkeypatch.setattr(node_check, "living_nodes", list)
-    asked = node_check._answer(NODE, None, 0.0, 0.0)
+    monkeypatch.setattr(check, "living_nodes", list)
+    asked = check._answer(NODE, None, 0.0, 0.0)
     assert (asked.mishap, asked.error) == ("", "")
 
 

@@ -13,12 +13,12 @@ from pipelines.errors import StorageError
 from pipelines.output.parts import ShardId
 from pipelines.output.sinks.base import Sink
 from pipelines.stages.base import ShardStage
-from pipelines.stages.departure import Departure
 from pipelines.stages.messages import IpcTable, ResultsMessage, SettledMessage, TokenizedMessage
-from pipelines.stages.model_run import ModelRun
-from pipelines.stages.model_runner import OwnModel, RunShard, SharedModel
-from pipelines.stages.node_guard import NodeGuard
-from pipelines.stages.precision_check import PrecisionCheck
+from pipelines.stages.model.departure import Departure
+from pipelines.stages.model.node_guard import NodeGuard
+from pipelines.stages.model.precision_check import PrecisionCheck
+from pipelines.stages.model.run import ModelRun
+from pipelines.stages.model.runner import OwnModel, RunShard, SharedModel
 
 _FAREWELL_SECONDS = 3.0
 """A process whose device is lost lives so long, for the shard that found it out to reach the next stage on a busy

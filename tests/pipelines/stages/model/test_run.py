@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from actors.engine.pass_stats import LengthBucket, PassStats
 from pipelines.output.agreement import RowAgreement
-from pipelines.stages.model_run import ModelRun
+from pipelines.stages.model.run import ModelRun
 
 STATS = PassStats({64: LengthBucket(2, 9, 100, 120, 0.5)}, Counter({256: 2}))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.stages.departure import Departure
+from pipelines.stages.model.departure import Departure
 
 
 def test_only_actors_of_ray_watch_their_node() -> None:
@@ -11,7 +11,7 @@ def test_only_actors_of_ray_watch_their_node() -> None:
 
 def test_what_is_begun_is_finished_and_the_rest_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("pipelines.stages.departure.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pipelines.stages.model.departure.time.monotonic", lambda: clock[0])
     going = Departure()
     with going.working() as may_begin:
         assert may_begin

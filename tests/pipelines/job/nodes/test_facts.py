@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from pipelines.job import node_facts
-from pipelines.job.node_facts import Questions, WantedFile, look
+from pipelines.job.nodes import facts
+from pipelines.job.nodes.facts import Questions, WantedFile, look
 from pipelines.storage.filesystem import resolve
 from tests.pipelines.processes import deaf_address
 
@@ -43,7 +43,7 @@ def test_a_store_that_does_not_answer_and_one_without_credentials(monkeypatch: p
     pytest.importorskip("s3fs")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(node_facts, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(facts, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     with deaf_address() as address:
@@ -67,6 +67,6 @@ def test_a_store_that_fails_for_a_moment_is_asked_again(tmp_path: Path, monkeypa
         return {"name": path}
 
     monkeypatch.setattr(store.fs, "info", info)
-    monkeypatch.setattr("pipelines.job.node_facts.time.sleep", pauses.append)
+    monkeypatch.setattr("pipelines.job.nodes.facts.time.sleep", pauses.append)
     assert _asked(WantedFile("OUTPUT", store, store.path("_manifest.json"))) == {}
-    assert (tries, pauses) == ([2], [node_facts._PAUSE_SECONDS])
+    assert (tries, pauses) == ([2], [facts._PAUSE_SECONDS])

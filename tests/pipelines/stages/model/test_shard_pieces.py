@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.parameters import QAParameters
 from actors.tokenization.tokenized import Tokenized
-from pipelines.stages.shard_pieces import ShardPieces
+from pipelines.stages.model.shard_pieces import ShardPieces
 from tests.actors.helpers import prepare, word_spec, words
 
 

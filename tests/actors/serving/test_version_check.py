@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from actors.errors import ModelError
-from actors.serving.node_check import check_versions, service_versions
+from actors.serving.version_check import check_versions, service_versions
 from actors.version import release
 
 

@@ -17,9 +17,9 @@ from actors.models.loading import load_spec
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.training.dataset import Pairs, PairTensors
+from actors.training.distillation.teacher import TeacherTensors
 from actors.training.objective import LOSSES
 from actors.training.setup import answer_places
-from actors.training.teacher import TeacherTensors
 from tests.actors.helpers import GOLDEN, MODELS, word_spec, words
 from tests.actors.training.helpers import (
     BERT,

@@ -15,7 +15,7 @@ from actors.parameters import BatchingParameters
 from actors.tokenization.tokenized import Tokenized
 from pipelines.output.agreement import RowAgreement
 from pipelines.output.parts import ShardId
-from pipelines.stages.model_runner import OwnModel
+from pipelines.stages.model.runner import OwnModel
 
 _MOST_ROWS = 64
 """Rows of a job that are compared, about."""

@@ -16,7 +16,7 @@ from actors.tokenization.encoder_spec import EncoderSpec
 from actors.tokenization.preprocess import question_tokens, tokens_with_places
 from actors.tokenization.tokenized import Tokenized
 from actors.tokenization.windows import cut
-from actors.training.alignment import TokenAlignment, align_tokens
+from actors.training.distillation.alignment import TokenAlignment, align_tokens
 
 _LARGEST_OVERLAP = 128
 """Tokens that two windows of a teacher share at most, in which it reads one of the student's; half of those of the

@@ -15,8 +15,8 @@ from actors.parameters import QAParameters
 from actors.serving.gateway.handle_client import MOST_CRASHES
 from actors.serving.types import ModelIdentity, Refusal
 from pipelines.errors import ServiceChangedError
-from pipelines.stages.serve_client import ServeClient
-from pipelines.stages.shard_pieces import ShardPieces
+from pipelines.stages.model.serve_client import ServeClient
+from pipelines.stages.model.shard_pieces import ShardPieces
 from tests.actors.helpers import prepare, word_spec
 
 QA = QAParameters()
