@@ -12,6 +12,7 @@ from actors.errors import last_line
 from pipelines.config.quarantine_limit import QuarantineLimit
 from pipelines.errors import JobError, SpanmillError
 from pipelines.execution.job_pool import pool_of
+from pipelines.execution.lost_work import WorkLost
 from pipelines.execution.node_watch import NodeWatch, refused_by, watch_of
 from pipelines.execution.outcome import Outcome
 from pipelines.execution.poison_row_search import PoisonRowSearch
@@ -190,7 +191,8 @@ class _Run:
         except SpanmillError:
             raise
         except Exception as error:  # Ray Data wraps what breaks down in several kinds, not all of them RayErrors
-            text = f"{type(error).__name__}: {last_line(error)}"
+            kind = "" if isinstance(error, WorkLost) else f"{type(error).__name__}: "
+            text = kind + last_line(error)
             self.progress.note(text)
             self.observer.note(text)
             return False

@@ -104,7 +104,16 @@ def _head_killed(at: Bench) -> str:
 POOLS = {
     "serve": ("--pool", "serve"),
     "own": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.cpus=0.5"),
-    "growing": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.max_size=6"),
+    "growing": (
+        "--set",
+        "ray.address=auto",
+        "--set",
+        "pool.size=1",
+        "--set",
+        "pool.max_size=6",
+        "--set",
+        "pool.cpus=1",
+    ),
 }
 """Words of the job's command."""
 FAULTS = {
