@@ -178,7 +178,10 @@ def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str],
 def _copy_from_url(url: str, storage: dict[str, object], weights: Sequence[str], key: str) -> Path:
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
-        listing = {str(path): info for path, info in fs.find(root, maxdepth=1, detail=True).items()}
+        # Not `find`, which takes a store that does not answer for an empty one.
+        listing = {str(info["name"]): info for info in fs.ls(root, detail=True) if info["type"] == "file"}
+    except FileNotFoundError:
+        listing = {}
     except Exception as error:  # every fsspec implementation raises its own kind
         raise ModelError(f"{key}.name: {url} cannot be read: {first_line(error)}") from error
     names = {path: path.removeprefix(root).strip("/") for path in listing}

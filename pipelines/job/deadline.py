@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from pipelines.console import open_console
@@ -23,20 +23,24 @@ def within(seconds: float, waiting_for: str, call: Callable[[], Result]) -> Resu
     Raises:
         TimeoutError: the time is over; the message says what did not answer.
     """
+    future = in_thread(call)
+    patience = min(_PATIENCE, seconds)
+    if not wait((future,), patience).done:
+        open_console(stderr=True).print(f"waiting for {waiting_for}, at most {seconds:g} s ...")
+        if not wait((future,), seconds - patience).done:
+            raise TimeoutError(f"{waiting_for} did not answer within {seconds:g} s")
+    return future.result()
+
+
+def in_thread(call: Callable[[], Result]) -> Future[Result]:
+    """Runs a call that may never return in a thread of its own, which ends with the process at the latest."""
     future: Future[Result] = Future()
-    ended = threading.Event()
 
     def run() -> None:
         try:
             future.set_result(call())
         except BaseException as error:
             future.set_exception(error)
-        ended.set()
 
-    threading.Thread(target=run, name="within", daemon=True).start()
-    patience = min(_PATIENCE, seconds)
-    if not ended.wait(patience):
-        open_console(stderr=True).print(f"waiting for {waiting_for}, at most {seconds:g} s ...")
-        if not ended.wait(seconds - patience):
-            raise TimeoutError(f"{waiting_for} did not answer within {seconds:g} s")
-    return future.result()
+    threading.Thread(target=run, name="in_thread", daemon=True).start()
+    return future

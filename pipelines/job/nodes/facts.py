@@ -5,15 +5,20 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from actors.errors import first_line
 from actors.version import versions_of
 from pipelines.errors import SpanmillError
+from pipelines.job.deadline import in_thread
 from pipelines.storage.filesystem import Store
 from pipelines.storage.url import redact
 
+_LOOK_SECONDS = 30.0
+"""Longest that stores are waited for, all at once: a firewall that swallows packets gives no answer for minutes."""
 _TRIES = 2
 """Looks at a store: a node must not be refused for one packet that was lost."""
 _PAUSE_SECONDS = 3.0
@@ -101,8 +106,10 @@ def _unreachable(questions: Questions) -> Iterator[tuple[str, str]]:
     folder = questions.model_folder
     if folder is not None and not Path(folder).is_dir():
         yield f"the model {folder}", "there is no such folder"
-    for wanted in questions.files:
-        why = _why_not(wanted)
+    ends = time.monotonic() + _LOOK_SECONDS
+    for wanted, future in [(wanted, in_thread(partial(_why_not, wanted))) for wanted in questions.files]:
+        is_done = bool(wait((future,), max(ends - time.monotonic(), 0.0)).done)
+        why = future.result() if is_done else f"no answer within {_LOOK_SECONDS:g} s"
         if why is not None:
             yield f"{wanted.what} {wanted.store.url}", redact(why)
 

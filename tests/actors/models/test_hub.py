@@ -115,6 +115,19 @@ def test_a_file_url_may_hold_blanks(tmp_path: Path) -> None:
     assert fingerprint(_find(f"file://{tmp_path}/my models/b"), "torch") == fingerprint(BERT, "torch")
 
 
+def test_a_store_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
+    pytest.importorskip("s3fs")
+    storage = {
+        "key": "k",
+        "secret": "s",
+        "endpoint_url": "http://127.0.0.1:9",
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    with pytest.raises(ModelError, match=r"model\.name: s3://bucket/mine cannot be read: ") as raised:
+        _find("s3://bucket/mine", **storage)
+    assert not isinstance(raised.value, NoModelError)
+
+
 def test_a_url_without_model_files_is_named(memory: MemoryFileSystem) -> None:
     memory.pipe("/elsewhere/README.md", b"hello")
     with pytest.raises(NoModelError, match="memory://elsewhere holds no model files"):
@@ -134,9 +147,9 @@ class _Breaking(fsspec.AbstractFileSystem):  # type: ignore[misc]
 
     protocol = "breaking"
 
-    def find(self, path: str, *args: Any, **kwargs: Any) -> dict[str, dict[str, Any]]:
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[dict[str, Any]]:
         names = (f"{path}/config.json", f"{path}/model.safetensors")
-        return {name: {"name": name, "size": 1, "type": "file"} for name in names}
+        return [{"name": name, "size": 1, "type": "file"} for name in names]
 
     def get_file(self, rpath: str, lpath: str, **kwargs: Any) -> None:
         Path(lpath).write_bytes(b"x")

@@ -1,6 +1,7 @@
 """What a machine says of itself when a job asks it."""
 
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -19,11 +20,11 @@ def _asked(*files: WantedFile, model: str | None = None) -> dict[str, str]:
 
 def test_it_says_versions_clock_and_room(tmp_path: Path) -> None:
     before = time.time()
-    facts = look(Questions(("pyarrow", "no-such-distribution")), (str(tmp_path), "/no/such/folder"))
-    assert before <= facts.clock <= time.time()
-    assert (facts.host, facts.versions) == (socket.gethostname(), {"pyarrow": pyarrow.__version__})
-    assert facts.disks[0].folder == str(tmp_path)
-    assert 0 < facts.disks[0].free < facts.disks[0].total
+    told = look(Questions(("pyarrow", "no-such-distribution")), (str(tmp_path), "/no/such/folder"))
+    assert before <= told.clock <= time.time()
+    assert (told.host, told.versions) == (socket.gethostname(), {"pyarrow": pyarrow.__version__})
+    assert told.disks[0].folder == str(tmp_path)
+    assert 0 < told.disks[0].free < told.disks[0].total
 
 
 def test_a_model_that_only_the_driver_has(tmp_path: Path) -> None:
@@ -70,3 +71,13 @@ def test_a_store_that_fails_for_a_moment_is_asked_again(tmp_path: Path, monkeypa
     monkeypatch.setattr("pipelines.job.nodes.facts.time.sleep", pauses.append)
     assert _asked(WantedFile("OUTPUT", store, store.path("_manifest.json"))) == {}
     assert (tries, pauses) == ([2], [facts._PAUSE_SECONDS])
+
+
+def test_a_firewall_that_swallows_packets_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "_LOOK_SECONDS", 0.2)
+    never, silent, answering = threading.Event(), resolve("memory://silent"), resolve(str(tmp_path))
+    (tmp_path / "in.jsonl").write_text("{}")
+    monkeypatch.setattr(silent.fs, "info", lambda path: never.wait())
+    files = (WantedFile("OUTPUT", silent, "x"), WantedFile("INPUT", answering, answering.path("in.jsonl")))
+    assert _asked(*files) == {"OUTPUT memory://silent": "no answer within 0.2 s"}
+    never.set()
