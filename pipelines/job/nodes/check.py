@@ -194,10 +194,13 @@ def _findings_of(asked: Asked, wanted: Mapping[str, str]) -> Iterator[NodeFindin
     name = f"{facts.host} ({node.address})"
     differences = version_differences(wanted, facts.versions)
     if differences:
-        listed, mends = ", ".join(map(str, differences)), " ".join(one.mend for one in differences)
-        yield NodeFinding(node, name, f"it has {listed}. {_SAME_EVERYWHERE}, or there: {mends}", refused=True)
+        listed, commands = ", ".join(map(str, differences)), " ".join(one.mend for one in differences)
+        yield NodeFinding(node, name, f"it has {listed}. {_SAME_EVERYWHERE}, or there: {commands}", refused=True)
+    mends: dict[str, list[str]] = {}
     for what, why in facts.unreachable.items():
-        yield NodeFinding(node, name, f"it cannot read {what}: {why}. {_reach_mend(what)}", refused=True)
+        mends.setdefault(_reach_mend(what), []).append(f"{what}: {why}")
+    for mend, whats in mends.items():
+        yield NodeFinding(node, name, f"it cannot read {'; '.join(whats)}. {mend}", refused=True)
     if abs(asked.skew) > _MOST_SKEW:
         yield NodeFinding(node, name, _skewed(asked.skew))
     for disk in facts.disks:

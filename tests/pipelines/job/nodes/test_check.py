@@ -60,6 +60,13 @@ def test_what_it_cannot_read_is_named_with_the_mend(what: str, mend: str) -> Non
     assert mend in said
 
 
+def test_one_mend_is_said_once() -> None:
+    unreachable = {"OUTPUT s3://b/out": "timeout", "INPUT s3://b/in": "no route", "the model /mine": "no such folder"}
+    stores, model = _said(replace(FACTS, unreachable=unreachable))
+    assert "it cannot read OUTPUT s3://b/out: timeout; INPUT s3://b/in: no route. Check the route" in stores
+    assert "it cannot read the model /mine: no such folder. Copy the folder" in model
+
+
 @pytest.mark.parametrize(("clock", "words"), [(1_001.0 + 130, "130 s ahead of"), (999.0 - 200, "200 s behind")])
 def test_a_clock_that_differs_by_minutes_is_warned_of(clock: float, words: str) -> None:
     [said] = _said(replace(FACTS, clock=clock))
