@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from actors.training.distillation.student import load_base, save
+from actors.training.student import load_base, save
 
 _SEED = 0
 """Seed of a fresh QA head, which is not used: every model here has one."""

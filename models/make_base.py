@@ -17,7 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertModel
 from transformers.utils import logging
 
-from actors.training.distillation.bert_to_distilbert import to_distilbert
+from actors.training.bert_to_distilbert import to_distilbert
 
 SEED = 42
 PAIR_MARK = "[unused0]"

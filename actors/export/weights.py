@@ -26,7 +26,7 @@ _Writer = Callable[[Path, Path, str, bool, ExportTools], None]
 def _write_safetensors(folder: Path, output: Path, precision: str, with_qa_head: bool, tools: ExportTools) -> None:
     """Config and tokenizer as well: what all other forms stand beside."""
     from actors.backends.pytorch.torch_weights import load_model
-    from actors.training.distillation.student import save
+    from actors.training.student import save
 
     model = load_model(folder, with_qa_head)
     _drop_made_up_pooler(model, folder)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
@@ -178,10 +179,7 @@ def _download_from_hub(name: str, revision: str | None, patterns: Sequence[str],
 def _copy_from_url(url: str, storage: dict[str, object], weights: Sequence[str], key: str) -> Path:
     try:
         fs, root = fsspec.core.url_to_fs(url, **storage)
-        # Not `find`, which takes a store that does not answer for an empty one.
-        listing = {str(info["name"]): info for info in fs.ls(root, detail=True) if info["type"] == "file"}
-    except FileNotFoundError:
-        listing = {}
+        listing = _files_at(fs, root)
     except Exception as error:  # every fsspec implementation raises its own kind
         raise ModelError(f"{key}.name: {url} cannot be read: {first_line(error)}") from error
     names = {path: path.removeprefix(root).strip("/") for path in listing}
@@ -202,6 +200,17 @@ def _copy_from_url(url: str, storage: dict[str, object], weights: Sequence[str],
         except Exception as error:
             raise ModelError(f"{key}.name: {url} cannot be copied: {first_line(error)}") from error
     return target
+
+
+def _files_at(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, dict[str, Any]]:
+    """What a store says of each file of a folder, by path; empty where there is no such folder."""
+    try:
+        # Not `find`, which takes a store that does not answer in time for an empty one.
+        entries = fs.ls(root, detail=True)
+    except FileNotFoundError:
+        return {}
+    # Links are neither files nor directories.
+    return {str(entry["name"]): entry for entry in entries if entry["type"] != "directory"}
 
 
 def _add_from_url(url: str, storage: dict[str, object], folder: Path, files: Sequence[ExportedFile], key: str) -> None:

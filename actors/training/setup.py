@@ -19,11 +19,11 @@ from actors.models.loading import load_spec
 from actors.parameters import QAParameters
 from actors.tokenization.encoder_spec import EncoderSpec
 from actors.training.dataset import Pairs, Texts, UntrainableReason
-from actors.training.distillation.student import halve, load_base
 from actors.training.embedding_texts import choose_texts
 from actors.training.loop import TrainingLoop, total_steps
 from actors.training.objective import Objective
 from actors.training.parameters import TrainingParameters
+from actors.training.student import halve, load_base
 from actors.training.trainer import Trainer, freeze, set_dropout
 
 

@@ -9,11 +9,9 @@ import ray
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 
-from pipelines.words import counted
-
 _PATIENCE_SECONDS = 60.0
-"""How long nothing else may be computed, beside the time in which the first actor was ready: a node may join meanwhile,
-or an actor that found room load its model."""
+"""How long nothing may be computed, beside the time in which the first actor was ready: a node may join meanwhile, or
+an actor that found room load its model."""
 _LOOK_SECONDS = 1.0
 
 
@@ -31,6 +29,8 @@ class _InHand:
     """Those of all other actors."""
     tasks: frozenset[tuple[int, int]]
     """Of the stages without actors: the place of the stage, and Ray's number of the task there."""
+    outputs: int
+    """Blocks that any stage has given so far."""
 
 
 class LostWorkWatch(ExecutionCallback):
@@ -38,7 +38,7 @@ class LostWorkWatch(ExecutionCallback):
 
     Ray binds the calls in an actor's hands to it, also while it waits for room to be started anew; on a cluster that
     gets no node in place of one that died, they would wait for ever. Of a task on a node that died without a word, Ray
-    hears when it closes its connection to it, after seven minutes. The next pass gives both to others.
+    hears when it closes its connection to it, up to seven minutes later. The next pass gives both to others.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class LostWorkWatch(ExecutionCallback):
         self._gone = frozenset[str]()
         self._suspect = frozenset[tuple[int, int]]()
         self._start_seconds: float | None = None
-        self._waiting = 0
+        self._outputs = 0
         self._waits_since = self._began
         self._looked = 0.0
 
@@ -57,7 +57,7 @@ class LostWorkWatch(ExecutionCallback):
         self._began = time.monotonic()
 
     def on_execution_step(self, executor: Any) -> None:
-        """Raises WorkLost where nothing but shards of nodes that are gone has been in hand for some minutes."""
+        """Raises WorkLost where nothing but shards of nodes that are gone has been in hand for a minute and more."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
@@ -66,11 +66,11 @@ class LostWorkWatch(ExecutionCallback):
             self._start_seconds = now - self._began
         found = _in_hand(executor)
         self._look_at_nodes(found)
-        lost = found.tasks & self._suspect
-        waiting, worked_on = found.waiting + len(lost), found.worked_on + len(found.tasks) - len(lost)
-        if not waiting or worked_on or waiting != self._waiting:
+        may_be_lost = bool(found.waiting or found.tasks) and not found.worked_on and found.tasks <= self._suspect
+        # Before the first actor is ready, tasks wait for it, however long it takes.
+        if not may_be_lost or found.outputs != self._outputs or self._start_seconds is None:
             self._waits_since = now
-        self._waiting = waiting
+        self._outputs = found.outputs
         if self._gone and now - self._waits_since >= self._patience:
             raise WorkLost(self._message())
 
@@ -80,7 +80,7 @@ class LostWorkWatch(ExecutionCallback):
         self._nodes |= living
         gone = frozenset(self._nodes.keys() - living.keys())
         if gone != self._gone:
-            # What begins from now on is begun elsewhere.
+            # What begins from now on is begun elsewhere. Whether those in hand ran there, nobody here knows.
             self._gone, self._suspect = gone, self._suspect | found.tasks
 
     @property
@@ -89,23 +89,24 @@ class LostWorkWatch(ExecutionCallback):
         return _PATIENCE_SECONDS + (self._start_seconds or 0.0)
 
     def _message(self) -> str:
-        listed = ", ".join(sorted(self._nodes[node] for node in self._gone))
-        were = "was" if self._waiting == 1 else "were"
+        addresses = sorted({self._nodes[node] for node in self._gone})
+        are = "node {} is" if len(addresses) == 1 else "nodes {} are"
         return (
-            f"{counted(self._waiting, 'shard')} {were} in the hands of node {listed}, which is gone, and nothing else "
-            f"has been computed for {self._patience:.0f} s; the next round gives them to the nodes that are left"
+            f"{are.format(', '.join(addresses))} gone, and nothing has been computed for {self._patience:.0f} s, so "
+            "this round ends; the next one computes what is missing"
         )
 
 
 def _in_hand(executor: Any) -> _InHand:
     states = [state for pool in _pools(executor) for state in pool._running_actors.values()]
     waiting = sum(state.num_tasks_in_flight for state in states if state.is_restarting)
-    stages = enumerate(executor._topology)
-    others = [(place, stage) for place, stage in stages if not isinstance(stage, ActorPoolMapOperator)]
+    places = enumerate(executor._topology)
+    others = [(place, stage) for place, stage in places if not isinstance(stage, ActorPoolMapOperator)]
     return _InHand(
         waiting,
         sum(state.num_tasks_in_flight for state in states) - waiting,
         frozenset((place, task.task_index()) for place, stage in others for task in stage.get_active_tasks()),
+        sum(stage.metrics.num_outputs_taken for stage in executor._topology),
     )
 
 

@@ -12,8 +12,8 @@ from actors.models.hub import fingerprint, from_anywhere
 from actors.models.loading import load_spec
 from actors.tokenization.preprocess import qa_window_size
 from actors.training.checkpoint_state import load_state
-from actors.training.distillation.student import save
 from actors.training.setup import Sources, load_student
+from actors.training.student import save
 from pipelines.config.training import FinetuneConfig
 from pipelines.errors import JobError, StorageError
 from pipelines.evaluation.squad import SkippedRows

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from actors.training.distillation.student import TOKENIZER_FILES
 from actors.training.parameters import TrainingParameters
+from actors.training.student import TOKENIZER_FILES
 from pipelines.config.training import FinetuneConfig
 from pipelines.corpus.source_file import SourceFile
 from pipelines.errors import ManifestError, MissingError

@@ -144,13 +144,15 @@ def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
         there = [replica for replica, host in at.running_replicas().items() if host == first]
         committed, began = job.committed(), time.monotonic()
         newcomer = fault.strike(at)
-        until(lambda: _got_on(job, committed, newcomer), _RECOVERY_SECONDS)
-        at.wait_for_replicas(without=there if fault.ends_replicas else ())
-        recovered = time.monotonic() - began
-        job.wait()
-        at.wait_for_replicas()
-        for worker in at.cluster.workers[2:]:
-            at.cluster.remove_worker(worker)
+        try:
+            until(lambda: _got_on(job, committed, newcomer), _RECOVERY_SECONDS)
+            at.wait_for_replicas(without=there if fault.ends_replicas else ())
+            recovered = time.monotonic() - began
+            job.wait()
+            at.wait_for_replicas()
+        finally:
+            for worker in at.cluster.workers[2:]:
+                at.cluster.remove_worker(worker)
     # What a busy machine refused before has nothing to do with the fault.
     requests = load.since(began)
     failed = [one for one in requests if one.error]

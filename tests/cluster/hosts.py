@@ -152,6 +152,7 @@ class Cluster:
         node.signal(signal.SIGTERM)
         code, said = node.end(_PATIENCE)
         assert code == 0, said
+        assert "has left the cluster" in said
 
     def remove_worker(self, host: Host) -> None:
         """Has a worker leave the cluster, and removes its host."""

@@ -104,8 +104,9 @@ def test_a_service_that_gets_other_models_during_a_job(running: Bench) -> None:
     other = f"{BUCKET}/models/other"
     for path in sorted((ROOT / "models" / "minilm-qa").iterdir()):
         content = path.read_bytes()
-        changed = json.dumps(json.loads(content) | {"note": "another model"}).encode()
-        cluster.put(f"models/other/{path.name}", changed if path.name == "config.json" else content)
+        if path.name == "config.json":
+            content = json.dumps(json.loads(content) | {"note": "another model"}).encode()
+        cluster.put(f"models/other/{path.name}", content)
     job = running.start_job(cluster.workers[1], "--pool", "serve")
     job.wait_for(3)
     # Its command must not end what the next ones start.

@@ -49,7 +49,7 @@ def _joined(running: Bench, *before: Sequence[str], env: Mapping[str, str] | Non
 
 
 def _warning(running: Bench, other: Host) -> str:
-    """What a job of all nodes says about this one; the job comes to its end, with the right rows."""
+    """The line that a job of all nodes says about this one; the job comes to its end, with the right rows."""
     job = running.start_job(running.cluster.workers[0], keys=("ray.address=auto",))
     code, said = job.command.end()
     assert code == 0, said
@@ -107,12 +107,15 @@ def test_a_node_with_another_clock_is_named_and_works(running: Bench) -> None:
     assert "timedatectl set-ntp true" in warning
 
 
-@pytest.mark.parametrize("left", [40, 0], ids=["nearly full", "full"])
-def test_a_node_with_a_full_disk_is_named_and_the_job_goes_on(running: Bench, left: int) -> None:
-    """Of a node whose disk fills up once it has joined, so many MiB are left."""
+@pytest.mark.parametrize(
+    ("fill", "says"),
+    [("head --bytes=-40M", "its disk is nearly full"), ("cat", "gets no work: its disk is full")],
+    ids=["nearly", "wholly"],
+)
+def test_a_node_with_a_full_disk_is_named_and_the_job_goes_on(running: Bench, fill: str, says: str) -> None:
     with _joined(running) as other:
-        free = int(other.run("df", "--block-size=1", "--output=avail", "/tmp").stdout.split()[-1])
-        other.run("fallocate", "--length", str(free - (left << 20)), "/tmp/fills-it")
+        free = other.run("df", "--block-size=1", "--output=avail", "/tmp").stdout.split()[-1]
+        other.run("bash", "-c", f"head --bytes={free} /dev/zero | {fill} > /tmp/fills-it", check=False)
         warning = _warning(running, other)
-    assert "its disk is nearly full" in warning if left else "gets no work" in warning
+    assert says in warning
     assert "Make room there" in warning

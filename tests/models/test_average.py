@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from actors.training.distillation.student import load_base, save
+from actors.training.student import load_base, save
 from models.average import average, main
 
 

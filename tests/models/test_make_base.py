@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoTokenizer, BertModel
 
 from actors.backends.pytorch.torch_weights import load_model
 from actors.models.loading import load_spec
-from actors.training.distillation.student import load_base
+from actors.training.student import load_base
 from models.make_base import PAIR_MARK, main
 
 BERT = Path(__file__).parents[1] / "golden" / "models" / "bert"

@@ -219,5 +219,5 @@ def test_a_node_that_dies_and_is_not_replaced_does_not_hold_the_job_up(
     node.clean_up()
     code, _, said = job.end(900)
     assert code == 0, said
-    assert "wait for an actor of node" in said
+    assert "is gone, and nothing has been computed for" in said
     assert [row["id"] for row in part_rows(tmp_path / "out")] == [row["id"] for row in read_jsonl(corpus)]

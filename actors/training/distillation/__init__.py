@@ -1,1 +1,1 @@
-"""A student that learns from another model: how it is made, and what its teacher says of each window."""
+"""What a teacher says of each window of its student, whatever tokenizer it has."""

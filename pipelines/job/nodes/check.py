@@ -1,5 +1,6 @@
 """Which nodes of a cluster a job can use: each is asked once, by a tiny task, before it gets work."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ _FEEDER_PACKAGES = ("tokenizers", "pyarrow")
 """What matters where a job only feeds a service, whose replicas look at the other packages of their nodes."""
 _LISTED_STORES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://")
 """Those that tell whether a folder is there. Of other servers only files can be asked for."""
+_MAKE_ROOM = "Make room there, or start the node with --temp-dir, TMPDIR or RAY_TMPDIR on another disk"
 _SAME_EVERYWHERE = "Use the same image or the same constraints.txt on all nodes, and start the node again"
 
 
@@ -209,6 +211,8 @@ def _findings_of(asked: Asked, wanted: Mapping[str, str]) -> Iterator[NodeFindin
 
 
 def _cannot_run(error: str) -> str:
+    if os.strerror(errno.ENOSPC) in error:
+        return f"its disk is full: {error}. {_MAKE_ROOM}"
     return f"it cannot run this code: {error}. Install there what pyproject.toml names, or use the same image"
 
 
@@ -232,6 +236,5 @@ def _full(disk: Disk) -> str:
     mib = 1 << 20
     return (
         f"its disk is nearly full: {disk.free / mib:,.0f} of {disk.total / mib:,.0f} MiB left in {disk.folder}, where "
-        "Ray spills shards and models are unpacked. Make room there, or start the node with --temp-dir, TMPDIR or "
-        "RAY_TMPDIR on another disk"
+        f"Ray spills shards and models are unpacked. {_MAKE_ROOM}"
     )

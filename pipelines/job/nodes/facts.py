@@ -75,7 +75,7 @@ class NodeFacts:
 
 
 def look(questions: Questions, folders: tuple[str, ...]) -> NodeFacts:
-    """Answers for the machine that calls it; takes some seconds where a store does not answer.
+    """Answers for the machine that calls it; takes half a minute where a store does not answer.
 
     Args:
         folders: that must have room, beside the one for temporary files. Those that are not there do not count.

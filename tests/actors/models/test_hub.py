@@ -115,17 +115,27 @@ def test_a_file_url_may_hold_blanks(tmp_path: Path) -> None:
     assert fingerprint(_find(f"file://{tmp_path}/my models/b"), "torch") == fingerprint(BERT, "torch")
 
 
+class _Silent(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    """A store that does not answer in time."""
+
+    protocol = "silent"
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[dict[str, Any]]:
+        raise TimeoutError(f"{path}: no answer")
+
+
 def test_a_store_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
-    pytest.importorskip("s3fs")
-    storage = {
-        "key": "k",
-        "secret": "s",
-        "endpoint_url": "http://127.0.0.1:9",
-        "config_kwargs": {"retries": {"total_max_attempts": 1}},
-    }
-    with pytest.raises(ModelError, match=r"model\.name: s3://bucket/mine cannot be read: ") as raised:
-        _find("s3://bucket/mine", **storage)
+    fsspec.register_implementation("silent", _Silent, clobber=True)
+    with pytest.raises(ModelError, match=r"model\.name: silent://mine cannot be read: .*no answer") as raised:
+        _find("silent://mine")
     assert not isinstance(raised.value, NoModelError)
+
+
+def test_a_file_url_may_hold_links(tmp_path: Path) -> None:
+    """As a snapshot in the hub's cache does."""
+    for path in BERT.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    assert {path.name for path in _find(f"file://{tmp_path}").iterdir()} >= {"config.json", "model.safetensors"}
 
 
 def test_a_url_without_model_files_is_named(memory: MemoryFileSystem) -> None:

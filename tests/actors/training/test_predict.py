@@ -11,8 +11,8 @@ from torch import distributed
 from actors.models.loading import load_engine, load_spec
 from actors.parameters import BatchingParameters, ModelParameters, QAParameters
 from actors.tokenization.preprocess import prepare_pairs
-from actors.training.distillation.student import save
 from actors.training.predict import predict_answers, predict_together
+from actors.training.student import save
 from tests.actors.helpers import answers_of, strings
 from tests.actors.training.helpers import (
     BERT,

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
-from actors.training.distillation.student import save
 from actors.training.setup import Sources, TrainingSetup, WorkerRank, assemble
+from actors.training.student import save
 from pipelines.cli.main import main
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig

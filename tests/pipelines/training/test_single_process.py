@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from actors.training.distillation.student import save
 from actors.training.setup import Sources, WorkerRank, assemble
+from actors.training.student import save
 from pipelines.config.loader import load_config
 from pipelines.config.training import FinetuneConfig
 from pipelines.training.dataset import read_training_data

@@ -60,6 +60,12 @@ def test_what_it_cannot_read_is_named_with_the_mend(what: str, mend: str) -> Non
     assert mend in said
 
 
+def test_a_node_without_room_for_the_code_is_named_with_the_mend() -> None:
+    error = "RuntimeEnvSetupError: [Errno 28] No space left on device: '/tmp/ray/code.zip'"
+    [said] = _said(None, error=error)
+    assert said.startswith(f"node 10.0.0.7 gets no work: its disk is full: {error}. Make room there")
+
+
 def test_one_mend_is_said_once() -> None:
     unreachable = {"OUTPUT s3://b/out": "timeout", "INPUT s3://b/in": "no route", "the model /mine": "no such folder"}
     stores, model = _said(replace(FACTS, unreachable=unreachable))

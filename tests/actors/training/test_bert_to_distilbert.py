@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from actors.errors import ModelError
-from actors.training.distillation.bert_to_distilbert import to_distilbert
+from actors.training.bert_to_distilbert import to_distilbert
 
 
 def _bert(**changes: Any) -> BertModel:

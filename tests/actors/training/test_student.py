@@ -24,7 +24,7 @@ from transformers import (
 from actors.backends.pytorch.torch_weights import load_model
 from actors.errors import ModelError
 from actors.models.loading import load_spec
-from actors.training.distillation.student import halve, load_base, save
+from actors.training.student import halve, load_base, save
 from tests.actors.helpers import GOLDEN, MODELS
 from tests.actors.training.helpers import BERT, DISTILBERT, same_bits
 
