@@ -107,7 +107,9 @@ def test_a_service_that_gets_other_models_during_a_job(running: Bench) -> None:
         if path.name == "config.json":
             content = json.dumps(json.loads(content) | {"note": "another model"}).encode()
         cluster.put(f"models/other/{path.name}", content)
-    job = running.start_job(cluster.workers[1], "--pool", "serve")
+    # As many shards as rows, so that it takes longer than the new models need to start.
+    keys = ("corpus.shard_rows=1",)
+    job = running.start_job(cluster.workers[1], "--pool", "serve", keys=keys)
     job.wait_for(3)
     # Its command must not end what the next ones start.
     running.service.signal(signal.SIGKILL)
@@ -118,6 +120,6 @@ def test_a_service_that_gets_other_models_during_a_job(running: Bench) -> None:
     assert code == 3, said
     assert "another model" in said
     assert "the same command goes on" in said
-    again = running.start_job(cluster.workers[1], "--pool", "serve", again=job.name)
+    again = running.start_job(cluster.workers[1], "--pool", "serve", keys=keys, again=job.name)
     again.wait()
     assert running.rows_equal(job.output)

@@ -33,6 +33,9 @@ _FEEDER_PACKAGES = ("tokenizers", "pyarrow")
 """What matters where a job only feeds a service, whose replicas look at the other packages of their nodes."""
 _LISTED_STORES = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://")
 """Those that tell whether a folder is there. Of other servers only files can be asked for."""
+_DIED = (
+    "its worker died before it answered: {}. See `ray status`, and whether there is room on its disk and in its memory"
+)
 _MAKE_ROOM = "Make room there, or start the node with --temp-dir, TMPDIR or RAY_TMPDIR on another disk"
 _SAME_EVERYWHERE = "Use the same image or the same constraints.txt on all nodes, and start the node again"
 
@@ -187,9 +190,7 @@ def _findings_of(asked: Asked, wanted: Mapping[str, str]) -> Iterator[NodeFindin
         if asked.error:
             yield NodeFinding(node, node.address, _cannot_run(asked.error), refused=True)
         elif asked.mishap:
-            yield NodeFinding(
-                node, node.address, f"its worker died before it answered: {asked.mishap}; see `ray status`"
-            )
+            yield NodeFinding(node, node.address, _DIED.format(asked.mishap.rstrip(".")))
         else:
             yield NodeFinding(node, node.address, "it did not answer in time, or has left; see `ray status`")
         return
