@@ -66,7 +66,9 @@ class LostWorkWatch(ExecutionCallback):
             self._start_seconds = now - self._began
         found = _in_hand(executor)
         self._look_at_nodes(found)
-        may_be_lost = bool(found.waiting or found.tasks) and not found.worked_on and found.tasks <= self._suspect
+        # Where actors are to be started anew, tasks wait for these, and also those begun since.
+        only_suspects = bool(found.tasks) and found.tasks <= self._suspect
+        may_be_lost = not found.worked_on and (found.waiting > 0 or only_suspects)
         # Before the first actor is ready, tasks wait for it, however long it takes.
         if not may_be_lost or found.outputs != self._outputs or self._start_seconds is None:
             self._waits_since = now

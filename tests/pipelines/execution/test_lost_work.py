@@ -115,6 +115,18 @@ def test_tasks_of_a_node_that_is_gone_are_waited_for_while_others_get_on(running
         running.after(10, watch)
 
 
+def test_tasks_begun_since_wait_for_the_actors_too(running: _Pass) -> None:
+    watch = _begun()
+    running.after(5, watch)
+    running.nodes.clear()
+    running.waiting = 2
+    running.after(5, watch)
+    running.tasks = {(2, 1)}  # its output has nowhere to go
+    running.after(55, watch)
+    with pytest.raises(WorkLost):
+        running.after(10, watch)
+
+
 def test_until_the_first_actor_is_ready_tasks_wait_for_it(running: _Pass) -> None:
     running.has_actor = False
     watch = _begun()
