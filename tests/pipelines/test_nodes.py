@@ -206,7 +206,7 @@ class Asking:
         try:
             return httpx2.post(self._url, json=body, timeout=60)
         except httpx2.ReadError:
-            # All nodes of this machine listen at one address: a connection that was put in line at the proxy of the node
+            # All nodes of this machine listen at one address: a connection put in line at the proxy of the node
             # that goes is reset with it. Where each node has an address, a load balancer has left that one out by then.
             return httpx2.post(self._url, json=body, timeout=60)
 
