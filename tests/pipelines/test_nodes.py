@@ -170,6 +170,9 @@ def test_replicas_of_a_service_leave_a_node_that_goes_and_no_request_and_no_row_
         rows = part_rows(tmp_path / "out")
         assert [row["id"] for row in rows] == [row["id"] for row in read_jsonl(corpus)]
     finally:
+        # Replicas take the room that other tests need.
+        service.process.send_signal(signal.SIGTERM)
+        service.end()
         service.clean_up()
 
 
@@ -205,9 +208,9 @@ class Asking:
     def _post(self, body: object) -> httpx2.Response:
         try:
             return httpx2.post(self._url, json=body, timeout=60)
-        except httpx2.ReadError:
+        except (httpx2.ReadError, httpx2.RemoteProtocolError):
             # All nodes of this machine listen at one address: a connection put in line at the proxy of the node
-            # that goes is reset with it. Where each node has an address, a load balancer has left that one out by then.
+            # that goes ends with it. Where each node has an address, a load balancer has left that one out by then.
             return httpx2.post(self._url, json=body, timeout=60)
 
 
