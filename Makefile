@@ -14,7 +14,7 @@ demo: .venv/installed ## The main job on the sample corpus: real rows in, answer
 test: style ## Everything that CI runs: style, and every test but those of test-more
 	$(BIN)/python -m pytest -n 2
 
-test-fast: .venv/installed ## The tests that start no Ray cluster: about two minutes
+test-fast: .venv/installed ## The tests that start no Ray cluster: about six minutes
 	$(BIN)/python -m pytest -n 2 -m 'not ray and not more'
 
 test-more: .venv/installed-more build/azurite/installed build/tensorflow/installed build/toolkit/installed build/crds/installed ## Tests that need more packages or many minutes; about an hour

@@ -24,7 +24,8 @@ from pipelines.stages.pending_units import PendingUnit
 from pipelines.storage.filesystem import resolve
 
 _LOOK_SECONDS = 5.0
-_END_SECONDS = 1.0
+_END_SECONDS = 15.0
+"""Longest that the thread is waited for: half a second, or as long as a call to a head that is away takes."""
 
 
 @dataclass
@@ -38,6 +39,8 @@ class NodeWatch:
     """Ids of those that get no work; changes while the watch runs."""
     _asking: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one thread that asks and judges."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    """Set when the job is at its end."""
     _asked: set[str] = field(default_factory=set)
     _said: set[str] = field(default_factory=set)
     _reasons: dict[str, list[NodeFinding]] = field(default_factory=dict)
@@ -88,18 +91,18 @@ class NodeWatch:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Asks those that join while the block runs."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._look, args=(stop,), name="node-watch", daemon=True)
+        thread = threading.Thread(target=self._look, name="node-watch", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            stop.set()
-            # It may wait for a node's answer, which nobody wants any more.
+            self._stop.set()
+            # Ray crashes where the connection is closed under a call.
             thread.join(_END_SECONDS)
+            self._stop.clear()
 
-    def _look(self, stop: threading.Event) -> None:
-        while not stop.wait(_LOOK_SECONDS):
+    def _look(self) -> None:
+        while not self._stop.wait(_LOOK_SECONDS):
             try:
                 self._ask(living_nodes())
             except (RayError, ConnectionError, RuntimeError):
@@ -113,7 +116,9 @@ class NodeWatch:
                 self._judge(new)
 
     def _judge(self, nodes: Sequence[Node]) -> None:
-        asked = ask(nodes, self.questions)
+        asked = ask(nodes, self.questions, stopped=self._stop.is_set)
+        if self._stop.is_set():
+            return
         found = findings(asked, self.questions)
         for one in asked:
             if one.is_open:

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipelines.storage.filesystem import resolve
 
 _ANSWER_SECONDS = 60.0
 """Longest that nodes are waited for: what they are asked takes a worker, which some seconds start, and some calls."""
+_WAIT_SECONDS = 0.5
 _MOST_SKEW = 60.0
 """Seconds that clocks may differ by. S3 refuses requests past 900."""
 _LEAST_FREE, _LEAST_SHARE = 1 << 30, 0.05
@@ -126,8 +127,17 @@ def model_questions(model: ModelParameters, files: Sequence[WantedFile] = ()) ->
     return Questions(tuple(dict.fromkeys((*RESULT_PACKAGES, *runtime))), name if is_folder else None, tuple(files))
 
 
-def ask(nodes: Sequence[Node], questions: Questions, seconds: float = _ANSWER_SECONDS) -> list[Asked]:
-    """Asks nodes, all at once; takes as long as the slowest of them, and no longer than `seconds`."""
+def ask(
+    nodes: Sequence[Node],
+    questions: Questions,
+    seconds: float = _ANSWER_SECONDS,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Asked]:
+    """Asks nodes, all at once; takes as long as the slowest of them, and no longer than `seconds`.
+
+    Args:
+        stopped: whether nobody wants to know any more; asked twice a second.
+    """
     task: Any = ray.remote(num_cpus=0, max_retries=0)(_look_there)
     sent = time.time()
     references = []
@@ -135,7 +145,7 @@ def ask(nodes: Sequence[Node], questions: Questions, seconds: float = _ANSWER_SE
         there = NodeAffinitySchedulingStrategy(node.id, soft=False)
         references.append(task.options(scheduling_strategy=there).remote(questions))
     ends = time.monotonic() + seconds
-    return [_answer(node, reference, sent, ends) for node, reference in zip(nodes, references, strict=True)]
+    return [_answer(node, reference, sent, ends, stopped) for node, reference in zip(nodes, references, strict=True)]
 
 
 def findings(asked: Sequence[Asked], questions: Questions) -> list[NodeFinding]:
@@ -168,12 +178,12 @@ def _look_there(questions: Questions) -> NodeFacts:
     return look(questions, (context.get_temp_dir(),))
 
 
-def _answer(node: Node, reference: Any, sent: float, ends: float) -> Asked:
+def _answer(node: Node, reference: Any, sent: float, ends: float, stopped: Callable[[], bool]) -> Asked:
     try:
-        facts = ray.get(reference, timeout=max(ends - time.monotonic(), 0.01))
-    except GetTimeoutError:
-        ray.cancel(reference, force=True)
-        return Asked(node, sent, time.time())
+        while not (facts := _wait(reference, ends)):
+            if stopped() or time.monotonic() >= ends:
+                ray.cancel(reference, force=True)
+                return Asked(node, sent, time.time())
     except RayError as error:
         if node.id not in {one.id for one in living_nodes()}:
             return Asked(node, sent, time.time())
@@ -182,6 +192,15 @@ def _answer(node: Node, reference: Any, sent: float, ends: float) -> Asked:
             return Asked(node, sent, time.time(), error=said)
         return Asked(node, sent, time.time(), mishap=said)
     return Asked(node, sent, time.time(), facts)
+
+
+def _wait(reference: Any, ends: float) -> NodeFacts | None:
+    """What a node has answered; None where it has not yet."""
+    try:
+        facts: NodeFacts = ray.get(reference, timeout=min(max(ends - time.monotonic(), 0.01), _WAIT_SECONDS))
+    except GetTimeoutError:
+        return None
+    return facts
 
 
 def _findings_of(asked: Asked, wanted: Mapping[str, str]) -> Iterator[NodeFinding]:

@@ -1,6 +1,7 @@
 """Which nodes a job may use, and when they are asked again; their answers are those of machines that are not there."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -11,6 +12,7 @@ from pipelines.execution import node_watch
 from pipelines.execution.node_watch import NodeWatch, refused_by
 from pipelines.job.nodes.check import Asked, Node
 from pipelines.job.nodes.facts import NodeFacts, Questions
+from tests.waiting import until
 
 QUESTIONS = Questions(("pyarrow",))
 VERSIONS = versions_of(QUESTIONS.packages)
@@ -25,10 +27,14 @@ class _Cluster:
     wrong: dict[str, str] = field(default_factory=dict)
     """What a node cannot read, by id."""
     silent: set[str] = field(default_factory=set)
+    is_slow: bool = False
+    """Whether answers come when nobody wants them any more."""
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
-    def ask(self, nodes: Sequence[Node], questions: Questions) -> list[Asked]:
+    def ask(self, nodes: Sequence[Node], questions: Questions, stopped: Callable[[], bool]) -> list[Asked]:
+        if self.is_slow:
+            until(stopped)
         self.asked += [node.id for node in nodes]
         return [self._answer(node) for node in nodes]
 
@@ -52,6 +58,19 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> _Cluster:
 @pytest.fixture
 def watch(cluster: _Cluster) -> NodeWatch:
     return NodeWatch(QUESTIONS, cluster.said.append)
+
+
+def test_at_the_end_of_the_job_nobody_waits_for_a_node_that_has_just_joined(
+    cluster: _Cluster, watch: NodeWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_watch, "_LOOK_SECONDS", 0.01)
+    watch.begin()
+    cluster.is_slow, cluster.wrong["b2"] = True, "no route to host"
+    with watch.running():
+        cluster.nodes.append(OTHER)
+        until(watch._asking.locked)
+    assert "node-watch" not in {thread.name for thread in threading.enumerate()}
+    assert (watch.refused, cluster.said) == (frozenset(), [])
 
 
 def test_a_node_that_joins_is_asked_while_the_watch_runs(

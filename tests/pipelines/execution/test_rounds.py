@@ -65,7 +65,7 @@ class _Rounds:
 def watch(monkeypatch: pytest.MonkeyPatch) -> NodeWatch:
     """Of a cluster whose second node cannot reach the output."""
 
-    def ask(nodes: Sequence[Node], questions: Questions) -> list[Asked]:
+    def ask(nodes: Sequence[Node], questions: Questions, **_: object) -> list[Asked]:
         wrong = {"OUTPUT s3://bucket/out": "403 Forbidden"}
         facts = {
             node.id: NodeFacts(

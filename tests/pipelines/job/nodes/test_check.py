@@ -1,11 +1,19 @@
 """What is made of the answers of nodes; test_nodes asks real ones."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
+from ray.exceptions import (
+    GetTimeoutError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    WorkerCrashedError,
+)
 
 from actors.version import versions_of
 from pipelines.config.job import AnswerConfig
@@ -125,11 +133,27 @@ def test_only_what_concerns_the_node_refuses_it(
 
     monkeypatch.setattr("pipelines.job.nodes.check.ray.get", get)
     monkeypatch.setattr(check, "living_nodes", lambda: [NODE])
-    asked = check._answer(NODE, None, 0.0, 0.0)
+    asked = check._answer(NODE, None, 0.0, 0.0, lambda: False)
     assert (bool(asked.mishap), bool(asked.error)) == (is_mishap, not is_mishap)
     monkeypatch.setattr(check, "living_nodes", list)
-    asked = check._answer(NODE, None, 0.0, 0.0)
+    asked = check._answer(NODE, None, 0.0, 0.0, lambda: False)
     assert (asked.mishap, asked.error) == ("", "")
+
+
+def test_a_job_at_its_end_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray crashes where the connection is closed under a call."""
+    cancelled = []
+
+    def get(*_: object, timeout: float) -> None:
+        time.sleep(timeout)
+        raise GetTimeoutError
+
+    monkeypatch.setattr("pipelines.job.nodes.check.ray.get", get)
+    monkeypatch.setattr("pipelines.job.nodes.check.ray.cancel", lambda reference, force: cancelled.append(reference))
+    began = time.monotonic()
+    assert check._answer(NODE, "look", 0.0, began + 300, lambda: time.monotonic() > began + 1).is_open
+    assert time.monotonic() < began + 60
+    assert cancelled == ["look"]
 
 
 def test_where_all_are_refused_there_is_no_job() -> None:
