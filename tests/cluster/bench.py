@@ -110,7 +110,7 @@ class Bench:
         name = again or f"out{self._jobs}"
         fixed = ("spanmill", "answer", self.corpus, f"{BUCKET}/{name}", "--model", MODEL, "--log", f"/tmp/{name}.jsonl")
         own = (f"corpus.shard_rows={_SHARD_ROWS}", "model.threads=1")
-        command = host.start(STATE / f"{name}.log", *before, *fixed, *words, *_set(*own, *keys))
+        command = host.start(STATE / f"{name}.log", *before, *fixed, *_set(*own), *words, *_set(*keys))
         return Job(name, host, command)
 
     def rows_equal(self, output: str) -> bool:

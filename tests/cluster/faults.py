@@ -104,15 +104,11 @@ def _head_killed(at: Bench) -> str:
 POOLS = {
     "serve": ("--pool", "serve"),
     "own": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.cpus=0.5"),
-    "growing": (
-        "--set",
-        "ray.address=auto",
-        "--set",
-        "pool.size=1",
-        "--set",
-        "pool.max_size=6",
-        "--set",
-        "pool.cpus=1",
+    # As many shards as rows, so that it takes longer than a worker needs to join.
+    "growing": tuple(
+        word
+        for key in ("ray.address=auto", "pool.size=1", "pool.max_size=6", "pool.cpus=1", "corpus.shard_rows=1")
+        for word in ("--set", key)
     ),
 }
 """Words of the job's command."""
