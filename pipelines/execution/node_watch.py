@@ -99,7 +99,6 @@ class NodeWatch:
             self._stop.set()
             # Ray crashes where the connection is closed under a call.
             thread.join(_END_SECONDS)
-            self._stop.clear()
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):

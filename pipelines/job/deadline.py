@@ -23,7 +23,7 @@ def within(seconds: float, waiting_for: str, call: Callable[[], Result]) -> Resu
     Raises:
         TimeoutError: the time is over; the message says what did not answer.
     """
-    future = in_thread(call)
+    future = in_daemon_thread(call)
     patience = min(_PATIENCE, seconds)
     if not wait((future,), patience).done:
         open_console(stderr=True).print(f"waiting for {waiting_for}, at most {seconds:g} s ...")
@@ -32,7 +32,7 @@ def within(seconds: float, waiting_for: str, call: Callable[[], Result]) -> Resu
     return future.result()
 
 
-def in_thread(call: Callable[[], Result]) -> Future[Result]:
+def in_daemon_thread(call: Callable[[], Result]) -> Future[Result]:
     """Runs a call that may never return in a thread of its own, which ends with the process at the latest."""
     future: Future[Result] = Future()
 
@@ -42,5 +42,5 @@ def in_thread(call: Callable[[], Result]) -> Future[Result]:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, name="in_thread", daemon=True).start()
+    threading.Thread(target=run, name="in_daemon_thread", daemon=True).start()
     return future

@@ -1,4 +1,4 @@
-"""Nodes that leave as on a spot notice, and nodes that are refused for what is installed on them."""
+"""Nodes that leave as on a spot notice, and nodes that are named, or refused, for what is wrong with them."""
 
 import re
 import signal

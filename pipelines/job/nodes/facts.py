@@ -13,7 +13,7 @@ from pathlib import Path
 from actors.errors import first_line
 from actors.version import versions_of
 from pipelines.errors import SpanmillError
-from pipelines.job.deadline import in_thread
+from pipelines.job.deadline import in_daemon_thread
 from pipelines.storage.filesystem import Store
 from pipelines.storage.url import redact
 
@@ -107,7 +107,7 @@ def _unreachable(questions: Questions) -> Iterator[tuple[str, str]]:
     if folder is not None and not Path(folder).is_dir():
         yield f"the model {folder}", "there is no such folder"
     ends = time.monotonic() + _LOOK_SECONDS
-    for wanted, future in [(wanted, in_thread(partial(_why_not, wanted))) for wanted in questions.files]:
+    for wanted, future in [(wanted, in_daemon_thread(partial(_why_not, wanted))) for wanted in questions.files]:
         is_done = bool(wait((future,), max(ends - time.monotonic(), 0.0)).done)
         why = future.result() if is_done else f"no answer within {_LOOK_SECONDS:g} s"
         if why is not None:
