@@ -72,16 +72,15 @@ class Job:
 
 @dataclass
 class Bench:
-    """A running cluster with a service, a corpus in the store, and the rows of a job that nothing disturbed."""
+    """A running cluster with a service, a corpus in the store, and the rows of jobs that nothing disturbed."""
 
     cluster: Cluster
     corpus: str
     rows: int
-    expected: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By id."""
     service: Running = field(init=False)
     """The command that started the service last."""
     _jobs: int = 0
+    _undisturbed: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def start_service(self, host: Host, *models: str) -> Running:
         """`spanmill serve` on one of the hosts, when it is ready; of the model that ships, if none is named."""
@@ -113,12 +112,21 @@ class Bench:
         command = host.start(STATE / f"{name}.log", *before, *fixed, *_set(*own), *words, *_set(*keys))
         return Job(name, host, command)
 
-    def rows_equal(self, output: str) -> bool:
-        """Whether an output has the rows of the undisturbed job, each once."""
-        found = self.read(output)
-        if sorted(row["id"] for row in found) != sorted(self.expected):
+    def expected(self, backend: str = "torch") -> dict[str, dict[str, Any]]:
+        """The rows by id of a job that nothing disturbs, with a model in this runtime; it runs when first asked for."""
+        if backend not in self._undisturbed:
+            job = self.start_job(self.cluster.workers[-1], keys=("ray.address=auto", f"model.backend={backend}"))
+            job.wait()
+            self._undisturbed[backend] = {row["id"]: row for row in self.read(job.output)}
+            assert len(self._undisturbed[backend]) == self.rows
+        return self._undisturbed[backend]
+
+    def rows_equal(self, output: str, backend: str = "torch") -> bool:
+        """Whether an output has the rows of an undisturbed job, each once."""
+        found, expected = self.read(output), self.expected(backend)
+        if sorted(row["id"] for row in found) != sorted(expected):
             return False
-        return all(same_answer(row, self.expected[row["id"]]) for row in found)
+        return all(same_answer(row, expected[row["id"]]) for row in found)
 
     def read(self, output: str) -> list[dict[str, Any]]:
         """All rows of an output."""
@@ -171,10 +179,7 @@ def bench(repeats: int = 3, workers: int = 2) -> Iterator[Bench]:
         sink = io.BytesIO()
         pq.write_table(table, sink)
         ready = Bench(made, made.put("in/corpus.parquet", sink.getvalue()), table.num_rows)
-        undisturbed = ready.start_job(made.workers[-1], keys=("ray.address=auto",))
-        undisturbed.wait()
-        ready.expected = {row["id"]: row for row in ready.read(undisturbed.output)}
-        assert len(ready.expected) == table.num_rows
+        ready.expected()
         yield ready
 
 

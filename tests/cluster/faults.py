@@ -101,17 +101,33 @@ def _head_killed(at: Bench) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Pool:
+    """What a job computes with."""
+
+    keys: tuple[str, ...]
+    """Those of --set."""
+    backend: str = "torch"
+    """One whose undisturbed rows are the job's."""
+
+
 POOLS = {
-    "serve": ("--pool", "serve"),
-    "own": ("--set", "ray.address=auto", "--set", "pool.size=2", "--set", "pool.cpus=0.5"),
-    # As many shards as rows, so that it takes longer than a worker needs to join.
-    "growing": tuple(
-        word
-        for key in ("ray.address=auto", "pool.size=1", "pool.max_size=6", "pool.cpus=1", "corpus.shard_rows=1")
-        for word in ("--set", key)
+    "serve": Pool(("pool.kind=serve",)),
+    "own": Pool(("ray.address=auto", "pool.size=2", "pool.cpus=0.5")),
+    # With torch, two actors take both of the cores that all hosts share: a worker that joins waits for these longer
+    # than for anything else.
+    "growing": Pool(
+        (
+            "ray.address=auto",
+            "pool.size=1",
+            "pool.max_size=6",
+            "pool.cpus=1",
+            "corpus.shard_rows=2",
+            "model.backend=tests.cluster.sleeping_runtime:SLOW",
+        ),
+        "tests.cluster.sleeping_runtime:RUNTIME",
     ),
 }
-"""Words of the job's command."""
 FAULTS = {
     "worker": Fault(f"a worker is killed, and joins again after {AWAY_SECONDS:g} s", _worker_killed, True),
     "drain": Fault("a worker gets SIGTERM, and joins again", _worker_drained, True),
@@ -132,8 +148,9 @@ def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
     Args:
         pool: one of POOLS.
     """
+    at.expected(POOLS[pool].backend)
     at.wait_for_replicas()
-    job = at.start_job(at.cluster.workers[1], *POOLS[pool])
+    job = at.start_job(at.cluster.workers[1], keys=POOLS[pool].keys)
     with asking([at.url(host) for host in at.cluster.workers], at.cluster.token, _PER_SECOND) as load:
         job.wait_for(_BEFORE)
         first = at.cluster.workers[0].address
@@ -155,7 +172,9 @@ def strike(at: Bench, fault: Fault, pool: str) -> Verdict:
     beyond = [f"{one.began - began:+.1f} s: {one.error}" for one in failed if one.began > began]
     slowest = max((one.ended - one.began for one in requests if not one.error), default=0.0)
     worked = not newcomer or newcomer in {event["node"] for event in job.events("shard committed")}
-    return Verdict(at.rows_equal(job.output), worked, len(requests), len(failed), beyond, slowest, recovered)
+    return Verdict(
+        at.rows_equal(job.output, POOLS[pool].backend), worked, len(requests), len(failed), beyond, slowest, recovered
+    )
 
 
 def _got_on(job: Job, committed: int, newcomer: str) -> bool:
