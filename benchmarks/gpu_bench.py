@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from actors.arrays import Ints, Longs
-from actors.backends.pytorch.packed_pass import PackedPass, packed_pass
+from actors.backends.pytorch.packed.packed_pass import PackedPass, packed_pass
 from actors.backends.pytorch.padded_pass import PaddedPass
 from actors.backends.pytorch.torch_backend import TorchBackend
 from actors.backends.pytorch.torch_weights import load_model

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from actors.arrays import Floats, Longs
 from actors.backends.base import PassOutput, PassRequest
-from actors.backends.pytorch.attention import Windows, attend_by_length
-from actors.backends.pytorch.packed_pass import PackedPass
+from actors.backends.pytorch.packed.attention import Windows, attend_by_length
+from actors.backends.pytorch.packed.packed_pass import PackedPass
 from actors.backends.pytorch.padded_pass import PaddedPass
 from actors.backends.pytorch.prepared_pass import PassKind, run
 from actors.batch import Batch

@@ -33,8 +33,8 @@ from torch import nn
 from actors.arrays import Ints, Longs
 from actors.backends.base import PassRequest
 from actors.backends.null import NullBackend
-from actors.backends.pytorch.attention import attention_for
-from actors.backends.pytorch.packed_pass import PackedPass
+from actors.backends.pytorch.packed.attention import attention_for
+from actors.backends.pytorch.packed.packed_pass import PackedPass
 from actors.backends.pytorch.prepared_pass import run
 from actors.backends.pytorch.transfer import Transfer
 from actors.batch import Batch

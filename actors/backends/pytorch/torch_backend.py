@@ -19,7 +19,7 @@ from actors.backends.pytorch.cpu_linear import MakeProduct, in_bfloat16, multipl
 from actors.backends.pytorch.device_memory import CudaMemory
 from actors.backends.pytorch.half_precision import computes_bfloat16
 from actors.backends.pytorch.layer_reduction import depth_of, shared_copy, with_weights_of_attention
-from actors.backends.pytorch.packed_pass import packed_pass
+from actors.backends.pytorch.packed.packed_pass import packed_pass
 from actors.backends.pytorch.padded_pass import PaddedPass
 from actors.backends.pytorch.parity import lay_out_weights
 from actors.backends.pytorch.prepared_pass import PassKind, PreparedPass

@@ -9,12 +9,12 @@ from actors.parameters import EmbeddingParameters
 from actors.serving.gateway.checks import with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.errors import plain_body
-from actors.serving.gateway.protocols import schema
 from actors.serving.gateway.protocols.base import ProtocolRoutes
-from actors.serving.gateway.protocols.columns import ColumnParameters, ColumnReplies, columns_asked
-from actors.serving.gateway.protocols.json_body import bounded_route
-from actors.serving.gateway.protocols.replies import example, usage_and_times
-from actors.serving.gateway.protocols.schema import Many, OneOrMany, listed
+from actors.serving.gateway.protocols.bodies import schema
+from actors.serving.gateway.protocols.bodies.columns import ColumnParameters, ColumnReplies, columns_asked
+from actors.serving.gateway.protocols.bodies.json_body import bounded_route
+from actors.serving.gateway.protocols.bodies.replies import example, usage_and_times
+from actors.serving.gateway.protocols.bodies.schema import Many, OneOrMany, listed
 from actors.serving.gateway.submit import ask
 
 TextColumn = Literal["tokens", "embedding", "token_vectors", "hidden", "attention"]

@@ -11,6 +11,8 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.errors import plain_body
 from actors.serving.gateway.protocols.base import ProtocolRoutes
+from actors.serving.gateway.protocols.bodies.json_body import bounded_route
+from actors.serving.gateway.protocols.bodies.replies import as_json, example, served_model
 from actors.serving.gateway.protocols.huggingface_tasks import (
     Asked,
     Inputs,
@@ -22,8 +24,6 @@ from actors.serving.gateway.protocols.huggingface_tasks import (
     asked_embeddings,
     asked_similarities,
 )
-from actors.serving.gateway.protocols.json_body import bounded_route
-from actors.serving.gateway.protocols.replies import as_json, example, served_model
 from actors.serving.gateway.submit import ask
 
 _PAIR = {"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London in 1815."}

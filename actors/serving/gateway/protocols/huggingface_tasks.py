@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 
 from actors.parameters import EmbeddingParameters, QAParameters
 from actors.serving.gateway.checks import with_parameters
-from actors.serving.gateway.protocols.schema import Body, Many, OneOrMany, Pair, PipelineParameters, listed
+from actors.serving.gateway.protocols.bodies.schema import Body, Many, OneOrMany, Pair, PipelineParameters, listed
 from actors.serving.types import LongTexts, Refused, Reply, Span, Task
 
 _LONG: dict[bool | None, LongTexts] = {None: "window", True: "cut", False: "refuse"}

@@ -12,9 +12,9 @@ from actors.arrays import Floats
 from actors.serving.gateway.checks import with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.protocols.base import ProtocolRoutes
-from actors.serving.gateway.protocols.json_body import bounded_route
-from actors.serving.gateway.protocols.replies import as_json, example, served_model
-from actors.serving.gateway.protocols.schema import Body, OneOrMany, listed
+from actors.serving.gateway.protocols.bodies.json_body import bounded_route
+from actors.serving.gateway.protocols.bodies.replies import as_json, example, served_model
+from actors.serving.gateway.protocols.bodies.schema import Body, OneOrMany, listed
 from actors.serving.gateway.submit import ask
 from actors.serving.types import Refusal, Refused
 

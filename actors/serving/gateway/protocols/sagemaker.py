@@ -9,8 +9,8 @@ from fastapi import APIRouter, Response
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.errors import plain_body
 from actors.serving.gateway.protocols.base import ProtocolRoutes
+from actors.serving.gateway.protocols.bodies.json_body import bounded_route
 from actors.serving.gateway.protocols.huggingface import EXAMPLE_ANSWER, Inference
-from actors.serving.gateway.protocols.json_body import bounded_route
 
 
 def routes(context: Context) -> ProtocolRoutes:

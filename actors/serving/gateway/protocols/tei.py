@@ -16,9 +16,9 @@ from actors.parameters import EmbeddingParameters
 from actors.serving.gateway.checks import check_inputs, with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.protocols.base import ProtocolRoutes
-from actors.serving.gateway.protocols.json_body import bounded_route
-from actors.serving.gateway.protocols.replies import as_json, example
-from actors.serving.gateway.protocols.schema import Body, OneOrMany, listed
+from actors.serving.gateway.protocols.bodies.json_body import bounded_route
+from actors.serving.gateway.protocols.bodies.replies import as_json, example
+from actors.serving.gateway.protocols.bodies.schema import Body, OneOrMany, listed
 from actors.serving.gateway.protocols.tei_tokenize import BoundedTokenizer
 from actors.serving.gateway.submit import ask
 from actors.serving.replica.threads import TOKENISERS

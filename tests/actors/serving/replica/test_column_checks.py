@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from actors.parameters import AttentionParameters, EmbeddingParameters, TokenVectorParameters
-from actors.serving.gateway.protocols.columns import json_parts
+from actors.serving.gateway.protocols.bodies.columns import json_parts
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.column_checks import estimated_bytes
 from actors.serving.replica.replica import Replica

@@ -15,7 +15,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
-from actors.serving.gateway.protocols.json_body import JSONRequest, decoded, most_values, route_of
+from actors.serving.gateway.protocols.bodies.json_body import JSONRequest, decoded, most_values, route_of
 from actors.serving.types import Refusal, Refused
 
 JSON_LENGTH = "Inference-Header-Content-Length"

@@ -10,11 +10,11 @@ from pydantic_core import PydanticCustomError
 from actors.serving.gateway.checks import with_parameters
 from actors.serving.gateway.context import Context
 from actors.serving.gateway.protocols.base import ProtocolRoutes
+from actors.serving.gateway.protocols.bodies.replies import as_json, example, served_model
+from actors.serving.gateway.protocols.bodies.schema import Body, Many, PipelineParameters
 from actors.serving.gateway.protocols.oip import binary, tensors
 from actors.serving.gateway.protocols.oip.binary import binary_tensor_route
 from actors.serving.gateway.protocols.oip.tensors import ANSWERS, EMBEDDINGS, InputTensor, OutputTensor
-from actors.serving.gateway.protocols.replies import as_json, example, served_model
-from actors.serving.gateway.protocols.schema import Body, Many, PipelineParameters
 from actors.serving.gateway.submit import ask
 from actors.serving.types import Refused
 from actors.version import release

@@ -12,7 +12,7 @@ from actors.arrays import Floats
 from actors.engine.inference_task import Wanted
 from actors.engine.output_columns import wanted_columns
 from actors.parameters import EmbeddingParameters, QAParameters
-from actors.serving.gateway.protocols.schema import Body, Many, OneOrMany
+from actors.serving.gateway.protocols.bodies.schema import Body, Many, OneOrMany
 from actors.serving.types import ModelCard, Refused, Reply
 
 _ANSWERED = ("question", "context")

@@ -9,7 +9,7 @@ import pytest
 
 from actors.engine.inference_task import Wanted
 from actors.parameters import AttentionParameters, EmbeddingParameters, TokenVectorParameters
-from actors.serving.gateway.protocols.arrow_json import rows_json
+from actors.serving.gateway.protocols.bodies.arrow_json import rows_json
 from actors.serving.parameters import LimitParameters
 from actors.serving.replica.codec import encode as encoded
 from actors.serving.replica.replica import Replica

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.parameters import AttentionParameters, QAParameters, TokenVectorParameters
-from actors.serving.gateway.protocols.arrow_json import rows_json
+from actors.serving.gateway.protocols.bodies.arrow_json import rows_json
 from actors.serving.replica.codec import wanted_by
 from actors.serving.replica.replica import Replica
 from actors.serving.types import Request, WantedColumns

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from actors.backends.base import PassRequest
-from actors.backends.pytorch.attention import attend_by_length, variable_length_kernel
-from actors.backends.pytorch.packed_pass import packed_pass
+from actors.backends.pytorch.packed.attention import attend_by_length, variable_length_kernel
+from actors.backends.pytorch.packed.packed_pass import packed_pass
 from actors.backends.pytorch.padded_pass import PaddedPass
 from actors.backends.pytorch.prepared_pass import run
 from tests.actors.conftest import Loaded

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.backends.pytorch.attention import (
+from actors.backends.pytorch.packed.attention import (
     AttentionInCache,
     Windows,
     attend_by_length,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.serving.gateway.app import build_app
 from actors.serving.gateway.context import Context
-from actors.serving.gateway.protocols.json_body import decoded, most_values
+from actors.serving.gateway.protocols.bodies.json_body import decoded, most_values
 from actors.serving.key_parameters import KeyParameters
 from actors.serving.parameters import CorsParameters
 from actors.serving.types import Refused

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 from actors.arrays import Floats, Ints, Longs, segments
 from actors.backends.base import BatchLayout, PassOutput, PassRequest
 from actors.backends.device_errors import device_error
-from actors.backends.pytorch.attention import Attention, Windows, attend_by_length, attention_for
 from actors.backends.pytorch.cpu_linear import MakeProduct, fastest_of, plain
-from actors.backends.pytorch.packed_encoder import PackedEncoder
+from actors.backends.pytorch.packed.attention import Attention, Windows, attend_by_length, attention_for
+from actors.backends.pytorch.packed.packed_encoder import PackedEncoder
 from actors.backends.pytorch.parity import difference, own_states, tolerance, trial_batch
 from actors.backends.pytorch.prepared_pass import HostResults, run
 from actors.backends.pytorch.span_search import SpanFinder, read_candidates

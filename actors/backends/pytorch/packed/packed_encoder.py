@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors.backends.pytorch.attention import Attention, Windows
 from actors.backends.pytorch.cpu_linear import MakeProduct, Product, plain
+from actors.backends.pytorch.packed.attention import Attention, Windows
 
 _AFTER_PADDING = frozenset({"camembert", "roberta", "xlm-roberta"})
 """Models that count positions from the id of the pad token on."""

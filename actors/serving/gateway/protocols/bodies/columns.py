@@ -11,9 +11,9 @@ from pydantic import Discriminator, NonNegativeInt, Tag
 
 from actors.parameters import AttentionParameters, TokenVectorParameters
 from actors.serving.gateway.checks import with_parameters
-from actors.serving.gateway.protocols.arrow_json import list_json, rows_json
-from actors.serving.gateway.protocols.replies import as_json
-from actors.serving.gateway.protocols.schema import Body, Many
+from actors.serving.gateway.protocols.bodies.arrow_json import list_json, rows_json
+from actors.serving.gateway.protocols.bodies.replies import as_json
+from actors.serving.gateway.protocols.bodies.schema import Body, Many
 from actors.serving.replica.threads import in_thread
 from actors.serving.types import WINDOWS, Reply, WantedColumns
 

@@ -17,9 +17,9 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from actors.backends.pytorch.attention import Windows, attend_by_length
 from actors.backends.pytorch.cpu_linear import MakeProduct, laid_out, plain
-from actors.backends.pytorch.packed_encoder import PackedEncoder
+from actors.backends.pytorch.packed.attention import Windows, attend_by_length
+from actors.backends.pytorch.packed.packed_encoder import PackedEncoder
 
 SMALL: dict[str, Any] = {
     "vocab_size": 90,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.serving.gateway.protocols.arrow_json import json_text, list_json, rows_json
+from actors.serving.gateway.protocols.bodies.arrow_json import json_text, list_json, rows_json
 
 PLACE = pa.struct([("text", pa.string()), ("start", pa.int32())])
 TYPES: dict[str, pa.DataType] = {

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from actors.serving.gateway.app import PROTOCOLS
-from actors.serving.gateway.protocols.replies import example
-from actors.serving.gateway.protocols.schema import Body, OneOrMany
+from actors.serving.gateway.protocols.bodies.replies import example
+from actors.serving.gateway.protocols.bodies.schema import Body, OneOrMany
 
 
 class Inner(Body):
