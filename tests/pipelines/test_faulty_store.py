@@ -69,7 +69,7 @@ def _corpora() -> dict[str, bytes]:
 
 def _options(proxy: FaultProxy, fault: Fault | None) -> dict[str, Any]:
     """One try a request, so that tries can be counted, and no patience with silence where that is the fault."""
-    quick = {"retries": {"total_max_attempts": 1}, "read_timeout": 0.5 if fault in SILENCE else 60}
+    quick = {"retries": {"total_max_attempts": 1}, "read_timeout": 0.25 if fault in SILENCE else 60}
     return {**proxy.proxied.options, "config_kwargs": quick}
 
 
