@@ -39,7 +39,7 @@ def saying(said: str, at_once: bool = False) -> Iterator[None]:
     """Makes the KeyboardInterrupt of Ctrl-C or SIGTERM the end of the command, which says this.
 
     Args:
-        at_once: for commands whose native code the exception went through, and may crash when the interpreter ends.
+        at_once: for commands that leave native code behind in a thread, which may crash when the interpreter ends.
     """
     try:
         yield

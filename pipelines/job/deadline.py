@@ -1,10 +1,10 @@
 """Calls that may never return, with a deadline: Ctrl-C and SIGTERM are heard meanwhile, and a person is told."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TypeVar
 
+from actors.threads import in_daemon_thread
 from pipelines.console import open_console
 
 Result = TypeVar("Result")
@@ -30,17 +30,3 @@ def within(seconds: float, waiting_for: str, call: Callable[[], Result]) -> Resu
         if not wait((future,), seconds - patience).done:
             raise TimeoutError(f"{waiting_for} did not answer within {seconds:g} s")
     return future.result()
-
-
-def in_daemon_thread(call: Callable[[], Result]) -> Future[Result]:
-    """Runs a call that may never return in a thread of its own, which ends with the process at the latest."""
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="in_daemon_thread", daemon=True).start()
-    return future

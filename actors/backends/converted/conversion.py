@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import ModelError, first_line
+from actors.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -144,8 +145,14 @@ def _export(folder: Path, target: Path, with_qa_head: bool, form: str, exporter:
     """By an exporter of transformers, and the class of its config."""
     model = _traceable(folder, with_qa_head)
     inputs, shapes = _sample(model)
-    with explained(folder, model.config.model_type, form), silent():
-        exporter().export(model, inputs, config=config(dynamic_shapes=shapes)).save_pretrained(target)
+
+    def write() -> None:
+        with silent():
+            exporter().export(model, inputs, config=config(dynamic_shapes=shapes)).save_pretrained(target)
+
+    with explained(folder, model.config.model_type, form):
+        # The process crashed where the exception of Ctrl-C, which comes up in the main thread, went through a trace.
+        in_daemon_thread(write).result()
 
 
 def _traceable(folder: Path, with_qa_head: bool) -> "PreTrainedModel":

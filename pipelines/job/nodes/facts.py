@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from actors.errors import first_line
+from actors.threads import in_daemon_thread
 from actors.version import versions_of
 from pipelines.errors import SpanmillError
-from pipelines.job.deadline import in_daemon_thread
 from pipelines.storage.filesystem import Store
 from pipelines.storage.url import redact
 
