@@ -13,12 +13,14 @@ _MOST_WINDOWS = 64
 _TRIES = 3
 _LONG_ENOUGH = 0.4
 """Seconds of passes."""
+_GAIN = 1.1
+"""Where twice the windows are not faster by this factor, a pass has filled the device."""
 
 
 def measure_speed(backend: Backend, spec: EncoderSpec, want_spans: bool) -> float:
     """Tokens per second in passes of windows of `_WIDTH` tokens; takes some tenths of a second.
 
-    The passes double until there were enough of them; the very first only warms up.
+    The passes double until they have filled the device, or there were enough; the very first only warms up.
     """
     width = min(_WIDTH, spec.max_length)
     backend.forward(blank_windows(1, width, spec), want_spans, None)
@@ -27,9 +29,10 @@ def measure_speed(backend: Backend, spec: EncoderSpec, want_spans: bool) -> floa
         batch = blank_windows(windows, width, spec)
         seconds = [_seconds(backend, batch, want_spans) for _ in range(_TRIES)]
         # Whatever else runs here makes a pass slower: the best one tells most.
-        best = max(best, windows * width / max(min(seconds), 1e-9))
+        speed, before = windows * width / max(min(seconds), 1e-9), best
+        best = max(best, speed)
         spent += sum(seconds)
-        if windows == _MOST_WINDOWS or spent >= _LONG_ENOUGH:
+        if windows == _MOST_WINDOWS or spent >= _LONG_ENOUGH or speed < before * _GAIN:
             return best
         windows *= 2
 
