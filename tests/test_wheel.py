@@ -124,6 +124,7 @@ def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert not list(installed.folder.iterdir())
 
 
+@pytest.mark.more
 def test_its_templates_are_rendered(installed: Installed, tmp_path: Path) -> None:
     pages = installed.run("python", "-c", TEMPLATES, CORPUS, tmp_path / "out", MODEL)
     assert pages.startswith("<!DOCTYPE html>")
@@ -132,6 +133,7 @@ def test_its_templates_are_rendered(installed: Installed, tmp_path: Path) -> Non
     assert "\nbase_model: the/base\n" in pages
 
 
+@pytest.mark.more
 def test_it_bundles_the_model_with_its_own_modules(installed: Installed, tmp_path: Path) -> None:
     said = installed.run("spanmill", "bundle", "minilm-qa", tmp_path / "bundle")
     assert "an endpoint for question-answering" in said

@@ -52,4 +52,5 @@ def serve_s3(folder: Path, port: int = 0) -> Iterator[S3Server]:
             threading.Thread(target=process.stderr.read, daemon=True).start()
             yield S3Server(address[0], key, secret, folder)
         finally:
-            process.terminate()
+            # By SIGTERM it waits ten seconds for clients that keep their connections open.
+            process.kill()
