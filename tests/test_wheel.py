@@ -124,7 +124,6 @@ def test_the_command_helps_and_shows_a_job(installed: Installed) -> None:
     assert not list(installed.folder.iterdir())
 
 
-@pytest.mark.more
 def test_its_templates_are_rendered(installed: Installed, tmp_path: Path) -> None:
     pages = installed.run("python", "-c", TEMPLATES, CORPUS, tmp_path / "out", MODEL)
     assert pages.startswith("<!DOCTYPE html>")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel
 
+from actors.daemon_thread import is_any_left
 from actors.errors import DeviceLost, ModelError, NoModelError, NoRoom
 from actors.parameters import ModelParameters
 from actors.version import release
@@ -373,7 +374,8 @@ def main() -> None:
         # Typer turns Ctrl-C into this exit code and prints nothing.
         if stop.code == STOPPED_CODE:
             _print_error(stop.said if isinstance(stop, Stopped) else STOPPED)
-        if isinstance(stop, Stopped) and stop.at_once:
+        if stop.code == STOPPED_CODE and is_any_left():
+            # Native code of that thread may crash while the interpreter ends.
             sys.stdout.flush()
             os._exit(STOPPED_CODE)
         raise

@@ -27,24 +27,19 @@ _SOON = 1e-3
 class Stopped(SystemExit):
     """The end of a command that was stopped, with what it says of that."""
 
-    def __init__(self, said: str, at_once: bool = False) -> None:
-        """Takes what is said, and whether the process is to end without the interpreter's own end."""
+    def __init__(self, said: str) -> None:
+        """Takes what is said."""
         super().__init__(STOPPED_CODE)
         self.said = said
-        self.at_once = at_once
 
 
 @contextmanager
-def saying(said: str, at_once: bool = False) -> Iterator[None]:
-    """Makes the KeyboardInterrupt of Ctrl-C or SIGTERM the end of the command, which says this.
-
-    Args:
-        at_once: for commands that leave native code behind in a thread, which may crash when the interpreter ends.
-    """
+def saying(said: str) -> Iterator[None]:
+    """Makes the KeyboardInterrupt of Ctrl-C or SIGTERM the end of the command, which says this."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped(said, at_once) from None
+        raise Stopped(said) from None
 
 
 @contextmanager

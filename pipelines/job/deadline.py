@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from typing import TypeVar
 
-from actors.threads import in_daemon_thread
+from actors.daemon_thread import in_daemon_thread
 from pipelines.console import open_console
 
 Result = TypeVar("Result")

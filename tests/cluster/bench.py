@@ -81,6 +81,7 @@ class Bench:
     """The command that started the service last."""
     _jobs: int = 0
     _undisturbed: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Rows by runtime and id."""
 
     def start_service(self, host: Host, *models: str) -> Running:
         """`spanmill serve` on one of the hosts, when it is ready; of the model that ships, if none is named."""
@@ -112,7 +113,7 @@ class Bench:
         command = host.start(STATE / f"{name}.log", *before, *fixed, *_set(*own), *words, *_set(*keys))
         return Job(name, host, command)
 
-    def expected(self, backend: str = "torch") -> dict[str, dict[str, Any]]:
+    def undisturbed_rows(self, backend: str = "torch") -> dict[str, dict[str, Any]]:
         """The rows by id of a job that nothing disturbs, with a model in this runtime; it runs when first asked for."""
         if backend not in self._undisturbed:
             job = self.start_job(self.cluster.workers[-1], keys=("ray.address=auto", f"model.backend={backend}"))
@@ -123,7 +124,7 @@ class Bench:
 
     def rows_equal(self, output: str, backend: str = "torch") -> bool:
         """Whether an output has the rows of an undisturbed job, each once."""
-        found, expected = self.read(output), self.expected(backend)
+        found, expected = self.read(output), self.undisturbed_rows(backend)
         if sorted(row["id"] for row in found) != sorted(expected):
             return False
         return all(same_answer(row, expected[row["id"]]) for row in found)
@@ -179,7 +180,7 @@ def bench(repeats: int = 3, workers: int = 2) -> Iterator[Bench]:
         sink = io.BytesIO()
         pq.write_table(table, sink)
         ready = Bench(made, made.put("in/corpus.parquet", sink.getvalue()), table.num_rows)
-        ready.expected()
+        ready.undisturbed_rows()
         yield ready
 
 

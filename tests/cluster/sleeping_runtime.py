@@ -38,6 +38,6 @@ def _runtime(seconds: float) -> Runtime:
     return Runtime("sleeping", load, weights=("model.safetensors",), outputs=frozenset({ModelOutput.LOGITS}))
 
 
-RUNTIME = _runtime(0.1)
+FAST = _runtime(0.1)
 SLOW = _runtime(0.5)
-"""Gives the same answers, and leaves a machine time to join while a job runs."""
+"""Gives the same answers as FAST, and leaves a machine time to join while a job runs."""

@@ -13,7 +13,7 @@ from tests.cluster.host import missing
 
 RUNTIMES = {
     "torch, on the two cores that all hosts share": "torch",
-    "a device of its own for each actor, which sleeps": "tests.cluster.sleeping_runtime:RUNTIME",
+    "a device of its own for each actor, which sleeps": "tests.cluster.sleeping_runtime:FAST",
 }
 _SHARDS = "corpus.shard_rows=8"
 

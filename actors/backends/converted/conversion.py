@@ -14,8 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from actors.daemon_thread import in_daemon_thread
 from actors.errors import ModelError, first_line
-from actors.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,6 +30,8 @@ HEAD_FILE = "qa_outputs.safetensors"
 CTRANSLATE2_KINDS = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
 PROTOBUF_LIMIT = 2_000_000_000
 """Bytes of the largest ONNX file that holds its own weights."""
+_ONE_TRACE = threading.Lock()
+"""One that Ctrl-C has left behind still has torch's patches of the whole process in place."""
 
 
 def export_onnx(folder: Path, target: Path, with_qa_head: bool) -> None:
@@ -146,13 +148,14 @@ def _export(folder: Path, target: Path, with_qa_head: bool, form: str, exporter:
     model = _traceable(folder, with_qa_head)
     inputs, shapes = _sample(model)
 
-    def write() -> None:
-        with silent():
-            exporter().export(model, inputs, config=config(dynamic_shapes=shapes)).save_pretrained(target)
+    def trace() -> Any:
+        with _ONE_TRACE, _without_log_lines():
+            return exporter().export(model, inputs, config=config(dynamic_shapes=shapes))
 
-    with explained(folder, model.config.model_type, form):
-        # The process crashed where the exception of Ctrl-C, which comes up in the main thread, went through a trace.
-        in_daemon_thread(write).result()
+    with explained(folder, model.config.model_type, form), silent():
+        # The exception of Ctrl-C comes up in the main thread, and the process crashed where it went through a trace.
+        # What is left behind then writes nothing.
+        in_daemon_thread(trace).result().save_pretrained(target)
 
 
 def _traceable(folder: Path, with_qa_head: bool) -> "PreTrainedModel":
@@ -243,6 +246,14 @@ def explained(folder: Path, kind: str, form: str) -> Iterator[None]:
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """Without the many lines that exporters print, log and warn; other threads log on, and errors are logged."""
+    with _without_log_lines(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _without_log_lines() -> Iterator[None]:
+    """Without those of this thread, unless they are errors."""
     thread = threading.get_ident()
 
     def passes(record: logging.LogRecord) -> bool:
@@ -253,13 +264,11 @@ def silent() -> Iterator[None]:
     logging.getLogger().addHandler(nowhere)
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.Logger.manager.loggerDict))]
     handlers = {handler for logger in loggers for handler in logger.handlers}
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    for handler in handlers:
+        handler.addFilter(passes)
+    try:
+        yield
+    finally:
         for handler in handlers:
-            handler.addFilter(passes)
-        try:
-            yield
-        finally:
-            for handler in handlers:
-                handler.removeFilter(passes)
-            logging.getLogger().removeHandler(nowhere)
+            handler.removeFilter(passes)
+        logging.getLogger().removeHandler(nowhere)

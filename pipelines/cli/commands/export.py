@@ -123,7 +123,7 @@ def export(
         tools=tools,
     )
     # Not `heard_at_any_moment`, which may end the process before what was written is removed.
-    with saying(NOTHING_WRITTEN, at_once=True):
+    with saying(NOTHING_WRITTEN):
         raise typer.Exit(command.export(request, console, say))
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from actors.daemon_thread import in_daemon_thread
 from actors.errors import first_line
-from actors.threads import in_daemon_thread
 from actors.version import versions_of
 from pipelines.errors import SpanmillError
 from pipelines.storage.filesystem import Store

@@ -2,19 +2,26 @@
 
 import json
 import logging
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from actors.backends.converted.conversion import _traceable, convert_ctranslate2, export_onnx
+from actors.backends.converted.conversion import _export, _traceable, convert_ctranslate2, export_onnx
 from actors.backends.pytorch.torch_weights import load_model
+from actors.daemon_thread import is_any_left
 from actors.errors import ModelError
 from actors.models.loading import load_backend
 from actors.parameters import ModelParameters
 from tests.actors.backends.converted.conftest import LoadGolden, random_batch
+from tests.waiting import until
 
 
 def test_a_kind_that_ctranslate2_cannot_hold_is_named(copy_of: Callable[[str], Path], tmp_path: Path) -> None:
@@ -46,6 +53,29 @@ def test_what_is_traced_gives_what_the_model_gives(untrained_model: Path) -> Non
     assert torch.equal(found["last_hidden_state"], expected.hidden_states[-1])
     assert list(bare) == ["last_hidden_state"]
     assert torch.equal(bare["last_hidden_state"], expected.hidden_states[-1])
+
+
+def test_ctrl_c_does_not_cut_a_trace_off_and_what_is_left_of_it_writes_nothing(
+    untrained_model: Path, tmp_path: Path
+) -> None:
+    main, goes_on, traced = threading.get_ident(), threading.Event(), threading.Event()
+
+    class Exporter:
+        def export(self, model: Any, inputs: Any, config: Any) -> Any:
+            signal.pthread_kill(main, signal.SIGINT)
+            assert goes_on.wait(60)
+            traced.set()
+            return SimpleNamespace(save_pretrained=lambda target: (target / "model.onnx").touch())
+
+    stdout = sys.stdout
+    with pytest.raises(KeyboardInterrupt):
+        _export(untrained_model, tmp_path, True, "ONNX", Exporter, SimpleNamespace)
+    assert sys.stdout is stdout
+    assert is_any_left()
+    goes_on.set()
+    assert traced.wait(10)
+    until(lambda: not is_any_left(), 60)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

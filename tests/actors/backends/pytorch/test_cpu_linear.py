@@ -8,14 +8,7 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from actors.backends.pytorch import cpu_linear
-from actors.backends.pytorch.cpu_linear import (
-    fastest,
-    in_bfloat16,
-    laid_out,
-    multiplies_bfloat16,
-    plain,
-    use_products,
-)
+from actors.backends.pytorch.cpu_linear import fastest, in_bfloat16, laid_out, multiplies_bfloat16, plain, use_products
 
 needs_one_dnn = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]

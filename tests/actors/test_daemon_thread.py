@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from actors.threads import in_daemon_thread
+from actors.daemon_thread import in_daemon_thread, is_any_left
 
 
 def test_it_gives_what_the_call_gives_or_raises() -> None:
@@ -15,8 +15,7 @@ def test_it_gives_what_the_call_gives_or_raises() -> None:
 
 
 def test_ctrl_c_is_heard_meanwhile_and_the_call_is_not_cut_off() -> None:
-    main, goes_on, ended = threading.main_thread().ident, threading.Event(), threading.Event()
-    assert main is not None
+    main, goes_on, ended = threading.get_ident(), threading.Event(), threading.Event()
 
     def call() -> None:
         signal.pthread_kill(main, signal.SIGINT)
@@ -25,5 +24,6 @@ def test_ctrl_c_is_heard_meanwhile_and_the_call_is_not_cut_off() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         in_daemon_thread(call).result(60)
+    assert is_any_left()
     goes_on.set()
     assert ended.wait(60)
