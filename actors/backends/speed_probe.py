@@ -20,7 +20,8 @@ _GAIN = 1.1
 def measure_speed(backend: Backend, spec: EncoderSpec, want_spans: bool) -> float:
     """Tokens per second in passes of windows of `_WIDTH` tokens; takes some tenths of a second.
 
-    The passes double until they have filled the device, or there were enough; the very first only warms up.
+    The passes double until they have filled the device, or there were enough; the very first only warms up. An
+    estimate, and rather too low than too high: where something else takes the device for a moment, they end sooner.
     """
     width = min(_WIDTH, spec.max_length)
     backend.forward(blank_windows(1, width, spec), want_spans, None)

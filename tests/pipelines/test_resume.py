@@ -45,7 +45,13 @@ def _kill(command: Command) -> None:
     command.clean_up()
 
 
-@pytest.mark.parametrize("stops", [(_ctrl_c,), pytest.param((_ctrl_c, _kill), marks=pytest.mark.more)])
+@pytest.mark.parametrize(
+    "stops",
+    [
+        pytest.param((_ctrl_c,), id="after Ctrl-C"),
+        pytest.param((_ctrl_c, _kill), id="after Ctrl-C and a kill", marks=pytest.mark.more),
+    ],
+)
 def test_the_same_command_goes_on(
     start: Start, tmp_path: Path, untrained_model: Path, stops: Sequence[Callable[[Command], None]]
 ) -> None:
