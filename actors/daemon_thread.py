@@ -7,8 +7,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-
-_NAME = "call that may never return"
+_NAME = "call in a daemon thread"
 
 
 def in_daemon_thread(call: Callable[[], Result]) -> Future[Result]:
@@ -29,5 +28,5 @@ def in_daemon_thread(call: Callable[[], Result]) -> Future[Result]:
 
 
 def is_any_left() -> bool:
-    """Whether a call is still running: native code in it may crash where the interpreter ends under it."""
+    """Whether a call is still running: its native code may crash if the interpreter ends meanwhile."""
     return any(thread.name == _NAME for thread in threading.enumerate())

@@ -154,7 +154,7 @@ def _export(folder: Path, target: Path, with_qa_head: bool, form: str, exporter:
 
     with explained(folder, model.config.model_type, form), silent():
         # The exception of Ctrl-C comes up in the main thread, and the process crashed where it went through a trace.
-        # What is left behind then writes nothing.
+        # A trace that is left behind writes nothing: its files are the caller's to save.
         in_daemon_thread(trace).result().save_pretrained(target)
 
 
